@@ -1,0 +1,5 @@
+"""``python -m service`` is the ``clarion`` command."""
+
+from service.cli import main
+
+main()

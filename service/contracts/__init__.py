@@ -1,0 +1,1 @@
+"""Wire messages and topology constants: what other processes and neighbours see."""

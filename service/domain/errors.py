@@ -1,0 +1,35 @@
+"""Refusals: what a caller did wrong, as values with a code. service/api/errors.py maps codes to HTTP."""
+
+from enum import StrEnum
+
+
+class Code(StrEnum):
+    """Why a request was refused."""
+
+    INVALID_ATTRIBUTE = "invalid_attribute"  # a parameter breaks a rule of the action
+    INVALID_RECORD = "invalid_record"  # a stored field breaks its limits
+    BAD_REQUEST = "bad_request"  # the request cannot be read at all
+    TOO_LARGE = "too_large"
+    NOT_FOUND = "not_found"
+    NOT_AUTHORISED = "not_authorised"
+    UNAUTHENTICATED = "unauthenticated"  # no credentials
+    BAD_TOKEN = "bad_token"  # noqa: S105 - a code, not a secret
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    BAD_AS_USER = "bad_as_user"
+    CONFLICT = "conflict"
+
+
+class Refusal(Exception):
+    """A request that will be refused the same way however often it is repeated."""
+
+    def __init__(self, code: Code, message: str = "", *, attribute: str = "", kind: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
+        self.message = message
+        self.attribute = attribute
+        self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
+
+
+def invalid(attribute: str, message: str) -> Refusal:
+    """Shape A of canvas/endpoints.md 2.1."""
+    return Refusal(Code.INVALID_ATTRIBUTE, message, attribute=attribute)

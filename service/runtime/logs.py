@@ -1,0 +1,37 @@
+"""structlog set up once per process; lines go to stderr. Ids are bound as context variables at the edge."""
+
+import logging
+import sys
+
+import structlog
+
+from service.runtime.settings import Settings
+
+
+def configure(settings: Settings) -> None:
+    """JSON lines by default, coloured text for CLARION_LOG_FORMAT=console."""
+    renderer: structlog.types.Processor = (
+        structlog.processors.JSONRenderer()
+        if settings.log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    shared: list[structlog.types.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+    ]
+    level = logging.getLevelNamesMapping()[settings.log_level.upper()]
+    structlog.configure(
+        processors=[*shared, renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # Libraries log through the standard library; their lines take the same road.
+    handler = logging.StreamHandler(sys.stderr)
+    finish = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[finish, renderer])
+    )
+    logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)

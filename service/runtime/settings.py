@@ -1,0 +1,54 @@
+"""Configuration: environment variables only, all listed in deploy/env.example (CONTRACT 2)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, PostgresDsn, UrlConstraints, ValidationError
+from pydantic_core import Url
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+
+
+class SettingsError(Exception):
+    """A setting is missing or wrong; the message names the variable."""
+
+
+class Settings(BaseSettings):
+    """One validated value, made at start and passed along."""
+
+    model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
+
+    database_url: PostgresDsn
+    amqp_url: AmqpUrl
+    amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    host: str = "127.0.0.1"
+    port: int = Field(8080, ge=0, le=65535)
+    public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
+    max_group_conversation_size: int = Field(100, ge=1)
+    max_bulk_private_recipients: int = Field(100, ge=1)
+    root_account_id: int = Field(1, ge=1)
+    log_format: Literal["json", "console"] = "json"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    max_body_bytes: int = Field(10_000_000, ge=1024)
+    database_pool_size: int = Field(8, ge=1)
+    database_statement_cache: int = Field(512, ge=0)
+    chunk_size: int = Field(1000, ge=1, le=2000)
+    deliver_lanes: int = Field(1, ge=1)
+    sweep_interval: float = Field(5.0, gt=0)
+    retry_after: float = Field(30.0, gt=0)
+
+    @property
+    def base_url(self) -> str:
+        """Base of absolute URLs, without a trailing slash."""
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load() -> Settings:
+    """Settings from the environment; SettingsError names every wrong variable in one line."""
+    try:
+        return Settings()
+    except ValidationError as error:
+        parts = [
+            f"CLARION_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()
+        ]
+        raise SettingsError("; ".join(parts)) from None

@@ -1,0 +1,1 @@
+"""The database: migrations, named statements and one typed coroutine per statement."""
