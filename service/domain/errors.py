@@ -1,6 +1,11 @@
-"""Refusals: what a caller did wrong, as values with a code. service/api/errors.py maps codes to HTTP."""
+"""Refusals: what a caller did wrong, as values with a code.
 
+service/application/refusals.py gives each code its status and Canvas's body.
+"""
+
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
 
 
 class Code(StrEnum):
@@ -8,6 +13,9 @@ class Code(StrEnum):
 
     INVALID_ATTRIBUTE = "invalid_attribute"  # a parameter breaks a rule of the action
     INVALID_RECORD = "invalid_record"  # a stored field breaks its limits
+    INVALID_BATCH_UPDATE = "invalid_batch_update"
+    REPLY_REFUSED = "reply_refused"  # the two checks of add_message that Canvas answers with 401
+    NO_RECIPIENTS = "no_recipients"  # add_recipients with nobody to add
     BAD_REQUEST = "bad_request"  # the request cannot be read at all
     TOO_LARGE = "too_large"
     NOT_FOUND = "not_found"
@@ -17,19 +25,34 @@ class Code(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     BAD_AS_USER = "bad_as_user"
     CONFLICT = "conflict"
+    UNPROCESSABLE = "unprocessable"
 
 
 class Refusal(Exception):
     """A request that will be refused the same way however often it is repeated."""
 
-    def __init__(self, code: Code, message: str = "", *, attribute: str = "", kind: str = "") -> None:
+    def __init__(
+        self,
+        code: Code,
+        message: str = "",
+        *,
+        attribute: str = "",
+        kind: str = "",
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message or code)
         self.code = code
         self.message = message
         self.attribute = attribute
         self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
+        self.details = details or {}  # further keys of the error object, e.g. expired_at
 
 
 def invalid(attribute: str, message: str) -> Refusal:
     """Shape A of canvas/endpoints.md 2.1."""
     return Refusal(Code.INVALID_ATTRIBUTE, message, attribute=attribute)
+
+
+def unreadable(message: str) -> Refusal:
+    """The request breaks the rules of its own encoding, or a bound of ours: 400 in shape D."""
+    return Refusal(Code.BAD_REQUEST, message)

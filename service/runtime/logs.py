@@ -31,7 +31,5 @@ def configure(settings: Settings) -> None:
     # Libraries log through the standard library; their lines take the same road.
     handler = logging.StreamHandler(sys.stderr)
     finish = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[finish, renderer])
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[finish, renderer]))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)

@@ -48,7 +48,5 @@ def load() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        parts = [
-            f"CLARION_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()
-        ]
+        parts = [f"CLARION_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("; ".join(parts)) from None

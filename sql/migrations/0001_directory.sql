@@ -1,16 +1,48 @@
--- The institution as directory events describe it (CONTRACT 5). Clarion owns none of it and follows it:
--- a row carries as_of, the time the source gave its newest change, and an older event never overwrites it.
+-- The institution as directory events describe it (CONTRACT 5). Clarion owns none of it and follows it.
 -- References between these tables are not enforced, because a member may arrive before its user or course.
+--
+-- Events come late, twice and out of order, and an event need not tell every key. So the newest telling of each
+-- key wins, not the newest event: as_of is the time of the newest event a row has heard, and stamps, where it is
+-- not null, holds the time each key was last told, in the order of service/domain/directory.py ('-infinity':
+-- never). stamps is null when every key is as of as_of, which is what an event with all its keys leaves behind.
+
+-- The stamps of one event that told the keys whose bits are set in told; null: it told them all.
+CREATE FUNCTION stamps_of(as_of timestamptz, told integer, keys integer) RETURNS timestamptz[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN told IS NOT NULL THEN ARRAY(
+        SELECT CASE WHEN told >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
+    ) END;
+
+-- Whether the new telling of a key beats the old one. Of two tellings with one time, the later arrival stays.
+CREATE FUNCTION tells_newer(
+    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
+) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
+
+-- When each key was last told, after both. Null again once one of the two told every key last.
+CREATE FUNCTION merged_stamps(
+    new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
+) RETURNS timestamptz[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN new_stamps IS NULL AND new_as_of >= old_as_of THEN NULL
+        WHEN old_stamps IS NULL AND old_as_of >= new_as_of THEN NULL
+        ELSE ARRAY(
+            SELECT greatest(coalesce(new_stamps[k], new_as_of), coalesce(old_stamps[k], old_as_of))
+            FROM generate_subscripts(coalesce(new_stamps, old_stamps), 1) AS k
+        )
+    END;
 
 CREATE TABLE accounts (
     id                bigint PRIMARY KEY,
     name              text NOT NULL DEFAULT '',
-    uuid              text,
     parent_account_id bigint,
     root_account_id   bigint,
     site_admin        boolean NOT NULL DEFAULT false,
     workflow_state    text NOT NULL DEFAULT 'active',
-    as_of             timestamptz NOT NULL
+    as_of             timestamptz NOT NULL,
+    stamps            timestamptz[]
 );
 CREATE INDEX accounts_parent ON accounts (parent_account_id);
 
@@ -27,7 +59,8 @@ CREATE TABLE users (
     workflow_state      text NOT NULL,
     merged_into_user_id bigint,
     created_at          timestamptz,
-    as_of               timestamptz NOT NULL
+    as_of               timestamptz NOT NULL,
+    stamps              timestamptz[]
 );
 CREATE INDEX users_uuid ON users (uuid) WHERE uuid IS NOT NULL;
 CREATE INDEX users_sis_id ON users (sis_id) WHERE sis_id IS NOT NULL;
@@ -49,7 +82,8 @@ CREATE TABLE account_users (
     user_id        bigint NOT NULL,
     role           text NOT NULL,
     workflow_state text NOT NULL DEFAULT 'active',
-    as_of          timestamptz NOT NULL
+    as_of          timestamptz NOT NULL,
+    stamps         timestamptz[]
 );
 CREATE INDEX account_users_user ON account_users (user_id);
 
@@ -61,7 +95,8 @@ CREATE TABLE role_overrides (
     permission     text NOT NULL,
     enabled        boolean NOT NULL,
     workflow_state text NOT NULL DEFAULT 'active',
-    as_of          timestamptz NOT NULL
+    as_of          timestamptz NOT NULL,
+    stamps         timestamptz[]
 );
 CREATE INDEX role_overrides_context ON role_overrides (context_type, context_id);
 
@@ -74,7 +109,8 @@ CREATE TABLE courses (
     start_at                               timestamptz,
     conclude_at                            timestamptz,
     restrict_enrollments_to_course_dates   boolean NOT NULL DEFAULT false,
-    as_of                                  timestamptz NOT NULL
+    as_of                                  timestamptz NOT NULL,
+    stamps                                 timestamptz[]
 );
 CREATE INDEX courses_account ON courses (account_id);
 
@@ -88,7 +124,8 @@ CREATE TABLE sections (
     restrict_enrollments_to_section_dates boolean NOT NULL DEFAULT false,
     workflow_state                        text NOT NULL DEFAULT 'active',
     sis_source_id                         text,
-    as_of                                 timestamptz NOT NULL
+    as_of                                 timestamptz NOT NULL,
+    stamps                                timestamptz[]
 );
 CREATE INDEX sections_course ON sections (course_id);
 
@@ -104,11 +141,13 @@ CREATE TABLE enrollments (
     limit_privileges_to_course_section boolean NOT NULL DEFAULT false,
     workflow_state                     text,
     as_of                              timestamptz NOT NULL DEFAULT '-infinity',
+    stamps                             timestamptz[],
     date_state                         text,         -- state of the newest enrollment_state event
     date_state_as_of                   timestamptz NOT NULL DEFAULT '-infinity'
 );
--- Expanding a course reads one range of this index in user order.
-CREATE INDEX enrollments_course_user ON enrollments (course_id, user_id);
+-- Expanding a course reads one range of this index in user order, and nothing but this index.
+CREATE INDEX enrollments_course_user ON enrollments (course_id, user_id)
+    INCLUDE (type, section_id, workflow_state, date_state, associated_user_id);
 CREATE INDEX enrollments_user ON enrollments (user_id, course_id);
 CREATE INDEX enrollments_section ON enrollments (section_id, user_id);
 
@@ -117,7 +156,8 @@ CREATE TABLE group_categories (
     name         text NOT NULL DEFAULT '',
     context_type text,
     context_id   bigint,
-    as_of        timestamptz NOT NULL
+    as_of        timestamptz NOT NULL,
+    stamps       timestamptz[]
 );
 
 CREATE TABLE groups (
@@ -130,7 +170,8 @@ CREATE TABLE groups (
     account_id        bigint,
     non_collaborative boolean NOT NULL DEFAULT false,  -- a differentiation tag
     workflow_state    text NOT NULL DEFAULT 'available',
-    as_of             timestamptz NOT NULL
+    as_of             timestamptz NOT NULL,
+    stamps            timestamptz[]
 );
 CREATE INDEX groups_context ON groups (context_type, context_id);
 
@@ -139,7 +180,8 @@ CREATE TABLE group_memberships (
     group_id       bigint NOT NULL,
     user_id        bigint NOT NULL,
     workflow_state text NOT NULL,
-    as_of          timestamptz NOT NULL
+    as_of          timestamptz NOT NULL,
+    stamps         timestamptz[]
 );
 CREATE INDEX group_memberships_group ON group_memberships (group_id, user_id);
 CREATE INDEX group_memberships_user ON group_memberships (user_id, group_id);
@@ -162,9 +204,24 @@ CREATE TABLE attachments (
     unlock_at      timestamptz,
     workflow_state text NOT NULL DEFAULT 'available',
     created_at     timestamptz,
-    as_of          timestamptz NOT NULL
+    updated_at     timestamptz,
+    as_of          timestamptz NOT NULL,
+    stamps         timestamptz[]
 );
 CREATE INDEX attachments_owner ON attachments (context_id) WHERE context_type = 'User';
+
+-- An event that arrives again changes nothing and leaves no dead row behind.
+DO $$
+DECLARE
+    followed text;
+BEGIN
+    FOREACH followed IN ARRAY ARRAY['accounts', 'users', 'user_accounts', 'account_users', 'role_overrides', 'courses',
+        'sections', 'enrollments', 'group_categories', 'groups', 'group_memberships', 'attachments']
+    LOOP
+        EXECUTE format('CREATE TRIGGER unchanged BEFORE UPDATE ON %I FOR EACH ROW'
+                       ' EXECUTE FUNCTION suppress_redundant_updates_trigger()', followed);
+    END LOOP;
+END $$;
 
 -- standing: the state of an enrolment that counts now (CONTRACT 6.5), one of active, invited, completed,
 -- inactive, pending, none. The enrolment's own end wins, then the last enrollment_state event, then the

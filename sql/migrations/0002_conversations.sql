@@ -18,6 +18,7 @@ CREATE TABLE sends (
     root_account_ids      bigint[] NOT NULL,
     attachment_ids        bigint[] NOT NULL DEFAULT '{}',
     forwarded_message_ids bigint[] NOT NULL DEFAULT '{}',
+    forwarded_conversation_id bigint,                   -- where those messages stand, all of them (semantics.md 7.6)
     media_id              text,                         -- media_objects.media_id
     added_user_ids        bigint[],                     -- not null: generated, "users added" (semantics.md 7.5)
     has_attachments       boolean NOT NULL DEFAULT false,  -- forwarded messages counted (semantics.md 7.6)

@@ -1,0 +1,25 @@
+"""Figures for Prometheus. Labels come from short fixed lists: a route's template, never a path."""
+
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+REQUESTS = Counter("clarion_http_requests", "HTTP requests answered", ["method", "route", "status"])
+REQUEST_SECONDS = Histogram(
+    "clarion_http_request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS
+)
+REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answered")
+
+BATCHES_ACCEPTED = Counter("clarion_batches_accepted", "Batches accepted")
+BATCHES_FINISHED = Counter("clarion_batches_finished", "Batches at their end", ["state"])
+CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process")
+CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed")
+CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS)
+RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process")
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def exposition() -> bytes:
+    """Everything above in Prometheus's text format."""
+    return generate_latest()

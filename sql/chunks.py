@@ -1,0 +1,178 @@
+"""Chunks: the recipients of a batch, delivered a chunk at a time."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+import orjson
+
+from service.domain.tags import Codes
+from sql.connection import Connection
+from sql.statements import text_of
+
+_CLAIM = text_of("claim_chunk")
+_DELIVER = text_of("deliver")
+_STATE = text_of("chunk_state")
+_PLAN = text_of("plan_batch")
+_TAKE_DUE = text_of("take_due_chunks")
+_POSTPONE = text_of("postpone_chunk")
+_FAIL = text_of("fail_chunk")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What a delivery writes: one send and what its threads need of it."""
+
+    send_id: int
+    author_id: int
+    created_at: datetime
+    private: bool
+    context_key: int
+    has_attachments: bool
+    has_media_objects: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedChunk:
+    """A chunk locked by this transaction, with the codes its people hold.
+
+    ``held`` maps (code, whether it is current) to users who hold it, recipients or not. The empty code stands for any
+    current code.
+    """
+
+    message: Message
+    first_id: int
+    recipients: Sequence[int]
+    tags: Sequence[str]
+    user_note: bool
+    sender: Codes
+    held: Mapping[tuple[str, bool], AbstractSet[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Retag:
+    """A reused thread's row whose tags differ from what the message would give it; numbers of tag sets."""
+
+    conversation_id: int
+    user_id: int
+    tag_set: int
+    new_tag_set: int
+    added: int  # what the message adds to the conversation
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """What a delivery did; conversation ids in the recipients' order when they were asked for."""
+
+    conversation_ids: Sequence[int]
+    reused: int
+    batch_state: str | None
+    retagged: Sequence[Retag]
+
+
+async def claim_chunk(conn: Connection, batch_id: int, position: int) -> ClaimedChunk | None:
+    """Locks a pending chunk of a running batch; None when there is nothing to deliver (any more)."""
+    rows = await conn.fetch(_CLAIM, batch_id, position)
+    if not rows:
+        return None
+    row = rows[0]
+    held: dict[tuple[str, bool], set[int]] = defaultdict(set)
+    for found in rows:
+        if found["code"] is not None:
+            held[found["code"], found["active"]].update(found["holders"])
+    active = frozenset(row["sender_active_codes"])
+    return ClaimedChunk(
+        message=Message(
+            send_id=row["send_id"],
+            author_id=row["author_id"],
+            created_at=row["created_at"],
+            private=row["private"],
+            context_key=row["context_key"],
+            has_attachments=row["has_attachments"],
+            has_media_objects=row["has_media_objects"],
+        ),
+        first_id=row["first_id"],
+        recipients=row["recipients"],
+        tags=row["tags"],
+        user_note=row["user_note"],
+        sender=Codes(frozenset(row["sender_codes"]), active, bool(active)),
+        held=held,
+    )
+
+
+async def deliver(
+    conn: Connection,
+    message: Message,
+    *,
+    first_id: int,
+    recipients: Sequence[int],
+    tag_sets: Sequence[int],
+    own_tag_sets: Sequence[int],
+    sender_tag_sets: Sequence[int],
+    now: datetime,
+    chunk: tuple[int, int] | None = None,
+    want_ids: bool = False,
+) -> Delivered:
+    """Writes the message into every recipient's thread and advances the chunk (batch id, position) it stands for.
+
+    The arrays run parallel to ``recipients``; recipient i of an opened thread gets id ``first_id + i``.
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends meet: roll back and run again.
+    """
+    batch_id, position = chunk or (None, None)
+    row = await conn.fetchrow(
+        _DELIVER,
+        message.send_id,
+        message.author_id,
+        message.private,
+        message.context_key,
+        first_id,
+        recipients,
+        tag_sets,
+        own_tag_sets,
+        sender_tag_sets,
+        message.created_at,
+        message.has_attachments,
+        message.has_media_objects,
+        batch_id,
+        position,
+        now,
+        want_ids,
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return Delivered(
+        conversation_ids=row["conversation_ids"] or (),
+        reused=row["reused"],
+        batch_state=row["batch_state"],
+        retagged=tuple(Retag(**item) for item in orjson.loads(row["retagged"] or "[]")),
+    )
+
+
+async def chunk_state(conn: Connection, batch_id: int, position: int) -> tuple[str, str] | None:
+    """(state of the chunk, state of its batch), or None when there is no such chunk."""
+    row = await conn.fetchrow(_STATE, batch_id, position)
+    return (row["state"], row["batch_state"]) if row else None
+
+
+async def plan_batch(conn: Connection, batch_id: int, due_at: datetime) -> list[int]:
+    """Positions of the batch's pending chunks, which the sweeper now leaves alone until ``due_at``."""
+    return [row["position"] for row in await conn.fetch(_PLAN, batch_id, due_at)]
+
+
+async def take_due_chunks(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[tuple[int, int]]:
+    """(batch id, position) of pending chunks nobody has reported on in time, now due again at ``due_at``."""
+    return [(row["batch_id"], row["position"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+
+
+async def postpone_chunk(
+    conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, first_wait: timedelta
+) -> int | None:
+    """Notes a failed attempt; returns how many there were, None when the chunk is no longer pending."""
+    return cast("int | None", await conn.fetchval(_POSTPONE, batch_id, position, error, now, first_wait))
+
+
+async def fail_chunk(conn: Connection, batch_id: int, position: int, *, error: str, now: datetime) -> str | None:
+    """Gives the chunk up; returns the batch's state, None when the chunk was no longer pending."""
+    return cast("str | None", await conn.fetchval(_FAIL, batch_id, position, error, now))

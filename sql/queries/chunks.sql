@@ -1,0 +1,211 @@
+-- name: claim_chunk :many
+-- Locks a pending chunk of a running batch and brings all its delivery needs: what is sent, to whom, and who holds
+-- which of the sender's codes (for tags, semantics.md 4.2). No row: delivered already, or stopped.
+-- The recipients span a range of user ids, so the courses named by the request are read as one range as well (who in it
+-- is a recipient, the reader knows); only recipients without a current code among those are looked up one by one.
+WITH chunk AS MATERIALIZED (
+    SELECT c.batch_id, c.first_id, c.recipients, c.attempts, b.send_id, b.sender_id, b.tags, b.user_note
+    FROM chunks c
+    JOIN batches b ON b.id = c.batch_id
+    WHERE c.batch_id = $1::bigint AND c.position = $2::integer AND c.state = 'pending'
+      AND b.state IN ('created', 'sending')
+    FOR UPDATE OF c
+), sender_code AS MATERIALIZED (
+    SELECT u.code, bool_or(u.active) AS active
+    FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
+    GROUP BY u.code
+), asked_course AS (
+    SELECT substr(s.code, 8)::bigint AS id FROM sender_code s
+    WHERE s.code = ANY ((SELECT tags FROM chunk)::text[]) AND s.code LIKE 'course\_%'
+), asked AS MATERIALIZED (
+    SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active
+    FROM enrollment_standings e
+    WHERE e.course_id = ANY (array(SELECT id FROM asked_course))
+      AND e.user_id BETWEEN (SELECT recipients[1] FROM chunk)
+                        AND (SELECT recipients[cardinality(recipients)] FROM chunk)
+      AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+), other AS MATERIALIZED (
+    SELECT r.user_id, held.code, held.active
+    FROM (
+        SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
+        WHERE (SELECT count(*) FROM sender_code) > 0 AND u NOT IN (SELECT user_id FROM asked WHERE active)
+    ) r
+    CROSS JOIN LATERAL (
+        SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
+    ) held
+    JOIN sender_code s ON s.code = held.code
+), by_code AS (
+    SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders FROM asked GROUP BY course_id, active
+    UNION ALL
+    SELECT code, active, array_agg(user_id) FROM other GROUP BY code, active
+    UNION ALL
+    -- An empty code stands for any current code at all, which decides whether concluded ones count.
+    SELECT '', true, array_agg(o.user_id)
+    FROM (SELECT user_id FROM other GROUP BY user_id HAVING NOT bool_or(active)) o
+    WHERE EXISTS (SELECT FROM user_codes u WHERE u.user_id = o.user_id AND u.active OFFSET 0)
+    HAVING count(*) > 0
+)
+SELECT chunk.*, s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
+       s.has_attachments, s.has_media_objects,
+       array(SELECT code FROM sender_code) AS sender_codes,
+       array(SELECT code FROM sender_code WHERE active) AS sender_active_codes,
+       by_code.code, by_code.active, by_code.holders
+FROM chunk
+JOIN sends s ON s.id = chunk.send_id
+LEFT JOIN by_code ON true;
+
+-- name: deliver :one
+-- Writes one message into the thread of every recipient: private threads that exist are found by pair and context and
+-- reused, the others are opened; then the chunk and its batch are advanced. A send without a batch passes null for it.
+-- The batch row is locked last and for the shortest time, because its update reads the counts of all other parts.
+WITH recipient AS (
+    SELECT r.user_id, r.tag_set, r.own_tag_set, r.sender_tag_set, $5::bigint + r.n - 1 AS fresh_id
+    FROM unnest($6::bigint[], $7::integer[], $8::integer[], $9::integer[])
+         WITH ORDINALITY AS r(user_id, tag_set, own_tag_set, sender_tag_set, n)
+), thread AS MATERIALIZED (
+    SELECT r.*, p.conversation_id AS found
+    FROM recipient r
+    LEFT JOIN participants p ON $3::boolean
+        AND p.user_id = least(r.user_id, $2::bigint) AND p.private_peer_id = greatest(r.user_id, $2::bigint)
+        AND p.private_context = $4::bigint AND p.private_peer_id IS NOT NULL
+), opened AS (
+    INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
+    SELECT t.fresh_id, $1::bigint, t.tag_set, t.tag_set, $11::boolean, $12::boolean
+    FROM thread t WHERE t.found IS NULL
+    RETURNING 1
+), joined AS (
+    INSERT INTO participants (conversation_id, user_id, last_message_at, last_authored_at, visible_last_authored_at,
+                              private_peer_id, private_context, tag_set, message_count, unread,
+                              has_attachments, has_media_objects)
+    SELECT t.fresh_id, side.user_id, side.received_at, side.authored_at, side.authored_at,
+           CASE WHEN $3::boolean AND side.user_id <= side.peer_id THEN side.peer_id END,
+           CASE WHEN $3::boolean AND side.user_id <= side.peer_id THEN $4::bigint END,
+           side.tag_set, 1, side.received_at IS NOT NULL, $11::boolean, $12::boolean
+    FROM thread t
+    CROSS JOIN LATERAL (VALUES
+        ($2::bigint, t.user_id, NULL::timestamptz, $10::timestamptz, t.sender_tag_set),
+        (t.user_id, $2::bigint, $10::timestamptz, NULL::timestamptz, t.own_tag_set)
+    ) AS side(user_id, peer_id, received_at, authored_at, tag_set)
+    -- A monologue has one participant, who has sent and not received.
+    WHERE t.found IS NULL AND (side.authored_at IS NOT NULL OR side.user_id <> $2::bigint)
+    RETURNING 1
+), appended AS (
+    INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
+    SELECT t.found, t.fresh_id, $1::bigint, t.tag_set, false FROM thread t WHERE t.found IS NOT NULL
+    RETURNING 1
+), received AS (
+    UPDATE participants p
+    SET message_count = p.message_count + 1,
+        last_message_at = CASE WHEN p.subscribed OR p.last_message_at IS NULL
+                               THEN greatest(p.last_message_at, $10::timestamptz) ELSE p.last_message_at END,
+        unread = CASE WHEN p.subscribed OR p.last_message_at IS NULL THEN true ELSE p.unread END,
+        archived = CASE WHEN p.subscribed OR p.last_message_at IS NULL THEN false ELSE p.archived END,
+        touched_at = CASE WHEN p.subscribed OR p.last_message_at IS NULL THEN p.touched_at ELSE $10::timestamptz END,
+        has_attachments = p.has_attachments OR $11::boolean,
+        has_media_objects = p.has_media_objects OR $12::boolean
+    FROM thread t
+    WHERE t.found = p.conversation_id AND p.user_id = t.user_id AND t.user_id <> $2::bigint
+    RETURNING p.conversation_id, p.user_id, p.tag_set, t.own_tag_set AS new_tag_set, t.tag_set AS added
+), authored AS (
+    UPDATE participants p
+    SET message_count = p.message_count + 1,
+        last_authored_at = greatest(p.last_authored_at, $10::timestamptz),
+        visible_last_authored_at = greatest(p.visible_last_authored_at, $10::timestamptz),
+        has_attachments = p.has_attachments OR $11::boolean,
+        has_media_objects = p.has_media_objects OR $12::boolean
+    FROM thread t
+    WHERE t.found = p.conversation_id AND p.user_id = $2::bigint
+    RETURNING p.conversation_id, p.user_id, p.tag_set, t.sender_tag_set AS new_tag_set, t.tag_set AS added
+), flagged AS (
+    UPDATE conversations c
+    SET has_attachments = c.has_attachments OR $11::boolean,
+        has_media_objects = c.has_media_objects OR $12::boolean
+    FROM thread t
+    WHERE t.found = c.id AND ($11::boolean OR $12::boolean)
+), finished AS (
+    UPDATE chunks c
+    SET state = 'delivered', updated_at = $15::timestamptz, error = NULL,
+        conversation_ids = (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t
+                            HAVING count(t.found) > 0)
+    WHERE c.batch_id = $13::bigint AND c.position = $14::integer
+    RETURNING cardinality(c.recipients) AS recipients
+), counted AS (
+    UPDATE batches b
+    SET delivered = b.delivered + n.recipients,
+        started_at = coalesce(b.started_at, $15::timestamptz),
+        state = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients < b.total
+                     THEN CASE b.state WHEN 'created' THEN 'sending' ELSE b.state END
+                     WHEN b.failed > 0 THEN 'error'
+                     ELSE 'sent' END,
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients >= b.total
+                           THEN $15::timestamptz END
+    FROM (
+        SELECT f.recipients, (SELECT count(*) FROM opened) + (SELECT count(*) FROM joined)
+                             + (SELECT count(*) FROM appended) + (SELECT count(*) FROM received)
+                             + (SELECT count(*) FROM authored) AS written
+        FROM finished f
+    ) n
+    WHERE b.id = $13::bigint AND n.written >= 0
+    RETURNING b.state, b.total, b.delivered
+), retagged AS (
+    -- Rows of reused threads whose tags may have to change; rare, and settled by the caller.
+    SELECT * FROM received r WHERE r.tag_set <> r.new_tag_set
+    UNION ALL
+    SELECT * FROM authored a WHERE a.tag_set <> a.new_tag_set
+)
+SELECT (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t WHERE $16::boolean)
+           AS conversation_ids,
+       (SELECT count(*) FROM thread t WHERE t.found IS NOT NULL) AS reused,
+       (SELECT state FROM counted) AS batch_state,
+       (SELECT jsonb_agg(to_jsonb(r)) FROM retagged r) AS retagged;
+
+-- name: chunk_state :one
+-- Why a claim found nothing.
+SELECT c.state, b.state AS batch_state FROM chunks c JOIN batches b ON b.id = c.batch_id
+WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
+
+-- name: plan_batch :many
+-- The pending chunks of one batch, taken over for publishing: the sweeper leaves them alone until due_at.
+UPDATE chunks c SET due_at = $2::timestamptz
+FROM batches b
+WHERE c.batch_id = $1::bigint AND c.state = 'pending' AND b.id = c.batch_id AND b.state IN ('created', 'sending')
+RETURNING c.position;
+
+-- name: take_due_chunks :many
+-- Committed, not done, and nobody has reported for too long: publish again. Several sweepers share the work.
+UPDATE chunks c SET due_at = $2::timestamptz
+FROM (
+    SELECT d.batch_id, d.position FROM chunks d
+    JOIN batches b ON b.id = d.batch_id AND b.state IN ('created', 'sending')
+    WHERE d.state = 'pending' AND d.due_at <= $1::timestamptz
+    ORDER BY d.due_at
+    LIMIT $3::integer
+    FOR UPDATE OF d SKIP LOCKED
+) due
+WHERE c.batch_id = due.batch_id AND c.position = due.position
+RETURNING c.batch_id, c.position;
+
+-- name: postpone_chunk :one
+-- A delivery failed: note why, and wait twice as long as after the failure before.
+UPDATE chunks
+SET attempts = attempts + 1, error = $3::text, updated_at = $4::timestamptz,
+    due_at = $4::timestamptz + $5::interval * 2 ^ attempts
+WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
+RETURNING attempts;
+
+-- name: fail_chunk :one
+-- No attempt is left: its recipients count as failed, and the batch ends in error once nothing is pending.
+WITH failed AS (
+    UPDATE chunks SET state = 'failed', error = $3::text, updated_at = $4::timestamptz
+    WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
+    RETURNING batch_id, cardinality(recipients) AS recipients
+)
+UPDATE batches b
+SET failed = b.failed + f.recipients,
+    started_at = coalesce(b.started_at, $4::timestamptz),
+    state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN 'error'
+                 WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+    finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN $4::timestamptz END
+FROM failed f
+WHERE b.id = f.batch_id
+RETURNING b.state;

@@ -1,0 +1,96 @@
+"""DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
+
+from datetime import UTC, datetime, timedelta
+from time import perf_counter
+
+import asyncpg
+import structlog
+
+from service.application.delivering import ChunkOutcome, deliver_chunk
+from service.application.tagging import TagSets
+from service.contracts.commands import DeliverChunk
+from service.domain.batch import FINAL
+from service.runtime import metrics
+from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, UNAVAILABLE
+from service.runtime.settings import Settings
+from sql import chunks
+from workers.verdict import Discard, Done, Verdict
+
+log = structlog.get_logger(__name__)
+
+MEETINGS = 20  # attempts at once when other sends write the same threads; each of theirs ends a meeting
+MAX_ATTEMPTS = 5  # failures of the chunk itself before it is given up; the wait between them doubles
+
+
+class Deliverer:
+    """Handles DeliverChunk; any number of them, in any number of processes, may meet on a chunk."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
+        self._settings = settings
+        self._pool = pool
+        self._tag_sets = TagSets()
+
+    async def handle(self, command: DeliverChunk) -> Verdict:
+        """Delivers the chunk once, however often it is commanded.
+
+        Raises what postgres.UNAVAILABLE lists: whether a commit counted is then unknown, and the claim of the next
+        attempt will tell.
+        """
+        started = perf_counter()
+        try:
+            outcome = await self._deliver(command)
+        except UNAVAILABLE:
+            raise
+        except Exception as error:
+            metrics.CHUNKS_FAILED.inc()
+            log.exception("chunk_failed")
+            return await self._give_back(command, f"{type(error).__name__}: {error}")
+        if outcome.recipients == 0:
+            return await self._explain(command)
+        metrics.CHUNKS_DELIVERED.inc()
+        metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
+        metrics.CHUNK_SECONDS.observe(perf_counter() - started)
+        if outcome.batch_state in FINAL:
+            metrics.BATCHES_FINISHED.labels(outcome.batch_state).inc()
+        log.info(
+            "chunk_delivered",
+            recipients=outcome.recipients,
+            reused=outcome.reused,
+            batch_state=outcome.batch_state,
+            seconds=round(perf_counter() - started, 4),
+        )
+        return Done()
+
+    async def _deliver(self, command: DeliverChunk) -> ChunkOutcome:
+        for meeting in range(MEETINGS):
+            try:
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+                    return await deliver_chunk(conn, self._tag_sets, command.batch_id, command.position)
+            except CONFLICT as error:
+                log.info("threads_contended", meeting=meeting, error=type(error).__name__)
+        raise RuntimeError(f"other sends were in the way {MEETINGS} times")
+
+    async def _give_back(self, command: DeliverChunk, error: str) -> Verdict:
+        """Leaves the chunk to the sweeper, or gives it up; its recipients then count as failed."""
+        now = datetime.now(UTC)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            attempts = await chunks.postpone_chunk(
+                conn,
+                command.batch_id,
+                command.position,
+                error=error,
+                now=now,
+                first_wait=timedelta(seconds=self._settings.retry_after),
+            )
+            if attempts is None or attempts < MAX_ATTEMPTS:
+                return Done()
+            await chunks.fail_chunk(conn, command.batch_id, command.position, error=error, now=now)
+            return Discard(error)
+
+    async def _explain(self, command: DeliverChunk) -> Verdict:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            state = await chunks.chunk_state(conn, command.batch_id, command.position)
+        if state is None:
+            return Discard("no such chunk")
+        log.info("nothing_to_deliver", chunk_state=state[0], batch_state=state[1])
+        return Done()

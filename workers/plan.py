@@ -1,0 +1,78 @@
+"""PlanBatch, and the sweeper: both publish a DeliverChunk for what is committed and not done."""
+
+import asyncio
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from service.contracts.commands import DeliverChunk, PlanBatch
+from service.runtime.broker import BrokerUnavailable, Publisher
+from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
+from service.runtime.settings import Settings
+from sql import chunks
+from workers.verdict import Done, Verdict
+
+log = structlog.get_logger(__name__)
+
+SWEEP_LIMIT = 2000  # chunks a sweep takes at once
+
+
+class Planner:
+    """Turns pending chunks into commands. A chunk it could not publish falls due again and is swept up."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
+        self._interval = settings.sweep_interval
+        self._patience = timedelta(seconds=settings.retry_after)
+        self._pool = pool
+        self._publisher = publisher
+        self._stopping = asyncio.Event()
+
+    async def handle(self, command: PlanBatch) -> Verdict:
+        """Publishes all pending chunks of a batch."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            positions = await chunks.plan_batch(conn, command.batch_id, datetime.now(UTC) + self._patience)
+        await self._publish((command.batch_id, position) for position in sorted(positions))
+        log.info("batch_planned", chunks=len(positions))
+        return Done()
+
+    async def sweep(self) -> int:
+        """Publishes chunks that are due; returns how many."""
+        now = datetime.now(UTC)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            due = await chunks.take_due_chunks(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+        await self._publish(due)
+        if due:
+            log.info("chunks_swept", chunks=len(due))
+        return len(due)
+
+    async def run_sweeper(self) -> None:
+        """Sweeps every ``sweep_interval`` until stopped; at once again while there was a full load."""
+        while not self._stopping.is_set():
+            try:
+                swept = await self.sweep() if self._publisher.connected else 0
+            except (*UNAVAILABLE, BrokerUnavailable) as error:
+                log.warning("sweep_failed", error=str(error) or type(error).__name__)
+                swept = 0
+            if swept < SWEEP_LIMIT:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._stopping.wait(), self._interval)
+        except TimeoutError:
+            return
+
+    def stop(self) -> None:
+        """Ends run_sweeper after the sweep in work."""
+        self._stopping.set()
+
+    async def _publish(self, taken: Iterable[tuple[int, int]]) -> None:
+        """Raises BrokerUnavailable when one was not confirmed; it falls due again."""
+        await asyncio.gather(
+            *(
+                self._publisher.command(DeliverChunk(batch_id=batch_id, position=position))
+                for batch_id, position in taken
+            )
+        )
