@@ -1,0 +1,174 @@
+-- name: expand_ranges :one
+-- Everybody in the given ranges of enrolments, as one sorted array: recipients of courses and sections.
+-- A course may have 100,000 members, so a row costs a probe of an index and a few comparisons, nothing else:
+-- * the lateral arms force an index scan per range whatever the planner believes a range to hold;
+-- * the standing of enrollment_standings is taken apart: what courses and sections decide is decided once, in
+--   sets that are hashed (closed sections; in a closed course, sections with open dates of their own);
+-- * instead of looking up each user, the few that cannot be messaged are excluded (users_unmessageable,
+--   unknown_members).
+-- A test compares it with the view for every combination of states and dates.
+WITH ranges AS MATERIALIZED (
+    SELECT r.*, c.restrict_enrollments_to_course_dates
+                AND coalesce(c.conclude_at <= now() OR c.start_at > now(), false) AS closed
+    FROM jsonb_to_recordset($1::jsonb) AS r (
+        course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
+    )
+    JOIN courses c ON c.id = r.course_id
+), closed_sections AS MATERIALIZED (
+    SELECT id FROM sections
+    WHERE course_id IN (SELECT course_id FROM ranges)
+      AND restrict_enrollments_to_section_dates AND (end_at <= now() OR start_at > now())
+), open_sections AS MATERIALIZED (
+    SELECT id FROM sections
+    WHERE course_id IN (SELECT course_id FROM ranges WHERE closed)
+      AND restrict_enrollments_to_section_dates AND (start_at IS NOT NULL OR end_at IS NOT NULL)
+      AND coalesce(start_at <= now(), true) AND coalesce(end_at > now(), true)
+)
+SELECT coalesce(array_agg(DISTINCT e.user_id), '{}') AS user_ids
+FROM ranges r
+CROSS JOIN LATERAL (
+    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+    FROM enrollments
+    WHERE course_id = r.course_id AND r.section_id IS NULL AND r.user_id IS NULL
+    UNION ALL
+    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+    FROM enrollments
+    WHERE section_id = r.section_id AND r.user_id IS NULL
+    UNION ALL
+    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+    FROM enrollments
+    WHERE course_id = r.course_id AND user_id = r.user_id AND (r.section_id IS NULL OR section_id = r.section_id)
+) e
+WHERE e.course_id = r.course_id
+  AND (r.types IS NULL OR e.type = ANY (r.types))
+  AND e.type <> 'StudentViewEnrollment'
+  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint)
+  AND e.user_id <> $2::bigint
+  AND CASE
+          WHEN r.concluded THEN e.workflow_state NOT IN ('deleted', 'rejected')
+          WHEN e.workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
+          WHEN e.date_state IS NOT NULL THEN e.date_state IN ('active', 'invited')
+          WHEN r.closed THEN e.section_id IN (SELECT id FROM open_sections)
+          ELSE e.section_id IS NULL OR e.section_id NOT IN (SELECT id FROM closed_sections)
+      END
+  AND e.user_id NOT IN (SELECT id FROM users WHERE workflow_state NOT IN ('registered', 'pre_registered'))
+  AND e.user_id NOT IN (
+      SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
+  );
+
+-- name: reachable_by_enrollment :one
+-- Those of some users who have an enrolment in the given ranges: the same question asked from the other side,
+-- for individuals named in a request.
+SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
+FROM users u
+JOIN enrollment_standings e ON e.user_id = u.id
+JOIN jsonb_to_recordset($1::jsonb) AS r (
+    course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
+) ON r.course_id = e.course_id
+WHERE u.id = ANY ($3::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
+  AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
+  AND (r.section_id IS NULL OR e.section_id = r.section_id)
+  AND (r.user_id IS NULL OR e.user_id = r.user_id)
+  AND (r.types IS NULL OR e.type = ANY (r.types))
+  AND e.type <> 'StudentViewEnrollment'
+  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint);
+
+-- name: group_members :one
+-- Accepted members of groups; those of a course's group only while they take part in the course. $3 narrows
+-- the answer to some users, null asks for all.
+SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
+FROM jsonb_to_recordset($1::jsonb) AS g (
+    group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
+)
+JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
+JOIN users u ON u.id = m.user_id AND u.workflow_state IN ('registered', 'pre_registered')
+WHERE m.user_id <> $2::bigint
+  AND ($3::bigint[] IS NULL OR m.user_id = ANY ($3::bigint[]))
+  AND (g.course_id IS NULL OR EXISTS (
+      SELECT FROM enrollment_standings e
+      WHERE e.course_id = g.course_id AND e.user_id = m.user_id AND e.type <> 'StudentViewEnrollment'
+        AND (e.standing IN ('active', 'invited') OR (g.concluded AND e.standing = 'completed'))
+        AND (NOT g.staff_only OR e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
+        AND (g.sections IS NULL OR e.section_id = ANY (g.sections))
+  ));
+
+-- name: reachable_by_roster :one
+-- Those of some users who belong to one of the accounts: by association, or by an enrolment in a course there,
+-- from which Canvas derives the association.
+SELECT coalesce(array_agg(u.id), '{}') AS user_ids
+FROM users u
+WHERE u.id = ANY ($1::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
+  AND (EXISTS (SELECT FROM user_accounts a WHERE a.user_id = u.id AND a.account_id = ANY ($2::bigint[]))
+       OR EXISTS (
+           SELECT FROM enrollment_standings e JOIN courses c ON c.id = e.course_id
+           WHERE e.user_id = u.id AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
+             AND c.account_id = ANY ($2::bigint[])
+       ));
+
+-- name: fellow_participants :one
+-- Those of some users who take part in a conversation that the sender takes part in as well.
+SELECT coalesce(array_agg(p.user_id), '{}') AS user_ids
+FROM participants p
+WHERE p.conversation_id = $1::bigint AND p.user_id = ANY ($3::bigint[])
+  AND EXISTS (SELECT FROM participants s WHERE s.conversation_id = $1::bigint AND s.user_id = $2::bigint);
+
+-- name: existing_users :one
+-- Those of some users who exist: all that a site admin's right to write to anybody asks.
+SELECT coalesce(array_agg(id), '{}') AS user_ids
+FROM users WHERE id = ANY ($1::bigint[]) AND workflow_state <> 'deleted';
+
+-- name: recipients_by_uuid :one
+-- uuid: recipients as ids.
+SELECT coalesce(array_agg(id), '{}') AS user_ids FROM users WHERE uuid = ANY ($1::text[]);
+
+-- name: all_instruct :one
+-- Whether everybody is an instructor of the course or one of the exempt, for a sender who may write to no others.
+SELECT NOT EXISTS (
+    SELECT FROM unnest($2::bigint[]) AS u (id)
+    WHERE u.id <> ALL ($3::bigint[]) AND NOT EXISTS (
+        SELECT FROM enrollment_standings e
+        WHERE e.course_id = $1::bigint AND e.user_id = u.id AND e.type IN ('TeacherEnrollment', 'TaEnrollment')
+          AND e.standing IN ('active', 'invited', 'completed')
+    )
+) AS all_instruct;
+
+-- name: any_staff :one
+-- Whether one of some users is active staff of a course: then a reply reaches somebody in charge.
+SELECT EXISTS (
+    SELECT FROM enrollment_standings
+    WHERE course_id = $1::bigint AND user_id = ANY ($2::bigint[]) AND standing = 'active'
+      AND type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment')
+) AS any_staff;
+
+-- name: open_sections :one
+-- Whether one of some sections of a course ($2; null: all of them) is not over. A section without dates of its
+-- own, or not heard of yet, is over with its course ($3).
+SELECT CASE
+           WHEN $2::bigint[] IS NULL THEN NOT $3::boolean OR EXISTS (
+               SELECT FROM sections
+               WHERE course_id = $1::bigint AND workflow_state <> 'deleted'
+                 AND restrict_enrollments_to_section_dates AND end_at > now()
+           )
+           ELSE EXISTS (
+               SELECT FROM unnest($2::bigint[]) AS own (id)
+               LEFT JOIN sections s ON s.id = own.id
+               WHERE CASE
+                         WHEN s.restrict_enrollments_to_section_dates AND s.end_at IS NOT NULL THEN s.end_at > now()
+                         ELSE NOT $3::boolean
+                     END
+           )
+       END AS any_open;
+
+-- name: instructed_by :one
+-- Those of some users whom the author instructs: students of a course where the author is an active teacher or TA.
+SELECT coalesce(array_agg(DISTINCT student.user_id), '{}') AS user_ids
+FROM enrollment_standings mine
+JOIN enrollment_standings student ON student.course_id = mine.course_id
+WHERE mine.user_id = $1::bigint AND mine.standing = 'active' AND mine.type IN ('TeacherEnrollment', 'TaEnrollment')
+  AND student.user_id = ANY ($2::bigint[]) AND student.type = 'StudentEnrollment'
+  AND student.standing IN ('active', 'invited', 'completed');
+
+-- name: is_fake_student :one
+-- Canvas's student view: a user whose only enrolments are of that kind (CONTRACT 6.6).
+SELECT coalesce(bool_and(type = 'StudentViewEnrollment'), false) AS fake
+FROM enrollments WHERE user_id = $1::bigint AND course_id IS NOT NULL;
