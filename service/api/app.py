@@ -1,0 +1,41 @@
+"""The gateway put together: what it holds, what a request passes through, where it may go."""
+
+import asyncio
+from itertools import chain
+
+import asyncpg
+from aiohttp import web
+
+from service.api import batches, conversations, create_conversation, health
+from service.api.authentication import authenticate
+from service.api.errors import answer_errors
+from service.api.keys import BROKER, CREATOR, POOL, PUBLISHING, SETTINGS, BrokerState
+from service.api.observation import add_headers, observe
+from service.api.routing import choose_endpoint, register
+from service.application.creating import Creator
+from service.application.tagging import TagSets
+from service.runtime.ids import IdBlocks
+from service.runtime.settings import Settings
+
+# Batches first: aiohttp takes the first path that fits, and /conversations/{id} would fit theirs.
+MODULES = (health, batches, create_conversation, conversations)
+
+
+def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> web.Application:
+    """The application, for service/api/server.py to serve. Pool and broker stay the caller's to close."""
+    app = web.Application(
+        client_max_size=settings.max_body_bytes,
+        # Outermost first.
+        middlewares=[observe, answer_errors, choose_endpoint, authenticate],
+    )
+    app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
+    app[CREATOR], app[PUBLISHING] = Creator(settings, IdBlocks(), TagSets()), set()
+    app.on_shutdown.append(_finish_publishing)
+    app.on_response_prepare.append(add_headers)
+    register(app, chain.from_iterable(module.routes for module in MODULES))
+    return app
+
+
+async def _finish_publishing(app: web.Application) -> None:
+    if app[PUBLISHING]:
+        await asyncio.gather(*app[PUBLISHING])

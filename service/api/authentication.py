@@ -1,0 +1,95 @@
+"""Who is asking (canvas/conventions.md 2 and 3)."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import structlog
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from service.api.database import connection
+from service.api.keys import CALLER, ENDPOINT, SETTINGS
+from service.api.parameters import read_parameters
+from service.api.routing import scope_of
+from service.application.masquerade import act_as
+from service.domain.dates import iso
+from service.domain.errors import Code, Refusal
+from service.domain.tokens import hash_token
+from sql.callers import CallerRow, find_caller
+from sql.connection import Connection
+
+_PREFIX = "/api/"
+_CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """For whom a request is done."""
+
+    user_id: int
+    real_user_id: int | None = None  # who really asks, when acting as another user
+    scopes: tuple[str, ...] | None = None  # of the token; None: every route
+
+
+def caller(request: web.Request) -> Caller:
+    """The caller of an authenticated request (everything under /api/)."""
+    return request[CALLER]
+
+
+def _header_token(request: web.Request) -> str | None:
+    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+    return (token.strip() or None) if scheme.lower() == "bearer" else None
+
+
+async def _token_of(request: web.Request) -> str:
+    token = _header_token(request)
+    if token is None:
+        token = (await read_parameters(request)).get("access_token")
+    if token is None or token == "":
+        raise Refusal(Code.UNAUTHENTICATED)
+    if not isinstance(token, str) or not token.isascii():
+        raise Refusal(Code.BAD_TOKEN)
+    return token
+
+
+def _check(found: CallerRow | None) -> CallerRow:
+    if found is None or found.workflow_state == "deleted":
+        raise Refusal(Code.BAD_TOKEN)
+    if found.revoked_at is not None:
+        raise Refusal(Code.BAD_TOKEN, "Revoked access token.")
+    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+        details = {"expired_at": iso(found.expires_at)}
+        raise Refusal(Code.BAD_TOKEN, "Expired access token.", details=details)
+    return found
+
+
+async def _identify(request: web.Request, conn: Connection, token: str) -> Caller:
+    found = _check(await find_caller(conn, hash_token(token)))
+    scopes = None if found.scopes is None else tuple(found.scopes)
+    if scopes is not None and scope_of(request) not in scopes:
+        raise Refusal(Code.INSUFFICIENT_SCOPE)
+    known, fake_student = Caller(found.user_id, scopes=scopes), found.fake_student
+    as_user = (await read_parameters(request)).get("as_user_id")
+    if as_user is not None:
+        root = request.app[SETTINGS].root_account_id
+        target = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)
+        if target is not None:
+            known, fake_student = Caller(target.user_id, found.user_id, scopes), target.fake_student
+    if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
+        raise Refusal(Code.NOT_AUTHORISED)
+    return known
+
+
+@web.middleware
+async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Under /api/: find the caller or refuse. The body is read before a connection is taken."""
+    if not request[ENDPOINT].template.startswith(_PREFIX):
+        return await handler(request)
+    token = await _token_of(request)
+    await read_parameters(request)
+    async with connection(request) as conn:
+        request[CALLER] = found = await _identify(request, conn, token)
+    structlog.contextvars.bind_contextvars(user_id=found.user_id)
+    if found.real_user_id is not None:
+        structlog.contextvars.bind_contextvars(real_user_id=found.real_user_id)
+    return await handler(request)

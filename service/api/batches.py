@@ -1,0 +1,54 @@
+"""Batches over HTTP: GET /conversations/batches and /conversations/batches/:id."""
+
+from aiohttp import web
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.fields import Parameters, StringList, parse
+from service.api.keys import SETTINGS
+from service.api.pagination import link_headers, page_of
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.application.presenting_batches import present_batch, present_batches
+from service.domain.batch import RUNNING, BatchState
+from service.domain.errors import Code, Refusal
+from sql import batches
+
+
+class ListParameters(Parameters):
+    """``state[]`` is Clarion's own (CONTRACT 3); without it only running batches are listed, as Canvas does."""
+
+    state: StringList = []
+
+
+async def list_batches(request: web.Request) -> web.Response:
+    """The caller's batches, oldest first."""
+    parameters = await read_parameters(request)
+    asked = parse(ListParameters, parameters).state
+    states = [state for state in BatchState if state in asked] if asked else list(RUNNING)
+    page = page_of(parameters)
+    sender, base_url = caller(request).user_id, request.app[SETTINGS].base_url
+    async with connection(request) as conn:
+        total = await batches.count_batches(conn, sender, states)
+        found = await batches.list_batches(conn, sender, states, limit=page.size, offset=page.offset)
+        shown = await present_batches(conn, found, viewer_id=sender, base_url=base_url)
+    return respond(request, shown, headers=link_headers(request, page, total=total))
+
+
+async def show_batch(request: web.Request) -> web.Response:
+    """One batch of the caller's, in whatever state, with its progress."""
+    batch_id = path_id(request)
+    sender, base_url = caller(request).user_id, request.app[SETTINGS].base_url
+    async with connection(request) as conn:
+        found = await batches.find_batch(conn, batch_id, sender)
+        if found is None:
+            raise Refusal(Code.NOT_FOUND)
+        shown = await present_batch(conn, found, viewer_id=sender, base_url=base_url)
+    return respond(request, shown)
+
+
+routes = [
+    web.get("/api/v1/conversations/batches", list_batches),
+    web.get("/api/v1/conversations/batches/{id}", show_batch),
+]

@@ -1,0 +1,86 @@
+"""Reading over HTTP: GET /conversations, /conversations/unread_count and /conversations/:id."""
+
+from typing import Any
+
+from aiohttp import web
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.fields import CanvasBool, Presence, parse
+from service.api.pagination import link_headers, page_of
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.viewpoints import ViewParameters, includes, viewpoint
+from service.application import reading
+
+
+class ListParameters(ViewParameters):
+    """canvas/endpoints.md 4.1"""
+
+    include_all_conversation_ids: Presence = False
+    include_beta: Presence = False
+
+
+class ShowParameters(ViewParameters):
+    """canvas/endpoints.md 4.4"""
+
+    auto_mark_as_read: CanvasBool = True
+    include_participant_contexts: CanvasBool = True
+    include_beta: Presence = False
+
+
+async def list_conversations(request: web.Request) -> web.Response:
+    """A page of the caller's conversations; with include_all_conversation_ids also the ids of all of them."""
+    parameters = await read_parameters(request)
+    sent = parse(ListParameters, parameters)
+    view = viewpoint(request, sent)
+    page = page_of(parameters)
+    included = includes(request, sent, parameters)
+    async with connection(request) as conn:
+        listing = await reading.list_conversations(
+            conn,
+            view,
+            page,
+            all_ids=sent.include_all_conversation_ids,
+            avatars="participant_avatars" in included,
+            uuids="uuid" in included,
+            beta=sent.include_beta,
+        )
+    body: Any = listing.conversations
+    if listing.all_ids is not None:
+        body = {"conversations": listing.conversations, "conversation_ids": listing.all_ids}
+    return respond(request, body, headers=link_headers(request, page, total=listing.total))
+
+
+async def unread_count(request: web.Request) -> web.Response:
+    """How many conversations are unread, as text: Canvas keeps that for old clients."""
+    async with connection(request) as conn:
+        count = await reading.unread_count(conn, caller(request).user_id)
+    return respond(request, {"unread_count": str(count)})
+
+
+async def show_conversation(request: web.Request) -> web.Response:
+    """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
+    conversation_id = path_id(request)
+    parameters = await read_parameters(request)
+    sent = parse(ShowParameters, parameters)
+    async with connection(request) as conn:
+        standing = await reading.find_conversation(conn, caller(request).user_id, conversation_id)
+        shown = await reading.show_conversation(
+            conn,
+            viewpoint(request, sent),
+            standing,
+            mark_read=sent.auto_mark_as_read,
+            contexts=sent.include_participant_contexts,
+            uuids="uuid" in includes(request, sent, parameters),
+            beta=sent.include_beta,
+        )
+    return respond(request, shown)
+
+
+routes = [
+    web.get("/api/v1/conversations", list_conversations),
+    web.get("/api/v1/conversations/unread_count", unread_count),
+    web.get("/api/v1/conversations/{id}", show_conversation),
+]

@@ -1,0 +1,117 @@
+"""Types of request models: how Canvas reads a parameter's value, whatever encoding it came in.
+
+A model is a ``Parameters`` whose fields have a default: that is what an absent parameter means.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticUseDefault
+
+from service.domain.brackets import Repeated
+from service.domain.contexts import MAX_ID
+from service.domain.errors import unreadable
+
+_TRUE = frozenset({"yes", "y", "true", "t", "on"})
+_NOT_ZERO = re.compile(r"\s*[+-]?[0_]*[1-9]")
+_ID = re.compile(r"\s*(\d{1,19})\s*", re.ASCII)
+
+
+def _scalar(value: Any) -> Any:
+    """The value of a scalar parameter: the last of repeats; the default instead of an array or object."""
+    if isinstance(value, Repeated):
+        value = value[-1]
+    if isinstance(value, list | dict):
+        raise PydanticUseDefault
+    return value
+
+
+def _string_of(scalar: str | float | bool) -> str:
+    return str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
+
+
+def _boolean(value: Any) -> bool:
+    value = _scalar(value)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    text = _string_of(value).lower()
+    return text in _TRUE or _NOT_ZERO.match(text) is not None
+
+
+def _string(value: Any) -> str | None:
+    value = _scalar(value)
+    return None if value is None else _string_of(value)
+
+
+def _items(value: Any) -> list[Any]:
+    """The values of an array parameter; a scalar is an array of one, an object is absent."""
+    if isinstance(value, dict):
+        raise PydanticUseDefault
+    if not isinstance(value, list):
+        value = [value]
+    return [item for item in value if item is not None]
+
+
+def _strings(value: Any) -> list[str]:
+    texts = (_string_of(item) for item in _items(value) if not isinstance(item, list | dict))
+    return [text for text in texts if text]
+
+
+def _split(texts: list[str]) -> list[str]:
+    return [stripped for text in texts for part in text.split(",") if (stripped := part.strip())]
+
+
+def _ids(value: Any) -> list[int]:
+    found = (_ID.fullmatch(text) for text in _split(_strings(value)))
+    ids = (int(match[1]) for match in found if match)
+    return [number for number in ids if 0 < number <= MAX_ID]
+
+
+def _raw(value: Any) -> list[Any]:
+    if isinstance(value, list) and not isinstance(value, Repeated):
+        return value
+    items = _items(value)
+    return [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
+
+
+CanvasBool = Annotated[bool, BeforeValidator(_boolean)]
+"""conventions.md 8; an array or object counts as absent, so the field's default says what that is."""
+
+ScalarString = Annotated[str | None, BeforeValidator(_string)]
+"""The last of repeats; numbers as text; null, an array or an object as absent. Default None."""
+
+StringList = Annotated[Sequence[str], BeforeValidator(_strings)]
+"""An array, bare repeats or a scalar; empty strings, nulls and nested values are dropped. Default ()."""
+
+CommaList = Annotated[Sequence[str], BeforeValidator(lambda value: _split(_strings(value)))]
+"""As StringList, and every string is also split at commas and trimmed."""
+
+IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
+"""As CommaList, and only what can be an id stays (1 to 2^63 - 1)."""
+
+RawList = Annotated[Sequence[Any], BeforeValidator(_raw)]
+"""Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
+a real array are not (endpoints.md 4.2, recipient resolution 1). A blank string is []."""
+
+Presence = Annotated[bool, BeforeValidator(lambda value: value is not None)]
+"""A presence test (conventions.md 8): any value but null, even "false". Default False."""
+
+
+class Parameters(BaseModel):
+    """Base of request models: unknown parameters are ignored."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+Model = TypeVar("Model", bound=Parameters)
+
+
+def parse(model: type[Model], parameters: dict[str, Any]) -> Model:
+    """The model of a request's parameters; Refusal(BAD_REQUEST) names the fields that do not fit."""
+    try:
+        return model.model_validate(parameters)
+    except ValidationError as error:
+        names = sorted({".".join(str(step) for step in each["loc"]) for each in error.errors()})
+        raise unreadable(f"{', '.join(names)} is invalid") from None

@@ -1,0 +1,50 @@
+"""Is the process up, is it of use, and how is it doing (CONTRACT 2)."""
+
+import asyncio
+
+import asyncpg
+from aiohttp import hdrs, web
+
+from service.api.keys import BROKER, POOL
+from service.api.responses import respond
+from service.runtime.metrics import CONTENT_TYPE, exposition
+from service.runtime.postgres import UNAVAILABLE
+from sql.liveness import database_answers
+
+PATIENCE = 2.0  # seconds; whoever probes has time-outs of its own
+
+
+async def _database_answers(request: web.Request) -> bool:
+    try:
+        async with asyncio.timeout(PATIENCE), request.app[POOL].acquire(timeout=PATIENCE) as conn:
+            await database_answers(conn)
+    except (*UNAVAILABLE, asyncpg.PostgresError):
+        return False
+    return True
+
+
+async def livez(request: web.Request) -> web.Response:
+    """200 as long as the process answers at all."""
+    return respond(request, {"status": "ok"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """200 when the database answers and the broker is connected, else 503 and which of them fails."""
+    failing = [] if await _database_answers(request) else ["database"]
+    if not request.app[BROKER].connected:
+        failing.append("broker")
+    if failing:
+        return respond(request, {"status": "unavailable", "failing": failing}, 503)
+    return respond(request, {"status": "ok"})
+
+
+async def metrics(_request: web.Request) -> web.Response:
+    """Prometheus's text format."""
+    return web.Response(body=exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+
+
+routes = [
+    web.get("/livez", livez),
+    web.get("/readyz", readyz),
+    web.get("/metrics", metrics),
+]

@@ -1,0 +1,63 @@
+"""What can be seen of a request from outside: its id, its cost, its log line and its figures."""
+
+import time
+import uuid
+from collections.abc import Coroutine
+from typing import Any, cast
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from service.api.keys import ENDPOINT, METER, METHOD, REQUEST_ID
+from service.api.metering import Meter, metered
+from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
+
+log = structlog.get_logger()
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """The headers of every answer (canvas/conventions.md 10), streams and errors included."""
+    response.headers["X-Request-Context-Id"] = request[REQUEST_ID]
+    response.headers["X-Request-Cost"] = f"{request[METER].cost:.6f}"
+
+
+def _record(request: web.Request, status: int, seconds: float) -> None:
+    endpoint = request.get(ENDPOINT)
+    method = request.get(METHOD, "-")
+    route = "unmatched" if endpoint is None else endpoint.template
+    # A known path may be asked for with any word as method; only those it has become labels.
+    label = method if endpoint is not None and method in endpoint.handlers else "-"
+    REQUESTS.labels(label, route, status).inc()
+    REQUEST_SECONDS.labels(label, route).observe(seconds)
+    meter = request[METER]
+    log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        route=route,
+        status=status,
+        ms=round(seconds * 1000, 2),
+        cpu_ms=round(meter.cpu * 1000, 2),
+        database_ms=round(meter.database * 1000, 2),
+    )
+
+
+@web.middleware
+async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request its id, measure it, and write one line about it when it is answered or given up."""
+    # A connection's requests share one task and so one context: start from nothing.
+    structlog.contextvars.clear_contextvars()
+    request_id = request[REQUEST_ID] = str(uuid.uuid4())
+    structlog.contextvars.bind_contextvars(request_id=request_id)
+    meter = request[METER] = Meter()
+    started = time.perf_counter()
+    status = 499  # the client went away before the answer
+    with REQUESTS_OPEN.track_inprogress():
+        try:
+            work = cast("Coroutine[Any, Any, web.StreamResponse]", handler(request))
+            response = await metered(work, meter)
+            status = response.status
+            return response
+        finally:
+            _record(request, status, time.perf_counter() - started)

@@ -1,0 +1,30 @@
+"""Pages of a list over HTTP (canvas/conventions.md 4)."""
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+
+from service.api.fields import Parameters, ScalarString, parse
+from service.api.keys import SETTINGS
+from service.api.parameters import query_of
+from service.domain.pagination import Page, link_header, parse_page
+
+
+class _PageParameters(Parameters):
+    page: ScalarString = None
+    per_page: ScalarString = None
+
+
+def page_of(parameters: dict[str, Any]) -> Page:
+    """The page a request asks for; Refusal(NOT_FOUND) when there can be none."""
+    asked = parse(_PageParameters, parameters)
+    return parse_page(asked.page, asked.per_page)
+
+
+def link_headers(request: web.Request, page: Page, *, total: int | None, more: bool | None = None) -> dict[str, str]:
+    """The Link header of an answer, as headers to respond with: absolute URLs on the public origin."""
+    query = parse_qsl(query_of(request).decode(), keep_blank_values=True)
+    url = request.app[SETTINGS].base_url + request.path.removesuffix(".json")
+    link = link_header(url, query, page, total=total, more=more)
+    return {"Link": link} if link else {}

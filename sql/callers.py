@@ -1,0 +1,53 @@
+"""Who calls, and whom a caller may want to act as."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sql.connection import Connection
+from sql.statements import text_of
+
+_FIND_CALLER = text_of("find_caller")
+_FIND_TARGET = text_of("find_masquerade_target")
+_ADMINISTERED = text_of("administered_accounts")
+
+
+class CallerRow(NamedTuple):
+    """A token and its user. workflow_state is None for a user the directory does not know."""
+
+    user_id: int
+    scopes: list[str] | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    workflow_state: str | None
+    fake_student: bool
+
+
+class TargetRow(NamedTuple):
+    """A living user of the directory."""
+
+    user_id: int
+    fake_student: bool
+
+
+async def find_caller(conn: Connection, token_hash: bytes) -> CallerRow | None:
+    """The token with this SHA-256, whatever its state."""
+    row = await conn.fetchrow(_FIND_CALLER, token_hash)
+    return CallerRow(*row) if row else None
+
+
+async def find_masquerade_target(
+    conn: Connection,
+    *,
+    user_id: int | None = None,
+    uuid: str | None = None,
+    sis_id: str | None = None,
+    login: str | None = None,
+) -> TargetRow | None:
+    """The user with this id, uuid, SIS id or login; deleted ones are nobody."""
+    row = await conn.fetchrow(_FIND_TARGET, user_id, uuid, sis_id, login)
+    return TargetRow(*row) if row else None
+
+
+async def administered_accounts(conn: Connection, user_id: int) -> list[int]:
+    """Ids of the accounts in which the user has an administrator's role."""
+    return [row["account_id"] for row in await conn.fetch(_ADMINISTERED, user_id)]

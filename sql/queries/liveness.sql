@@ -1,0 +1,3 @@
+-- name: database_answers :one
+-- The cheapest proof that statements run.
+SELECT true AS answers;
