@@ -1,0 +1,45 @@
+-- name: visible_messages :many
+-- The messages of conversations that a user has and has not deleted, newest first; only the given ones unless null.
+SELECT m.conversation_id, m.id, m.send_id
+FROM participant_messages m
+WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL
+  AND ($3::bigint[] IS NULL OR m.id = ANY ($3::bigint[]))
+ORDER BY m.conversation_id, m.created_at DESC, m.id DESC;
+
+-- name: forwarded_messages :many
+-- Everything that the given sends forward, and what that forwards in turn, each message once. A message can only
+-- forward older ones, so this ends.
+WITH RECURSIVE tree AS (
+    SELECT s.forwarded_conversation_id AS conversation_id, f.id
+    FROM sends s CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
+    WHERE s.id = ANY ($1::bigint[])
+    UNION
+    SELECT s.forwarded_conversation_id, f.id
+    FROM tree t
+    JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id
+    JOIN sends s ON s.id = m.send_id
+    CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
+)
+SELECT m.conversation_id, m.id, m.send_id
+FROM tree t
+JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id;
+
+-- name: message_details :many
+-- What messages say, and who has a row of each, deleted or not. A batch's template has a send and no conversation.
+SELECT asked.id, s.created_at, s.author_id, s.body, s.added_user_ids, s.attachment_ids, s.forwarded_message_ids,
+       s.media_id, media.media_type, media.title AS media_title,
+       array(
+           SELECT m.user_id FROM participant_messages m
+           WHERE m.conversation_id = asked.conversation_id AND m.id = asked.id
+           ORDER BY m.user_id
+       ) AS participating_user_ids
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS asked(id, conversation_id, send_id)
+JOIN sends s ON s.id = asked.send_id
+LEFT JOIN media_objects media ON media.media_id = s.media_id;
+
+-- name: attachments_by_id :many
+-- The files of messages.
+SELECT a.id, a.uuid, a.folder_id, a.display_name, a.filename, a.content_type, a.url, a.size, a.created_at,
+       coalesce(a.updated_at, a.as_of) AS updated_at, a.unlock_at, a.lock_at, a.thumbnail_url
+FROM attachments a
+WHERE a.id = ANY ($1::bigint[]) AND a.workflow_state <> 'deleted';

@@ -1,0 +1,65 @@
+-- name: participants_of :many
+-- Everybody in the given conversations, most recent poster first, then by the name shown, as people sort names
+-- (semantics.md 7.4). A participant may be known before the directory tells who it is.
+SELECT p.conversation_id, p.user_id AS id, coalesce(nullif(u.short_name, ''), u.name, '') AS name,
+       coalesce(u.name, '') AS full_name, u.pronouns, u.uuid, u.avatar_url
+FROM participants p
+LEFT JOIN users u ON u.id = p.user_id
+WHERE p.conversation_id = ANY ($1::bigint[])
+ORDER BY p.conversation_id, p.last_authored_at DESC NULLS LAST,
+         lower(coalesce(nullif(u.short_name, ''), u.name, '')) COLLATE "und-x-icu", p.user_id;
+
+-- name: people_by_id :many
+-- People who are shown without being participants: authors of forwarded messages, names in generated sentences.
+SELECT u.id, coalesce(nullif(u.short_name, ''), u.name) AS name, u.name AS full_name,
+       u.pronouns, u.uuid, u.avatar_url
+FROM users u
+WHERE u.id = ANY ($1::bigint[])
+ORDER BY u.id;
+
+-- name: shared_courses :many
+-- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1). A viewer
+-- limited to sections in a course sees only those sections' people.
+WITH own AS (
+    SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
+    FROM enrollment_standings e
+    WHERE e.user_id = $1::bigint AND e.standing IN ('active', 'invited', 'completed')
+      AND e.type <> 'StudentViewEnrollment'
+    GROUP BY e.course_id
+)
+SELECT e.user_id, e.course_id, array_agg(DISTINCT e.type) AS types
+FROM own
+JOIN enrollment_standings e ON e.course_id = own.course_id
+WHERE e.user_id = ANY ($2::bigint[]) AND e.user_id <> $1::bigint
+  AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+  AND (NOT own.limited OR e.section_id = ANY (own.sections))
+GROUP BY e.user_id, e.course_id
+ORDER BY e.user_id, e.course_id;
+
+-- name: shared_groups :many
+-- Which groups the viewer and others are both in. Differentiation tags are nobody's common group: their members are
+-- not to know of them.
+SELECT DISTINCT other.user_id, other.group_id
+FROM group_memberships own
+JOIN group_memberships other ON other.group_id = own.group_id
+JOIN groups g ON g.id = own.group_id
+WHERE own.user_id = $1::bigint AND own.workflow_state = 'accepted'
+  AND other.user_id = ANY ($2::bigint[]) AND other.user_id <> $1::bigint AND other.workflow_state = 'accepted'
+  AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
+ORDER BY other.user_id, other.group_id;
+
+-- name: audience_roles :many
+-- For audience_contexts (endpoints.md 3.5): as what a person is active in a course, one type per enrolment, or whether
+-- they are in a group. Each question names a course or a group; the other one is null.
+SELECT array(
+           SELECT e.type FROM enrollment_standings e
+           WHERE e.user_id = asked.user_id AND e.course_id = asked.course_id AND e.standing = 'active'
+             AND e.type <> 'StudentViewEnrollment'
+           ORDER BY e.id
+       ) || array(
+           SELECT 'Member' FROM group_memberships m
+           WHERE m.user_id = asked.user_id AND m.group_id = asked.group_id AND m.workflow_state = 'accepted'
+           LIMIT 1
+       ) AS roles
+FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS asked(user_id, course_id, group_id, n)
+ORDER BY asked.n;

@@ -1,0 +1,27 @@
+-- name: count_copies :one
+-- The proof after a bulk send, from the inboxes and not from its own counters: how many of a batch's recipients there
+-- are, and how many of them have no copy in the thread that the chunk names, or more than one copy anywhere.
+WITH batch AS (
+    SELECT send_id, sender_id FROM batches WHERE id = $1::bigint
+), recipient AS (
+    SELECT r.user_id, coalesce(c.conversation_ids[r.n], c.first_id + r.n - 1) AS conversation_id
+    FROM chunks c, unnest(c.recipients) WITH ORDINALITY AS r(user_id, n)
+    WHERE c.batch_id = $1::bigint
+), message AS (
+    SELECT m.conversation_id FROM conversation_messages m WHERE m.send_id = (SELECT send_id FROM batch)
+), copy AS (
+    SELECT p.user_id, p.conversation_id
+    FROM message m
+    JOIN participants p ON p.conversation_id = m.conversation_id
+    WHERE p.user_id <> (SELECT sender_id FROM batch)
+), counted AS (
+    SELECT r.user_id, count(c.user_id) AS copies,
+           coalesce(bool_or(c.conversation_id = r.conversation_id), false) AS in_place
+    FROM recipient r
+    LEFT JOIN copy c ON c.user_id = r.user_id
+    GROUP BY r.user_id
+)
+SELECT count(*) AS recipients,
+       count(*) FILTER (WHERE copies > 1) AS duplicates,
+       count(*) FILTER (WHERE NOT in_place) AS missing
+FROM counted;
