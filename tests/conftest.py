@@ -3,58 +3,34 @@
 deploy/test finds or starts the servers and sets CLARION_DATABASE_URL and CLARION_AMQP_URL.
 """
 
-import hashlib
 import os
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
-from sql import migrate
-
-_TEMPLATE_LOCK = 7_206_110_512_005
-
-
-def _server_url() -> str:
-    return os.environ["CLARION_DATABASE_URL"]
+from tests.databases import Databases, server_url, with_database
+from tests.institution import Institution
+from tests.school import School, make_school
+from tests.thread import Threads
 
 
-def _with_database(url: str, name: str) -> str:
-    base, _, query = url.partition("?")
-    return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
-
-
-async def _template() -> str:
-    """Name of a migrated database to clone; made once per set of migrations, whoever comes first."""
-    digest = hashlib.sha256(repr(migrate.available()).encode()).hexdigest()[:12]
-    name = f"clarion_template_{digest}"
-    admin = await asyncpg.connect(_server_url())
-    try:
-        await admin.execute("SELECT pg_advisory_lock($1)", _TEMPLATE_LOCK)
-        if not await admin.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", name):
-            await admin.execute(f'DROP DATABASE IF EXISTS "{name}_new"')
-            await admin.execute(f'CREATE DATABASE "{name}_new"')
-            conn = await asyncpg.connect(_with_database(_server_url(), f"{name}_new"))
-            await migrate.migrate(conn)
-            await conn.close()
-            await admin.execute(f'ALTER DATABASE "{name}_new" RENAME TO "{name}"')
-    finally:
-        await admin.close()
-    return name
+@pytest.fixture(scope="session")
+def databases() -> Iterator[Databases]:
+    """The databases of this test process."""
+    made = Databases()
+    yield made
+    made.drop_all()
 
 
 @pytest.fixture
-async def database_url() -> AsyncIterator[str]:
-    """DSN of a fresh, migrated database, dropped afterwards."""
-    template = await _template()
-    name = f"clarion_test_{uuid.uuid4().hex[:12]}"
-    admin = await asyncpg.connect(_server_url())
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    yield _with_database(_server_url(), name)
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await admin.close()
+async def database_url(databases: Databases) -> AsyncIterator[str]:
+    """DSN of a migrated database without rows, the test's own while it runs."""
+    name = await databases.borrow()
+    yield with_database(server_url(), name)
+    await databases.give_back(name)
 
 
 @pytest.fixture
@@ -82,3 +58,23 @@ def settings(database_url: str) -> Settings:
         amqp_prefix=f"test-{uuid.uuid4().hex[:12]}",
         port=0,
     )
+
+
+@pytest.fixture
+async def institution(conn: asyncpg.Connection) -> Institution:
+    """The test's directory, with its root account (id 1) and nothing else."""
+    made = Institution(conn)
+    await made.account(name="Root")
+    return made
+
+
+@pytest.fixture
+def threads(conn: asyncpg.Connection) -> Threads:
+    """Conversations as rows, where a test needs them and not how they came."""
+    return Threads(conn)
+
+
+@pytest.fixture
+async def school(institution: Institution) -> School:
+    """A course of 250 students, so that a bulk send can have several chunks."""
+    return await make_school(institution)

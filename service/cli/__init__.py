@@ -2,6 +2,7 @@
 
 import sys
 
+import asyncpg
 import typer
 
 from service.cli import client, directory, serve, tokens
@@ -22,6 +23,12 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except (SettingsError, Failed, OSError) as error:
-        print(f"clarion: {error}", file=sys.stderr)  # noqa: T201 - a command line speaks on stderr
+    except (SettingsError, Failed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        print(f"clarion: {_in_one_line(error)}", file=sys.stderr)  # noqa: T201 - a command line speaks on stderr
         raise SystemExit(1) from None
+
+
+def _in_one_line(error: Exception) -> str:
+    said = " ".join(str(error).split()) or type(error).__name__
+    missing = isinstance(error, asyncpg.UndefinedTableError)
+    return f"{said} (has clarion migrate been run?)" if missing else said

@@ -1,5 +1,88 @@
 """``clarion send`` and ``clarion batch``: a client of the HTTP API."""
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
 import typer
+from rich.console import Console
+
+from service.cli.failure import Failed
+from service.client.http import Client, Letter, RequestFailed
+from service.client.progress import follow, line
 
 batch_app = typer.Typer(no_args_is_help=True, help="Follow batches.")
+
+T = TypeVar("T")
+Url = Annotated[str, typer.Option(envvar="CLARION_URL", help="Where the service answers.")]
+Token = Annotated[str, typer.Option(envvar="CLARION_TOKEN", help="Access token of the caller.")]
+_DEFAULT_URL = "http://127.0.0.1:8080"
+
+
+def send(
+    *,
+    recipient: Annotated[list[str], typer.Option(help="User id, uuid:…, course_N, section_N, group_N; repeatable.")],
+    body: Annotated[str, typer.Option(help="The message.")],
+    token: Token,
+    url: Url = _DEFAULT_URL,
+    subject: Annotated[str | None, typer.Option()] = None,
+    context: Annotated[str | None, typer.Option(help="Context code, such as course_5.")] = None,
+    group: Annotated[bool, typer.Option("--group", help="One conversation with everybody.")] = False,
+    bulk: Annotated[bool, typer.Option("--bulk", help="With --group: a conversation for each.")] = False,
+    force_new: Annotated[bool, typer.Option("--force-new", help="Never reuse a thread.")] = False,
+    asynchronous: Annotated[bool, typer.Option("--async", help="Do not wait for the delivery.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Follow the batch to its end.")] = False,
+) -> None:
+    """Send a message; prints the conversations' ids, or the id of the batch."""
+    letter = Letter(
+        recipients=recipient,
+        body=body,
+        subject=subject,
+        context_code=context,
+        group=group,
+        bulk=bulk,
+        force_new=force_new,
+        asynchronous=asynchronous,
+    )
+
+    async def run() -> None:
+        async with Client(url, token) as client:
+            sent = await client.send(letter)
+            if sent.batch_id is None:
+                typer.echo(f"conversations: {' '.join(map(str, sent.conversation_ids))}")
+            elif watch:
+                await _follow(client, sent.batch_id)
+            else:
+                typer.echo(f"batch: {sent.batch_id}")
+
+    _run(run())
+
+
+@batch_app.callback()
+def _batch() -> None:
+    """Follow batches."""
+
+
+@batch_app.command("watch")
+def watch_batch(batch_id: Annotated[int, typer.Argument(metavar="ID")], token: Token, url: Url = _DEFAULT_URL) -> None:
+    """Show a batch's progress until it ends; exit 1 unless it was sent."""
+
+    async def run() -> None:
+        async with Client(url, token) as client:
+            await _follow(client, batch_id)
+
+    _run(run())
+
+
+async def _follow(client: Client, batch_id: int) -> None:
+    console = Console()
+    last = await follow(client, batch_id, console)
+    if last.state != "sent":
+        raise Failed(line(last))
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except RequestFailed as error:
+        raise Failed(str(error)) from None

@@ -1,5 +1,135 @@
 """``clarion directory``: the institution's users, courses and enrolments, loaded from files."""
 
+import asyncio
+import gc
+import os
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from io import BufferedReader
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated, cast
+
+import asyncpg
 import typer
 
+from service.application import directory
+from service.cli.ndjson import blocks_of_lines
+from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
+from service.domain.directory_shapes import Kind
+from service.runtime import settings as configuration
+
 app = typer.Typer(no_args_is_help=True, help="Follow the institution's directory.")
+
+# Events per transaction: enough to make a statement cheap, few enough to hold no lock for long.
+SET_SIZE = 5000
+# A set is many small objects and no cycles; looking for cycles among them costs a third of the time.
+_ALLOCATIONS_PER_COLLECTION = 500_000
+STDIN = "-"
+
+
+@app.callback()
+def _group() -> None:
+    """Without this typer would take the only command for the whole group."""
+
+
+@dataclass
+class Tally:
+    """What became of the lines of all files."""
+
+    events: Counter[str] = field(default_factory=Counter)  # by event name
+    ignored: Counter[str] = field(default_factory=Counter)  # well-formed, but about something else
+    rows: Counter[Kind] = field(default_factory=Counter)  # written: other than before
+    bad: int = 0
+
+
+@app.command("load")
+def load(
+    paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="NDJSON files; - is standard input.")],
+) -> None:
+    """Load directory events, one JSON object a line; returns when they are committed."""
+    settings = configuration.load()
+    for path in paths:
+        if path != STDIN:
+            os.stat(path)  # a missing file stops the command before anything is loaded
+    gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
+    started = perf_counter()
+    tally = asyncio.run(_load(settings, paths))
+    _report(tally, perf_counter() - started)
+    if tally.bad:
+        raise typer.Exit(1)
+
+
+async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
+    """Read and parse one set of events while the database writes the one before."""
+    tally = Tally()
+    conn = await asyncpg.connect(str(settings.database_url), statement_cache_size=settings.database_statement_cache)
+    writing: asyncio.Task[Counter[Kind]] | None = None
+    try:
+        async for events in _sets(paths, tally):
+            if writing is not None:
+                tally.rows += await writing
+            writing = asyncio.create_task(directory.apply(conn, events))
+        if writing is not None:
+            tally.rows += await writing
+    finally:
+        if writing is not None:
+            await asyncio.wait([writing])
+        await conn.close()
+    return tally
+
+
+async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[list[DirectoryEvent]]:
+    """The events of all files in sets; counts everything and reports what is bad as it goes."""
+    events: list[DirectoryEvent] = []
+    for path in paths:
+        number = 0
+        with _opened(path) as file:
+            async for lines in blocks_of_lines(file):
+                for line in lines:
+                    number += 1
+                    if (event := _event(line, path, number, tally)) is not None:
+                        events.append(event)
+                    if len(events) == SET_SIZE:
+                        yield events
+                        events = []
+    if events:
+        yield events
+
+
+def _opened(path: str) -> AbstractContextManager[BufferedReader]:
+    if path == STDIN:
+        return nullcontext(cast(BufferedReader, sys.stdin.buffer))
+    return Path(path).open("rb")
+
+
+def _event(line: bytes, path: str, number: int, tally: Tally) -> DirectoryEvent | None:
+    """The event on a line; None for a blank line, another feed's event, or a bad line, which is reported."""
+    if not line or line.isspace():
+        return None
+    try:
+        event = parse_event(line)
+    except MalformedEvent as error:
+        tally.bad += 1
+        typer.echo(f"{'stdin' if path == STDIN else path}:{number}: {error}", err=True)
+        return None
+    if isinstance(event, ForeignEvent):
+        tally.ignored[event.name] += 1
+        return None
+    tally.events[event.name] += 1
+    return event
+
+
+def _report(tally: Tally, seconds: float) -> None:
+    events = tally.events.total()
+    typer.echo(
+        f"{events} events in {seconds:.2f} s ({events / seconds:.0f}/s):"
+        f" {tally.rows.total()} rows written, {tally.ignored.total()} events ignored, {tally.bad} bad lines"
+    )
+    for name, count in sorted(tally.events.items()):
+        typer.echo(f"  {name} {count}")
+    for name, count in sorted(tally.ignored.items()):
+        typer.echo(f"  ignored {name!r} {count}")

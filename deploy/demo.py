@@ -1,0 +1,144 @@
+"""What ``deploy/run`` does in the environment: the service, a demo institution, one bulk message."""
+
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+import asyncpg
+from rich.console import Console
+
+from deploy.environment import CHECKOUT, STATE
+from deploy.failure import CannotRun
+from deploy.lifetime import run_until_stopped
+from deploy.locks import alone_here
+from deploy.servers import servers
+from deploy.stack import Stack
+from service.client.http import Client, Letter
+from service.client.progress import follow
+from sql.verification import Copies, count_copies
+
+_INSTITUTION = CHECKOUT / "deploy" / "demo_institution.py"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the generated institution says about itself."""
+
+    teacher_id: int
+    course_id: int
+    students: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One bulk send, as the sender and the database saw it."""
+
+    copies: Copies
+    seconds: float
+
+    def complaint(self, expected: int) -> str | None:
+        """What is wrong with it, in one line."""
+        if self.copies.recipients != expected:
+            return f"{self.copies.recipients:,} recipients instead of {expected:,}"
+        if self.copies.duplicates or self.copies.missing:
+            return f"{self.copies.duplicates:,} recipients have duplicates, {self.copies.missing:,} have no copy"
+        return None
+
+
+async def demonstrate(*, once: bool) -> int:
+    """Everything deploy/run promises, and serving until cancelled unless once."""
+    console = Console(highlight=False)
+    async with servers(STATE) as found, Stack(STATE / "runs", found) as stack:
+        # Two runs in one checkout share the database; they prepare it one after the other.
+        async with alone_here(STATE / "institution.lock"):
+            await stack.clarion("migrate")
+            await stack.serve()
+            facts = await _load_institution(stack, console)
+        token = (await stack.clarion("token", "create", "--user", str(facts.teacher_id), "--name", "demo")).strip()
+        outcome = await stack.while_serving(_send(stack, facts, token, console))
+        _summarise(outcome, console)
+        if complaint := outcome.complaint(facts.students):
+            raise CannotRun(f"the bulk send is wrong: {complaint}")
+        if not once:
+            _invite(stack, facts, token, console)
+            await stack.watch()
+    return 0
+
+
+async def _load_institution(stack: Stack, console: Console) -> Facts:
+    """Generate the institution and load it, which changes nothing the second time."""
+    facts = Facts(**json.loads(await stack.python(str(_INSTITUTION), "--facts")))
+    console.print("Loading the demo institution")
+    file = STATE / "institution.ndjson"
+    file.write_text(await stack.python(str(_INSTITUTION)), "utf-8")
+    loaded = await stack.clarion("directory", "load", str(file))
+    console.print(loaded.splitlines()[0], soft_wrap=True)
+    return facts
+
+
+async def _send(stack: Stack, facts: Facts, token: str, console: Console) -> Outcome:
+    """One bulk message to all students, followed to its end and counted in the database."""
+    letter = Letter(
+        recipients=[f"course_{facts.course_id}_students"],
+        subject="Welcome to the course",
+        body="The first lecture is on Monday at nine. Please bring the reading list.",
+        context_code=f"course_{facts.course_id}",
+        group=True,
+        bulk=True,
+        asynchronous=True,
+    )
+    console.print(f"Sending one bulk message to the {facts.students:,} students of course {facts.course_id}")
+    async with Client(stack.url, token) as client:
+        begin = time.monotonic()
+        sent = await client.send(letter)
+        if sent.batch_id is None:
+            raise CannotRun("the service answered the bulk send without a batch")
+        last = await follow(client, sent.batch_id, console)
+        seconds = time.monotonic() - begin
+    if last.state != "sent":
+        raise CannotRun(
+            f"batch {last.id} ended in state {last.state}: {last.failed:,} failed, {last.skipped:,} skipped"
+        )
+    conn = await asyncpg.connect(stack.database_url, timeout=10)
+    try:
+        return Outcome(await count_copies(conn, sent.batch_id), seconds)
+    finally:
+        await conn.close()
+
+
+def _summarise(outcome: Outcome, console: Console) -> None:
+    copies = outcome.copies
+    console.print(
+        f"\nrecipients        {copies.recipients:,}"
+        f"\nseconds           {outcome.seconds:.2f}"
+        f"\nrecipients/s      {copies.recipients / outcome.seconds:,.0f}"
+        f"\nduplicates found  {copies.duplicates:,}"
+        f"\nmissing found     {copies.missing:,}"
+    )
+
+
+def _invite(stack: Stack, facts: Facts, token: str, console: Console) -> None:
+    lines = [
+        "",
+        f"API      {stack.url}/api/v1/conversations",
+        f"Health   {stack.url}/readyz   {stack.url}/metrics",
+        f"Token    {token}   (user {facts.teacher_id}, teacher of course {facts.course_id})",
+        f"Logs     {stack.logs}",
+        "",
+        f"  curl -H 'Authorization: Bearer {token}' '{stack.url}/api/v1/conversations?scope=sent'",
+        f"  CLARION_URL={stack.url} CLARION_TOKEN={token} {_shown(sys.executable)} -m service send"
+        f" --recipient course_{facts.course_id} --group --bulk --async --watch --body Hello",
+        "",
+        "Serving; Ctrl-C stops everything this script has started.",
+    ]
+    console.print("\n".join(lines), soft_wrap=True, markup=False)
+
+
+def _shown(path: str) -> str:
+    return os.path.relpath(path, CHECKOUT)
+
+
+if __name__ == "__main__":
+    run_until_stopped("run", demonstrate(once="--once" in sys.argv[1:]))

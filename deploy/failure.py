@@ -1,0 +1,5 @@
+"""How a deploy script gives up."""
+
+
+class CannotRun(Exception):
+    """The script cannot go on; the message is the one line the caller reads, and what to do about it."""

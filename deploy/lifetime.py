@@ -1,0 +1,44 @@
+"""How both scripts end: done, failed with one line, or stopped by a signal after cleaning up."""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Coroutine
+from typing import Any, NoReturn
+
+import asyncpg
+
+from deploy.failure import CannotRun
+from service.client.http import RequestFailed
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run to the end and exit with its status.
+
+    The first signal cancels the work; more of them do not disturb its cleaning up.
+    """
+    received: list[signal.Signals] = []
+
+    async def supervised() -> int:
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(work)
+
+        def stop(number: signal.Signals) -> None:
+            received.append(number)
+            if len(received) == 1:
+                task.cancel()
+
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, stop, number)
+        return await task
+
+    try:
+        status = asyncio.run(supervised())
+    except asyncio.CancelledError:
+        status = 128 + received[0]
+    except (CannotRun, RequestFailed, OSError, asyncpg.PostgresError) as error:
+        print(f"deploy/{script}: {error}", file=sys.stderr)
+        status = 1
+    raise SystemExit(status)

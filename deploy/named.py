@@ -1,0 +1,46 @@
+"""Servers that variables name: used as they are, never started, stopped or replaced."""
+
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from deploy.amqp import FAILURES, server_version
+from deploy.binaries import OLDEST_POSTGRES, OLDEST_RABBITMQ
+from deploy.failure import CannotRun
+
+_PATIENCE = 10.0  # seconds
+
+
+async def check_database(url: str) -> None:
+    """CannotRun names CLARION_DATABASE_URL when it leads nowhere, or to something too old."""
+    try:
+        conn = await asyncpg.connect(url, timeout=_PATIENCE)
+        try:
+            major = int(await conn.fetchval("SHOW server_version_num")) // 10000
+        finally:
+            await conn.close()
+    except (OSError, ValueError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise CannotRun(_unreachable("CLARION_DATABASE_URL", url, error)) from None
+    if major < OLDEST_POSTGRES:
+        raise CannotRun(f"CLARION_DATABASE_URL: PostgreSQL {OLDEST_POSTGRES} or newer is needed, this is {major}")
+
+
+async def check_amqp(url: str) -> None:
+    """CannotRun names CLARION_AMQP_URL when it leads nowhere, or to something too old."""
+    try:
+        version = await server_version(url, patience=_PATIENCE)
+    except FAILURES as error:
+        raise CannotRun(_unreachable("CLARION_AMQP_URL", url, error)) from None
+    parts = version.split(".")[:2]
+    if all(part.isdigit() for part in parts) and tuple(map(int, parts)) < OLDEST_RABBITMQ:
+        raise CannotRun(f"CLARION_AMQP_URL: RabbitMQ 3.10 or newer is needed, this is {version}")
+
+
+def _unreachable(variable: str, url: str, error: Exception) -> str:
+    try:
+        parts = urlsplit(url)
+        place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    except ValueError:
+        place = "what it names"
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return f"{variable}: cannot reach {place}: {reason}"

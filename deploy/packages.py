@@ -1,0 +1,75 @@
+"""Installs what the machine lacks with its own package manager. Standard library only."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+
+from deploy.failure import CannotRun
+
+
+@dataclass(frozen=True)
+class Need:
+    """Something missing on this machine and the packages that bring it."""
+
+    what: str
+    apt: str
+    brew: str
+
+
+PYTHON_VENV = Need("Python's venv module", "python3-venv", "python")
+POSTGRES = Need("PostgreSQL 15 or newer", "postgresql", "postgresql@17")
+RABBITMQ = Need("RabbitMQ 3.10 or newer", "rabbitmq-server", "rabbitmq")
+
+# The packages would start services of their own at installation; policy-rc.d is Debian's way to say no.
+_APT_SCRIPT = """
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\\nexit 101\\n' > "$policy"
+    chmod 755 "$policy"
+fi
+apt-get -qq update
+apt-get -qq install -y --no-install-recommends "$@"
+"""
+
+
+def install(needs: list[Need]) -> None:
+    """Bring what is needed; CannotRun with the exact commands where nobody may."""
+    what = ", ".join(need.what for need in needs)
+    if shutil.which("apt-get"):
+        packages = [need.apt for need in needs]
+        right = _right_to_install()
+        if right is None:
+            commands = f"sudo apt-get update && sudo apt-get install {' '.join(packages)}"
+            raise CannotRun(f"missing: {what}; run: {commands}")
+        command = [*right, "env", "DEBIAN_FRONTEND=noninteractive", "sh", "-ec", _APT_SCRIPT, "sh", *packages]
+    elif shutil.which("brew"):
+        packages = [need.brew for need in needs]
+        command = ["brew", "install", *packages]
+    else:
+        apt, brew = (" ".join(getattr(need, tool) for need in needs) for tool in ("apt", "brew"))
+        raise CannotRun(
+            f"missing: {what}; install it with your package manager"
+            f" (sudo apt-get install {apt}, or: brew install {brew}) and put it on PATH"
+        )
+    print(f"Installing {' '.join(packages)} with {'brew' if command[0] == 'brew' else 'apt-get'}", flush=True)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.stderr.write(done.stdout + done.stderr)
+        raise CannotRun(f"could not install {' '.join(packages)}: the package manager's words are above")
+
+
+def _right_to_install() -> list[str] | None:
+    """The prefix that makes a command run as root, or None."""
+    if os.geteuid() == 0:
+        return []
+    if (
+        shutil.which("sudo")
+        and not subprocess.run(
+            ["sudo", "-n", "true"], stdin=subprocess.DEVNULL, capture_output=True, check=False
+        ).returncode
+    ):
+        return ["sudo", "-n"]
+    return None

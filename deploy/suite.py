@@ -1,0 +1,58 @@
+"""What ``deploy/test`` runs in the checkout's environment: the checks, then pytest on real servers."""
+
+import asyncio
+import os
+import sys
+
+from deploy.environment import CHECKOUT, STATE
+from deploy.failure import CannotRun
+from deploy.lifetime import run_until_stopped
+from deploy.servers import servers
+
+_CHECKS = (
+    ("ruff", "format", "--check", "--quiet", "."),
+    ("ruff", "check", "--quiet", "."),
+    ("mypy",),
+    ("lint-imports",),
+)
+_WORKERS = "2"  # pytest processes; the machine this is tuned for has two cores
+
+
+async def test(arguments: list[str]) -> int:
+    """The exit status of pytest; CannotRun when a check finds something.
+
+    With arguments only pytest runs, with these.
+    """
+    if not arguments:
+        await _check()
+    async with servers(STATE) as found:
+        # Settings of the caller's own installation are no business of the tests.
+        own = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+        return await _call(
+            [sys.executable, "-m", "pytest", *(arguments or ["-q", "-n", _WORKERS])],
+            own | found.environment(),
+        )
+
+
+async def _check() -> None:
+    found = [" ".join(check) for check in _CHECKS if await _call(list(check), dict(os.environ))]
+    if found:
+        raise CannotRun(f"not run, because these checks failed, see above: {', '.join(found)}")
+
+
+async def _call(command: list[str], environment: dict[str, str]) -> int:
+    """Run it to its end; when this script is stopped meanwhile, it is stopped first."""
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=CHECKOUT, env=environment, stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
+        return await process.wait()
+    except asyncio.CancelledError:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+        raise
+
+
+if __name__ == "__main__":
+    run_until_stopped("test", test(sys.argv[1:]))

@@ -1,0 +1,24 @@
+"""Lines of files of any size, in bounded memory."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from io import BufferedReader
+
+from service.contracts.directory import MAX_EVENT_BYTES
+
+_BLOCK_BYTES = 1 << 18
+
+
+async def blocks_of_lines(file: BufferedReader) -> AsyncIterator[list[bytes]]:
+    """The lines of a file, without their ends, in blocks; other tasks run while the next block is read.
+
+    A line of more than MAX_EVENT_BYTES comes shortened, but still longer than that.
+    """
+    rest = b""
+    while block := await asyncio.to_thread(file.read1, _BLOCK_BYTES):
+        *lines, rest = (rest + block).split(b"\n")
+        rest = rest[: MAX_EVENT_BYTES + 1]
+        if lines:
+            yield lines
+    if rest:
+        yield [rest]

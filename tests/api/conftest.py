@@ -1,0 +1,141 @@
+"""The gateway on a real socket, with the test's database behind it."""
+
+import hashlib
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+
+from service.api import server
+from service.api.app import build_app
+from service.api.authentication import caller
+from service.api.keys import METHOD
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import register
+from service.contracts.commands import AnyCommand
+from service.runtime.broker import BrokerUnavailable
+from service.runtime.settings import Settings
+
+PUBLIC_URL = "https://clarion.example"
+
+
+@dataclass
+class BrokerSwitch:
+    """A broker that can be seen but never confirms: what is accepted waits for the sweeper."""
+
+    connected: bool = True
+
+    async def command(self, command: AnyCommand) -> None:
+        """Not confirmed."""
+        raise BrokerUnavailable
+
+
+@dataclass(frozen=True)
+class Api:
+    """A running gateway. ``session`` resolves paths against it; ``app`` has its settings and pool."""
+
+    session: aiohttp.ClientSession
+    app: web.Application
+    broker: BrokerSwitch
+
+
+async def echo(request: web.Request) -> web.Response:
+    """What the edge has made of a request."""
+    who = caller(request)
+    return respond(
+        request,
+        {
+            "id": int(request.match_info["id"]),
+            "method": request[METHOD],
+            "user_id": who.user_id,
+            "real_user_id": who.real_user_id,
+            "parameters": await read_parameters(request),
+        },
+    )
+
+
+async def fail(_request: web.Request) -> web.Response:
+    """A fault of ours."""
+    raise LookupError("a fault of ours")
+
+
+ECHO = [
+    web.get("/api/v1/echo/{id}", echo),
+    web.post("/api/v1/echo/{id}", echo),
+    web.put("/api/v1/echo/{id}", echo),
+    web.get("/api/v1/fail", fail),
+]
+
+
+@pytest.fixture
+def edge_settings(settings: Settings) -> Settings:
+    """The test's settings with a public origin of its own, so that absolute URLs can be compared."""
+    return settings.model_copy(update={"public_url": PUBLIC_URL})
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[web.Application], Awaitable[aiohttp.ClientSession]]]:
+    """Serves an application on a free port; returns a session whose base is that address."""
+    undo: list[Callable[[], Awaitable[None]]] = []
+
+    async def start(app: web.Application) -> aiohttp.ClientSession:
+        runner = await server.start(app, host="127.0.0.1", port=0)
+        session = aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        undo.extend([runner.cleanup, session.close])
+        return session
+
+    yield start
+    for step in reversed(undo):
+        await step()
+
+
+@pytest.fixture
+async def api(
+    edge_settings: Settings,
+    pool: asyncpg.Pool,
+    serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
+) -> Api:
+    """The whole gateway, started."""
+    broker = BrokerSwitch()
+    app = build_app(edge_settings, pool, broker)
+    register(app, ECHO)
+    return Api(await serve(app), app, broker)
+
+
+@pytest.fixture
+def client(api: Api) -> aiohttp.ClientSession:
+    """A session on the started gateway: ``await client.get("/api/v1/…", headers=await token(user_id))``."""
+    return api.session
+
+
+@pytest.fixture
+def token(conn: asyncpg.Connection) -> Callable[..., Awaitable[dict[str, str]]]:
+    """Makes a token for a user and returns the Authorization header with it."""
+    numbers = itertools.count(1)
+
+    async def make(
+        user_id: int,
+        *,
+        scopes: list[str] | None = None,
+        expires_at: datetime | None = None,
+        revoked_at: datetime | None = None,
+    ) -> dict[str, str]:
+        text = f"token-{user_id}-{next(numbers)}"
+        await conn.execute(
+            "INSERT INTO access_tokens (token_hash, user_id, scopes, expires_at, revoked_at)"
+            " VALUES ($1, $2, $3, $4, $5)",
+            hashlib.sha256(text.encode()).digest(),
+            user_id,
+            scopes,
+            expires_at,
+            revoked_at,
+        )
+        return {"Authorization": f"Bearer {text}"}
+
+    return make

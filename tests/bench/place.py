@@ -1,0 +1,67 @@
+"""Where a run takes place: a fresh database and broker names of its own, gone afterwards."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import aio_pika
+import asyncpg
+
+from service.contracts.topology import Topology
+from service.runtime.broker import COMMANDS
+from service.runtime.settings import Settings
+from sql import migrate
+from sql.connection import Connection
+
+HOT_TABLES = ("conversations", "participants", "messages", "message_views", "sends", "batches", "chunks")
+
+
+@asynccontextmanager
+async def place() -> AsyncIterator[Settings]:
+    """Default settings on a migrated, empty database; only the limit of private bulk sends is raised."""
+    name = f"bench-{uuid.uuid4().hex[:12]}"
+    server = os.environ["CLARION_DATABASE_URL"]
+    settings = Settings(
+        database_url=_with_database(server, name),
+        amqp_url=os.environ["CLARION_AMQP_URL"],
+        amqp_prefix=name,
+        max_bulk_private_recipients=10_000_000,
+    )
+    admin = await asyncpg.connect(server)
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        conn = await asyncpg.connect(str(settings.database_url))
+        await migrate.migrate(conn)
+        await conn.close()
+        yield settings
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.close()
+        await _delete_queues(settings)
+
+
+def _with_database(url: str, name: str) -> str:
+    base, _, query = url.partition("?")
+    return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
+
+
+async def _delete_queues(settings: Settings) -> None:
+    topology = Topology(settings.amqp_prefix)
+    async with await aio_pika.connect(str(settings.amqp_url)) as connection:
+        channel = await connection.channel()
+        for queue in (topology.dead, *map(topology.command_queue, COMMANDS)):
+            await channel.queue_delete(queue)
+        for exchange in (topology.dead, topology.commands):
+            await channel.exchange_delete(exchange)
+
+
+async def empty(conn: Connection) -> None:
+    """No conversation, message or batch is left; the institution stays."""
+    await conn.execute(f"TRUNCATE {', '.join(HOT_TABLES)}")
+
+
+async def settle(conn: Connection) -> None:
+    """What was written so far is on disk, and statistics are fresh, so that the next part pays only for itself."""
+    await conn.execute("VACUUM (ANALYZE)")
+    await conn.execute("CHECKPOINT")

@@ -1,0 +1,106 @@
+"""Servers that variables name, and private ones."""
+
+import os
+import signal
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from deploy.binaries import find_postgres
+from deploy.failure import CannotRun
+from deploy.named import check_amqp, check_database
+from deploy.ports import free_port
+from deploy.postgres import PrivatePostgres
+from deploy.servers import servers
+
+
+async def test_an_unreachable_database_is_named_without_its_password() -> None:
+    with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: cannot reach postgresql://127\.0") as error:
+        await check_database(f"postgresql://someone:secret@127.0.0.1:{free_port()}/nowhere")
+
+    assert "secret" not in str(error.value)
+
+
+async def test_an_unreachable_broker_is_named_without_its_password() -> None:
+    with pytest.raises(CannotRun, match=r"^CLARION_AMQP_URL: cannot reach amqp://127\.0") as error:
+        await check_amqp(f"amqp://someone:secret@127.0.0.1:{free_port()}/")
+
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1/", "postgresql://[::1", "postgresql://h:port/d"])
+async def test_what_is_no_url_is_an_error_of_the_same_kind(url: str) -> None:
+    with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: "):
+        await check_database(url)
+    with pytest.raises(CannotRun, match=r"^CLARION_AMQP_URL: "):
+        await check_amqp(url)
+
+
+async def test_named_servers_are_used_as_they_are(tmp_path: Path) -> None:
+    async with servers(tmp_path) as found:
+        assert found.environment() == {
+            "CLARION_DATABASE_URL": os.environ["CLARION_DATABASE_URL"],
+            "CLARION_AMQP_URL": os.environ["CLARION_AMQP_URL"],
+        }
+        assert found.private == ()
+
+
+async def test_a_named_server_that_is_away_is_no_reason_for_a_private_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CLARION_DATABASE_URL", f"postgresql://127.0.0.1:{free_port()}/x")
+
+    with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: "):
+        async with servers(tmp_path):
+            pass
+
+    assert not (tmp_path / "postgres").exists()
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users may enter, as pytest's own may not be."""
+    with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.fixture
+async def postgres(open_folder: Path) -> AsyncIterator[PrivatePostgres]:
+    """A running private server."""
+    if find_postgres() is None:
+        pytest.skip("the tests run on a named server, and this machine has no PostgreSQL of its own")
+    server = PrivatePostgres(open_folder, "secret")
+    await server.ensure()
+    yield server
+    server.stop()
+
+
+async def test_a_private_postgres_survives_a_kill_with_its_data(postgres: PrivatePostgres) -> None:
+    conn = await asyncpg.connect(postgres.url)
+    await conn.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    await conn.close()
+    postgres.process.stop((signal.SIGKILL, 20))
+
+    await postgres.ensure()
+
+    conn = await asyncpg.connect(postgres.url)
+    assert await conn.fetchval("SELECT n FROM kept") == 1
+    assert await conn.fetchval("SHOW synchronous_commit") == await conn.fetchval("SHOW fsync") == "on"
+    await conn.close()
+
+
+async def test_a_private_postgres_that_runs_is_used_again(postgres: PrivatePostgres) -> None:
+    before = postgres.process.facts()["pid"]
+
+    await postgres.ensure()
+
+    assert postgres.process.facts()["pid"] == before
+
+
+async def test_a_private_postgres_lets_nobody_in_without_the_checkouts_password(postgres: PrivatePostgres) -> None:
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(postgres.url.replace("secret", "guess"))

@@ -1,0 +1,152 @@
+"""Clarion's own processes, as an operator runs them, for tests of the whole road."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+
+from service.runtime.settings import Settings
+
+
+def free_port() -> int:
+    """A loopback port nobody listens on right now."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def environment(settings: Settings, **more: str) -> dict[str, str]:
+    """The settings as environment variables."""
+    named = {f"CLARION_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value != ""}
+    return os.environ | named | more
+
+
+class Process:
+    """One running ``clarion`` command. Its log goes to ``lines`` as it is written."""
+
+    def __init__(self, arguments: Sequence[str], env: dict[str, str]) -> None:
+        self._arguments = arguments
+        self._env = env
+        self._reader: asyncio.Task[None] | None = None
+        self._process: asyncio.subprocess.Process | None = None
+        self._seen = asyncio.Condition()
+        self.lines: list[str] = []
+
+    async def start(self) -> None:
+        """Begin; returns before the process is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "service",
+            *self._arguments,
+            env=self._env,
+            stderr=asyncio.subprocess.PIPE,
+            limit=1_000_000,
+        )
+        self._reader = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stderr is not None
+        async for line in self._process.stderr:
+            async with self._seen:
+                self.lines.append(line.decode())
+                self._seen.notify_all()
+
+    async def logged(self, text: str, *, times: int = 1, timeout: float = 30) -> None:
+        """Returns when that many log lines with ``text`` have been written."""
+        async with asyncio.timeout(timeout), self._seen:
+            await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """Send the signal and wait for the end; the exit status. A second call changes nothing."""
+        assert self._process is not None
+        assert self._reader is not None
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+        status = await self._process.wait()
+        await self._reader
+        return status
+
+    @property
+    def pid(self) -> int:
+        """The process's id."""
+        assert self._process is not None
+        return self._process.pid
+
+
+class Installation:
+    """An API and workers with a database and a broker prefix of their own."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings.model_copy(update={"port": free_port()})
+        self.processes: list[Process] = []
+        self.url = f"http://127.0.0.1:{self.settings.port}"
+
+    async def start(self, *arguments: str, **env: str) -> Process:
+        """Start one more process of this installation."""
+        process = Process(arguments, environment(self.settings, **env))
+        await process.start()
+        self.processes.append(process)
+        return process
+
+    async def api(self, **env: str) -> Process:
+        """Start the gateway; returns when it listens and has found the broker."""
+        process = await self.start("api", **env)
+        await process.logged("api_started")
+        await process.logged("broker_connected")
+        return process
+
+    async def worker(self, **env: str) -> Process:
+        """Start a worker; returns when it consumes."""
+        process = await self.start("worker", **env)
+        await process.logged("broker_connected", times=3)
+        return process
+
+    async def close(self) -> None:
+        """Stop whatever still runs, the hard way."""
+        for process in self.processes:
+            await process.stop(signal.SIGKILL)
+
+
+@asynccontextmanager
+async def installation(settings: Settings) -> AsyncIterator[Installation]:
+    """An installation that is gone afterwards."""
+    made = Installation(settings)
+    try:
+        yield made
+    finally:
+        await made.close()
+
+
+class Client:
+    """A user of the HTTP API."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str, token: str) -> None:
+        self._session = session
+        self._url = url
+        self._headers = {"Authorization": f"Bearer {token}"}
+
+    async def call(self, method: str, path: str, **parameters: Any) -> tuple[int, Any, Any]:
+        """(status, body, headers) of one request; ``parameters`` go to aiohttp."""
+        async with self._session.request(
+            method, f"{self._url}/api/v1{path}", headers=self._headers, **parameters
+        ) as response:
+            return response.status, await response.json(), response.headers
+
+    async def sent(self, batch_id: int | str, *, timeout: float = 60) -> dict[str, Any]:
+        """The batch once it has come to an end, asked for over and over as a client would."""
+        async with asyncio.timeout(timeout):
+            while True:
+                status, body, _ = await self.call("GET", f"/conversations/batches/{batch_id}")
+                assert status == 200, body
+                if body["workflow_state"] in ("sent", "error", "cancelled"):
+                    found: dict[str, Any] = body
+                    return found

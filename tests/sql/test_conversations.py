@@ -1,0 +1,68 @@
+import asyncpg
+import pytest
+
+from service.domain.contexts import Context, ContextType
+from sql import conversations
+from tests.institution import Institution
+from tests.thread import Threads
+
+
+@pytest.fixture
+async def people(institution: Institution) -> list[int]:
+    return await institution.users(2)
+
+
+async def test_reading_leaves_the_row_in_place_and_every_index_alone(
+    conn: asyncpg.Connection, threads: Threads, people: list[int]
+) -> None:
+    """A HOT update: one short record instead of an entry in every index."""
+    me, ann = people
+    made = await threads.private(ann, me)
+
+    async with conn.transaction():
+        await conversations.mark_read(conn, me, made)
+        updates = await conn.fetchrow(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_xact_user_tables WHERE relname = 'participants'"
+        )
+
+    assert tuple(updates or ()) == (1, 1)
+
+
+@pytest.mark.parametrize("column", ["archived", "unread"])
+async def test_reading_touches_nothing_that_does_not_wait(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], column: str
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    await threads.update(made, me, **{column: column == "archived"})
+
+    await conversations.mark_read(conn, me, made)
+
+    assert await conn.fetchval("SELECT count(*) FROM participants WHERE touched_at IS NOT NULL") == 0
+
+
+async def test_standing_tells_who_has_a_conversation_and_whether_it_waits(
+    conn: asyncpg.Connection, threads: Threads, people: list[int]
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me, context=("Group", 7))
+
+    mine = await conversations.find_standing(conn, me, made)
+    hers = await conversations.find_standing(conn, ann, made)
+
+    assert mine == conversations.Standing(made, True, Context(ContextType.GROUP, 7))
+    assert hers is not None
+    assert not hers.waiting
+    assert await conversations.find_standing(conn, me, made + 1) is None
+    await threads.delete(made, me)
+    assert await conversations.find_standing(conn, me, made) is None
+
+
+async def test_names_of_contexts(conn: asyncpg.Connection, institution: Institution) -> None:
+    course = Context(ContextType.COURSE, await institution.course("Physics"))
+    group = Context(ContextType.GROUP, await institution.group(name="Crew"))
+    account, unknown = Context(ContextType.ACCOUNT, 1), Context(ContextType.COURSE, 1)
+
+    names = await conversations.context_names(conn, [course, group, account, unknown])
+
+    assert names == {course: "Physics", group: "Crew", account: "Root"}

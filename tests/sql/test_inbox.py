@@ -1,0 +1,223 @@
+import json
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.domain.scopes import Criteria, Scope
+from sql import inbox
+from sql.statements import STATEMENTS
+from tests.institution import Institution
+from tests.thread import START, Threads
+
+ANYTHING = Criteria()
+
+
+@pytest.fixture
+async def people(institution: Institution) -> list[int]:
+    return await institution.users(5)
+
+
+async def page(conn: asyncpg.Connection, user: int, scope: Scope) -> list[int]:
+    """The list, after asking every statement about it: they have to agree."""
+    found = await inbox.list_page(conn, user, scope, 100, 0)
+    assert await inbox.list_ids(conn, user, scope, ANYTHING) == found
+    assert await inbox.list_size(conn, user, scope) == len(found)
+    everything = [r["id"] for r in await conn.fetch("SELECT id FROM conversations")]
+    assert await inbox.listed(conn, user, scope, ANYTHING, everything) == set(found)
+    return found
+
+
+async def test_the_inbox_shows_what_was_received_newest_first(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, *others = people
+    first, second, third = [await threads.private(other, me) for other in others[:3]]
+    await threads.private(me, others[3])
+    await threads.reply(first, others[0])
+    await threads.update(second, me, archived=True)
+
+    assert await page(conn, me, Scope.INBOX) == [first, third]
+    assert await page(conn, me, Scope.ARCHIVED) == [second]
+
+
+async def test_equal_times_are_ordered_by_conversation_id(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, other = people[:2]
+    made = [await threads.private(other, me) for _ in range(3)]
+    for conversation in made:
+        await threads.update(conversation, me, last_message_at=START)
+        await threads.update(conversation, other, visible_last_authored_at=START)
+
+    assert await page(conn, me, Scope.INBOX) == made[::-1]
+    assert await page(conn, other, Scope.SENT) == made[::-1]
+
+
+async def test_unread_are_neither_read_nor_archived(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, *others = people
+    fresh, read, archived = [await threads.private(other, me) for other in others[:3]]
+    await threads.update(read, me, unread=False)
+    await threads.update(archived, me, archived=True)
+
+    assert await page(conn, me, Scope.UNREAD) == [fresh]
+    assert await inbox.unread_count(conn, me) == 1
+
+
+async def test_unread_but_never_received_does_not_count(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, other = people[:2]
+    await threads.update(await threads.private(me, other), me, unread=True)
+
+    assert await page(conn, me, Scope.UNREAD) == []
+    assert await inbox.unread_count(conn, me) == 0
+
+
+async def test_sent_follows_what_the_user_wrote(conn: asyncpg.Connection, people: list[int], threads: Threads) -> None:
+    me, *others = people
+    first, second = await threads.private(me, others[0]), await threads.private(me, others[1])
+    received = await threads.private(others[2], me)
+    await threads.update(second, me, archived=True)
+    assert await page(conn, me, Scope.SENT) == [second, first]
+
+    await threads.reply(first, me)
+    await threads.reply(received, me)
+
+    assert await page(conn, me, Scope.SENT) == [received, first, second]
+
+
+async def test_starred_shows_any_state_by_the_last_touch(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, *others = people
+    received, archived = [await threads.private(other, me) for other in others[:2]]
+    never_received = await threads.private(me, others[2])
+    plain = await threads.private(others[3], me)
+    for conversation in (received, archived, never_received):
+        await threads.update(conversation, me, starred=True)
+    await threads.update(archived, me, archived=True)
+    assert await page(conn, me, Scope.STARRED) == [never_received, archived, received]
+
+    await threads.update(received, me, touched_at=START + timedelta(days=1))
+
+    assert await page(conn, me, Scope.STARRED) == [received, never_received, archived]
+    assert plain in await page(conn, me, Scope.INBOX)
+
+
+async def test_a_deleted_conversation_is_in_no_list(
+    conn: asyncpg.Connection, people: list[int], threads: Threads
+) -> None:
+    me, other = people[:2]
+    deleted = await threads.private(other, me)
+    await threads.reply(deleted, me)
+    await threads.delete(deleted, me)
+    await threads.update(deleted, me, starred=True)  # a batch update may do that later
+
+    for scope in Scope:
+        assert await page(conn, me, scope) == []
+    assert await page(conn, other, Scope.INBOX) == [deleted]
+
+
+async def test_pages_are_slices_of_the_list(conn: asyncpg.Connection, people: list[int], threads: Threads) -> None:
+    me, other = people[:2]
+    made = [await threads.private(other, me) for _ in range(7)][::-1]
+
+    pages = [await inbox.list_page(conn, me, Scope.INBOX, 3, offset) for offset in (0, 3, 6, 9)]
+
+    assert pages == [made[:3], made[3:6], made[6:], []]
+
+
+class TestFilters:
+    @pytest.fixture
+    async def made(self, people: list[int], threads: Threads) -> dict[str, int]:
+        me, ann, ben, cyd, _ = people
+        return {
+            "ann": await threads.private(ann, me, tags=["course_1"]),
+            "ben": await threads.private(ben, me, tags=["course_2", "group_1"]),
+            "all": await threads.group(ann, [me, ben, cyd], tags=["course_1", "group_1"]),
+            "cyd": await threads.private(cyd, me),
+        }
+
+    @pytest.mark.parametrize(
+        ("users", "codes", "needed", "shown"),
+        [
+            ((1,), (), 1, ["all", "ann"]),
+            ((1, 2), (), 1, ["all", "ben", "ann"]),
+            ((1, 2), (), 2, ["all"]),
+            ((), ("course_1",), 1, ["all", "ann"]),
+            ((), ("course_1", "course_2"), 1, ["all", "ben", "ann"]),
+            ((), ("course_1", "group_1"), 2, ["all"]),
+            ((3,), ("course_2",), 1, ["cyd", "all", "ben"]),
+            ((3,), ("course_1",), 2, ["all"]),
+            ((), ("course_9",), 1, []),
+            ((4,), (), 1, []),
+            ((), (), 1, []),
+            ((), ("course_1",), 2, []),
+        ],
+    )
+    async def test_match_users_and_tags(
+        self,
+        *,
+        conn: asyncpg.Connection,
+        people: list[int],
+        made: dict[str, int],
+        users: tuple[int, ...],
+        codes: tuple[str, ...],
+        needed: int,
+        shown: list[str],
+    ) -> None:
+        wanted = Criteria(tuple(people[n] for n in users), codes, needed)
+
+        found = await inbox.list_ids(conn, people[0], Scope.INBOX, wanted)
+
+        assert found == [made[name] for name in shown]
+        listed = await inbox.listed(conn, people[0], Scope.INBOX, wanted, list(made.values()))
+        assert listed == set(found)
+
+    async def test_look_at_the_users_own_tags(
+        self, conn: asyncpg.Connection, people: list[int], threads: Threads, made: dict[str, int]
+    ) -> None:
+        await threads.update(made["ann"], people[0], tag_set=0)
+
+        found = await inbox.list_ids(conn, people[0], Scope.INBOX, Criteria((), ("course_1",), 1))
+
+        assert found == [made["all"]]
+
+
+async def test_uuids_stand_for_users(conn: asyncpg.Connection, people: list[int]) -> None:
+    found = await inbox.users_by_uuid(conn, [f"uuid-{people[1]}", "uuid-unknown"])
+
+    assert found == {f"uuid-{people[1]}": people[1]}
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_page_is_read_in_index_order_and_not_sorted(
+    conn: asyncpg.Connection, people: list[int], mode: str
+) -> None:
+    """However the statement is planned, a page costs the page and not the whole list."""
+    await conn.execute(
+        "INSERT INTO participants (conversation_id, user_id, last_message_at, visible_last_authored_at, tag_set,"
+        " message_count, unread, has_attachments, has_media_objects)"
+        " SELECT n, CASE WHEN n % 2 = 0 THEN 101 ELSE 1000 + n % 500 END, now() - n * interval '1 minute',"
+        " now() - n * interval '1 minute', 0, 1, true, false, false FROM generate_series(1, 10000) AS n"
+    )
+    await conn.execute("ANALYZE participants")
+    await conn.execute(f"SET plan_cache_mode = {mode}")
+    await conn.execute(f"PREPARE page (bigint, text, bigint, bigint) AS {STATEMENTS['list_page'].text}")
+
+    for scope in ("inbox", "unread", "sent"):
+        plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page (101, '{scope}', 10, 0)", column=0)
+
+        assert _rows_read(plan) < 200, plan
+
+
+def _rows_read(plan: str) -> int:
+    def scans(node: dict[str, Any]) -> int:
+        own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        return (own if "Scan" in node["Node Type"] else 0) + sum(map(scans, node.get("Plans", ())))
+
+    return int(scans(json.loads(plan)[0]["Plan"]))
