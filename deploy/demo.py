@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass
 
 import asyncpg
+import stamina.instrumentation
 from rich.console import Console
 
 from deploy.environment import CHECKOUT, STATE
@@ -141,4 +142,5 @@ def _shown(path: str) -> str:
 
 
 if __name__ == "__main__":
+    stamina.instrumentation.set_on_retry_hooks(())
     run_until_stopped("run", demonstrate(once="--once" in sys.argv[1:]))

@@ -28,6 +28,7 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
         def stop(number: signal.Signals) -> None:
             received.append(number)
             if len(received) == 1:
+                print(f"\ndeploy/{script}: stopping", file=sys.stderr)
                 task.cancel()
 
         for number in _SIGNALS:

@@ -1,16 +1,36 @@
 """Free loopback ports."""
 
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_LOOPBACK = "127.0.0.1"
 
 
-def free_port(wanted: int | None = None) -> int:
-    """The wanted port if nobody has it, else one that the system gives."""
-    for port in (wanted, 0) if wanted else (0,):
-        with socket.socket() as probe:
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
+    with socket.socket() as probe:
+        probe.bind((_LOOPBACK, 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def reserved_port(wanted: int | None = None) -> Iterator[int]:
+    """The wanted TCP port if nobody has it, else another, kept from other checkouts while the block runs.
+
+    A server binds its port a second or more after it was chosen. Until then the UDP port of the same number
+    says that it is taken: the system releases it with its holder, and it works between different users.
+    """
+    for port in (wanted, *(None for _ in range(20))):
+        with socket.socket(type=socket.SOCK_DGRAM) as sign, socket.socket() as probe:
+            # As servers do it: a port whose last connections linger is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                sign.bind((_LOOPBACK, port or free_port()))
+                probe.bind(sign.getsockname())
             except OSError:
                 continue
-            return int(probe.getsockname()[1])
-    raise OSError("no free port on 127.0.0.1")
+            probe.close()
+            yield int(sign.getsockname()[1])
+            return
+    raise OSError(f"no free port on {_LOOPBACK}")

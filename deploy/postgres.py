@@ -14,7 +14,7 @@ import asyncpg
 from deploy.account import Account, server_account
 from deploy.binaries import Postgres, find_postgres
 from deploy.failure import CannotRun
-from deploy.ports import free_port
+from deploy.ports import reserved_port
 from deploy.processes import Process, last_line
 
 _ROLE = _DATABASE = "clarion"
@@ -63,18 +63,14 @@ class PrivatePostgres:
             self._initialise(server, home, account)
         # It is known not to run; the process id in the file may be somebody else's by now.
         (data / "postmaster.pid").unlink(missing_ok=True)
-        port = free_port(self.process.facts().get("port"))
-        command = [str(server.folder / "postgres"), "-D", str(data), "-p", str(port), *_options()]
-        self.log.unlink(missing_ok=True)
-        self.process.start(
-            command,
-            log=self.log,
-            environment=_environment(),
-            facts={"port": port},
-            account=account,
-            folder=home,
-        )
-        if not await self._answers(patience=_START_TIMEOUT):
+        with reserved_port(self.process.facts().get("port")) as port:
+            command = [str(server.folder / "postgres"), "-D", str(data), "-p", str(port), *_options()]
+            self.log.unlink(missing_ok=True)
+            self.process.start(
+                command, log=self.log, environment=_environment(), facts={"port": port}, account=account, folder=home
+            )
+            answers = await self._answers(patience=_START_TIMEOUT)
+        if not answers:
             self.stop()
             raise CannotRun(f"the private PostgreSQL did not start: {last_line(self.log)} (all of it: {self.log})")
 

@@ -7,6 +7,7 @@ reused process id can be mistaken for it, whoever was killed and how.
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -154,5 +155,6 @@ def clear_ended(runs: Path) -> None:
 
 def last_line(log: Path) -> str:
     """The last line a process wrote, for the one line that tells why it does not run."""
-    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
+    text = log.read_text("utf-8", "replace") if log.exists() else ""
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")

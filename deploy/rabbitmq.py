@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.amqp import FAILURES, server_version
 from deploy.binaries import find_rabbitmq, search_path
 from deploy.failure import CannotRun
-from deploy.ports import free_port
+from deploy.ports import free_port, reserved_port
 from deploy.processes import Process, last_line
 
 _USER = "clarion"
@@ -54,19 +54,16 @@ class PrivateRabbitMQ:
         if not complete.exists():
             # Users are made at the very first start; one that was cut short leaves a node without them.
             shutil.rmtree(self._home / "data", ignore_errors=True)
-        port = free_port(self.process.facts().get("port"))
-        self._configure(port)
         environment = self._environment()
         self._start_epmd(environment)
         self.log.unlink(missing_ok=True)
-        self.process.start(
-            [str(server.script)],
-            log=self.log,
-            environment=environment,
-            facts={"port": port},
-            folder=self._home,
-        )
-        if not await self._answers(patience=_START_TIMEOUT):
+        with reserved_port(self.process.facts().get("port")) as port:
+            self._configure(port)
+            self.process.start(
+                [str(server.script)], log=self.log, environment=environment, facts={"port": port}, folder=self._home
+            )
+            answers = await self._answers(patience=_START_TIMEOUT)
+        if not answers:
             self.stop()
             raise CannotRun(f"the private RabbitMQ did not start: {last_line(self.log)} (all of it: {self.log})")
         complete.touch()

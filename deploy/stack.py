@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Coroutine
+from contextlib import ExitStack
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +14,7 @@ import aiohttp
 
 from deploy.environment import CHECKOUT
 from deploy.failure import CannotRun
-from deploy.ports import free_port
+from deploy.ports import reserved_port
 from deploy.processes import Group, last_line
 from deploy.servers import Servers
 
@@ -31,17 +32,20 @@ class Stack:
         self._servers = servers
         self._group = Group(runs)
         self._environment = {**os.environ, **servers.environment()}
-        # 8080 is only a default: it may belong to somebody, for one to a second checkout.
-        self._environment.setdefault("CLARION_PORT", str(free_port(_DEFAULT_PORT)))
         self._told: set[str] = set()
+        self._ports = ExitStack()
 
     async def __aenter__(self) -> Self:
+        if "CLARION_PORT" not in self._environment:
+            # 8080 is only a default: it may belong to somebody, for one to a second checkout.
+            self._environment["CLARION_PORT"] = str(self._ports.enter_context(reserved_port(_DEFAULT_PORT)))
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await asyncio.to_thread(self._group.stop)
+        self._ports.close()
 
     @property
     def database_url(self) -> str:

@@ -11,7 +11,7 @@ from sql import migrate
 
 _TEMPLATE_LOCK = 7_206_110_512_005
 
-# Everything but what the migrations put in themselves. Test data is small, and DELETE then is far quicker than TRUNCATE.
+# All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE.
 _EMPTY = """
 DO $$
 DECLARE name text;

@@ -60,9 +60,9 @@ class Process:
                 self.lines.append(line.decode())
                 self._seen.notify_all()
 
-    async def logged(self, text: str, *, times: int = 1, timeout: float = 30) -> None:
+    async def logged(self, text: str, *, times: int = 1, within: float = 30) -> None:
         """Returns when that many log lines with ``text`` have been written."""
-        async with asyncio.timeout(timeout), self._seen:
+        async with asyncio.timeout(within), self._seen:
             await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
@@ -141,9 +141,9 @@ class Client:
         ) as response:
             return response.status, await response.json(), response.headers
 
-    async def sent(self, batch_id: int | str, *, timeout: float = 60) -> dict[str, Any]:
+    async def sent(self, batch_id: int | str, *, within: float = 60) -> dict[str, Any]:
         """The batch once it has come to an end, asked for over and over as a client would."""
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(within):
             while True:
                 status, body, _ = await self.call("GET", f"/conversations/batches/{batch_id}")
                 assert status == 200, body

@@ -17,7 +17,6 @@ from service.application.tagging import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 
-# Batches first: aiohttp takes the first path that fits, and /conversations/{id} would fit theirs.
 MODULES = (health, batches, create_conversation, conversations)
 
 
@@ -30,7 +29,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[CREATOR], app[PUBLISHING] = Creator(settings, IdBlocks(), TagSets()), set()
-    app.on_shutdown.append(_finish_publishing)
+    app.on_cleanup.append(_finish_publishing)
     app.on_response_prepare.append(add_headers)
     register(app, chain.from_iterable(module.routes for module in MODULES))
     return app

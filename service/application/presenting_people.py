@@ -34,11 +34,12 @@ async def common_contexts(conn: Connection, viewer_id: int, user_ids: Sequence[i
     Who is seen only through the roster of an account has the pseudo course "0".
     """
     found = {id_: Common() for id_ in user_ids}
-    for user_id, course_id, types in await people.shared_courses(conn, viewer_id, user_ids):
+    others = [id_ for id_ in user_ids if id_ != viewer_id]
+    for user_id, course_id, types in await people.shared_courses(conn, viewer_id, others):
         found[user_id].courses[str(course_id)] = types
-    for user_id, group_id in await people.shared_groups(conn, viewer_id, user_ids):
+    for user_id, group_id in await people.shared_groups(conn, viewer_id, others):
         found[user_id].groups[str(group_id)] = ["Member"]
-    for user_id in await _on_rosters(conn, viewer_id, user_ids):
+    for user_id in await _on_rosters(conn, viewer_id, others):
         if not found[user_id].courses and not found[user_id].groups:
             found[user_id].courses = dict(_ROSTER_ONLY)
     return found

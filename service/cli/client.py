@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Annotated, Any, TypeVar
 
+import stamina.instrumentation
 import typer
 from rich.console import Console
 
@@ -82,6 +83,7 @@ async def _follow(client: Client, batch_id: int) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
+    stamina.instrumentation.set_on_retry_hooks(())  # the last failure is told; those before are waited out
     try:
         return asyncio.run(work)
     except RequestFailed as error:

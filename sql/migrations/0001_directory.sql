@@ -239,7 +239,7 @@ SELECT e.id, e.course_id, e.section_id, e.user_id, e.type, e.associated_user_id,
            WHEN s.restrict_enrollments_to_section_dates AND s.end_at <= now() THEN 'completed'
            WHEN s.restrict_enrollments_to_section_dates AND s.start_at > now() THEN 'pending'
            WHEN s.restrict_enrollments_to_section_dates AND (s.start_at IS NOT NULL OR s.end_at IS NOT NULL)
-               THEN e.workflow_state
+               THEN CASE e.workflow_state WHEN 'creation_pending' THEN 'invited' ELSE e.workflow_state END
            WHEN c.restrict_enrollments_to_course_dates AND c.conclude_at <= now() THEN 'completed'
            WHEN c.restrict_enrollments_to_course_dates AND c.start_at > now() THEN 'pending'
            WHEN e.workflow_state = 'creation_pending' THEN 'invited'

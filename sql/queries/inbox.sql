@@ -20,8 +20,14 @@ SELECT page.conversation_id FROM (
 ORDER BY page.listed_at DESC, page.conversation_id DESC;
 
 -- name: list_size :one
--- How long a list is, for the number of its last page.
-SELECT count(*) FROM conversation_lists WHERE user_id = $1::bigint AND scope = $2::text;
+-- How long a list is, for the number of its last page. Only the branch that is asked for runs.
+SELECT CASE $2::text
+           WHEN 'inbox' THEN (SELECT count(*) FROM inbox_list WHERE user_id = $1::bigint)
+           WHEN 'unread' THEN (SELECT count(*) FROM unread_list WHERE user_id = $1::bigint)
+           WHEN 'archived' THEN (SELECT count(*) FROM archived_list WHERE user_id = $1::bigint)
+           WHEN 'sent' THEN (SELECT count(*) FROM sent_list WHERE user_id = $1::bigint)
+           WHEN 'starred' THEN (SELECT count(*) FROM starred_list WHERE user_id = $1::bigint)
+       END;
 
 -- name: list_ids :many
 -- A whole list under filters, in order (semantics.md 6.2, 6.3). Filters are counted: any of them is at least one, all
@@ -45,15 +51,18 @@ ORDER BY l.listed_at DESC, l.conversation_id DESC;
 -- name: listed :many
 -- Which of the given conversations the list holds under the filters: "visible" in every answer that is not a list.
 SELECT l.conversation_id
-FROM conversation_lists l
+FROM unnest($6::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT c.conversation_id, c.tag_set FROM conversation_lists c
+    WHERE c.user_id = $1::bigint AND c.scope = $2::text AND c.conversation_id = asked.id
+) l
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
     WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
-WHERE l.user_id = $1::bigint AND l.scope = $2::text AND l.conversation_id = ANY ($6::bigint[])
-  AND coalesce(tagged.matching, 0) + (
+WHERE coalesce(tagged.matching, 0) + (
       SELECT count(*) FROM participants other
       WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
   ) >= $5::bigint;

@@ -1,13 +1,19 @@
 -- name: participants_of :many
 -- Everybody in the given conversations, most recent poster first, then by the name shown, as people sort names
--- (semantics.md 7.4). A participant may be known before the directory tells who it is.
-SELECT p.conversation_id, p.user_id AS id, coalesce(nullif(u.short_name, ''), u.name, '') AS name,
+-- (semantics.md 7.4). A participant may be known before the directory tells who it is. The lateral reads stay looks
+-- into primary keys even on a database that has not been analysed since a large send.
+SELECT p.conversation_id, p.user_id AS id, coalesce(u.short_name, u.name, '') AS name,
        coalesce(u.name, '') AS full_name, u.pronouns, u.uuid, u.avatar_url
-FROM participants p
-LEFT JOIN users u ON u.id = p.user_id
-WHERE p.conversation_id = ANY ($1::bigint[])
+FROM unnest($1::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT conversation_id, user_id, last_authored_at FROM participants WHERE conversation_id = asked.id OFFSET 0
+) p
+LEFT JOIN LATERAL (
+    SELECT nullif(short_name, '') AS short_name, name, pronouns, uuid, avatar_url
+    FROM users WHERE id = p.user_id LIMIT 1
+) u ON true
 ORDER BY p.conversation_id, p.last_authored_at DESC NULLS LAST,
-         lower(coalesce(nullif(u.short_name, ''), u.name, '')) COLLATE "und-x-icu", p.user_id;
+         lower(coalesce(u.short_name, u.name, '')) COLLATE "und-x-icu", p.user_id;
 
 -- name: people_by_id :many
 -- People who are shown without being participants: authors of forwarded messages, names in generated sentences.
@@ -28,10 +34,10 @@ WITH own AS (
     GROUP BY e.course_id
 )
 SELECT e.user_id, e.course_id, array_agg(DISTINCT e.type) AS types
-FROM own
-JOIN enrollment_standings e ON e.course_id = own.course_id
-WHERE e.user_id = ANY ($2::bigint[]) AND e.user_id <> $1::bigint
-  AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+FROM unnest($2::bigint[]) AS other(id)
+CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = other.id OFFSET 0) e
+JOIN own ON own.course_id = e.course_id
+WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
   AND (NOT own.limited OR e.section_id = ANY (own.sections))
 GROUP BY e.user_id, e.course_id
 ORDER BY e.user_id, e.course_id;
@@ -40,11 +46,14 @@ ORDER BY e.user_id, e.course_id;
 -- Which groups the viewer and others are both in. Differentiation tags are nobody's common group: their members are
 -- not to know of them.
 SELECT DISTINCT other.user_id, other.group_id
-FROM group_memberships own
-JOIN group_memberships other ON other.group_id = own.group_id
+FROM unnest($2::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT user_id, group_id FROM group_memberships
+    WHERE user_id = asked.id AND workflow_state = 'accepted' OFFSET 0
+) other
+JOIN group_memberships own ON own.group_id = other.group_id
 JOIN groups g ON g.id = own.group_id
 WHERE own.user_id = $1::bigint AND own.workflow_state = 'accepted'
-  AND other.user_id = ANY ($2::bigint[]) AND other.user_id <> $1::bigint AND other.workflow_state = 'accepted'
   AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
 ORDER BY other.user_id, other.group_id;
 

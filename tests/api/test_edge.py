@@ -14,7 +14,7 @@ from aiohttp import web
 from service.api.app import build_app
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
-from tests.api.conftest import Api, BrokerSwitch
+from tests.api.gateway import Api, BrokerSwitch
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

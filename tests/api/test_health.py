@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.app import build_app
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
-from tests.api.conftest import Api, BrokerSwitch
+from tests.api.gateway import Api, BrokerSwitch
 
 
 async def test_it_is_alive(client: aiohttp.ClientSession) -> None:

@@ -12,7 +12,7 @@ from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import register
 from service.runtime.settings import Settings
-from tests.api.conftest import PUBLIC_URL, BrokerSwitch
+from tests.api.gateway import PUBLIC_URL, BrokerSwitch
 
 ITEMS = list(range(7))
 

@@ -76,9 +76,12 @@ def test_each_form_is_recognised() -> None:
 
 @pytest.mark.parametrize(
     "item",
-    ["", " ", " 1", "1 ", "1\n", "-1", "1.0", "٣", str(MAX_ID + 1), "9" * 40, "uuid:", "uuid:\0", "user_1"]
-    + ["course_", "course_x", "Course_1", "course_1_", "course_1_a_b", "course_1\n", f"group_{MAX_ID + 1}"]
-    + ["account_1", "differentiation_tag_1_students", "differentiation_tag_", "sis_user_id:1", "1~23", "\ud800"],
+    [
+        *("", " ", " 1", "1 ", "1\n", "-1", "1.0", "٣", str(MAX_ID + 1), "9" * 40, "1~23", "\ud800"),
+        *("uuid:", "uuid:\0", "user_1", "account_1", "sis_user_id:1"),
+        *("course_", "course_x", "Course_1", "course_1_", "course_1_a_b", "course_1\n", f"group_{MAX_ID + 1}"),
+        *("differentiation_tag_1_students", "differentiation_tag_"),
+    ],
 )
 def test_anything_else_is_dropped(item: str) -> None:
     assert parse([item]) == Recipients()
@@ -101,7 +104,7 @@ def test_anything_else_is_dropped(item: str) -> None:
 def test_a_role_word_stands_for_enrolment_types(role: str, types: set[str]) -> None:
     (audience,) = parse([f"course_1_{role}"]).audiences
 
-    assert audience.types == types
+    assert audience.types == frozenset(types)
 
 
 @pytest.mark.parametrize("code", ["course_1", "course_1_all"])

@@ -1,7 +1,5 @@
 """What must hold in the database after a bulk send, whatever happened on the way."""
 
-import asyncpg
-
 from sql.connection import Connection
 
 # One row per recipient of the batch: how many copies of its send that person has.
@@ -26,7 +24,8 @@ async def copies(conn: Connection, batch_id: int) -> dict[int, int]:
 
 async def assert_whole(conn: Connection, batch_id: int, recipients: list[int]) -> None:
     """The batch is sent, its counters are right, everybody has exactly one copy, and no row is left over."""
-    batch: asyncpg.Record = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
+    batch = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
+    assert batch is not None
     assert batch["state"] == "sent"
     assert (batch["total"], batch["delivered"]) == (len(recipients), len(recipients))
     assert (batch["failed"], batch["skipped"]) == (0, 0)

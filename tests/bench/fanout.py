@@ -1,0 +1,230 @@
+"""The benchmark: ``python -m tests.bench.fanout`` prints one JSON object; progress goes to stderr.
+
+One run measures everything on one fresh database and the running servers that CLARION_DATABASE_URL and
+CLARION_AMQP_URL name: one ``clarion api`` and two ``clarion worker`` with default settings, default durability.
+Wall times differ from machine to machine and from minute to minute, so the ratios count, and what is compared is
+measured in turns.
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass
+from statistics import median
+from time import perf_counter
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from service.runtime import logs
+from service.runtime.settings import Settings
+from tests.bench.canvas_way import canvas_rate
+from tests.bench.institution import Course, Institution, with_a_past
+from tests.bench.place import empty, place, settle
+from tests.bench.raw_copy import copy_seconds
+from tests.bench.reading import p50
+from tests.bench.redelivery import redeliver
+from tests.bench.resources import machine, peak_memory
+from tests.bench.sending import Sent, send
+from tests.bench.statements import statements_per_chunk
+from tests.bench.targets import TARGETS
+from tests.processes import Client, Installation, Process, free_port, installation
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much a run does."""
+
+    recipients: int = 100_000
+    existing: int = 2_000_000  # conversations that are there before the last send
+    rounds: int = 3  # of the send on empty tables and the COPY beside it
+    warm_up: int = 5_000
+    slow: int = 2_000  # recipients of the baselines that take a transaction for each
+    requests: int = 200  # for each median of reading
+    mailbox: int = 10_000  # conversations of the user with many
+
+
+QUICK = Sizes(recipients=1_500, existing=3_000, rounds=1, warm_up=200, slow=60, requests=20, mailbox=300)
+
+
+@dataclass
+class Run:
+    """What all parts of a run use."""
+
+    sizes: Sizes
+    settings: Settings
+    conn: asyncpg.Connection
+    institution: Institution
+    clarion: Installation
+    session: aiohttp.ClientSession
+    workers: Sequence[Process]
+
+    async def client(self, user_id: int, *, url: str | None = None) -> Client:
+        """A user of the API."""
+        return Client(self.session, url or self.clarion.url, await self.institution.token(user_id))
+
+    async def send(self, course: Course, *, url: str | None = None) -> Sent:
+        """A measured send by the course's teacher."""
+        sent = await send(self.conn, await self.client(course.teacher, url=url), course)
+        tell(f"  {sent.recipients:,} recipients, accepted after {sent.accepted_after:.3f} s, {sent.rate:,.0f} a second")
+        return sent
+
+
+def tell(line: str) -> None:
+    """A line of progress."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
+async def measure(sizes: Sizes) -> dict[str, Any]:
+    """The whole run; the report."""
+    async with AsyncExitStack() as stack:
+        settings = await stack.enter_async_context(place())
+        logs.configure(settings.model_copy(update={"log_level": "warning"}))
+        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
+        stack.push_async_callback(conn.close)
+        clarion = await stack.enter_async_context(installation(settings))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        tell("starting one api and two workers")
+        api, *workers = await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
+        run = Run(sizes, settings, conn, Institution(conn), clarion, session, workers)
+        await run.institution.open()
+        figures = await _sending(run, api)
+        figures |= await _slow_baselines(run)
+        figures |= await _statements(run)
+        figures |= await _with_a_past(run)
+        figures |= await _reading(run)
+        figures |= _ratios(figures)
+        return {
+            "sizes": asdict(sizes),
+            "machine": await machine(conn, settings),
+            "settings": settings.model_dump(include={"chunk_size", "deliver_lanes", "database_pool_size"}),
+            "figures": {name: round(value, 4) for name, value in figures.items()},
+            "targets": [target.judge(figures) for target in TARGETS],
+        }
+
+
+async def _sending(run: Run, api: Process) -> dict[str, float]:
+    """New threads on empty tables, and raw COPY of the same rows, in turns; then the last send's commands again, and
+    the same message to the same people."""
+    tell("a course for the measured send")
+    warm_up = await run.institution.course(run.sizes.warm_up)
+    course = await run.institution.course(run.sizes.recipients)
+    rounds, copies = [], []
+    for number in range(run.sizes.rounds):
+        tell(f"new threads, round {number + 1}")
+        await empty(run.conn)
+        await run.send(warm_up)
+        await settle(run.conn)
+        sent = await run.send(course)
+        rounds.append(sent)
+        send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
+        copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
+        tell(f"  raw COPY: {copies[-1]:,.0f} a second")
+    peak = {"peak_api": peak_memory(api.pid), "peak_worker": max(peak_memory(w.pid) for w in run.workers)}
+    tell("every command of the last batch again")
+    again = await redeliver(run.conn, run.settings, run.workers, rounds[-1].batch_id)
+    tell(f"  {again.commands} commands in {again.seconds:.3f} s")
+    tell("the same people again, threads reused")
+    await settle(run.conn)
+    reused = await run.send(course)
+    return {
+        "new_per_second": median(sent.rate for sent in rounds),
+        "new_seconds": median(sent.finished_after for sent in rounds),
+        "accept_seconds": median(sent.accepted_after for sent in rounds),
+        "raw_copy_per_second": median(copies),
+        "wal_bytes_per_recipient": median(sent.wal / sent.recipients for sent in rounds),
+        "stored_bytes_per_recipient": median(sent.stored / sent.recipients for sent in rounds),
+        **{f"{name.replace('peak', 'peak_megabytes')}": size / 1e6 for name, size in peak.items()},
+        "redelivery_seconds": again.seconds,
+        "redelivery_rows_written": again.rows_written,
+        "reuse_per_second": reused.rate,
+        "reuse_wal_bytes_per_recipient": reused.wal / reused.recipients,
+    }
+
+
+async def _slow_baselines(run: Run) -> dict[str, float]:
+    """A transaction for each recipient: as Canvas does it, and with a command for each."""
+    tell("Canvas's way")
+    course = await run.institution.course(run.sizes.slow)
+    url = str(run.settings.database_url)
+    loops = {n: await canvas_rate(url, course.students, course.teacher, loops=n) for n in (1, 2)}
+    tell(f"  {loops[1]:,.0f} a second, {loops[2]:,.0f} with two loops")
+    tell("one command and one transaction for each recipient")
+    port = free_port()
+    await run.clarion.api(CLARION_PORT=str(port), CLARION_CHUNK_SIZE="1")
+    single = await run.send(course, url=f"http://127.0.0.1:{port}")
+    return {
+        "canvas_way_per_second": loops[1],
+        "canvas_way_two_loops_per_second": loops[2],
+        "message_per_recipient_per_second": single.rate,
+    }
+
+
+async def _statements(run: Run) -> dict[str, float]:
+    tell("statements of a chunk")
+    seen = await statements_per_chunk(run.conn, run.settings, await run.institution.course(300))
+    for text in seen:
+        tell(f"  {text[:80]}")
+    return {"statements_per_chunk": len(seen)}
+
+
+async def _with_a_past(run: Run) -> dict[str, float]:
+    """New threads where there are many already, the recipients' own among them."""
+    tell(f"{run.sizes.existing:,} conversations of earlier years")
+    start = perf_counter()
+    course = await with_a_past(run.institution, conversations=run.sizes.existing, students=run.sizes.recipients)
+    await settle(run.conn)
+    tell(f"  there after {perf_counter() - start:.0f} s; new threads among them")
+    await run.send(await run.institution.course(run.sizes.warm_up))
+    sent = await run.send(course)
+    return {"with_past_per_second": sent.rate, "with_past_wal_bytes_per_recipient": sent.wal / sent.recipients}
+
+
+async def _reading(run: Run) -> dict[str, float]:
+    """A mailbox of thousands and one of ten."""
+    tell("reading")
+    figures = {}
+    for name, threads in (("large", run.sizes.mailbox), ("small", 10)):
+        owner, *others = await run.institution.users(threads + 1)
+        await run.institution.threads(others, [owner] * threads)
+        client = await run.client(owner)
+        await settle(run.conn)
+        for what, path in (("list_page", "/conversations"), ("unread_count", "/conversations/unread_count")):
+            figures[f"{what}_{name}_ms"] = await p50(client, path, requests=run.sizes.requests) * 1000
+            tell(f"  {what}, {threads:,} conversations: {figures[f'{what}_{name}_ms']:.2f} ms")
+    return figures
+
+
+def _ratios(figures: dict[str, float]) -> dict[str, float]:
+    new = figures["new_per_second"]
+    return {
+        "rate_to_raw_copy": new / figures["raw_copy_per_second"],
+        "rate_to_canvas_way": new / figures["canvas_way_per_second"],
+        "rate_to_message_per_recipient": new / figures["message_per_recipient_per_second"],
+        "accept_share": figures["accept_seconds"] / figures["new_seconds"],
+        "redelivery_share": figures["redelivery_seconds"] / figures["new_seconds"],
+        "reuse_to_new": figures["reuse_per_second"] / new,
+        "rate_with_past_to_empty": figures["with_past_per_second"] / new,
+        "list_page_large_to_small": figures["list_page_large_ms"] / figures["list_page_small_ms"],
+        "unread_count_large_to_small": figures["unread_count_large_ms"] / figures["unread_count_small_ms"],
+    }
+
+
+def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.fanout", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
+    parser.add_argument("--recipients", type=int)
+    parser.add_argument("--existing", type=int, help="conversations there before the last send")
+    parser.add_argument("--rounds", type=int)
+    asked = vars(parser.parse_args(arguments))
+    base = QUICK if asked.pop("quick") else Sizes()
+    return Sizes(**asdict(base) | {name: value for name, value in asked.items() if value is not None})
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(asyncio.run(measure(_sizes())), indent=2, ensure_ascii=False) + "\n")

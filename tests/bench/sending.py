@@ -1,0 +1,79 @@
+"""A bulk send as a client sees it: the POST, the 202, and asking until everything is sent."""
+
+import asyncio
+from dataclasses import dataclass
+from time import perf_counter
+
+from sql.connection import Connection
+from sql.verification import count_copies
+from tests.bench.institution import Course
+from tests.bench.resources import stored_bytes, wal_position
+from tests.processes import Client
+
+SHORTEST_WAIT, LONGEST_WAIT = 0.005, 0.1  # seconds between two questions; they cost the gateway time as well
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One bulk send; times in seconds from the start of the POST, sizes in bytes."""
+
+    batch_id: int
+    recipients: int
+    accepted_after: float
+    finished_after: float
+    wal: int
+    stored: int
+
+    @property
+    def rate(self) -> float:
+        """Recipients a second."""
+        return self.recipients / self.finished_after
+
+
+async def send(conn: Connection, client: Client, course: Course) -> Sent:
+    """One private message to everybody in the course, asynchronously; AssertionError if it is not sent to all."""
+    wal, stored = await wal_position(conn), await stored_bytes(conn)
+    start = perf_counter()
+    status, body, headers = await client.call(
+        "POST",
+        "/conversations",
+        json={
+            "recipients": [f"course_{course.id}"],
+            "context_code": f"course_{course.id}",
+            "subject": "Field trip",
+            "body": "We meet at nine at the main gate. Please bring a packed lunch and something to write with.",
+            "mode": "async",
+        },
+    )
+    accepted = perf_counter() - start
+    assert (status, body) == (202, []), body
+    batch_id = int(headers["X-Conversation-Batch-Id"])
+    await _finished(client, batch_id, start)
+    finished = perf_counter() - start
+    sent = Sent(
+        batch_id,
+        len(course.students),
+        accepted,
+        finished,
+        await wal_position(conn) - wal,
+        await stored_bytes(conn) - stored,
+    )
+    await _assert_exactly_once(conn, sent)
+    return sent
+
+
+async def _finished(client: Client, batch_id: int, start: float) -> None:
+    """Asks for the batch until its end, the more often the nearer that seems."""
+    while True:
+        _, batch, _ = await client.call("GET", f"/conversations/batches/{batch_id}")
+        if batch["workflow_state"] not in ("created", "sending"):
+            assert batch["workflow_state"] == "sent", batch
+            return
+        left = 1 - batch["delivered"] / batch["total"]
+        expected = (perf_counter() - start) * left / (1 - left) if left < 1 else LONGEST_WAIT
+        await asyncio.sleep(min(max(expected / 2, SHORTEST_WAIT), LONGEST_WAIT))
+
+
+async def _assert_exactly_once(conn: Connection, sent: Sent) -> None:
+    copies = await count_copies(conn, sent.batch_id)
+    assert (copies.recipients, copies.duplicates, copies.missing) == (sent.recipients, 0, 0), copies

@@ -1,0 +1,78 @@
+"""How many statements the delivery of a chunk sends, BEGIN, COMMIT and the connection's return included."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from service.application.delivering import deliver_chunk
+from service.application.tagging import TagSets
+from service.runtime.postgres import create_pool
+from service.runtime.settings import Settings
+from sql import batches, sends
+from sql.connection import Connection
+from tests.bench.institution import Course
+
+# The first makes the tag sets known to the database, the second to the process; the third is like all others.
+CHUNKS = 3
+
+
+async def statements_per_chunk(conn: Connection, settings: Settings, course: Course) -> list[str]:
+    """The statements of one chunk, in order, once the process is warm: it knows its tag sets by then."""
+    batch_id = await _batch(conn, course)
+    pool = await create_pool(settings, size=1)
+    tag_sets = TagSets()
+    seen: list[str] = []
+
+    def note(query: Any) -> None:
+        seen.append(query.query)
+
+    for position in range(CHUNKS):
+        seen.clear()
+        # The logger stays on the connection when it goes back, so that what the pool sends then counts as well.
+        async with pool.acquire() as pooled:
+            pooled.add_query_logger(note)
+            async with pooled.transaction():
+                outcome = await deliver_chunk(pooled, tag_sets, batch_id, position)
+            assert outcome.recipients == len(course.students) // CHUNKS
+    await pool.close()
+    return [" ".join(text.split()) for text in seen]
+
+
+async def _batch(conn: Connection, course: Course) -> int:
+    """A batch of a few chunks that no sweeper takes."""
+    now = datetime.now(UTC)
+    send_id = await sends.insert_send(
+        conn,
+        sends.NewSend(
+            author_id=course.teacher,
+            created_at=now,
+            body="Hello",
+            subject=None,
+            private=True,
+            context_type="Course",
+            context_id=course.id,
+            root_account_ids=[1],
+            attachment_ids=[],
+            forwarded_message_ids=[],
+            forwarded_conversation_id=None,
+            media_id=None,
+            has_attachments=False,
+            has_media_objects=False,
+            automated=True,
+        ),
+    )
+    batch_id, _ = await batches.insert_batch(
+        conn,
+        batches.NewBatch(
+            send_id=send_id,
+            sender_id=course.teacher,
+            tags=[f"course_{course.id}"],
+            user_note=False,
+            recipients=course.students,
+            chunk_size=len(course.students) // CHUNKS,
+            created_at=now,
+            due_at=now + timedelta(hours=1),
+        ),
+    )
+    return batch_id

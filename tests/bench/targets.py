@@ -1,0 +1,39 @@
+"""What the figures of a run have to reach."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Target:
+    """A limit for one figure, by its name in the report."""
+
+    figure: str
+    limit: float
+    at_least: bool = False
+
+    def judge(self, figures: Mapping[str, float]) -> dict[str, Any]:
+        """The line of the report."""
+        value = figures[self.figure]
+        met = value >= self.limit if self.at_least else value <= self.limit
+        return {"target": f"{self.figure} {'≥' if self.at_least else '≤'} {self.limit:g}", "value": value, "met": met}
+
+
+TARGETS = (
+    Target("rate_to_raw_copy", 0.75, at_least=True),
+    Target("rate_to_canvas_way", 60, at_least=True),
+    Target("rate_to_message_per_recipient", 100, at_least=True),
+    Target("wal_bytes_per_recipient", 1000),
+    Target("stored_bytes_per_recipient", 600),
+    Target("statements_per_chunk", 4),
+    Target("redelivery_share", 0.05),
+    Target("redelivery_rows_written", 0),
+    Target("peak_megabytes_api", 150),
+    Target("peak_megabytes_worker", 150),
+    Target("accept_share", 0.15),
+    Target("reuse_to_new", 0.5, at_least=True),
+    Target("rate_with_past_to_empty", 0.65, at_least=True),
+    Target("list_page_large_to_small", 2),
+    Target("unread_count_large_to_small", 10),
+)

@@ -1,0 +1,99 @@
+"""The two ways to ask who is in a range of enrolments must agree."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import product
+
+import asyncpg
+import pytest
+
+from service.domain.visibility import Range
+from sql.address_book import expand_ranges, reachable_by_enrollment
+from tests.institution import Institution
+
+NOW = datetime.now(UTC)
+YESTERDAY, TOMORROW = NOW - timedelta(days=1), NOW + timedelta(days=1)
+DATES = [
+    (restrict, start, end)
+    for restrict in (True, False)
+    for start in (None, YESTERDAY, TOMORROW)
+    for end in (None, YESTERDAY, TOMORROW)
+]
+STATES = ("active", "invited", "creation_pending", "inactive", "completed", "rejected", "deleted")
+DATE_STATES = (
+    *(None, "pending_invited", "pending_active", "creation_pending", "invited", "active", "inactive"),
+    *("completed", "rejected", "deleted"),
+)
+CASES = list(product(STATES, DATE_STATES))
+NOBODY = 0
+
+
+async def enrol_every_case(
+    conn: asyncpg.Connection, institution: Institution, course: int, section: int | None
+) -> list[int]:
+    """One user per combination of an enrolment's own states."""
+    users = await institution.users(len(CASES))
+    made = await institution.enroll(course, users, section=section)
+    await conn.execute(
+        "UPDATE enrollments e SET workflow_state = c.state, date_state = c.date_state"
+        " FROM unnest($1::bigint[], $2::text[], $3::text[]) AS c (id, state, date_state) WHERE e.id = c.id",
+        made,
+        [state for state, _ in CASES],
+        [date_state for _, date_state in CASES],
+    )
+    return users
+
+
+@pytest.mark.parametrize(
+    ("state", "dates"), [*(("available", dates) for dates in DATES), ("claimed", DATES[4]), ("completed", DATES[0])]
+)
+async def test_expansion_counts_what_the_view_of_standings_counts(
+    conn: asyncpg.Connection,
+    institution: Institution,
+    state: str,
+    dates: tuple[bool, datetime | None, datetime | None],
+) -> None:
+    restrict, start, end = dates
+    course = await institution.course(state=state, start_at=start, conclude_at=end, restrict_dates=restrict)
+    sections = [None, 999_999] + [
+        await institution.section(course, start_at=opens, end_at=closes, restrict_dates=limited)
+        for limited, opens, closes in DATES
+    ]
+    people = [user for section in sections for user in await enrol_every_case(conn, institution, course, section)]
+
+    for section in sections:
+        asked = [Range(course, section, concluded=state == "completed")]
+
+        expanded = await expand_ranges(conn, asked, NOBODY)
+
+        assert expanded == await reachable_by_enrollment(conn, asked, NOBODY, people)
+        assert set(expanded) <= set(people)
+        assert len(expanded) < len(people)
+
+
+async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, institution: Institution) -> None:
+    course, other = await institution.course(), await institution.course()
+    section = await institution.section(course)
+    people = sender, student, ta, watcher, stranger = await institution.users(5)
+    await institution.enroll(course, [sender, student], section=section)
+    await institution.enroll(course, ta, "Ta")
+    await institution.enroll(course, watcher, "Observer", observing=sender)
+    await institution.enroll(course, stranger, "Observer", observing=student)
+    await institution.enroll(other, [student, stranger])
+    cases = [
+        (Range(course), [student, ta, watcher, stranger]),
+        (Range(course, section), [student]),
+        (Range(course, user_id=ta), [ta]),
+        (Range(course, section, user_id=ta), []),
+        (Range(course, section, user_id=student), [student]),
+        (Range(course, types=frozenset({"TaEnrollment"})), [ta]),
+        (Range(course, types=frozenset()), []),
+        (Range(course, all_observers=False), [student, ta, watcher]),
+        (Range(other, section), []),
+    ]
+
+    for asked, expected in cases:
+        assert await expand_ranges(conn, [asked], sender) == expected
+        found = await reachable_by_enrollment(conn, [asked], sender, people)
+        assert [user for user in found if user != sender] == expected
+    several = [asked for asked, _ in cases]
+    assert await expand_ranges(conn, several, sender) == [student, ta, watcher, stranger]
