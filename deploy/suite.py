@@ -9,9 +9,10 @@ from deploy.failure import CannotRun
 from deploy.lifetime import run_until_stopped
 from deploy.servers import servers
 
+_SOURCES = ("deploy", "service", "sql", "tests", "workers")
 _CHECKS = (
-    ("ruff", "format", "--check", "--quiet", "."),
-    ("ruff", "check", "--quiet", "."),
+    ("ruff", "format", "--check", "--quiet", *_SOURCES),
+    ("ruff", "check", "--quiet", *_SOURCES),
     ("mypy",),
     ("lint-imports",),
 )
@@ -29,15 +30,15 @@ async def test(arguments: list[str]) -> int:
         # Settings of the caller's own installation are no business of the tests.
         own = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
         return await _call(
-            [sys.executable, "-m", "pytest", *(arguments or ["-q", "-n", _WORKERS])],
+            [sys.executable, "-m", "pytest", *(arguments or ["-n", _WORKERS])],
             own | found.environment(),
         )
 
 
 async def _check() -> None:
-    found = [" ".join(check) for check in _CHECKS if await _call(list(check), dict(os.environ))]
+    found = [" ".join(check[:2]) for check in _CHECKS if await _call(list(check), dict(os.environ))]
     if found:
-        raise CannotRun(f"not run, because these checks failed, see above: {', '.join(found)}")
+        raise CannotRun(f"the tests were not run, because these checks failed, see above: {', '.join(found)}")
 
 
 async def _call(command: list[str], environment: dict[str, str]) -> int:

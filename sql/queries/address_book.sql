@@ -58,10 +58,11 @@ WHERE e.course_id = r.course_id
 
 -- name: reachable_by_enrollment :one
 -- Those of some users who have an enrolment in the given ranges: the same question asked from the other side,
--- for individuals named in a request.
+-- for individuals named in a request. The lateral arm forces the way from a user to his few enrolments; from the
+-- course's side it would be 100,000 rows.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
 FROM users u
-JOIN enrollment_standings e ON e.user_id = u.id
+CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = u.id OFFSET 0) e
 JOIN jsonb_to_recordset($1::jsonb) AS r (
     course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
 ) ON r.course_id = e.course_id
@@ -83,7 +84,7 @@ FROM jsonb_to_recordset($1::jsonb) AS g (
 JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
 JOIN users u ON u.id = m.user_id AND u.workflow_state IN ('registered', 'pre_registered')
 WHERE m.user_id <> $2::bigint
-  AND ($3::bigint[] IS NULL OR m.user_id = ANY ($3::bigint[]))
+  AND ($3::bigint[] IS NULL OR m.user_id IN (SELECT unnest($3::bigint[])))
   AND (g.course_id IS NULL OR EXISTS (
       SELECT FROM enrollment_standings e
       WHERE e.course_id = g.course_id AND e.user_id = m.user_id AND e.type <> 'StudentViewEnrollment'
@@ -95,15 +96,16 @@ WHERE m.user_id <> $2::bigint
 -- name: reachable_by_roster :one
 -- Those of some users who belong to one of the accounts: by association, or by an enrolment in a course there,
 -- from which Canvas derives the association.
-SELECT coalesce(array_agg(u.id), '{}') AS user_ids
+SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
 FROM users u
+CROSS JOIN LATERAL (
+    SELECT account_id FROM user_accounts WHERE user_id = u.id
+    UNION ALL
+    SELECT c.account_id FROM enrollment_standings e JOIN courses c ON c.id = e.course_id
+    WHERE e.user_id = u.id AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
+) belongs
 WHERE u.id = ANY ($1::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
-  AND (EXISTS (SELECT FROM user_accounts a WHERE a.user_id = u.id AND a.account_id = ANY ($2::bigint[]))
-       OR EXISTS (
-           SELECT FROM enrollment_standings e JOIN courses c ON c.id = e.course_id
-           WHERE e.user_id = u.id AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
-             AND c.account_id = ANY ($2::bigint[])
-       ));
+  AND belongs.account_id IN (SELECT unnest($2::bigint[]));
 
 -- name: fellow_participants :one
 -- Those of some users who take part in a conversation that the sender takes part in as well.
@@ -161,12 +163,17 @@ SELECT CASE
 
 -- name: instructed_by :one
 -- Those of some users whom the author instructs: students of a course where the author is an active teacher or TA.
-SELECT coalesce(array_agg(DISTINCT student.user_id), '{}') AS user_ids
-FROM enrollment_standings mine
-JOIN enrollment_standings student ON student.course_id = mine.course_id
-WHERE mine.user_id = $1::bigint AND mine.standing = 'active' AND mine.type IN ('TeacherEnrollment', 'TaEnrollment')
-  AND student.user_id = ANY ($2::bigint[]) AND student.type = 'StudentEnrollment'
-  AND student.standing IN ('active', 'invited', 'completed');
+SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
+FROM unnest($2::bigint[]) AS u (id)
+CROSS JOIN LATERAL (
+    SELECT course_id FROM enrollment_standings
+    WHERE user_id = u.id AND type = 'StudentEnrollment' AND standing IN ('active', 'invited', 'completed')
+    OFFSET 0
+) e
+WHERE e.course_id IN (
+    SELECT course_id FROM enrollment_standings
+    WHERE user_id = $1::bigint AND standing = 'active' AND type IN ('TeacherEnrollment', 'TaEnrollment')
+);
 
 -- name: is_fake_student :one
 -- Canvas's student view: a user whose only enrolments are of that kind (CONTRACT 6.6).

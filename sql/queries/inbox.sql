@@ -2,59 +2,57 @@
 -- One page of a list in its order. Every branch reads one partial index backwards and stops at the page's end; a branch
 -- of another scope is never started. A single condition over all scopes would read and sort everything instead.
 SELECT page.conversation_id FROM (
-    (SELECT conversation_id, listed_at FROM inbox_list WHERE $2::text = 'inbox' AND user_id = $1::bigint
-     ORDER BY listed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+    (SELECT conversation_id, received_at AS listed_at FROM listings
+     WHERE $2::text = 'inbox' AND user_id = $1::bigint AND in_inbox
+     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
     UNION ALL
-    (SELECT conversation_id, listed_at FROM unread_list WHERE $2::text = 'unread' AND user_id = $1::bigint
-     ORDER BY listed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+    (SELECT conversation_id, received_at AS listed_at FROM listings
+     WHERE $2::text = 'unread' AND user_id = $1::bigint AND in_unread
+     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
     UNION ALL
-    (SELECT conversation_id, listed_at FROM archived_list WHERE $2::text = 'archived' AND user_id = $1::bigint
-     ORDER BY listed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+    (SELECT conversation_id, received_at AS listed_at FROM listings
+     WHERE $2::text = 'archived' AND user_id = $1::bigint AND in_archived
+     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
     UNION ALL
-    (SELECT conversation_id, listed_at FROM sent_list WHERE $2::text = 'sent' AND user_id = $1::bigint
-     ORDER BY listed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+    (SELECT conversation_id, sent_at AS listed_at FROM listings
+     WHERE $2::text = 'sent' AND user_id = $1::bigint AND in_sent
+     ORDER BY sent_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
     UNION ALL
-    (SELECT conversation_id, listed_at FROM starred_list WHERE $2::text = 'starred' AND user_id = $1::bigint
-     ORDER BY listed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+    (SELECT conversation_id, changed_at AS listed_at FROM listings
+     WHERE $2::text = 'starred' AND user_id = $1::bigint AND in_starred
+     ORDER BY changed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
 ) page
 ORDER BY page.listed_at DESC, page.conversation_id DESC;
 
 -- name: list_size :one
 -- How long a list is, for the number of its last page. Only the branch that is asked for runs.
 SELECT CASE $2::text
-           WHEN 'inbox' THEN (SELECT count(*) FROM inbox_list WHERE user_id = $1::bigint)
-           WHEN 'unread' THEN (SELECT count(*) FROM unread_list WHERE user_id = $1::bigint)
-           WHEN 'archived' THEN (SELECT count(*) FROM archived_list WHERE user_id = $1::bigint)
-           WHEN 'sent' THEN (SELECT count(*) FROM sent_list WHERE user_id = $1::bigint)
-           WHEN 'starred' THEN (SELECT count(*) FROM starred_list WHERE user_id = $1::bigint)
+           WHEN 'inbox' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_inbox)
+           WHEN 'unread' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_unread)
+           WHEN 'archived' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_archived)
+           WHEN 'sent' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_sent)
+           WHEN 'starred' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_starred)
        END;
 
 -- name: list_ids :many
 -- A whole list under filters, in order (semantics.md 6.2, 6.3). Filters are counted: any of them is at least one, all
 -- of them is as many as there are, and none at all needs none. Counting also keeps the look at other participants a
 -- look into the primary key, row by row, where EXISTS may be turned into reading the table.
-SELECT l.conversation_id
-FROM conversation_lists l
-LEFT JOIN (
-    SELECT s.id, count(*) AS matching
-    FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
-    WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
-    GROUP BY s.id
-) tagged ON tagged.id = l.tag_set
-WHERE l.user_id = $1::bigint AND l.scope = $2::text
-  AND coalesce(tagged.matching, 0) + (
-      SELECT count(*) FROM participants other
-      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
-  ) >= $5::bigint
-ORDER BY l.listed_at DESC, l.conversation_id DESC;
-
--- name: listed :many
--- Which of the given conversations the list holds under the filters: "visible" in every answer that is not a list.
-SELECT l.conversation_id
-FROM unnest($6::bigint[]) AS asked(id)
-CROSS JOIN LATERAL (
-    SELECT c.conversation_id, c.tag_set FROM conversation_lists c
-    WHERE c.user_id = $1::bigint AND c.scope = $2::text AND c.conversation_id = asked.id
+SELECT l.conversation_id FROM (
+    SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
+    WHERE $2::text = 'inbox' AND user_id = $1::bigint AND in_inbox
+    UNION ALL
+    SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
+    WHERE $2::text = 'unread' AND user_id = $1::bigint AND in_unread
+    UNION ALL
+    SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
+    WHERE $2::text = 'archived' AND user_id = $1::bigint AND in_archived
+    UNION ALL
+    SELECT conversation_id, tag_set, sent_at AS listed_at FROM listings
+    WHERE $2::text = 'sent' AND user_id = $1::bigint AND in_sent
+    UNION ALL
+    SELECT conversation_id, tag_set, changed_at AS listed_at FROM listings
+    WHERE $2::text = 'starred' AND user_id = $1::bigint AND in_starred
 ) l
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
@@ -62,10 +60,30 @@ LEFT JOIN (
     WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
-WHERE coalesce(tagged.matching, 0) + (
+WHERE coalesce(tagged.matching, 0) + CASE WHEN cardinality($3::bigint[]) = 0 THEN 0 ELSE (
       SELECT count(*) FROM participants other
       WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
-  ) >= $5::bigint;
+  ) END >= $5::bigint
+ORDER BY l.listed_at DESC, l.conversation_id DESC;
+
+-- name: listed :many
+-- Which of the given conversations the list holds under the filters: "visible" in every answer that is not a list.
+-- CASE keeps the scope out of the choice of an index: the rows are few and their keys are known.
+SELECT l.conversation_id
+FROM unnest($6::bigint[]) AS asked(id)
+JOIN listings l ON l.conversation_id = asked.id AND l.user_id = $1::bigint
+LEFT JOIN (
+    SELECT s.id, count(*) AS matching
+    FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
+    WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
+    GROUP BY s.id
+) tagged ON tagged.id = l.tag_set
+WHERE CASE $2::text WHEN 'inbox' THEN l.in_inbox WHEN 'unread' THEN l.in_unread WHEN 'archived' THEN l.in_archived
+                    WHEN 'sent' THEN l.in_sent WHEN 'starred' THEN l.in_starred END
+  AND coalesce(tagged.matching, 0) + CASE WHEN cardinality($3::bigint[]) = 0 THEN 0 ELSE (
+      SELECT count(*) FROM participants other
+      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
+  ) END >= $5::bigint;
 
 -- name: users_by_uuid :many
 -- uuid: filters stand for user_ filters (CONTRACT 6.10).
@@ -73,4 +91,4 @@ SELECT u.uuid, u.id FROM users u WHERE u.uuid = ANY ($1::text[]) AND u.uuid IS N
 
 -- name: unread_count :one
 -- Counted when asked: nothing has to be kept in step with every delivery (semantics.md 9).
-SELECT count(*) FROM unread_list WHERE user_id = $1::bigint;
+SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_unread;

@@ -194,25 +194,41 @@ async def test_uuids_stand_for_users(conn: asyncpg.Connection, people: list[int]
     assert found == {f"uuid-{people[1]}": people[1]}
 
 
-@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
-async def test_a_page_is_read_in_index_order_and_not_sorted(
-    conn: asyncpg.Connection, people: list[int], mode: str
-) -> None:
-    """However the statement is planned, a page costs the page and not the whole list."""
+@pytest.fixture
+async def busy(conn: asyncpg.Connection) -> int:
+    """A user with 5,000 conversations among as many of others, just written."""
     await conn.execute(
         "INSERT INTO participants (conversation_id, user_id, last_message_at, visible_last_authored_at, tag_set,"
         " message_count, unread, has_attachments, has_media_objects)"
         " SELECT n, CASE WHEN n % 2 = 0 THEN 101 ELSE 1000 + n % 500 END, now() - n * interval '1 minute',"
         " now() - n * interval '1 minute', 0, 1, true, false, false FROM generate_series(1, 10000) AS n"
     )
-    await conn.execute("ANALYZE participants")
+    return 101
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("analyzed", [True, False])
+@pytest.mark.parametrize(
+    ("statement", "parameters"),
+    [
+        ("list_page", "{user}, 'inbox', 10, 0"),
+        ("list_page", "{user}, 'unread', 10, 0"),
+        ("list_page", "{user}, 'sent', 10, 0"),
+        ("listed", "{user}, 'inbox', '{{}}', '{{}}', 0, '{{2,4,6,7}}'"),
+        ("listed", "{user}, 'inbox', '{{1001}}', '{{course_1}}', 1, '{{2,4,6,7}}'"),
+    ],
+)
+async def test_what_one_page_asks_costs_a_page_however_it_is_planned(
+    *, conn: asyncpg.Connection, busy: int, mode: str, analyzed: bool, statement: str, parameters: str
+) -> None:
+    if analyzed:
+        await conn.execute("ANALYZE participants")
     await conn.execute(f"SET plan_cache_mode = {mode}")
-    await conn.execute(f"PREPARE page (bigint, text, bigint, bigint) AS {STATEMENTS['list_page'].text}")
+    await conn.execute(f"PREPARE asked AS {STATEMENTS[statement].text}")
 
-    for scope in ("inbox", "unread", "sent"):
-        plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE page (101, '{scope}', 10, 0)", column=0)
+    plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({parameters.format(user=busy)})")
 
-        assert _rows_read(plan) < 200, plan
+    assert _rows_read(plan) < 200, plan
 
 
 def _rows_read(plan: str) -> int:

@@ -1,0 +1,40 @@
+"""How a batch update goes forward and what it says at its end (canvas/semantics.md 10)."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+MAX_CONVERSATIONS = 500
+MISSING = "The user is not participating in this conversation"
+
+_SLICES, _SMALLEST = 20, 4
+
+
+class ProgressState(StrEnum):
+    """Lifecycle: queued, running, then one of the last two. A cancelled one is failed."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+def slice_size(total: int) -> int:
+    """How many conversations are dealt with at a time."""
+    return max(total // _SLICES, _SMALLEST)
+
+
+def completion(done: int, total: int) -> float:
+    """Percent; nothing to do is all done."""
+    return 100.0 * done / total if total else 100.0
+
+
+def final_state(total: int, refused: int) -> ProgressState:
+    """Completed when anything succeeded."""
+    return ProgressState.COMPLETED if total > refused else ProgressState.FAILED
+
+
+def summary(total: int, refused: Sequence[str]) -> str:
+    """The message at the end: how many succeeded, then who did not. ``refused`` are ids as they were sent."""
+    succeeded = total - len(refused)
+    first = "1 conversation processed" if succeeded == 1 else f"{succeeded} conversations processed"
+    return f"{first}\n{MISSING}: {', '.join(refused)}" if refused else first
