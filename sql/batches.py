@@ -8,6 +8,7 @@ from typing import cast
 import asyncpg
 
 from service.domain.batch import BatchState, Progress
+from sql.arrays import array_text
 from sql.connection import Connection
 from sql.statements import text_of
 
@@ -69,7 +70,7 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> tuple[int, int]:
         batch.sender_id,
         batch.tags,
         batch.user_note,
-        batch.recipients,
+        array_text(batch.recipients),
         batch.created_at,
         batch.chunk_size,
         batch.due_at,

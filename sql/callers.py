@@ -7,12 +7,16 @@ from sql.connection import Connection
 from sql.statements import text_of
 
 _FIND_CALLER = text_of("find_caller")
+_CHANGE_BUCKET = text_of("change_bucket")
 _FIND_TARGET = text_of("find_masquerade_target")
 _ADMINISTERED = text_of("administered_accounts")
 
 
 class CallerRow(NamedTuple):
-    """A token and its user. workflow_state is None for a user the directory does not know."""
+    """A token and its user. workflow_state is None for a user the directory does not know.
+
+    drains_in: seconds in which the token's bucket empties, the reservation included; None without one.
+    """
 
     user_id: int
     scopes: list[str] | None
@@ -20,6 +24,7 @@ class CallerRow(NamedTuple):
     revoked_at: datetime | None
     workflow_state: str | None
     fake_student: bool
+    drains_in: float | None
 
 
 class TargetRow(NamedTuple):
@@ -29,10 +34,21 @@ class TargetRow(NamedTuple):
     fake_student: bool
 
 
-async def find_caller(conn: Connection, token_hash: bytes) -> CallerRow | None:
-    """The token with this SHA-256, whatever its state."""
-    row = await conn.fetchrow(_FIND_CALLER, token_hash)
+async def find_caller(
+    conn: Connection, token_hash: bytes, *, reserving: float | None = None, longest: float = 0.0
+) -> CallerRow | None:
+    """The token with this SHA-256, whatever its state.
+
+    ``reserving``: seconds by which its bucket drains longer from now on, up to ``longest``; None leaves it alone.
+    """
+    row = await conn.fetchrow(_FIND_CALLER, token_hash, reserving, longest)
     return CallerRow(*row) if row else None
+
+
+async def change_bucket(conn: Connection, token_hash: bytes, seconds: float, longest: float) -> float | None:
+    """Lets a bucket drain by ``seconds`` more or less; seconds that it now takes. None when there is none any more."""
+    drains_in: float | None = await conn.fetchval(_CHANGE_BUCKET, token_hash, seconds, longest)
+    return drains_in
 
 
 async def find_masquerade_target(

@@ -82,7 +82,7 @@ async def claim_chunk(conn: Connection, batch_id: int, position: int) -> Claimed
     held: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for found in rows:
         if found["code"] is not None:
-            held[found["code"], found["active"]].update(found["holders"])
+            held[found["code"], found["active"]].update(found["holders"] or row["recipients"])
     active = frozenset(row["sender_active_codes"])
     return ClaimedChunk(
         message=Message(
@@ -108,17 +108,18 @@ async def deliver(
     message: Message,
     *,
     first_id: int,
-    recipients: Sequence[int],
     tag_sets: Sequence[int],
     own_tag_sets: Sequence[int],
     sender_tag_sets: Sequence[int],
     now: datetime,
+    recipients: Sequence[int] | None = None,
     chunk: tuple[int, int] | None = None,
     want_ids: bool = False,
 ) -> Delivered:
-    """Writes the message into every recipient's thread and advances the chunk (batch id, position) it stands for.
+    """Writes the message into every recipient's thread.
 
-    The arrays run parallel to ``recipients``; recipient i of an opened thread gets id ``first_id + i``.
+    Give ``recipients``, or a chunk (batch id, position): then it is theirs, and advanced. Recipient i of an opened
+    thread gets id ``first_id + i``. The tag sets run parallel to the recipients, or one number stands for all.
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends meet: roll back and run again.
     """
     batch_id, position = chunk or (None, None)

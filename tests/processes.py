@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from service.runtime.settings import Settings
+from workers.process import WORKERS
 
 
 def free_port() -> int:
@@ -107,7 +108,7 @@ class Installation:
     async def worker(self, **env: str) -> Process:
         """Start a worker; returns when it consumes."""
         process = await self.start("worker", **env)
-        await process.logged("broker_connected", times=3)
+        await process.logged("broker_connected", times=len(WORKERS) + 1)
         return process
 
     async def close(self) -> None:

@@ -11,7 +11,7 @@ from service.application.tagging import TagSets
 from service.contracts.commands import DeliverChunk
 from service.domain.batch import FINAL
 from service.runtime import metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, UNAVAILABLE
+from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
 from workers.verdict import Discard, Done, Verdict
@@ -20,6 +20,7 @@ log = structlog.get_logger(__name__)
 
 MEETINGS = 20  # attempts at once when other sends write the same threads; each of theirs ends a meeting
 MAX_ATTEMPTS = 5  # failures of the chunk itself before it is given up; the wait between them doubles
+ERROR_LIMIT = 2000  # characters kept of an error
 
 
 class Deliverer:
@@ -33,18 +34,18 @@ class Deliverer:
     async def handle(self, command: DeliverChunk) -> Verdict:
         """Delivers the chunk once, however often it is commanded.
 
-        Raises what postgres.UNAVAILABLE lists: whether a commit counted is then unknown, and the claim of the next
+        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the claim of the next
         attempt will tell.
         """
         started = perf_counter()
         try:
             outcome = await self._deliver(command)
-        except UNAVAILABLE:
-            raise
         except Exception as error:
+            if is_unavailable(error):
+                raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
-            return await self._give_back(command, f"{type(error).__name__}: {error}")
+            return await self._give_back(command, told(error))
         if outcome.recipients == 0:
             return await self._explain(command)
         metrics.CHUNKS_DELIVERED.inc()
@@ -94,3 +95,8 @@ class Deliverer:
             return Discard("no such chunk")
         log.info("nothing_to_deliver", chunk_state=state[0], batch_state=state[1])
         return Done()
+
+
+def told(error: Exception) -> str:
+    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
+    return f"{type(error).__name__}: {error}".replace("\0", "")[:ERROR_LIMIT]

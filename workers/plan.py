@@ -8,26 +8,23 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, PlanBatch
-from service.runtime.broker import BrokerUnavailable, Publisher
-from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
+from service.runtime.broker import Publisher
+from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.settings import Settings
 from sql import chunks
+from workers.sweeping import SWEEP_LIMIT, Sweeper
 from workers.verdict import Done, Verdict
 
 log = structlog.get_logger(__name__)
 
-SWEEP_LIMIT = 2000  # chunks a sweep takes at once
 
-
-class Planner:
+class Planner(Sweeper):
     """Turns pending chunks into commands. A chunk it could not publish falls due again and is swept up."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
-        self._interval = settings.sweep_interval
+        super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
-        self._publisher = publisher
-        self._stopping = asyncio.Event()
 
     async def handle(self, command: PlanBatch) -> Verdict:
         """Publishes all pending chunks of a batch."""
@@ -46,27 +43,6 @@ class Planner:
         if due:
             log.info("chunks_swept", chunks=len(due))
         return len(due)
-
-    async def run_sweeper(self) -> None:
-        """Sweeps every ``sweep_interval`` until stopped; at once again while there was a full load."""
-        while not self._stopping.is_set():
-            try:
-                swept = await self.sweep() if self._publisher.connected else 0
-            except (*UNAVAILABLE, BrokerUnavailable) as error:
-                log.warning("sweep_failed", error=str(error) or type(error).__name__)
-                swept = 0
-            if swept < SWEEP_LIMIT:
-                await self._pause()
-
-    async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._stopping.wait(), self._interval)
-        except TimeoutError:
-            return
-
-    def stop(self) -> None:
-        """Ends run_sweeper after the sweep in work."""
-        self._stopping.set()
 
     async def _publish(self, taken: Iterable[tuple[int, int]]) -> None:
         """Raises BrokerUnavailable when one was not confirmed; it falls due again."""

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 import asyncpg
 import structlog
 
-from service.contracts.commands import AnyCommand, DeliverChunk, PlanBatch
+from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.broker import Publisher
-from service.runtime.postgres import create_pool
+from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
-from workers.consumer import Consumer
+from workers.consumer import DRAIN, Consumer
 from workers.deliver import Deliverer
 from workers.plan import Planner
+from workers.reply import ReplyWriter
+from workers.sweeping import Sweeper
+from workers.update import Updater
 from workers.verdict import Verdict
 
 log = structlog.get_logger(__name__)
@@ -29,7 +32,7 @@ class Worker:
     pool: asyncpg.Pool
     publisher: Publisher
     consumers: list[Consumer] = field(default_factory=list)
-    planners: list[Planner] = field(default_factory=list)
+    sweepers: list[Sweeper] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self, names: Sequence[str]) -> None:
@@ -39,14 +42,28 @@ class Worker:
             WORKERS[name](self)
         for consumer in self.consumers:
             await consumer.start()
-        self.tasks = [asyncio.create_task(planner.run_sweeper()) for planner in self.planners]
+        self.tasks = [asyncio.create_task(sweeper.run_sweeper()) for sweeper in self.sweepers]
+
+    async def serve(self, stop: asyncio.Event) -> None:
+        """Returns when told to stop; raises what ended a sweeper, without which lost commands would stay lost."""
+        stopped = asyncio.create_task(stop.wait())
+        ended, _ = await asyncio.wait([stopped, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        for task in ended - {stopped}:
+            await task
 
     async def drain(self) -> None:
         """Finishes the commands in work and disconnects."""
-        for planner in self.planners:
-            planner.stop()
-        await asyncio.gather(*(consumer.drain() for consumer in self.consumers), *self.tasks)
+        for sweeper in self.sweepers:
+            sweeper.stop()
+        await asyncio.gather(*(consumer.drain() for consumer in self.consumers), self._end_sweepers())
         await self.publisher.broker.stop()
+
+    async def _end_sweepers(self) -> None:
+        if self.tasks:
+            _, late = await asyncio.wait(self.tasks, timeout=DRAIN)
+            for task in late:
+                task.cancel()
 
 
 def _plan(worker: Worker) -> None:
@@ -56,7 +73,7 @@ def _plan(worker: Worker) -> None:
         assert isinstance(command, PlanBatch), command  # noqa: S101 - another command here is a broken binding
         return await planner.handle(command)
 
-    worker.planners.append(planner)
+    worker.sweepers.append(planner)
     worker.consumers.append(Consumer(worker.settings, "plan", handle, worker.publisher))
 
 
@@ -71,17 +88,42 @@ def _deliver(worker: Worker) -> None:
     worker.consumers.append(Consumer(worker.settings, "deliver", handle, worker.publisher, lanes=lanes))
 
 
-WORKERS: dict[str, Callable[[Worker], None]] = {"plan": _plan, "deliver": _deliver}
+def _reply(worker: Worker) -> None:
+    writer = ReplyWriter(worker.settings, worker.pool, worker.publisher)
+
+    async def handle(command: AnyCommand) -> Verdict:
+        assert isinstance(command, DeliverReply), command  # noqa: S101 - another command here is a broken binding
+        return await writer.handle(command)
+
+    worker.sweepers.append(writer)
+    worker.consumers.append(Consumer(worker.settings, "reply", handle, worker.publisher))
+
+
+def _update(worker: Worker) -> None:
+    updater = Updater(worker.settings, worker.pool, worker.publisher)
+
+    async def handle(command: AnyCommand) -> Verdict:
+        assert isinstance(command, UpdateConversations), command  # noqa: S101 - another command is a broken binding
+        return await updater.handle(command)
+
+    worker.sweepers.append(updater)
+    worker.consumers.append(Consumer(worker.settings, "update", handle, worker.publisher))
+
+
+WORKERS: dict[str, Callable[[Worker], None]] = {"plan": _plan, "deliver": _deliver, "reply": _reply, "update": _update}
 
 
 async def run(settings: Settings, names: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT, then drains."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(await create_pool(settings))
+        pool = await create_pool(settings)
+        stack.push_async_callback(close_pool, pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         await worker.start(names)
         log.info("worker_started", consumers=list(names))
-        await stop.wait()
-        log.info("worker_draining")
-        await worker.drain()
+        try:
+            await worker.serve(stop)
+        finally:
+            log.info("worker_draining")
+            await worker.drain()

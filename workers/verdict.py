@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.postgres import CONFLICT, UNAVAILABLE
+from service.runtime.postgres import CONFLICT, is_unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,6 @@ Verdict: TypeAlias = Done | Again | Discard
 
 def judge(error: Exception) -> Verdict:
     """The end of a command whose handler raised."""
-    if isinstance(error, (*UNAVAILABLE, *CONFLICT, BrokerUnavailable)):
+    if is_unavailable(error) or isinstance(error, (*CONFLICT, BrokerUnavailable)):
         return Again(f"{type(error).__name__}: {error}")
     return Discard(f"{type(error).__name__}: {error}")

@@ -6,18 +6,41 @@ from itertools import chain
 import asyncpg
 from aiohttp import web
 
-from service.api import batches, conversations, create_conversation, health
+from service.api import (
+    add_message,
+    add_recipients,
+    administration,
+    batch_update,
+    batches,
+    conversations,
+    create_conversation,
+    health,
+    own_view,
+    progress,
+)
 from service.api.authentication import authenticate
 from service.api.errors import answer_errors
-from service.api.keys import BROKER, CREATOR, POOL, PUBLISHING, SETTINGS, BrokerState
+from service.api.keys import BROKER, CREATOR, POOL, PUBLISHING, SETTINGS, SETTLING, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.routing import choose_endpoint, register
+from service.api.throttle import add_throttle_headers, finish_settling
 from service.application.creating import Creator
 from service.application.tagging import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 
-MODULES = (health, batches, create_conversation, conversations)
+MODULES = (
+    health,
+    batches,
+    create_conversation,
+    add_message,
+    add_recipients,
+    administration,
+    batch_update,
+    progress,
+    conversations,
+    own_view,
+)
 
 
 def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> web.Application:
@@ -29,8 +52,9 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[CREATOR], app[PUBLISHING] = Creator(settings, IdBlocks(), TagSets()), set()
-    app.on_cleanup.append(_finish_publishing)
-    app.on_response_prepare.append(add_headers)
+    app[SETTLING] = set()
+    app.on_cleanup.extend([_finish_publishing, finish_settling])
+    app.on_response_prepare.extend([add_headers, add_throttle_headers])
     register(app, chain.from_iterable(module.routes for module in MODULES))
     return app
 

@@ -1,5 +1,6 @@
 """Reading over HTTP: GET /conversations, /conversations/unread_count and /conversations/:id."""
 
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +10,7 @@ from service.api.database import connection
 from service.api.fields import CanvasBool, Presence, parse
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
+from service.api.reach import caller_accounts, own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoints import ViewParameters, includes, viewpoint
@@ -38,6 +40,7 @@ async def list_conversations(request: web.Request) -> web.Response:
     page = page_of(parameters)
     included = includes(request, sent, parameters)
     async with connection(request) as conn:
+        view = replace(view, accounts=await caller_accounts(request, conn))
         listing = await reading.list_conversations(
             conn,
             view,
@@ -66,7 +69,7 @@ async def show_conversation(request: web.Request) -> web.Response:
     parameters = await read_parameters(request)
     sent = parse(ShowParameters, parameters)
     async with connection(request) as conn:
-        standing = await reading.find_conversation(conn, caller(request).user_id, conversation_id)
+        standing = await own_conversation(request, conn, conversation_id)
         shown = await reading.show_conversation(
             conn,
             viewpoint(request, sent),

@@ -76,8 +76,23 @@ def _raw(value: Any) -> list[Any]:
     return [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
 
 
+def _array(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise PydanticUseDefault
+    return [item for item in value if item is not None]
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict) or not value:
+        raise PydanticUseDefault
+    return value
+
+
 CanvasBool = Annotated[bool, BeforeValidator(_boolean)]
 """conventions.md 8; an array or object counts as absent, so the field's default says what that is."""
+
+GivenBool = Annotated[bool | None, BeforeValidator(_boolean)]
+"""As CanvasBool, where "not given" is a third answer. Default None."""
 
 ScalarString = Annotated[str | None, BeforeValidator(_string)]
 """The last of repeats; numbers as text; null, an array or an object as absent. Default None."""
@@ -94,6 +109,12 @@ IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
 RawList = Annotated[Sequence[Any], BeforeValidator(_raw)]
 """Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
 a real array are not (endpoints.md 4.2, recipient resolution 1). A blank string is []."""
+
+RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array)]
+"""An array or bare repeats, items as they came without nulls; anything else is absent. Default None."""
+
+IF_FILLED = BeforeValidator(_object)
+"""For a nested model: anything but an object with a key in it counts as absent."""
 
 Presence = Annotated[bool, BeforeValidator(lambda value: value is not None)]
 """A presence test (conventions.md 8): any value but null, even "false". Default False."""

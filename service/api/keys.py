@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from service.api.authentication import Caller
     from service.api.metering import Meter
     from service.api.routing import Endpoint
+    from service.api.throttle import Reservation
     from service.contracts.commands import AnyCommand
 
 
@@ -36,6 +37,7 @@ POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 CREATOR = web.AppKey("creator", Creator)
 PUBLISHING: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("publishing")  # commands on their way
+SETTLING: web.AppKey[set[asyncio.Task[float | None]]] = web.AppKey("settling")  # reservations on their way back
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
 ENDPOINT: web.RequestKey[Endpoint] = web.RequestKey("endpoint")
@@ -43,3 +45,4 @@ METER: web.RequestKey[Meter] = web.RequestKey("meter")
 METHOD: web.RequestKey[str] = web.RequestKey("method")  # after _method and X-HTTP-Method-Override
 PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
+RESERVATION: web.RequestKey[Reservation] = web.RequestKey("reservation")

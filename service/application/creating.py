@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from service.application import address_book
+from service.application.composing import Draft, compose, store
 from service.application.delivering import deliver_chunk, note_recipients
 from service.application.tagging import TagSets, retag
 from service.domain import messages, tags
+from service.domain.batch import chunk_size
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
+from service.domain.recipients import as_text
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import batches, chunks, sends, threads
@@ -22,25 +25,16 @@ from sql.connection import Connection
 UNPLANNED_AFTER = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True)
-class CreateConversation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateConversation(Draft):
     """The request, parsed; ``recipients`` keeps the types the client sent (step 6 looks at them)."""
 
-    author_id: int
     recipients: Sequence[Any]
-    body: str
     subject: str | None = None
     group_conversation: bool = False
     bulk_message: bool = False
     force_new: bool = False
     asynchronous: bool = False
-    context_code: str | None = None
-    attachment_ids: Sequence[int] = ()
-    forwarded_message_ids: Sequence[int] = ()
-    media_comment_id: str | None = None
-    media_comment_type: str | None = None
-    tags: Sequence[str] = ()
-    user_note: bool = False
     display_from: str | None = None
 
 
@@ -80,7 +74,7 @@ class Creator:
 
     async def validate(self, conn: Connection, request: CreateConversation) -> Validated:
         """Steps 1 to 8 of canvas/endpoints.md 4.2 in their order; raises the first Refusal."""
-        raw = [str(item) for item in request.recipients if isinstance(item, str | int)]
+        raw = as_text(request.recipients)
         if not request.recipients:
             raise invalid("recipients", "blank")
         recipients = await address_book.resolve(
@@ -113,7 +107,15 @@ class Creator:
         request_tags = await address_book.request_tags(
             conn, tags=request.tags, recipients=raw, context_code=request.context_code
         )
-        send = await self._prepare(conn, request, kind, context)
+        send = await compose(
+            conn,
+            request,
+            root_account_id=self.settings.root_account_id,
+            private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
+            subject=request.subject,
+            context=context,
+            automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
+        )
         return Validated(kind, recipients, context, request_tags, send)
 
     def _check_size(self, kind: Kind, recipients: Sequence[int]) -> None:
@@ -124,44 +126,6 @@ class Creator:
         }
         if kind in limits and len(recipients) > limits[kind]:
             raise invalid("recipients", "too many for group conversation")
-
-    async def _prepare(
-        self, conn: Connection, request: CreateConversation, kind: Kind, context: Context | None
-    ) -> sends.NewSend:
-        files = []
-        if request.attachment_ids:
-            files = await sends.usable_attachments(conn, request.author_id, request.attachment_ids)
-        forwarded = await self._forwarded(conn, request)
-        media = request.media_comment_id if request.media_comment_type else None
-        if media:
-            await sends.keep_media_object(conn, media, request.media_comment_type or "", request.author_id)
-        return sends.NewSend(
-            author_id=request.author_id,
-            created_at=datetime.now(UTC),
-            body=request.body,
-            subject=request.subject,
-            private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
-            context_type=context.type if context else None,
-            context_id=context.id if context else None,
-            root_account_ids=[self.settings.root_account_id],
-            attachment_ids=files,
-            forwarded_message_ids=[message.id for message in forwarded],
-            forwarded_conversation_id=forwarded[0].conversation_id if forwarded else None,
-            media_id=media,
-            has_attachments=bool(files) or any(message.has_attachments for message in forwarded),
-            has_media_objects=bool(media) or any(message.has_media_objects for message in forwarded),
-            automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
-        )
-
-    async def _forwarded(self, conn: Connection, request: CreateConversation) -> Sequence[sends.Forwardable]:
-        """All of one conversation the author takes part in (semantics.md 7.6); Canvas answers 500, Clarion 400."""
-        wanted = list(dict.fromkeys(request.forwarded_message_ids))
-        if not wanted:
-            return ()
-        found = {m.id: m for m in await sends.forwardable_messages(conn, request.author_id, wanted)}
-        if found.keys() != set(wanted) or len({m.conversation_id for m in found.values()}) > 1:
-            raise invalid("forwarded_message_ids", "not all from one conversation of yours")
-        return [found[number] for number in wanted]
 
     async def create(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
         """Carries a validated request out within the caller's transaction.
@@ -176,19 +140,8 @@ class Creator:
             case _:
                 return await self._batch(conn, request, plan)
 
-    async def _message(self, conn: Connection, send: sends.NewSend, context: Context | None) -> chunks.Message:
-        return chunks.Message(
-            send_id=await sends.insert_send(conn, send),
-            author_id=send.author_id,
-            created_at=send.created_at,
-            private=send.private,
-            context_key=context.key if context else 0,
-            has_attachments=send.has_attachments,
-            has_media_objects=send.has_media_objects,
-        )
-
     async def _private(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-        message = await self._message(conn, plan.send, plan.context)
+        message = await store(conn, plan.send, plan.context)
         (recipient,) = plan.recipients
         pair = {message.author_id, recipient}
         codes = await tag_rows.codes_of_users(conn, list(pair))
@@ -213,7 +166,7 @@ class Creator:
         return Created(delivered.conversation_ids, (delivered.conversation_ids[0], first_id))
 
     async def _group(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-        message = await self._message(conn, plan.send, plan.context)
+        message = await store(conn, plan.send, plan.context)
         participants = sorted({message.author_id, *plan.recipients})
         codes = await tag_rows.codes_of_users(conn, participants)
         tagging = tags.infer(plan.tags, (), codes, participants)
@@ -232,7 +185,7 @@ class Creator:
         return Created([conversation_id], (conversation_id, conversation_id))
 
     async def _batch(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
-        message = await self._message(conn, plan.send, plan.context)
+        message = await store(conn, plan.send, plan.context)
         batch_id, count = await batches.insert_batch(
             conn,
             batches.NewBatch(
@@ -241,7 +194,7 @@ class Creator:
                 tags=plan.tags,
                 user_note=request.user_note,
                 recipients=plan.recipients,
-                chunk_size=self.settings.chunk_size,
+                chunk_size=chunk_size(len(plan.recipients), self.settings.chunk_size),
                 created_at=message.created_at,
                 due_at=message.created_at + UNPLANNED_AFTER,
             ),

@@ -39,7 +39,6 @@ async def deliver_chunk(
         conn,
         claimed.message,
         first_id=claimed.first_id,
-        recipients=claimed.recipients,
         tag_sets=numbers.conversation,
         own_tag_sets=numbers.own,
         sender_tag_sets=numbers.sender,

@@ -3,9 +3,12 @@
 from typing import Any
 
 from service.application.address_book import has_right
+from service.application.resolving import accounts_with
+from service.application.standing import load
 from service.domain.brackets import Repeated
 from service.domain.contexts import MAX_ID, Context, ContextType
 from service.domain.errors import Code, Refusal
+from service.domain.rights import Right
 from sql.callers import TargetRow, administered_accounts, find_masquerade_target
 from sql.connection import Connection
 
@@ -83,3 +86,16 @@ async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_accoun
     if not await _may_become(conn, user_id, target.user_id, root_account_id):
         raise Refusal(Code.BAD_AS_USER)
     return target
+
+
+async def accounts_in_reach(conn: Connection, real_user_id: int | None) -> frozenset[int] | None:
+    """The accounts whose conversations somebody sees who acts as another user (canvas/semantics.md 13).
+
+    ``real_user_id`` is who really asks, None when nobody acts for anybody. None: all accounts.
+    """
+    if real_user_id is None:
+        return None
+    known = await load(conn, real_user_id)
+    if known.standing.site_wide(Right.BECOME_USER):
+        return None
+    return frozenset(await accounts_with(conn, known, Right.BECOME_USER))

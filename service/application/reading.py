@@ -12,6 +12,7 @@ from service.domain.pagination import Page
 from sql import conversations, inbox
 from sql.connection import Connection
 from sql.conversations import Standing
+from sql.views import conversations_within
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,8 @@ async def list_conversations(
     conn: Connection, view: Viewpoint, page: Page, *, all_ids: bool, avatars: bool, uuids: bool, beta: bool
 ) -> Listing:
     """A page of the viewer's list of that scope and those filters; empty past the end."""
-    if all_ids or view.filters:
-        every = await inbox.list_ids(conn, view.user_id, view.scope, await criteria_of(conn, view))
+    if all_ids or view.filters or view.accounts is not None:
+        every = await _all_ids(conn, view)
         ids, total = every[page.offset : page.offset + page.size], len(every)
     else:
         every = None
@@ -49,6 +50,14 @@ async def list_conversations(
     return Listing(shown, total, every if all_ids else None)
 
 
+async def _all_ids(conn: Connection, view: Viewpoint) -> list[int]:
+    listed = await inbox.list_ids(conn, view.user_id, view.scope, await criteria_of(conn, view))
+    if view.accounts is None:
+        return listed
+    within = await conversations_within(conn, listed, view.accounts)
+    return [conversation_id for conversation_id in listed if conversation_id in within]
+
+
 async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int], int]:
     """The page's ids and the list's length, which is only counted when the page does not show its end."""
     found = await inbox.list_page(conn, view.user_id, view.scope, page.size + 1, page.offset)
@@ -57,10 +66,15 @@ async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int
     return found[: page.size], await inbox.list_size(conn, view.user_id, view.scope)
 
 
-async def find_conversation(conn: Connection, user_id: int, conversation_id: int) -> Standing:
-    """A conversation the user has; Refusal(NOT_FOUND) for any other, deleted ones included."""
+async def find_conversation(
+    conn: Connection, user_id: int, conversation_id: int, *, accounts: frozenset[int] | None = None
+) -> Standing:
+    """A conversation the user has; Refusal(NOT_FOUND) for any other, deleted ones included.
+
+    ``accounts``: those within whose conversations the caller has to stay, null for all.
+    """
     standing = await conversations.find_standing(conn, user_id, conversation_id)
-    if standing is None:
+    if standing is None or (accounts is not None and not await conversations_within(conn, [conversation_id], accounts)):
         raise Refusal(Code.NOT_FOUND)
     return standing
 

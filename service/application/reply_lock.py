@@ -27,8 +27,7 @@ async def replies_locked(
     if context is None or context.type not in (ContextType.COURSE, ContextType.GROUP):
         return False
     known = await standings.load(conn, user_id, [context])
-    if not _exists(known, context):
-        return True
+    # A context that is gone, and a group whose course is, grants no right in the end: locked.
     course = _course(known, context)
     if course is not None:
         if course.completed or not await _takes_part(conn, known, course):
@@ -39,14 +38,6 @@ async def replies_locked(
         ):
             return False
     return not any(known.may(right, context) for right in WRITING)
-
-
-def _exists(known: Known, context: Context) -> bool:
-    """Whether the context is still there, and so the course of a course's group."""
-    if context.type is ContextType.COURSE:
-        return context.id in known.courses
-    group = known.groups.get(context.id)
-    return group is not None and (group.course_id is None or group.course_id in known.courses)
 
 
 def _course(known: Known, context: Context) -> Course | None:

@@ -33,7 +33,7 @@ class TagSets:
 
 @dataclass(frozen=True, slots=True)
 class ChunkTags:
-    """Tag set numbers parallel to a chunk's recipients."""
+    """Tag set numbers parallel to a chunk's recipients, or one that stands for all."""
 
     conversation: Sequence[int]
     own: Sequence[int]
@@ -81,8 +81,7 @@ async def chunk_tags(conn: Connection, tag_sets: TagSets, claimed: chunks.Claime
     for tagging, recipient, positions in outcomes:
         row = (numbers[tagging.effective], numbers[tagging.own[recipient]], numbers[tagging.own[sender]])
         if positions is None:
-            conversation, own, sent = ([number] * size for number in row)
-            continue
+            return ChunkTags(*([number] for number in row))
         for n in positions:
             conversation[n], own[n], sent[n] = row
     return ChunkTags(conversation, own, sent)

@@ -13,7 +13,7 @@ class Viewpoint:
     """The viewer, and the scope and filters sent with the request.
 
     ``base_url`` has no trailing slash. ``private_enrollments`` is include_private_conversation_enrollments;
-    ``avatar_fallback`` off is no_avatar_fallback.
+    ``avatar_fallback`` off is no_avatar_fallback. ``accounts``: null, or whose conversations alone are listed.
     """
 
     user_id: int
@@ -24,6 +24,7 @@ class Viewpoint:
     filter_mode: FilterMode = FilterMode.OR
     private_enrollments: bool = True
     avatar_fallback: bool = True
+    accounts: frozenset[int] | None = None
 
     @property
     def avatars(self) -> Avatars:

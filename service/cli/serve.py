@@ -13,7 +13,7 @@ from service.api import server
 from service.api.app import build_app
 from service.runtime import logs
 from service.runtime.broker import Publisher
-from service.runtime.postgres import create_pool
+from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
 from sql import migrate as migrations
@@ -48,7 +48,8 @@ async def _serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT, then lets open requests finish."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await stack.enter_async_context(await create_pool(settings))
+        pool = await create_pool(settings)
+        stack.push_async_callback(close_pool, pool)
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)

@@ -44,7 +44,31 @@ class DeliverChunk(Command):
         return f"deliver.{self.batch_id}.{self.position}"
 
 
-AnyCommand: TypeAlias = PlanBatch | DeliverChunk
+class DeliverReply(Command):
+    """Write what waits in the reply's conversation, up to that reply and beyond, in order."""
+
+    name: Literal["reply"] = "reply"
+    reply_id: RowId
+
+    @property
+    def message_id(self) -> str:
+        """``reply.7``"""
+        return f"reply.{self.reply_id}"
+
+
+class UpdateConversations(Command):
+    """Carry out a batch update of a user's conversations."""
+
+    name: Literal["update"] = "update"
+    progress_id: RowId
+
+    @property
+    def message_id(self) -> str:
+        """``update.7``"""
+        return f"update.{self.progress_id}"
+
+
+AnyCommand: TypeAlias = PlanBatch | DeliverChunk | DeliverReply | UpdateConversations
 _ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="name")])
 
 

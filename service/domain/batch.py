@@ -23,6 +23,17 @@ RUNNING = (BatchState.CREATED, BatchState.SENDING)
 FINAL = (BatchState.SENT, BatchState.CANCELLED, BatchState.ERROR)
 
 
+# A send in fewer steps shows no progress and leaves workers idle at its end; smaller chunks pay more for their
+# transaction than for their rows.
+FEWEST_CHUNKS = 50
+SMALLEST_CHUNK = 500
+
+
+def chunk_size(recipients: int, largest: int) -> int:
+    """How many recipients of a send share a transaction; ``largest`` rules."""
+    return min(largest, max(SMALLEST_CHUNK, recipients // FEWEST_CHUNKS))
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Counters of a batch; delivered + failed + skipped never exceeds total."""

@@ -23,9 +23,11 @@ def slice_size(total: int) -> int:
     return max(total // _SLICES, _SMALLEST)
 
 
-def completion(done: int, total: int) -> float:
-    """Percent; nothing to do is all done."""
-    return 100.0 * done / total if total else 100.0
+def completion(done: int, total: int, state: ProgressState) -> float:
+    """Percent of what was asked for; an update of nothing is done once it was looked at."""
+    if total == 0:
+        return 0.0 if state is ProgressState.QUEUED else 100.0
+    return 100.0 * done / total
 
 
 def final_state(total: int, refused: int) -> ProgressState:

@@ -6,6 +6,7 @@ Reading is pure and never refuses: what names nobody is dropped.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from service.domain.contexts import MAX_ID, Context, ContextType
 
@@ -77,6 +78,11 @@ class Recipients:
             *(f"uuid:{uuid}" for uuid in sorted(self.uuids)),
             *sorted(audience.code for audience in self.audiences),
         ]
+
+
+def as_text(items: Iterable[Any]) -> list[str]:
+    """The items of a request's ``recipients`` as ``parse`` takes them; JSON numbers are ids like their digits."""
+    return [str(item) for item in items if isinstance(item, str | int) and not isinstance(item, bool)]
 
 
 def parse(recipients: Iterable[str]) -> Recipients:

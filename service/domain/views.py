@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
+from service.domain.errors import Code, Refusal
+
 NO_TAGS = 0  # number of the empty tag list
 
 
@@ -17,6 +19,17 @@ class State(StrEnum):
     READ = "read"
     UNREAD = "unread"
     ARCHIVED = "archived"
+
+
+def parse_state(value: str | None) -> State | None:
+    """The state of that name, None when none was sent; Refusal(INVALID_RECORD) for anything else (shape C)."""
+    if value is None:
+        return None
+    try:
+        return State(value)
+    except ValueError:
+        kind = "inclusion" if value.strip() else "blank"
+        raise Refusal(Code.INVALID_RECORD, kind, attribute="workflow_state", kind=kind) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +157,7 @@ def restored(view: View, remains: Remains | None, tag_set: int) -> View:
     return replace(counted, last_message_at=remains.newest)
 
 
-def remaining_tags(
-    old: Sequence[str], of_messages: Sequence[Sequence[str]], held: Collection[str]
-) -> tuple[str, ...]:
+def remaining_tags(old: Sequence[str], of_messages: Sequence[Sequence[str]], held: Collection[str]) -> tuple[str, ...]:
     """A private view's tags once only these messages are left; ``held``: the codes its user holds or held.
 
     A message is stored with the tags of both its readers. Those that never were this user's are not in ``old``; if

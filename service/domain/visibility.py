@@ -102,9 +102,7 @@ def members(standing: Standing, group: Group, course: Course | None, *, as_admin
     if course is None or course.workflow_state == "deleted":
         return None
     administers = standing.may(Right.READ_AS_ADMIN, course)
-    if course.completed and not administers:
-        return None
-    everybody = Members(group.id, course.id, None, course.unpublished, course.completed)
+    everybody = Members(group.id, course.id, None, course.unpublished, course.completed and administers)
     if group.differentiation_tag:
         return _tagged(standing, everybody, course)
     stranger = as_admin and administers and not standing.enrolled(course.id)

@@ -9,6 +9,7 @@ REQUEST_SECONDS = Histogram(
     "clarion_http_request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS
 )
 REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answered")
+THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling")
 
 BATCHES_ACCEPTED = Counter("clarion_batches_accepted", "Batches accepted")
 BATCHES_FINISHED = Counter("clarion_batches_finished", "Batches at their end", ["state"])
@@ -16,6 +17,7 @@ CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this p
 CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed")
 CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS)
 RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process")
+UPDATES_FINISHED = Counter("clarion_batch_updates_finished", "Batch updates at their end", ["state"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

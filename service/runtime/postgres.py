@@ -1,16 +1,26 @@
 """The connection pool, and what a database error means for the one who met it."""
 
+import asyncio
+
 import asyncpg
+import structlog
 
 from service.runtime.settings import Settings
 
-# The other side is away, or the connection broke and nobody knows whether the last statement counted.
+log = structlog.get_logger(__name__)
+
+# The other side is away, lets nobody in or takes nothing in, or the connection broke and nobody knows whether the last
+# statement counted.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.ReadOnlySQLTransactionError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     OSError,
@@ -25,6 +35,17 @@ CONFLICT = (
 )
 
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
+CLOSE_TIMEOUT = 10.0  # seconds for connections to end in order
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the error says that the database is away, and nothing about what was asked of it."""
+    # asyncpg reports a value it cannot encode as an InterfaceError too; that one is a ValueError.
+    return isinstance(error, UNAVAILABLE) and not isinstance(error, ValueError)
+
+
+async def _leave(_: asyncpg.Connection) -> None:
+    """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
 
 async def create_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool:
@@ -36,5 +57,16 @@ async def create_pool(settings: Settings, *, size: int | None = None) -> asyncpg
         statement_cache_size=settings.database_statement_cache,
         command_timeout=60,
         timeout=10,
-        server_settings={"application_name": "clarion", "jit": "off"},
+        reset=_leave,
+        # A host that vanished must not keep its locks for as long as TCP takes to notice.
+        server_settings={"application_name": "clarion", "jit": "off", "idle_in_transaction_session_timeout": "60s"},
     )
+
+
+async def close_pool(pool: asyncpg.Pool) -> None:
+    """Closes every connection in order, or without it when the database does not answer any more."""
+    try:
+        await asyncio.wait_for(pool.close(), CLOSE_TIMEOUT)
+    except TimeoutError:
+        log.warning("pool_terminated")
+        pool.terminate()

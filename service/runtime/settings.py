@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PostgresDsn, UrlConstraints, ValidationError
+from pydantic import BeforeValidator, Field, PostgresDsn, UrlConstraints, ValidationError
 from pydantic_core import Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -26,13 +26,19 @@ class Settings(BaseSettings):
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     max_group_conversation_size: int = Field(100, ge=1)
     max_bulk_private_recipients: int = Field(100, ge=1)
+    queued_reply_participants: int = Field(100, ge=1)
     root_account_id: int = Field(1, ge=1)
+    throttle_maximum: float = Field(800, ge=0, le=1e9)
+    throttle_high_water: float = Field(600, ge=0, le=1e9)
+    throttle_outflow: float = Field(10, ge=0.001, le=1e9)
+    throttle_preflight: float = Field(50, ge=0, le=1e9)
+    throttle_status: Annotated[Literal[403, 429], BeforeValidator(int)] = 429
     log_format: Literal["json", "console"] = "json"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_body_bytes: int = Field(10_000_000, ge=1024)
     database_pool_size: int = Field(8, ge=1)
     database_statement_cache: int = Field(512, ge=0)
-    chunk_size: int = Field(1000, ge=1, le=2000)
+    chunk_size: int = Field(2000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
     sweep_interval: float = Field(5.0, gt=0)
     retry_after: float = Field(30.0, gt=0)

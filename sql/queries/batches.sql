@@ -1,16 +1,20 @@
 -- name: insert_batch :one
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
--- ids of its own. The template message gets an id too, because the batch object shows it.
-WITH batch AS (
+-- ids of its own. The template message gets an id too, because the batch object shows it. The array comes as text,
+-- which the driver passes on far faster than a list of 100,000 numbers.
+WITH asked AS MATERIALIZED (
+    SELECT $5::text::bigint[] AS recipients
+), batch AS (
     INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at)
-    VALUES ($1::bigint, $2::bigint, nextval('id_blocks'), $3::text[], $4::boolean, 'created',
-            cardinality($5::bigint[]), $6::timestamptz)
+    SELECT $1::bigint, $2::bigint, nextval('id_blocks'), $3::text[], $4::boolean, 'created',
+           cardinality(recipients), $6::timestamptz
+    FROM asked
     RETURNING id
 ), cut AS (
     INSERT INTO chunks (batch_id, position, first_id, recipients, due_at, updated_at)
-    SELECT batch.id, n, nextval('id_blocks'), ($5::bigint[])[n * $7::integer + 1 : (n + 1) * $7::integer],
+    SELECT batch.id, n, nextval('id_blocks'), asked.recipients[n * $7::integer + 1 : (n + 1) * $7::integer],
            $8::timestamptz, $6::timestamptz
-    FROM batch, generate_series(0, (cardinality($5::bigint[]) - 1) / $7::integer) AS n
+    FROM asked, batch, generate_series(0, (cardinality(asked.recipients) - 1) / $7::integer) AS n
     RETURNING position
 )
 SELECT batch.id, (SELECT count(*) FROM cut) AS chunks FROM batch;

@@ -18,24 +18,40 @@ WITH chunk AS MATERIALIZED (
     SELECT substr(s.code, 8)::bigint AS id FROM sender_code s
     WHERE s.code = ANY ((SELECT tags FROM chunk)::text[]) AND s.code LIKE 'course\_%'
 ), asked AS MATERIALIZED (
+    -- OFFSET 0: the standing is worked out once for each row, not for each mention.
     SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active
-    FROM enrollment_standings e
-    WHERE e.course_id = ANY (array(SELECT id FROM asked_course))
-      AND e.user_id BETWEEN (SELECT recipients[1] FROM chunk)
-                        AND (SELECT recipients[cardinality(recipients)] FROM chunk)
-      AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+    FROM (
+        SELECT user_id, course_id, standing FROM enrollment_standings
+        WHERE course_id = ANY (array(SELECT id FROM asked_course))
+          AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
+                          AND (SELECT recipients[cardinality(recipients)] FROM chunk)
+          AND type <> 'StudentViewEnrollment'
+        OFFSET 0
+    ) e
+    WHERE e.standing IN ('active', 'invited', 'completed')
+), usual AS MATERIALIZED (
+    -- One course, and those in it are the recipients, one for one: then nobody is looked up or listed.
+    SELECT min(course_id) AS course_id FROM asked WHERE active
+    HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
 ), other AS MATERIALIZED (
     SELECT r.user_id, held.code, held.active
     FROM (
         SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
-        WHERE (SELECT count(*) FROM sender_code) > 0 AND u NOT IN (SELECT user_id FROM asked WHERE active)
+        WHERE NOT EXISTS (SELECT FROM usual) AND (SELECT count(*) FROM sender_code) > 0
+          AND u NOT IN (SELECT user_id FROM asked WHERE active)
     ) r
     CROSS JOIN LATERAL (
         SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
     ) held
     JOIN sender_code s ON s.code = held.code
 ), by_code AS (
-    SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders FROM asked GROUP BY course_id, active
+    SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders
+    FROM asked
+    WHERE NOT (active AND EXISTS (SELECT FROM usual))
+    GROUP BY course_id, active
+    UNION ALL
+    -- No list of holders stands for all recipients.
+    SELECT 'course_' || course_id, true, NULL FROM usual
     UNION ALL
     SELECT code, active, array_agg(user_id) FROM other GROUP BY code, active
     UNION ALL
@@ -56,18 +72,26 @@ LEFT JOIN by_code ON true;
 
 -- name: deliver :one
 -- Writes one message into the thread of every recipient: private threads that exist are found by pair and context and
--- reused, the others are opened; then the chunk and its batch are advanced. A send without a batch passes null for it.
+-- reused, the others are opened; then the chunk and its batch are advanced. A send without a batch passes null for it,
+-- and its recipients; those of a chunk are in its row. Tag sets run parallel to them, or one number stands for all.
 -- The batch row is locked last and for the shortest time, because its update reads the counts of all other parts.
 WITH recipient AS (
-    SELECT r.user_id, r.tag_set, r.own_tag_set, r.sender_tag_set, $5::bigint + r.n - 1 AS fresh_id
-    FROM unnest($6::bigint[], $7::integer[], $8::integer[], $9::integer[])
-         WITH ORDINALITY AS r(user_id, tag_set, own_tag_set, sender_tag_set, n)
+    SELECT r.user_id, coalesce(r.tag_set, ($7::integer[])[1]) AS tag_set,
+           coalesce(r.own_tag_set, ($8::integer[])[1]) AS own_tag_set,
+           coalesce(r.sender_tag_set, ($9::integer[])[1]) AS sender_tag_set, $5::bigint + r.n - 1 AS fresh_id
+    FROM unnest(
+             coalesce($6::bigint[], (SELECT c.recipients FROM chunks c
+                                     WHERE c.batch_id = $13::bigint AND c.position = $14::integer)),
+             $7::integer[], $8::integer[], $9::integer[]
+         ) WITH ORDINALITY AS r(user_id, tag_set, own_tag_set, sender_tag_set, n)
 ), thread AS MATERIALIZED (
     SELECT r.*, p.conversation_id AS found
     FROM recipient r
     LEFT JOIN participants p ON $3::boolean
         AND p.user_id = least(r.user_id, $2::bigint) AND p.private_peer_id = greatest(r.user_id, $2::bigint)
         AND p.private_context = $4::bigint AND p.private_peer_id IS NOT NULL
+), known AS MATERIALIZED (
+    SELECT * FROM thread t WHERE t.found IS NOT NULL
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     SELECT t.fresh_id, $1::bigint, t.tag_set, t.tag_set, $11::boolean, $12::boolean
@@ -82,16 +106,18 @@ WITH recipient AS (
            CASE WHEN $3::boolean AND side.user_id <= side.peer_id THEN $4::bigint END,
            side.tag_set, 1, side.received_at IS NOT NULL, $11::boolean, $12::boolean
     FROM thread t
-    CROSS JOIN LATERAL (VALUES
-        ($2::bigint, t.user_id, NULL::timestamptz, $10::timestamptz, t.sender_tag_set),
-        (t.user_id, $2::bigint, $10::timestamptz, NULL::timestamptz, t.own_tag_set)
-    ) AS side(user_id, peer_id, received_at, authored_at, tag_set)
+    CROSS JOIN LATERAL (
+        SELECT $2::bigint AS user_id, t.user_id AS peer_id, NULL::timestamptz AS received_at,
+               $10::timestamptz AS authored_at, t.sender_tag_set AS tag_set
+        UNION ALL
+        SELECT t.user_id, $2::bigint, $10::timestamptz, NULL::timestamptz, t.own_tag_set
+    ) AS side
     -- A monologue has one participant, who has sent and not received.
     WHERE t.found IS NULL AND (side.authored_at IS NOT NULL OR side.user_id <> $2::bigint)
     RETURNING 1
 ), appended AS (
     INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
-    SELECT t.found, t.fresh_id, $1::bigint, t.tag_set, false FROM thread t WHERE t.found IS NOT NULL
+    SELECT t.found, t.fresh_id, $1::bigint, t.tag_set, false FROM known t
     RETURNING 1
 ), received AS (
     UPDATE participants p
@@ -103,7 +129,7 @@ WITH recipient AS (
         touched_at = CASE WHEN p.subscribed OR p.last_message_at IS NULL THEN p.touched_at ELSE $10::timestamptz END,
         has_attachments = p.has_attachments OR $11::boolean,
         has_media_objects = p.has_media_objects OR $12::boolean
-    FROM thread t
+    FROM known t
     WHERE t.found = p.conversation_id AND p.user_id = t.user_id AND t.user_id <> $2::bigint
     RETURNING p.conversation_id, p.user_id, p.tag_set, t.own_tag_set AS new_tag_set, t.tag_set AS added
 ), authored AS (
@@ -113,20 +139,20 @@ WITH recipient AS (
         visible_last_authored_at = greatest(p.visible_last_authored_at, $10::timestamptz),
         has_attachments = p.has_attachments OR $11::boolean,
         has_media_objects = p.has_media_objects OR $12::boolean
-    FROM thread t
+    FROM known t
     WHERE t.found = p.conversation_id AND p.user_id = $2::bigint
     RETURNING p.conversation_id, p.user_id, p.tag_set, t.sender_tag_set AS new_tag_set, t.tag_set AS added
 ), flagged AS (
     UPDATE conversations c
     SET has_attachments = c.has_attachments OR $11::boolean,
         has_media_objects = c.has_media_objects OR $12::boolean
-    FROM thread t
+    FROM known t
     WHERE t.found = c.id AND ($11::boolean OR $12::boolean)
 ), finished AS (
     UPDATE chunks c
     SET state = 'delivered', updated_at = $15::timestamptz, error = NULL,
         conversation_ids = (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t
-                            HAVING count(t.found) > 0)
+                            WHERE EXISTS (SELECT FROM known))
     WHERE c.batch_id = $13::bigint AND c.position = $14::integer
     RETURNING cardinality(c.recipients) AS recipients
 ), counted AS (
@@ -155,7 +181,7 @@ WITH recipient AS (
 )
 SELECT (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t WHERE $16::boolean)
            AS conversation_ids,
-       (SELECT count(*) FROM thread t WHERE t.found IS NOT NULL) AS reused,
+       (SELECT count(*) FROM known) AS reused,
        (SELECT state FROM counted) AS batch_state,
        (SELECT jsonb_agg(to_jsonb(r)) FROM retagged r) AS retagged;
 

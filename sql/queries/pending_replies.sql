@@ -11,13 +11,13 @@ SELECT conversation_id FROM pending_replies WHERE id = $1::bigint AND failed_at 
 
 -- name: first_waiting_reply :one
 -- The reply whose turn it is in a conversation that this transaction has locked, with all its delivery needs. One that
--- failed keeps its place, and all others wait behind it until it is due again.
+-- failed keeps its place, and all others wait behind it until it is due and commanded itself.
 SELECT r.*, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
 FROM (
     SELECT * FROM pending_replies WHERE conversation_id = $1::bigint AND failed_at IS NULL ORDER BY id LIMIT 1
 ) r
 JOIN sends s ON s.id = r.send_id
-WHERE r.attempts = 0 OR r.due_at <= $2::timestamptz;
+WHERE r.attempts = 0 OR r.id = $2::bigint;
 
 -- name: finish_reply :none
 -- Delivered in the same transaction; whoever is commanded to do it again finds nothing.

@@ -152,7 +152,8 @@ async def test_a_group_is_acceptable_to_members_and_those_who_may_write_in_its_c
 async def test_an_account_must_be_a_root_and_its_roster_open(institution: Institution, checked: CheckContext) -> None:
     faculty = await institution.account(ROOT_ACCOUNT)
     other_root = await institution.account()
-    dean, admin, registrar, clerk, student = await institution.users(5)
+    dean, admin, registrar, clerk, owner, student = await institution.users(6)
+    await institution.admin(owner, account=other_root)
     await institution.admin(dean, account=faculty)
     await institution.admin(admin)
     await institution.admin(registrar, role="Registrar")
@@ -166,6 +167,7 @@ async def test_an_account_must_be_a_root_and_its_roster_open(institution: Instit
     assert await checked(dean, code, [student]) == stored
     assert await checked(dean, f"account_{other_root}", [student]) == CONTEXT_REFUSED
     assert await checked(admin, f"account_{faculty}", [student]) == CONTEXT_REFUSED
+    assert await checked(owner, f"account_{other_root}", [student]) == Context(ContextType.ACCOUNT, other_root)
     assert await checked(clerk, code, [student]) == CONTEXT_REFUSED
     assert await checked(student, code, [student]) == CONTEXT_REFUSED
 

@@ -177,6 +177,15 @@ async def test_a_section_that_goes_on_keeps_its_members_and_administrators_reply
     assert not await locked(admin, [teacher], course=course)
 
 
+async def test_who_was_told_to_be_active_replies_whatever_the_dates(institution: Institution, locked: Locked) -> None:
+    course = await institution.course(conclude_at=YESTERDAY, restrict_dates=True)
+    student, teacher = await institution.users(2)
+    await institution.enroll(course, student, date_state="active")
+    await institution.enroll(course, teacher, "Teacher")
+
+    assert not await locked(student, [teacher], course=course)
+
+
 @pytest.mark.parametrize("state", ["inactive", "deleted", "rejected"])
 async def test_enrolments_that_count_for_nothing_lock(institution: Institution, locked: Locked, state: str) -> None:
     course = await institution.course()

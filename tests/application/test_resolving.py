@@ -215,6 +215,19 @@ async def test_a_site_admin_reaches_anybody_who_exists(institution: Institution,
     assert await reached(admin, stranger, context=f"course_{course}") == []
 
 
+async def test_a_roster_right_granted_on_the_site_reaches_members_of_every_account(
+    institution: Institution, reached: Resolve
+) -> None:
+    site = await institution.account(site_admin=True)
+    faculty = await institution.account(ROOT_ACCOUNT)
+    support, member, stranger = await institution.users(3)
+    await institution.admin(support, account=site, role="Support")
+    await institution.override("read_roster", "Support", True, account=site)
+    await institution.associate(member, faculty)
+
+    assert await reached(support, member, stranger) == [member]
+
+
 async def test_an_administrator_whose_record_is_gone_reaches_nobody(institution: Institution, reached: Resolve) -> None:
     site = await institution.account(site_admin=True)
     admin, user = await institution.users(2)
@@ -323,6 +336,29 @@ async def test_a_section_limited_sender_sees_own_sections_only(institution: Inst
 
     assert await reached(ta, near, far) == [near, far]
     assert await reached(ta, f"section_{other}") == [far]
+
+
+async def test_an_enrolment_that_is_over_does_not_widen_the_view_of_a_current_one(
+    institution: Institution, reached: Resolve
+) -> None:
+    course = await institution.course()
+    mine, other = await institution.section(course), await institution.section(course)
+    ta = await enrolled(institution, course, "Ta", section=mine, limited=True)
+    await institution.enroll(course, ta, "Ta", section=other, state="completed")
+    near, far = [await enrolled(institution, course, "Student", section=section) for section in (mine, other)]
+
+    assert await reached(ta, f"course_{course}", near, far) == [near]
+
+
+async def test_an_administrator_is_not_limited_to_sections(institution: Institution, reached: Resolve) -> None:
+    course = await institution.course()
+    mine, other = await institution.section(course), await institution.section(course)
+    ta = await enrolled(institution, course, "Ta", section=mine, limited=True)
+    far = await enrolled(institution, course, "Student", section=other)
+
+    await institution.admin(ta)
+
+    assert await reached(ta, f"course_{course}") == [far]
 
 
 @pytest.mark.parametrize(
@@ -591,6 +627,18 @@ async def test_a_context_that_does_not_exist_is_not_found(
         await reached(user, user, context=f"{kind}_77{suffix}")
 
     assert refusal.value.code is Code.NOT_FOUND
+
+
+async def test_a_deleted_course_section_or_group_is_not_found(institution: Institution, reached: Resolve) -> None:
+    course, gone = await institution.course(), await institution.course(state="deleted")
+    section = await institution.section(course, state="deleted")
+    user = await institution.user()
+    group = await institution.group(members=[user], state="deleted")
+
+    for code in (f"course_{gone}", f"section_{section}", f"group_{group}"):
+        with pytest.raises(Refusal) as refusal:
+            await reached(user, user, context=code)
+        assert refusal.value.code is Code.NOT_FOUND
 
 
 @pytest.mark.parametrize("code", ["account_77", "user_77", "nonsense", ""])

@@ -113,7 +113,9 @@ class Institution:
     async def threads(self, authors: Sequence[int], readers: Sequence[int]) -> None:
         """A private thread with one unread message for each pair; one author's pairs follow each other."""
         first = await self._conn.fetchval("SELECT nextval('id_blocks')")
-        await self._conn.execute("SELECT setval('id_blocks', $1::bigint)", first + len(authors) // BLOCK * BLOCK + BLOCK)
+        await self._conn.execute(
+            "SELECT setval('id_blocks', $1::bigint)", first + len(authors) // BLOCK * BLOCK + BLOCK
+        )
         await self._conn.execute(_THREADS, authors, readers, first, timeout=1800)
 
 

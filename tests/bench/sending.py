@@ -10,7 +10,11 @@ from tests.bench.institution import Course
 from tests.bench.resources import stored_bytes, wal_position
 from tests.processes import Client
 
-SHORTEST_WAIT, LONGEST_WAIT = 0.005, 0.1  # seconds between two questions; they cost the gateway time as well
+SHORTEST_WAIT, FIRST_WAIT, LONGEST_WAIT = (
+    0.005,
+    0.02,
+    0.1,
+)  # seconds between two questions; they cost the gateway time as well
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ async def _finished(client: Client, batch_id: int, start: float) -> None:
             assert batch["workflow_state"] == "sent", batch
             return
         left = 1 - batch["delivered"] / batch["total"]
-        expected = (perf_counter() - start) * left / (1 - left) if left < 1 else LONGEST_WAIT
+        expected = (perf_counter() - start) * left / (1 - left) if left < 1 else FIRST_WAIT * 2
         await asyncio.sleep(min(max(expected / 2, SHORTEST_WAIT), LONGEST_WAIT))
 
 

@@ -3,8 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import asyncpg
-
 from service.application.delivering import deliver_chunk
 from service.application.tagging import TagSets
 from service.runtime.postgres import create_pool

@@ -1,0 +1,86 @@
+"""POST /conversations/:id/add_message: 200 with the message, or 202 when the workers will write it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiohttp import web
+
+from service.api.announcing import announce
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.drafts import DraftParameters, draft_of
+from service.api.fields import StringList, parse
+from service.api.keys import CREATOR
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.transactions import committed
+from service.api.viewpoints import includes, viewpoint
+from service.application.presenting import Viewpoint, present, present_messages
+from service.application.reply_checks import AddMessage
+from service.application.replying import Queued, Replier, Written
+from service.contracts.commands import DeliverReply
+from service.domain.recipients import as_text
+from sql.connection import Connection
+from sql.messages import MessageKey
+
+# Canvas shows a queued message under this id (endpoints.md 4.9).
+PLACEHOLDER = 0
+
+
+class AddMessageParameters(DraftParameters):
+    """canvas/endpoints.md 4.9"""
+
+    included_messages: StringList = []
+
+
+def _named(recipients: Sequence[Any]) -> list[str] | None:
+    """What recipients say, None when they are left blank: an empty field limits nothing."""
+    return as_text(recipients) if any(item not in (None, "") for item in recipients) else None
+
+
+async def add_message(request: web.Request) -> web.Response:
+    """A bad filter_mode is told before the conversation is looked for, unlike anywhere else."""
+    parameters = await read_parameters(request)
+    sent = parse(AddMessageParameters, parameters)
+    view = viewpoint(request, sent)
+    command = AddMessage(
+        **draft_of(caller(request).user_id, sent),
+        conversation_id=path_id(request),
+        recipients=_named(sent.recipients),
+        included_messages=sent.included_messages,
+    )
+    creator = request.app[CREATOR]
+    replier = Replier(creator.settings, creator.ids, creator.tag_sets)
+    uuids = "uuid" in includes(request, sent, parameters)
+    async with connection(request) as conn:
+        plan = await replier.validate(conn, command)
+        outcome = await committed(conn, lambda: replier.add(conn, command, plan))
+        if isinstance(outcome, Queued):
+            announce(request, DeliverReply(reply_id=outcome.reply_id))
+        shown = await _show(conn, view, command.conversation_id, outcome, uuids=uuids)
+    return respond(request, shown, 202 if isinstance(outcome, Queued) else 200)
+
+
+async def _show(
+    conn: Connection, view: Viewpoint, conversation_id: int, outcome: Written | Queued, *, uuids: bool
+) -> dict[str, Any]:
+    (shown,) = await present(
+        conn,
+        view,
+        [conversation_id],
+        messages={conversation_id: outcome.message_id} if isinstance(outcome, Written) else "none",
+        avatars=True,
+        contexts=True,
+        with_context_name=False,
+        uuids=uuids,
+        forwarded_authors=False,
+    )
+    if isinstance(outcome, Queued):
+        key = MessageKey(PLACEHOLDER, None, outcome.send_id)
+        placeholder = await present_messages(conn, [key], viewer_id=view.user_id, base_url=view.base_url)
+        shown["messages"] = [placeholder[PLACEHOLDER]]
+    return shown
+
+
+routes = [web.post("/api/v1/conversations/{id}/add_message", add_message)]

@@ -1,0 +1,59 @@
+"""POST /conversations/:id/add_recipients: more people for a group conversation."""
+
+from aiohttp import web
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.fields import RawList, ScalarString, StringList, parse
+from service.api.keys import CREATOR
+from service.api.parameters import read_parameters
+from service.api.reach import own_conversation
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.transactions import committed
+from service.api.viewpoints import ViewParameters, includes, viewpoint
+from service.application.adding import Adder, AddRecipients
+from service.application.presenting import present
+from service.domain.recipients import as_text
+from sql.replies import newest_message
+
+
+class AddRecipientsParameters(ViewParameters):
+    """canvas/endpoints.md 4.8"""
+
+    recipients: RawList = []
+    context_code: ScalarString = None
+    tags: StringList = []
+
+
+async def add_recipients(request: web.Request) -> web.Response:
+    """200 with the conversation and the newest message that the adder sees in it."""
+    conversation_id, user_id = path_id(request), caller(request).user_id
+    parameters = await read_parameters(request)
+    sent = parse(AddRecipientsParameters, parameters)
+    command = AddRecipients(
+        user_id, conversation_id, as_text(sent.recipients), sent.context_code or None, tuple(sent.tags)
+    )
+    creator = request.app[CREATOR]
+    adder = Adder(creator.settings, creator.ids, creator.tag_sets)
+    async with connection(request) as conn:
+        await own_conversation(request, conn, conversation_id)
+        view = viewpoint(request, sent)
+        plan = await adder.validate(conn, command)
+        await committed(conn, lambda: adder.add(conn, command, plan))
+        newest = await newest_message(conn, user_id, conversation_id)
+        (shown,) = await present(
+            conn,
+            view,
+            [conversation_id],
+            messages={} if newest is None else {conversation_id: newest},
+            avatars=True,
+            contexts=True,
+            with_context_name=False,
+            uuids="uuid" in includes(request, sent, parameters),
+            forwarded_authors=False,
+        )
+    return respond(request, shown)
+
+
+routes = [web.post("/api/v1/conversations/{id}/add_recipients", add_recipients)]

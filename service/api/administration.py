@@ -1,0 +1,109 @@
+"""For administrators of the site: GET /conversations/deleted, PUT /conversations/restore, DELETE …/delete_for_all."""
+
+from datetime import datetime
+
+from aiohttp import web
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.fields import IdList, Parameters, ScalarString, parse
+from service.api.keys import CREATOR, SETTINGS
+from service.api.pagination import link_headers, page_of
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.transactions import committed
+from service.application import administration
+from service.application.administration import Deletions, Restoration
+from service.domain.contexts import MAX_ID
+from service.domain.dates import parse_iso
+from service.domain.errors import Code, Refusal, invalid
+
+
+class DeletedParameters(Parameters):
+    """canvas/endpoints.md 4.15"""
+
+    user_id: IdList = []
+    conversation_id: ScalarString = None
+    deleted_before: ScalarString = None
+    deleted_after: ScalarString = None
+
+
+class RestoreParameters(Parameters):
+    """canvas/endpoints.md 4.15; asked for in this order."""
+
+    message_id: ScalarString = None
+    user_id: ScalarString = None
+    conversation_id: ScalarString = None
+
+
+def _moment(name: str, text: str | None) -> datetime | None:
+    if not text:
+        return None
+    moment = parse_iso(text)
+    if moment is None:
+        raise invalid(name, "invalid")
+    return moment
+
+
+def _id(text: str) -> int:
+    """Refusal(NOT_FOUND) for what can be no id."""
+    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_ID):
+        raise Refusal(Code.NOT_FOUND)
+    return int(text)
+
+
+def _required(name: str, text: str | None) -> str:
+    if not text:
+        raise invalid(name, "required")
+    return text
+
+
+async def list_deleted(request: web.Request) -> web.Response:
+    """What the given users have deleted; the header has pages, the list is whole, as in Canvas."""
+    parameters = await read_parameters(request)
+    sent = parse(DeletedParameters, parameters)
+    viewer = caller(request).user_id
+    async with connection(request) as conn:
+        await administration.check_site_admin(conn, viewer)
+        page = page_of(parameters)
+        wanted = Deletions(
+            user_ids=sent.user_id,
+            conversation_id=_id(sent.conversation_id) if sent.conversation_id else None,
+            before=_moment("deleted_before", sent.deleted_before),
+            after=_moment("deleted_after", sent.deleted_after),
+        )
+        base_url = request.app[SETTINGS].base_url
+        found = await administration.deleted_messages(conn, wanted, viewer_id=viewer, base_url=base_url)
+    return respond(request, found, headers=link_headers(request, page, total=len(found)))
+
+
+async def restore_message(request: web.Request) -> web.Response:
+    """One user gets one deleted message back."""
+    sent = parse(RestoreParameters, await read_parameters(request))
+    viewer, tag_sets = caller(request).user_id, request.app[CREATOR].tag_sets
+    base_url = request.app[SETTINGS].base_url
+    async with connection(request) as conn:
+        await administration.check_site_admin(conn, viewer)
+        message, user, conversation = (_required(name, value) for name, value in sent.model_dump().items())
+        wanted = Restoration(_id(message), _id(user), _id(conversation))
+        restored = await committed(
+            conn, lambda: administration.restore(conn, tag_sets, wanted, viewer_id=viewer, base_url=base_url)
+        )
+    return respond(request, restored)
+
+
+async def delete_for_all(request: web.Request) -> web.Response:
+    """Nobody has the conversation any more; it stays stored."""
+    user_id = caller(request).user_id
+    async with connection(request) as conn:
+        conversation_id = path_id(request)
+        await committed(conn, lambda: administration.delete_for_all(conn, user_id, conversation_id))
+    return respond(request, {})
+
+
+routes = [
+    web.get("/api/v1/conversations/deleted", list_deleted),
+    web.put("/api/v1/conversations/restore", restore_message),
+    web.delete("/api/v1/conversations/{id}/delete_for_all", delete_for_all),
+]

@@ -1,0 +1,42 @@
+"""The Progress API: GET /progress/:id and POST /progress/:id/cancel (canvas/endpoints.md 4.14)."""
+
+from aiohttp import web
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.fields import Parameters, ScalarString, parse
+from service.api.keys import SETTINGS
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.application import batch_updating
+from service.application.batch_updating import present_progress
+
+
+class CancelParameters(Parameters):
+    """Why it is cancelled, for the message."""
+
+    message: ScalarString = None
+
+
+async def show_progress(request: web.Request) -> web.Response:
+    """How far a batch update of the caller's has come."""
+    progress_id = path_id(request)
+    async with connection(request) as conn:
+        found = await batch_updating.read(conn, caller(request).user_id, progress_id)
+    return respond(request, present_progress(found, request.app[SETTINGS].base_url))
+
+
+async def cancel_progress(request: web.Request) -> web.Response:
+    """Fails a batch update of the caller's; what it has done stays done."""
+    progress_id = path_id(request)
+    sent = parse(CancelParameters, await read_parameters(request))
+    async with connection(request) as conn:
+        cancelled = await batch_updating.cancel(conn, caller(request).user_id, progress_id, sent.message)
+    return respond(request, present_progress(cancelled, request.app[SETTINGS].base_url))
+
+
+routes = [
+    web.get("/api/v1/progress/{id}", show_progress),
+    web.post("/api/v1/progress/{id}/cancel", cancel_progress),
+]

@@ -1,0 +1,112 @@
+"""Throttling of each access token, over all replicas (canvas/conventions.md 11; the arithmetic is
+service/domain/leaky_bucket.py, the state one row of throttle_buckets).
+
+The statement that finds the caller also reserves the request's pre-flight cost, and when the answer begins a second one
+gives it back and takes the real cost. An open event stream therefore holds no reservation.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from service.api.keys import METER, POOL, RESERVATION, SETTINGS, SETTLING
+from service.domain.leaky_bucket import LeakyBucket
+from service.runtime.metrics import THROTTLED
+from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
+from service.runtime.settings import Settings
+from sql.callers import change_bucket
+
+log = structlog.get_logger(__name__)
+
+# Seconds that an answer waits for its settlement; then it goes out with what can be said without it.
+PATIENCE = 0.25
+
+_TEXTS = {
+    403: "403 Forbidden (Rate Limit Exceeded)\n",
+    429: "429 Too Many Requests (Rate Limit Exceeded)\n",
+}
+
+
+@dataclass(slots=True)
+class Reservation:
+    """A request's pre-flight cost in its token's bucket, until it is settled."""
+
+    rules: LeakyBucket
+    token_hash: bytes
+    drains_in: float  # seconds, this reservation included
+    refused: bool = False
+    made_at: float = field(default_factory=time.monotonic)
+
+    def estimate(self, seconds: float) -> float:
+        """In how many seconds the bucket drains after a change, as far as one replica knows."""
+        return self.rules.poured(self.drains_in - (time.monotonic() - self.made_at), seconds)
+
+
+def rules_of(settings: Settings) -> LeakyBucket | None:
+    """The bucket's rules; None when throttling is off."""
+    if settings.throttle_maximum == 0:
+        return None
+    return LeakyBucket(
+        maximum=settings.throttle_maximum,
+        high_water=settings.throttle_high_water,
+        outflow=settings.throttle_outflow,
+        preflight=settings.throttle_preflight,
+    )
+
+
+def is_over_the_mark(request: web.Request, reservation: Reservation) -> bool:
+    """Notes the reservation on the request, to be settled with its answer; whether the request has to be turned away."""
+    request[RESERVATION] = reservation
+    reservation.refused = reservation.rules.is_full(reservation.drains_in)
+    return reservation.refused
+
+
+def turn_away(request: web.Request) -> web.Response:
+    """The answer of a throttled request: plain text, and nothing says when to come again."""
+    THROTTLED.inc()
+    status = request.app[SETTINGS].throttle_status
+    return web.Response(text=_TEXTS[status], status=status)
+
+
+async def add_throttle_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Settles the request's reservation, and says what is left of the token's quota."""
+    reservation = request.get(RESERVATION)
+    if reservation is None:
+        return
+    cost = 0.0 if reservation.refused else request[METER].cost
+    drains_in = await _settled(request.app, reservation, reservation.rules.settling(cost))
+    if reservation.refused:
+        response.headers["X-Rate-Limit-Remaining"] = "0.0"
+        del response.headers["X-Request-Cost"]
+    else:
+        response.headers["X-Rate-Limit-Remaining"] = f"{reservation.rules.remaining(drains_in):.6f}"
+
+
+async def _settled(app: web.Application, reservation: Reservation, seconds: float) -> float:
+    """In how many seconds the bucket drains now. The settlement goes on when the answer has waited long enough."""
+    task = asyncio.create_task(_settle(app[POOL], reservation, seconds))
+    app[SETTLING].add(task)
+    task.add_done_callback(app[SETTLING].discard)
+    await asyncio.wait({task}, timeout=PATIENCE)
+    known = task.result() if task.done() else None
+    return reservation.estimate(seconds) if known is None else known
+
+
+async def _settle(pool: asyncpg.Pool, reservation: Reservation, seconds: float) -> float | None:
+    try:
+        async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            return await change_bucket(conn, reservation.token_hash, seconds, reservation.rules.longest)
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+        # The reservation drains by itself, in seconds.
+        log.warning("throttle_not_settled", error=repr(error))
+        return None
+
+
+async def finish_settling(app: web.Application) -> None:
+    """What answers did not wait for, before the pool is closed."""
+    if app[SETTLING]:
+        await asyncio.wait(app[SETTLING])

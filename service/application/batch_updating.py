@@ -1,0 +1,118 @@
+"""Batch updates: accepted at once, carried out slice by slice (canvas/endpoints.md 4.11, semantics.md 10)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from service.application.views import apply_event
+from service.domain import batch_updates as rules
+from service.domain.batch_updates import ProgressState
+from service.domain.contexts import MAX_ID
+from service.domain.errors import Code, Refusal
+from service.domain.views import Event
+from sql import progress as rows
+from sql.connection import Connection
+from sql.progress import Progress
+
+# Longer than any id: what is none may come back in the final message, but not without end.
+MAX_ID_LENGTH = 64
+
+# An accepted update is commanded at once; should that be lost, the sweeper comes this much later.
+UNSTARTED_AFTER = timedelta(seconds=5)
+
+TAG = "conversation_batch_update"
+
+
+def validate(conversation_ids: Sequence[Any] | None, event: str | None) -> tuple[list[str], Event]:
+    """The checks of canvas/endpoints.md 4.11 in their order; raises the first Refusal. null: not an array."""
+    if conversation_ids is None:
+        raise _refused("conversation_ids not specified")
+    if len(conversation_ids) > rules.MAX_CONVERSATIONS:
+        raise _refused(f"conversation batch size limit ({rules.MAX_CONVERSATIONS}) exceeded")
+    if event is None:
+        raise _refused("event not specified")
+    try:
+        return [str(id_)[:MAX_ID_LENGTH] for id_ in conversation_ids], Event(event)
+    except ValueError:
+        raise _refused("invalid event") from None
+
+
+def _refused(message: str) -> Refusal:
+    return Refusal(Code.INVALID_BATCH_UPDATE, message)
+
+
+async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str], event: Event) -> Progress:
+    """Stores an update that passed validation, for a worker to carry out."""
+    now = datetime.now(UTC)
+    return await rows.insert_progress(
+        conn, user_id=user_id, event=event, conversation_ids=conversation_ids, now=now, due_at=now + UNSTARTED_AFTER
+    )
+
+
+async def advance(conn: Connection, progress_id: int, *, patience: timedelta) -> ProgressState | None:
+    """Does the next slice of an update within the caller's transaction; returns the state it is in then.
+
+    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits for this
+    slice and then does the one after it. ``patience``: how long the sweeper leaves it alone.
+    """
+    progress = await rows.claim_progress(conn, progress_id)
+    if progress is None:
+        return None
+    end = min(progress.done + rules.slice_size(progress.total), progress.total)
+    asked = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, end)}
+    wanted = sorted({id_ for id_ in asked.values() if id_ is not None})
+    found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
+    refused = [*progress.refused, *(position for position, id_ in asked.items() if id_ not in found)]
+    state, message = ProgressState.RUNNING, None
+    if end == progress.total:
+        state = rules.final_state(progress.total, len(refused))
+        message = rules.summary(progress.total, [progress.conversation_ids[position] for position in refused])
+    now = datetime.now(UTC)
+    await rows.advance_progress(
+        conn, progress_id, done=end, refused=refused, state=state, message=message, now=now, due_at=now + patience
+    )
+    return state
+
+
+def _id(text: str) -> int | None:
+    """The conversation that is meant; None for what can be no id."""
+    if not (text.isascii() and text.isdigit()):
+        return None
+    number = int(text)
+    return number if number <= MAX_ID else None
+
+
+async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:
+    """A progress of the user's; Refusal(NOT_FOUND) for an unknown one, NOT_AUTHORISED for another user's."""
+    found = await rows.find_progress(conn, progress_id)
+    if found is None:
+        raise Refusal(Code.NOT_FOUND)
+    if found.user_id != user_id:
+        raise Refusal(Code.NOT_AUTHORISED)
+    return found
+
+
+async def cancel(conn: Connection, user_id: int, progress_id: int, message: str | None) -> Progress:
+    """Fails a progress of the user's, whatever its state was; refuses as ``read`` does."""
+    await read(conn, user_id, progress_id)
+    cancelled = await rows.cancel_progress(conn, progress_id, message, now=datetime.now(UTC))
+    if cancelled is None:
+        raise Refusal(Code.NOT_FOUND)
+    return cancelled
+
+
+def present_progress(progress: Progress, base_url: str) -> dict[str, Any]:
+    """The object of canvas/endpoints.md 4.14; updates of conversations have no results."""
+    return {
+        "id": progress.id,
+        "context_id": progress.user_id,
+        "context_type": "User",
+        "user_id": progress.user_id,
+        "tag": TAG,
+        "completion": rules.completion(progress.done, progress.total, progress.state),
+        "workflow_state": progress.state,
+        "created_at": progress.created_at,
+        "updated_at": progress.updated_at,
+        "message": progress.message,
+        "url": f"{base_url}/api/v1/progress/{progress.id}",
+    }

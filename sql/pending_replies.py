@@ -1,0 +1,109 @@
+"""Replies that wait for a worker, one line per conversation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+from sql.chunks import Message
+from sql.connection import Connection
+from sql.statements import text_of
+
+_QUEUE = text_of("queue_reply")
+_CONVERSATION = text_of("conversation_of_reply")
+_FIRST = text_of("first_waiting_reply")
+_FINISH = text_of("finish_reply")
+_POSTPONE = text_of("postpone_reply")
+_TAKE_DUE = text_of("take_due_replies")
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One message for an existing conversation, checked; its send is stored.
+
+    ``recipients``: None for every participant, else those it is limited to, participants so far or not.
+    """
+
+    conversation_id: int
+    message_id: int
+    message: Message
+    recipients: Sequence[int] | None
+    included_message_ids: Sequence[int]
+    tags: Sequence[str]
+    user_note: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingReply:
+    """A reply in line, under the id by which it is commanded."""
+
+    id: int
+    reply: Reply
+
+
+async def queue_reply(conn: Connection, reply: Reply, due_at: datetime) -> int:
+    """Puts a reply in its conversation's line, whose lock the transaction holds; returns the reply's id."""
+    return cast(
+        int,
+        await conn.fetchval(
+            _QUEUE,
+            reply.conversation_id,
+            reply.message_id,
+            reply.message.send_id,
+            reply.recipients,
+            reply.included_message_ids,
+            reply.tags,
+            reply.user_note,
+            due_at,
+        ),
+    )
+
+
+async def conversation_of_reply(conn: Connection, reply_id: int) -> int | None:
+    """Where the reply waits; None when it does not wait any more."""
+    return cast("int | None", await conn.fetchval(_CONVERSATION, reply_id))
+
+
+async def first_waiting_reply(conn: Connection, conversation_id: int, commanded_id: int) -> WaitingReply | None:
+    """The reply whose turn it is; None when none waits, or the first failed before and is not the commanded one."""
+    row = await conn.fetchrow(_FIRST, conversation_id, commanded_id)
+    if row is None:
+        return None
+    message = Message(
+        send_id=row["send_id"],
+        author_id=row["author_id"],
+        created_at=row["created_at"],
+        private=row["private"],
+        context_key=0,
+        has_attachments=row["has_attachments"],
+        has_media_objects=row["has_media_objects"],
+    )
+    return WaitingReply(
+        row["id"],
+        Reply(
+            conversation_id=conversation_id,
+            message_id=row["message_id"],
+            message=message,
+            recipients=row["recipients"],
+            included_message_ids=row["included_message_ids"],
+            tags=row["tags"],
+            user_note=row["user_note"],
+        ),
+    )
+
+
+async def finish_reply(conn: Connection, reply_id: int) -> None:
+    """Takes a delivered reply out of the line."""
+    await conn.execute(_FINISH, reply_id)
+
+
+async def postpone_reply(
+    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
+) -> bool | None:
+    """Notes a failed attempt; whether that was the last one, None when the reply is no longer waiting."""
+    return cast("bool | None", await conn.fetchval(_POSTPONE, reply_id, error, now, first_wait, max_attempts))
+
+
+async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[int]:
+    """Ids of replies first in their line that nobody has delivered in time, now due again at ``due_at``."""
+    return [row["id"] for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]

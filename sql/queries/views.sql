@@ -1,0 +1,73 @@
+-- name: lock_views :many
+-- A user's rows that are going to change, locked in one order. What the next statement then counts is all there is: a
+-- message that is being delivered is either committed, or waits here and adds itself to what will be written.
+SELECT p.conversation_id, opening.private, p.archived, p.unread, p.subscribed, p.starred, p.message_count,
+       p.last_message_at, p.visible_last_authored_at, p.has_attachments, p.has_media_objects, p.tag_set
+FROM participants p
+JOIN conversations c ON c.id = p.conversation_id
+JOIN sends opening ON opening.id = c.send_id
+WHERE p.user_id = $1::bigint AND p.conversation_id = ANY ($2::bigint[])
+ORDER BY p.conversation_id
+FOR UPDATE OF p;
+
+-- name: save_views :none
+-- Rows as they shall be. unread and touched_at stand in no index: where nothing else has changed, the row stays where
+-- it is (a HOT update).
+UPDATE participants p
+SET archived = v.archived, unread = v.unread, subscribed = v.subscribed, starred = v.starred,
+    message_count = v.message_count, last_message_at = v.last_message_at,
+    visible_last_authored_at = v.visible_last_authored_at, has_attachments = v.has_attachments,
+    has_media_objects = v.has_media_objects, tag_set = v.tag_set, touched_at = $2::timestamptz
+FROM unnest($3::bigint[], $4::boolean[], $5::boolean[], $6::boolean[], $7::boolean[], $8::integer[],
+            $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::boolean[], $13::integer[])
+     AS v(conversation_id, archived, unread, subscribed, starred, message_count, last_message_at,
+          visible_last_authored_at, has_attachments, has_media_objects, tag_set)
+WHERE p.conversation_id = v.conversation_id AND p.user_id = $1::bigint;
+
+-- name: mark_all_read :none
+-- Everything that waits in the inbox; a thread nobody has answered is in none (endpoints.md 4.6). Locked in the order of
+-- lock_views first, because a delivery may be at the same rows.
+WITH waiting AS (
+    SELECT conversation_id FROM participants
+    WHERE user_id = $1::bigint AND last_message_at IS NOT NULL AND NOT archived AND unread
+    ORDER BY conversation_id
+    FOR UPDATE
+)
+UPDATE participants p SET unread = false, touched_at = $2::timestamptz
+FROM waiting w
+WHERE p.conversation_id = w.conversation_id AND p.user_id = $1::bigint;
+
+-- name: hide_messages :many
+-- Deletes messages from one user's view and from nobody else's: the given ones, or with null all that the user has in
+-- these conversations.
+INSERT INTO message_views AS v (conversation_id, message_id, user_id, deleted_at)
+SELECT m.conversation_id, m.id, m.user_id, $4::timestamptz
+FROM participant_messages m
+WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL
+  AND ($3::bigint[] IS NULL OR m.id = ANY ($3::bigint[]))
+ORDER BY m.conversation_id, m.id
+ON CONFLICT (conversation_id, user_id, message_id) DO UPDATE SET deleted_at = excluded.deleted_at
+RETURNING v.conversation_id;
+
+-- name: remains :many
+-- What a user still has of conversations, human messages only, for recounting their row (semantics.md 8). A conversation
+-- of which nothing is left gives no row.
+SELECT m.conversation_id, count(*)::integer AS message_count,
+       max(m.created_at) AS newest, min(m.created_at) AS oldest,
+       max(m.created_at) FILTER (WHERE m.created_at <= p.last_message_at) AS nearest,
+       max(m.created_at) FILTER (WHERE m.author_id = m.user_id) AS authored,
+       bool_or(s.has_attachments) AS has_attachments, bool_or(s.has_media_objects) AS has_media_objects,
+       array_agg(m.tag_set ORDER BY m.created_at, m.id) AS tag_sets
+FROM participant_messages m
+JOIN sends s ON s.id = m.send_id
+JOIN participants p ON p.conversation_id = m.conversation_id AND p.user_id = m.user_id
+WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL AND NOT m.generated
+GROUP BY m.conversation_id;
+
+-- name: conversations_within :many
+-- Those of some conversations that belong to these root accounts and to no other: what somebody who acts as another
+-- user gets to see (semantics.md 13).
+SELECT c.id
+FROM conversations c
+JOIN sends opening ON opening.id = c.send_id
+WHERE c.id = ANY ($1::bigint[]) AND opening.root_account_ids <@ $2::bigint[] AND opening.root_account_ids <> '{}';

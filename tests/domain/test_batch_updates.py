@@ -1,0 +1,44 @@
+"""Slices, completion and the last words of a batch update (canvas/semantics.md 10)."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain import batch_updates as rules
+from service.domain.batch_updates import ProgressState
+
+
+@pytest.mark.parametrize(("total", "size"), [(0, 4), (1, 4), (80, 4), (99, 4), (100, 5), (119, 5), (500, 25)])
+def test_slices(total: int, size: int) -> None:
+    assert rules.slice_size(total) == size
+
+
+@given(st.integers(0, 500))
+def test_any_number_takes_at_most_twenty_five_slices(total: int) -> None:
+    assert -(-total // rules.slice_size(total)) <= 25
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "state", "percent"),
+    [(0, 8, "queued", 0.0), (4, 8, "running", 50.0), (1, 3, "failed", 100 / 3), (8, 8, "failed", 100.0),
+     (0, 0, "queued", 0.0), (0, 0, "failed", 100.0)],
+)  # fmt: skip
+def test_completion(done: int, total: int, state: str, percent: float) -> None:
+    found = rules.completion(done, total, ProgressState(state))
+    assert found == percent
+    assert isinstance(found, float)
+
+
+@pytest.mark.parametrize(
+    ("total", "refused", "state", "message"),
+    [
+        (1, [], "completed", "1 conversation processed"),
+        (3, [], "completed", "3 conversations processed"),
+        (2, ["9"], "completed", f"1 conversation processed\n{rules.MISSING}: 9"),
+        (2, ["9", "wat"], "failed", f"0 conversations processed\n{rules.MISSING}: 9, wat"),
+        (0, [], "failed", "0 conversations processed"),
+    ],
+)
+def test_the_end(total: int, refused: list[str], state: str, message: str) -> None:
+    assert rules.final_state(total, len(refused)) == state
+    assert rules.summary(total, refused) == message

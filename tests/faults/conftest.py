@@ -1,0 +1,34 @@
+"""Places to break things in."""
+
+import os
+import random
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.runtime.settings import Settings
+from tests.faults.place import Place, place
+
+SMALL = {"chunk_size": 3, "sweep_interval": 0.2, "retry_after": 1.0, "max_bulk_private_recipients": 1000}
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Random moments; a run is repeated with CLARION_FAULT_SEED set to the printed seed."""
+    seed = int(os.environ.get("CLARION_FAULT_SEED", uuid.uuid4().int % 1_000_000))
+    print(f"CLARION_FAULT_SEED={seed}")
+    return random.Random(seed)
+
+
+@pytest.fixture
+def small(settings: Settings) -> Settings:
+    """Small chunks, so that a send takes a while, and an eager sweeper."""
+    return settings.model_copy(update=SMALL)
+
+
+@pytest.fixture
+async def there(small: Settings) -> AsyncIterator[Place]:
+    """A course of 240 on the servers of all tests: its processes may be killed, the servers not."""
+    async with place(small, students=240) as made:
+        yield made

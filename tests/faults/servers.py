@@ -1,0 +1,62 @@
+"""Servers of the test's own, which may be killed. They are the ones that deploy/run starts for a checkout."""
+
+import asyncio
+import signal
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import asyncpg
+import psutil
+
+from deploy.postgres import PrivatePostgres
+from deploy.rabbitmq import PrivateRabbitMQ
+from sql import migrate
+
+PASSWORD = "secret"
+KILL = (signal.SIGKILL, 20.0)  # seconds until the last process of a killed server has gone
+
+
+@asynccontextmanager
+async def own_postgres() -> AsyncIterator[PrivatePostgres]:
+    """A PostgreSQL at default durability, with a migrated database."""
+    with _open_folder() as folder:
+        server = PrivatePostgres(Path(folder), PASSWORD)
+        try:
+            await server.ensure()
+            conn = await asyncpg.connect(server.url)
+            await migrate.migrate(conn)
+            await conn.close()
+            yield server
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+@asynccontextmanager
+async def own_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
+    """A RabbitMQ without any queue."""
+    with _open_folder() as folder:
+        server = PrivateRabbitMQ(Path(folder), PASSWORD)
+        try:
+            await server.ensure()
+            yield server
+        finally:
+            await asyncio.to_thread(server.stop)
+
+
+def _open_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder that PostgreSQL's own user may enter, as pytest's may not be."""
+    folder = tempfile.TemporaryDirectory(prefix="clarion-faults-")
+    Path(folder.name).chmod(0o755)
+    return folder
+
+
+async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """kill -9 of the server and all its processes at once; returns when they have gone."""
+    main = psutil.Process(server.process.facts()["pid"])
+    for process in (main, *main.children(recursive=True)):
+        process.kill()
+    await asyncio.to_thread(server.process.stop, KILL)
+    if server.process.child is not None:
+        await asyncio.to_thread(server.process.child.wait)

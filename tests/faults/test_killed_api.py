@@ -1,0 +1,56 @@
+"""The gateway killed at any moment of accepting: a request is there whole or not at all."""
+
+import asyncio
+import random
+import signal
+
+import aiohttp
+
+from service.runtime.settings import Settings
+from tests.faults.place import Place, place
+
+ROUNDS = 6
+CLIENTS = 4
+
+
+async def keep_sending(there: Place, accepted: list[str], *, begun: asyncio.Event) -> None:
+    """Posts again and again, every other time to be written at once, until the gateway is gone.
+
+    Adds the batches it was told of.
+    """
+    while True:
+        for body in (there.bulk(), there.private(mode="sync")):
+            try:
+                status, _, headers = await there.teacher.call("POST", "/conversations", json=body)
+            except (aiohttp.ClientError, OSError):
+                return
+            assert status in (201, 202)
+            if status == 202:
+                accepted.append(headers["X-Conversation-Batch-Id"])
+                begun.set()
+
+
+async def test_a_gateway_killed_while_accepting_leaves_no_half_batch(small: Settings, chance: random.Random) -> None:
+    async with place(small.model_copy(update={"chunk_size": 10}), students=40) as there:
+        await there.running.worker()
+        accepted: list[str] = []
+        for _ in range(ROUNDS):
+            gateway = await there.running.api()
+            first = asyncio.Event()
+            async with asyncio.TaskGroup() as clients:
+                for _ in range(CLIENTS):
+                    clients.create_task(keep_sending(there, accepted, begun=first))
+                await first.wait()
+                await asyncio.sleep(chance.uniform(0, 0.1))
+                await gateway.stop(signal.SIGKILL)
+
+        await there.assert_all_sent()
+        async with there.look() as conn:
+            stored = {str(row["id"]) for row in await conn.fetch("SELECT id FROM batches")}
+            # What was answered is there; what was cut off may be.
+            assert set(accepted) <= stored
+            wrong = """
+                SELECT b.id FROM batches b LEFT JOIN chunks c ON c.batch_id = b.id
+                GROUP BY b.id HAVING coalesce(sum(cardinality(c.recipients)), 0) <> b.total
+            """
+            assert await conn.fetch(wrong) == []

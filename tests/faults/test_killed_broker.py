@@ -1,0 +1,68 @@
+"""RabbitMQ killed in the middle of sends, and right after its queues were declared."""
+
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from deploy.rabbitmq import PrivateRabbitMQ
+from service.runtime.settings import Settings
+from tests.faults.place import Place, killed_while_delivering, logged, place
+from tests.faults.servers import kill, own_rabbitmq
+from workers.process import WORKERS
+
+ROUNDS = 3
+
+
+@pytest.fixture
+async def rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
+    """A broker of the test's own."""
+    async with own_rabbitmq() as server:
+        yield server
+
+
+@pytest.fixture
+async def there(small: Settings, rabbitmq: PrivateRabbitMQ) -> AsyncIterator[Place]:
+    """A course of 240 whose commands go through the test's own broker."""
+    settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
+    async with place(settings, students=240) as made:
+        yield made
+
+
+async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
+    there: Place, rabbitmq: PrivateRabbitMQ, chance: random.Random
+) -> None:
+    gateway = await there.running.api()
+    worker = await there.running.worker()
+    other = await there.running.worker()
+
+    for number in range(ROUNDS):
+        await there.send(there.private() if number % 2 else there.bulk())
+        await killed_while_delivering(chance, worker, lambda: kill(rabbitmq))
+        await gateway.logged("broker_lost", times=number + 1)
+        status, answer, _ = await there.readiness()
+        assert (status, answer["failing"]) == (503, ["broker"])
+        await there.send(there.bulk(subject="Accepted meanwhile"))
+        await rabbitmq.ensure()
+
+    await there.assert_all_sent()
+    assert await gateway.stop() == 0
+    assert await worker.stop() == 0
+    assert await other.stop() == 0
+
+
+async def test_queues_that_come_back_without_a_leader_are_replaced(there: Place, rabbitmq: PrivateRabbitMQ) -> None:
+    """Killed within a second of their declaration, some are declared after the restart and never answer (DESIGN 4)."""
+    worker = await there.running.start("worker")
+    await worker.logged("broker_connected")
+    await kill(rabbitmq)
+    await worker.logged("broker_lost")
+    before = len(logged(worker, "broker_connected"))
+    await rabbitmq.ensure()
+
+    await worker.logged("broker_connected", times=before + len(WORKERS) + 1, within=90)
+
+    await there.running.api()
+    await there.send(there.bulk())
+    await there.assert_all_sent()
+    assert await worker.stop() == 0

@@ -1,0 +1,32 @@
+"""Everything killed at once, as when the power goes: processes, RabbitMQ and PostgreSQL."""
+
+import asyncio
+import random
+import signal
+
+from service.runtime.settings import Settings
+from tests.faults.place import killed_while_delivering, place
+from tests.faults.servers import kill, own_postgres, own_rabbitmq
+from tests.processes import Process
+
+ROUNDS = 2
+
+
+async def test_everything_killed_at_once_goes_on_where_it_was(small: Settings, chance: random.Random) -> None:
+    async with own_postgres() as postgres, own_rabbitmq() as rabbitmq:
+        settings = Settings(**small.model_dump() | {"database_url": postgres.url, "amqp_url": rabbitmq.url})
+        async with place(settings, students=240) as there:
+            for number in range(ROUNDS):
+                processes = [await there.running.api(), await there.running.worker(), await there.running.worker()]
+                await there.send(there.private() if number else there.bulk())
+
+                async def kill_all(processes: list[Process] = processes) -> None:
+                    await asyncio.gather(
+                        *(process.stop(signal.SIGKILL) for process in processes), kill(rabbitmq), kill(postgres)
+                    )
+
+                await killed_while_delivering(chance, processes[1], kill_all)
+                await asyncio.gather(postgres.ensure(), rabbitmq.ensure())
+
+            await there.running.worker()
+            await there.assert_all_sent()

@@ -1,0 +1,97 @@
+"""What can never be handled: it is put away with its reason and holds up nothing."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import pairwise
+
+import pytest
+
+from tests.faults.amqp import stranger
+from tests.faults.place import Place, logged
+
+GARBAGE = {
+    b"\x00\xff\xfe garbage": "Invalid JSON",
+    b"": "Invalid JSON",
+    b"[" * 100_000: "Invalid JSON",
+    b'"\\ud800"': "Invalid JSON",
+    b"null": "valid dictionary",
+    b'{"name": "deliver", "version": 2, "batch_id": 1, "position": 0}': "version",
+    b'{"name": "deliver", "version": 1, "batch_id": 9223372036854775808, "position": 0}': "batch_id",
+    b'{"name": "deliver", "version": 1}': "batch_id",
+    b'{"name": "explode", "version": 1}': "explode",
+    b'{"name": "plan", "version": 1, "batch_id": 1}': "PlanBatch",
+    b'{"name": "deliver", "version": 1, "batch_id": 4711, "position": 0}': "no such chunk",
+}
+
+
+async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there: Place) -> None:
+    await there.running.api()
+    await there.running.worker()
+
+    async with stranger(there.running.settings) as intruder:
+        for body in GARBAGE:
+            await intruder.publish(body)
+        await there.send(there.bulk())
+        letters = await intruder.dead_letters(len(GARBAGE))
+
+        assert {letter.body for letter in letters} == GARBAGE.keys()
+        for letter in letters:
+            assert GARBAGE[letter.body] in letter.reason
+            assert len(letter.reason) < 1000
+        await there.assert_all_sent()
+        assert await intruder.waiting(intruder.topology.dead) == 0
+
+
+@asynccontextmanager
+async def refused(there: Place, user_id: int, message: str) -> AsyncIterator[None]:
+    """Meanwhile the database takes no participant row of that user."""
+    async with there.look() as conn:
+        await conn.execute(
+            f"""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN RAISE EXCEPTION '%', '{message}'; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
+                WHEN (NEW.user_id = {user_id}) EXECUTE FUNCTION refuse();
+            """
+        )
+    try:
+        yield
+    finally:
+        async with there.look() as conn:
+            await conn.execute("DROP FUNCTION refuse() CASCADE")
+
+
+@pytest.mark.parametrize("message", ["the disk says no", "x" * 300_000], ids=["short", "longer than a frame"])
+async def test_a_chunk_that_cannot_be_written_is_given_up_alone(there: Place, message: str) -> None:
+    """After attempts ever further apart its recipients count as failed; all others have long had theirs."""
+    there.running.settings = there.running.settings.model_copy(update={"retry_after": 0.2, "sweep_interval": 0.05})
+    await there.running.api()
+    worker = await there.running.worker()
+    students = there.school.students
+
+    async with refused(there, students[0], message), stranger(there.running.settings) as intruder:
+        batch_id = await there.send(there.bulk())
+        (letter,) = await intruder.dead_letters(1)
+
+    command = json.loads(letter.body)
+    assert (command["name"], command["batch_id"], command["position"]) == ("deliver", batch_id, 0)
+    assert letter.reason.startswith(f"RaiseError: {message}"[:1000])
+    async with there.look() as conn:
+        batch = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
+        assert batch is not None
+        assert (batch["state"], batch["failed"], batch["delivered"]) == ("error", 3, len(students) - 3)
+        assert batch["finished_at"] is not None
+        chunk = await conn.fetchrow("SELECT * FROM chunks WHERE batch_id = $1 AND state <> 'delivered'", batch_id)
+        assert chunk is not None
+        assert (chunk["state"], chunk["attempts"], chunk["position"]) == ("failed", 5, 0)
+        assert chunk["error"].startswith("RaiseError: ")
+        reached = await conn.fetch("SELECT DISTINCT user_id FROM participants WHERE last_message_at IS NOT NULL")
+        assert sorted(row["user_id"] for row in reached) == students[3:]
+    failures = [datetime.fromisoformat(json.loads(line)["timestamp"]) for line in logged(worker, "chunk_failed")]
+    waits = [(later - earlier).total_seconds() for earlier, later in pairwise(failures)]
+    assert len(waits) == 4
+    assert all(wait >= 0.2 * 2**attempt for attempt, wait in enumerate(waits))
+    first_others = [number for number, line in enumerate(worker.lines) if "chunk_delivered" in line]
+    assert max(first_others) < next(number for number, line in enumerate(worker.lines) if "dead_lettered" in line)

@@ -1,0 +1,104 @@
+"""Sends that meet: nobody gets an error, and every pair of people keeps one thread."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.faults.place import Place, logged
+from tests.road.copies import assert_whole
+
+
+@asynccontextmanager
+async def slow_threads(there: Place) -> AsyncIterator[None]:
+    """Meanwhile whoever opens threads holds them unseen for a while, so that sends do meet."""
+    async with there.look() as conn:
+        await conn.execute(
+            """
+            CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END $$;
+            CREATE TRIGGER linger AFTER INSERT ON conversations FOR EACH STATEMENT EXECUTE FUNCTION linger();
+            """
+        )
+    try:
+        yield
+    finally:
+        async with there.look() as conn:
+            await conn.execute("DROP FUNCTION linger() CASCADE")
+
+
+async def threads(there: Place) -> tuple[int, int]:
+    """(private threads, pairs of people who have one)"""
+    async with there.look() as conn:
+        rows = await conn.fetch(
+            "SELECT user_id, private_peer_id, count(*) AS threads FROM participants"
+            " WHERE private_peer_id IS NOT NULL GROUP BY user_id, private_peer_id"
+        )
+        return sum(row["threads"] for row in rows), len(rows)
+
+
+async def test_two_bulk_sends_to_the_same_people_share_their_threads(there: Place) -> None:
+    there.running.settings = there.running.settings.model_copy(update={"chunk_size": 20})
+    await there.running.api()
+    workers = [await there.running.worker(), await there.running.worker()]
+
+    async with slow_threads(there):
+        await asyncio.gather(*(there.send(there.private()) for _ in range(2)))
+        await there.assert_all_sent()
+
+    people = len(there.school.students)
+    assert await threads(there) == (people, people)
+    async with there.look() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM messages") == people
+        assert await conn.fetchval("SELECT count(*) FROM chunks WHERE attempts > 0") == 0
+    assert any(logged(worker, "threads_contended") for worker in workers)
+
+
+async def test_two_people_who_write_to_all_meet_in_the_thread_between_them(there: Place) -> None:
+    """A's send reaches B while B's reaches A, several times over."""
+    one, other = there.school.students[:2]
+    async with there.look() as conn:
+        await conn.execute("UPDATE enrollments SET type = 'TaEnrollment' WHERE user_id = ANY ($1::bigint[])", [one, other])
+    await there.running.api()
+    await there.running.worker()
+    await there.running.worker()
+    clients = [await there.client(one), await there.client(other)]
+
+    async with slow_threads(there):
+        answers = await asyncio.gather(
+            *(client.call("POST", "/conversations", json=there.private()) for client in clients * 3)
+        )
+        assert {status for status, _, _ in answers} == {202}
+        await there.until("SELECT count(*) = 6 FROM batches WHERE state = 'sent'")
+
+    async with there.look() as conn:
+        for number, (_, _, headers) in enumerate(answers):
+            author = (one, other)[number % 2]
+            everybody = sorted({*there.school.students, there.school.teacher} - {author})
+            await assert_whole(conn, int(headers["X-Conversation-Batch-Id"]), everybody)
+    found, pairs = await threads(there)
+    assert found == pairs == 2 * len(there.school.students) - 1
+
+
+async def test_requests_that_race_for_one_thread_all_succeed(there: Place) -> None:
+    """Both ways between two people, at once, over HTTP and through two gateways' worth of connections."""
+    gateway = await there.running.api()
+    teacher, student = there.school.teacher, there.school.students[0]
+    clients = {await there.client(teacher): student, await there.client(student): teacher}
+
+    async with slow_threads(there):
+        answers = await asyncio.gather(
+            *(
+                client.call("POST", "/conversations", json={"recipients": [str(to)], "body": f"Hello {number}"})
+                for number in range(6)
+                for client, to in clients.items()
+            )
+        )
+
+    assert {status for status, _, _ in answers} == {201}
+    assert len({answer[0]["id"] for _, answer, _ in answers}) == 1
+    assert await threads(there) == (1, 1)
+    async with there.look() as conn:
+        counts = await conn.fetch("SELECT message_count FROM participants")
+        assert [row["message_count"] for row in counts] == [12, 12]
+        assert await conn.fetchval("SELECT count(*) FROM conversation_messages") == 12
+    assert logged(gateway, "threads_contended")

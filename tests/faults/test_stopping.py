@@ -1,0 +1,92 @@
+"""SIGTERM: what is in work is finished, what is not goes back, and the process ends with 0."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from tests.faults.amqp import stranger
+from tests.faults.place import Place, logged
+
+
+@asynccontextmanager
+async def nobody_writes(there: Place) -> AsyncIterator[asyncio.Event]:
+    """Meanwhile every writer waits for a lock, until the event is set."""
+    release = asyncio.Event()
+
+    async def hold(held: asyncio.Event) -> None:
+        async with there.look() as conn, conn.transaction():
+            await conn.execute("LOCK TABLE conversations IN SHARE MODE")
+            held.set()
+            await release.wait()
+
+    held = asyncio.Event()
+    holding = asyncio.create_task(hold(held))
+    await held.wait()
+    try:
+        yield release
+    finally:
+        release.set()
+        await holding
+
+
+ONE_WAITS = """
+    SELECT count(*) = $1 FROM pg_locks
+    WHERE NOT granted AND relation = 'conversations'::regclass
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+async def test_a_worker_told_to_stop_finishes_its_chunk_and_leaves_the_rest(there: Place) -> None:
+    await there.running.api()
+    worker = await there.running.worker()
+
+    async with nobody_writes(there) as release:
+        await there.send(there.bulk())
+        await there.until(ONE_WAITS, 1)
+        stopped = asyncio.create_task(worker.stop(signal.SIGTERM))
+        await worker.logged("worker_draining")
+        release.set()
+        async with asyncio.timeout(5):
+            assert await stopped == 0
+
+    # The chunk in work, and no other.
+    assert len(logged(worker, "chunk_delivered")) == 1
+    async with there.look() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM chunks WHERE state = 'delivered'") == 1
+        chunks = await conn.fetchval("SELECT count(*) FROM chunks")
+    async with stranger(there.running.settings) as observer:
+        assert await observer.waiting(observer.topology.command_queue("deliver")) == chunks - 1
+    await there.running.worker()
+    await there.assert_all_sent()
+
+
+@pytest.mark.parametrize("mode", ["sync", "async"])
+async def test_a_gateway_told_to_stop_answers_what_it_has_begun(there: Place, mode: str) -> None:
+    gateway = await there.running.api()
+    body = there.bulk(mode=mode)
+    if mode == "async":
+        await there.running.worker()
+
+    async with nobody_writes(there) as release:
+        if mode == "async":
+            async with there.look() as conn, conn.transaction():
+                await conn.execute("LOCK TABLE batches IN SHARE MODE")
+                request = asyncio.create_task(there.teacher.call("POST", "/conversations", json=body))
+                await there.until(ONE_WAITS.replace("'conversations'", "'batches'"), 1)
+                stopped = asyncio.create_task(gateway.stop(signal.SIGTERM))
+                await gateway.logged("api_draining")
+        else:
+            request = asyncio.create_task(there.teacher.call("POST", "/conversations", json=body))
+            await there.until(ONE_WAITS, 1)
+            stopped = asyncio.create_task(gateway.stop(signal.SIGTERM))
+            await gateway.logged("api_draining")
+        release.set()
+        status, _, _ = await request
+        async with asyncio.timeout(5):
+            assert await stopped == 0
+
+    assert status == (202 if mode == "async" else 201)
+    await there.assert_all_sent()
