@@ -47,7 +47,7 @@ class Deliverer:
             log.exception("chunk_failed")
             return await self._give_back(command, told(error))
         if outcome.recipients == 0:
-            return await self._explain(command)
+            return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
         metrics.CHUNK_SECONDS.observe(perf_counter() - started)
@@ -88,13 +88,12 @@ class Deliverer:
             await chunks.fail_chunk(conn, command.batch_id, command.position, error=error, now=now)
             return Discard(error)
 
-    async def _explain(self, command: DeliverChunk) -> Verdict:
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            state = await chunks.chunk_state(conn, command.batch_id, command.position)
-        if state is None:
-            return Discard("no such chunk")
-        log.info("nothing_to_deliver", chunk_state=state[0], batch_state=state[1])
-        return Done()
+
+def _explain(outcome: ChunkOutcome) -> Verdict:
+    if outcome.chunk_state is None:
+        return Discard("no such chunk")
+    log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
+    return Done()
 
 
 def told(error: Exception) -> str:

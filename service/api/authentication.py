@@ -11,6 +11,7 @@ from service.api.database import connection
 from service.api.keys import CALLER, ENDPOINT, SETTINGS
 from service.api.parameters import read_parameters
 from service.api.routing import scope_of
+from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.masquerade import act_as
 from service.domain.dates import iso
 from service.domain.errors import Code, Refusal
@@ -63,8 +64,19 @@ def _check(found: CallerRow | None) -> CallerRow:
     return found
 
 
+async def _find(request: web.Request, conn: Connection, token_hash: bytes) -> CallerRow | None:
+    """The token's row. OverTheMark comes before anything that may be wrong with the token."""
+    rules = rules_of(request.app[SETTINGS])
+    if rules is None:
+        return await find_caller(conn, token_hash)
+    found = await find_caller(conn, token_hash, reserving=rules.reserving, longest=rules.longest)
+    if found is not None and found.drains_in is not None:
+        admit(request, Reservation(rules, token_hash, found.drains_in))
+    return found
+
+
 async def _identify(request: web.Request, conn: Connection, token: str) -> Caller:
-    found = _check(await find_caller(conn, hash_token(token)))
+    found = _check(await _find(request, conn, hash_token(token)))
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scope_of(request) not in scopes:
         raise Refusal(Code.INSUFFICIENT_SCOPE)
@@ -82,13 +94,16 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Under /api/: find the caller or refuse. The body is read before a connection is taken."""
+    """Under /api/: find the caller, or refuse or throttle. The body is read before a connection is taken."""
     if not request[ENDPOINT].template.startswith(_PREFIX):
         return await handler(request)
     token = await _token_of(request)
     await read_parameters(request)
-    async with connection(request) as conn:
-        request[CALLER] = found = await _identify(request, conn, token)
+    try:
+        async with connection(request) as conn:
+            request[CALLER] = found = await _identify(request, conn, token)
+    except OverTheMark:
+        return turn_away(request)
     structlog.contextvars.bind_contextvars(user_id=found.user_id)
     if found.real_user_id is not None:
         structlog.contextvars.bind_contextvars(real_user_id=found.real_user_id)

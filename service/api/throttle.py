@@ -31,6 +31,10 @@ _TEXTS = {
 }
 
 
+class OverTheMark(Exception):
+    """The request's token has too many requests open, or they cost too much."""
+
+
 @dataclass(slots=True)
 class Reservation:
     """A request's pre-flight cost in its token's bucket, until it is settled."""
@@ -58,11 +62,12 @@ def rules_of(settings: Settings) -> LeakyBucket | None:
     )
 
 
-def is_over_the_mark(request: web.Request, reservation: Reservation) -> bool:
-    """Notes the reservation on the request, to be settled with its answer; whether the request has to be turned away."""
+def admit(request: web.Request, reservation: Reservation) -> None:
+    """Notes the reservation on the request, to be settled with its answer; OverTheMark when the bucket is full."""
     request[RESERVATION] = reservation
-    reservation.refused = reservation.rules.is_full(reservation.drains_in)
-    return reservation.refused
+    if reservation.rules.is_full(reservation.drains_in):
+        reservation.refused = True
+        raise OverTheMark
 
 
 def turn_away(request: web.Request) -> web.Response:

@@ -80,6 +80,13 @@ class Creator:
         recipients = await address_book.resolve(
             conn, sender_id=request.author_id, recipients=raw, context_code=request.context_code
         )
+        await address_book.check_tags(
+            conn,
+            sender_id=request.author_id,
+            recipients=raw,
+            group_conversation=request.group_conversation,
+            bulk_message=request.bulk_message,
+        )
         if not recipients:
             raise invalid("recipients", "invalid")
         if not request.body.strip():

@@ -12,15 +12,16 @@ from sql.connection import Connection
 
 @dataclass(frozen=True, slots=True)
 class ChunkOutcome:
-    """What became of a chunk; ``recipients`` is 0 when there was nothing to deliver."""
+    """What became of a chunk; ``recipients`` is 0 when there was nothing to deliver.
+
+    The states are those of the chunk and of its batch afterwards, None when there is no such chunk.
+    """
 
     recipients: int
     reused: int
+    chunk_state: str | None
     batch_state: str | None
     conversation_ids: tuple[int, ...] = ()
-
-
-NOTHING = ChunkOutcome(0, 0, None)
 
 
 async def deliver_chunk(
@@ -33,7 +34,8 @@ async def deliver_chunk(
     """
     claimed = await chunks.claim_chunk(conn, batch_id, position)
     if claimed is None:
-        return NOTHING
+        states = await chunks.chunk_state(conn, batch_id, position)
+        return ChunkOutcome(0, 0, *(states or (None, None)))
     numbers = await chunk_tags(conn, tag_sets, claimed)
     delivered = await chunks.deliver(
         conn,
@@ -51,7 +53,11 @@ async def deliver_chunk(
     if claimed.user_note:
         await note_recipients(conn, claimed.message, claimed.recipients)
     return ChunkOutcome(
-        len(claimed.recipients), delivered.reused, delivered.batch_state, tuple(delivered.conversation_ids)
+        len(claimed.recipients),
+        delivered.reused,
+        "delivered",
+        delivered.batch_state,
+        tuple(delivered.conversation_ids),
     )
 
 

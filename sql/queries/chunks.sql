@@ -91,7 +91,12 @@ WITH recipient AS (
         AND p.user_id = least(r.user_id, $2::bigint) AND p.private_peer_id = greatest(r.user_id, $2::bigint)
         AND p.private_context = $4::bigint AND p.private_peer_id IS NOT NULL
 ), known AS MATERIALIZED (
-    SELECT * FROM thread t WHERE t.found IS NOT NULL
+    -- Locked in one order, whichever of the two writes: sends that meet in a thread wait instead of deadlocking.
+    SELECT t.*
+    FROM thread t
+    JOIN participants p ON p.conversation_id = t.found AND p.user_id = least(t.user_id, $2::bigint)
+    ORDER BY t.found
+    FOR NO KEY UPDATE OF p
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     SELECT t.fresh_id, $1::bigint, t.tag_set, t.tag_set, $11::boolean, $12::boolean

@@ -258,6 +258,19 @@ async def test_a_concluded_course_takes_messages_of_its_staff_only(
     await post(client, teacher, 201, recipients=[str(student)], body="x", context_code=f"course_{over}")
 
 
+async def test_a_differentiation_tag_is_for_staff_and_never_shared(
+    client: ClientSession, teacher: dict[str, str], token: Token, school: School, institution: Institution
+) -> None:
+    tag = await institution.group(course=school.course, tag=True)
+    await institution.join(tag, school.students[:3])
+    named = {"recipients": [f"differentiation_tag_{tag}"], "body": "x"}
+    made = await post(client, teacher, 201, **named, group_conversation=True, bulk_message=True)
+    assert sorted(c["audience"][0] for c in made) == school.students[:3]
+    for headers, more in [(teacher, {"group_conversation": True}), (await token(school.students[0]), {})]:
+        (refused,) = await post(client, headers, 400, **named, **more)
+        assert refused["attribute"] == "recipients"
+
+
 async def test_nothing_is_stored_by_a_refusal(
     client: ClientSession, teacher: dict[str, str], school: School, conn: asyncpg.Connection
 ) -> None:

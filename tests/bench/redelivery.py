@@ -1,7 +1,9 @@
-"""Every command of a finished batch once more, as after a broker that forgot what was acknowledged."""
+"""Every command of a finished batch once more, as from a broker that forgot what was acknowledged."""
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -28,16 +30,15 @@ class Redelivered:
 
 
 async def redeliver(conn: Connection, settings: Settings, workers: Sequence[Process], batch_id: int) -> Redelivered:
-    """From the first publish to the last command handled, by the clock of this machine."""
+    """From the moment the workers look, with all commands in the queue, to the last one handled."""
     chunks = await conn.fetch("SELECT position FROM chunks WHERE batch_id = $1", batch_id)
     commands = [DeliverChunk(batch_id=batch_id, position=chunk["position"]) for chunk in chunks]
     transaction = await next_transaction(conn)
     seen = [len(worker.lines) for worker in workers]
-    async with await aio_pika.connect(str(settings.amqp_url)) as connection:
-        channel = await connection.channel()
-        exchange = await channel.get_exchange(Topology(settings.amqp_prefix).commands, ensure=False)
-        start = datetime.now(UTC)
-        await asyncio.gather(*(exchange.publish(_message(command), command.name) for command in commands))
+    _signal(workers, signal.SIGSTOP)
+    await _publish(settings, commands)
+    start = datetime.now(UTC)
+    _signal(workers, signal.SIGCONT)
     async with asyncio.timeout(_TIMEOUT):
         # Lines of several processes are awaited; their stamps count, and not when they are seen here.
         while len(ends := _ends(workers, seen)) < len(commands):  # noqa: ASYNC110
@@ -53,5 +54,17 @@ def _ends(workers: Sequence[Process], seen: Sequence[int]) -> list[datetime]:
     return [datetime.fromisoformat(line["timestamp"]) for line in handled]
 
 
-def _message(command: DeliverChunk) -> aio_pika.Message:
-    return aio_pika.Message(command.model_dump_json().encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+async def _publish(settings: Settings, commands: Sequence[DeliverChunk]) -> None:
+    messages = [
+        aio_pika.Message(command.model_dump_json().encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        for command in commands
+    ]
+    async with await aio_pika.connect(str(settings.amqp_url)) as connection:
+        channel = await connection.channel()
+        exchange = await channel.get_exchange(Topology(settings.amqp_prefix).commands, ensure=False)
+        await asyncio.gather(*(exchange.publish(message, commands[0].name) for message in messages))
+
+
+def _signal(workers: Sequence[Process], number: signal.Signals) -> None:
+    for worker in workers:
+        os.kill(worker.pid, number)

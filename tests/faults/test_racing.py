@@ -101,4 +101,4 @@ async def test_requests_that_race_for_one_thread_all_succeed(there: Place) -> No
         counts = await conn.fetch("SELECT message_count FROM participants")
         assert [row["message_count"] for row in counts] == [12, 12]
         assert await conn.fetchval("SELECT count(*) FROM conversation_messages") == 12
-    assert logged(gateway, "threads_contended")
+    assert logged(gateway, "rows_contended")

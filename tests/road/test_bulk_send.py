@@ -86,6 +86,7 @@ async def test_a_private_bulk_send_reuses_the_threads_of_the_one_before(
     private = bulk(school, group_conversation=False, bulk_message=False)
 
     answers = [await teacher.call("POST", "/conversations", json=private) for _ in range(2)]
+    assert [(status, body) for status, body, _ in answers] == [(202, []), (202, [])]
     batches = [await teacher.sent(headers["X-Conversation-Batch-Id"]) for _, _, headers in answers]
 
     for batch in batches:

@@ -1,0 +1,220 @@
+"""Throttling: serial clients never notice it, parallel ones meet a plain text and nothing else."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+
+from service.api.app import build_app
+from service.api.keys import METER
+from service.api.responses import respond
+from service.api.routing import register
+from service.domain.leaky_bucket import LeakyBucket
+from service.runtime.settings import Settings
+from sql.callers import change_bucket, find_caller
+from tests.api.gateway import BrokerSwitch
+from tests.institution import Institution
+
+Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
+Token = Callable[..., Awaitable[dict[str, str]]]
+
+UNREAD = "/api/v1/conversations/unread_count"
+CANVAS = LeakyBucket(maximum=800, high_water=600, outflow=10, preflight=50)
+
+
+class Gate:
+    """A route whose requests stay open until they are let go, at a cost of one's choice."""
+
+    def __init__(self, cost: float = 0.0) -> None:
+        self.opened = asyncio.Event()
+        self.inside = asyncio.Semaphore(0)
+        self.cost = cost
+        self.routes = [web.get("/api/v1/gate", self._wait), web.get("/api/v1/stream", self._stream)]
+
+    async def _wait(self, request: web.Request) -> web.Response:
+        self.inside.release()
+        await self.opened.wait()
+        request[METER].database += self.cost
+        return respond(request, {})
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await self.opened.wait()
+        return response
+
+    async def filled(self, requests: int) -> None:
+        """Returns when so many requests are inside."""
+        for _ in range(requests):
+            await self.inside.acquire()
+
+
+@pytest.fixture
+def gateway(
+    edge_settings: Settings, pool: asyncpg.Pool, serve: Serve
+) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
+    """Starts one replica with these settings and the gate's routes."""
+
+    async def start(gate: Gate | None = None, **settings: Any) -> aiohttp.ClientSession:
+        app = build_app(edge_settings.model_copy(update=settings), pool, BrokerSwitch())
+        register(app, [] if gate is None else gate.routes)
+        return await serve(app)
+
+    return start
+
+
+Gateway = Callable[..., Awaitable[aiohttp.ClientSession]]
+
+
+async def test_a_serial_client_is_not_throttled(gateway: Gateway, institution: Institution, token: Token) -> None:
+    client, headers = await gateway(), await token(await institution.user())
+
+    for _ in range(60):
+        async with client.get(UNREAD, headers=headers) as response:
+            assert response.status == 200
+            assert float(response.headers["X-Rate-Limit-Remaining"]) > 590
+            assert float(response.headers["X-Request-Cost"]) > 0
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [
+        (429, "429 Too Many Requests (Rate Limit Exceeded)\n"),
+        (403, "403 Forbidden (Rate Limit Exceeded)\n"),
+    ],
+)
+async def test_over_the_mark(gateway: Gateway, institution: Institution, token: Token, status: int, text: str) -> None:
+    """Twelve reservations of 50, some of it drained, fit below 600; the next is turned away until they are back."""
+    gate = Gate()
+    client, headers = await gateway(gate, throttle_status=status), await token(await institution.user())
+    held = [asyncio.create_task(client.get("/api/v1/gate", headers=headers)) for _ in range(12)]
+    await gate.filled(12)
+
+    async with client.get(UNREAD, headers=headers) as response:
+        assert (response.status, await response.text()) == (status, text)
+        assert response.content_type == "text/plain"
+        assert response.headers["X-Rate-Limit-Remaining"] == "0.0"
+        assert "X-Request-Cost" not in response.headers
+        assert "Retry-After" not in response.headers
+        assert "X-Request-Context-Id" in response.headers
+
+    gate.opened.set()
+    assert {(await task).status for task in held} == {200}
+    async with client.get(UNREAD, headers=headers) as response:
+        assert response.status == 200
+        assert float(response.headers["X-Rate-Limit-Remaining"]) > 590
+
+
+async def test_all_replicas_share_the_bucket_and_every_token_has_its_own(
+    gateway: Gateway, institution: Institution, token: Token
+) -> None:
+    user = await institution.user()
+    gate = Gate()
+    here, there = await gateway(gate), await gateway(gate)
+    headers, other = await token(user), await token(user)
+    held = [
+        asyncio.create_task(replica.get("/api/v1/gate", headers=headers)) for replica in (here, there) for _ in range(6)
+    ]
+    await gate.filled(12)
+
+    statuses = [(await client.get(UNREAD, headers=headers)).status for client in (here, there)]
+    other_statuses = [(await client.get(UNREAD, headers=other)).status for client in (here, there)]
+    gate.opened.set()
+
+    assert statuses == [429, 429]
+    assert other_statuses == [200, 200]
+    assert sorted([(await task).status for task in held]) == [200] * 12
+
+
+async def test_a_request_pays_what_it_cost(gateway: Gateway, institution: Institution, token: Token) -> None:
+    gate = Gate(cost=100)
+    gate.opened.set()
+    client, headers = await gateway(gate), await token(await institution.user())
+
+    async with client.get("/api/v1/gate", headers=headers) as response:
+        assert 100 <= float(response.headers["X-Request-Cost"]) < 101
+        assert 499 < float(response.headers["X-Rate-Limit-Remaining"]) < 502
+
+
+async def test_an_open_stream_holds_no_reservation(gateway: Gateway, institution: Institution, token: Token) -> None:
+    gate = Gate()
+    client, headers = await gateway(gate), await token(await institution.user())
+
+    streams = [await client.get("/api/v1/stream", headers=headers) for _ in range(30)]
+    async with client.get(UNREAD, headers=headers) as response:
+        assert float(response.headers["X-Rate-Limit-Remaining"]) > 590
+    gate.opened.set()
+
+    assert {stream.status for stream in streams} == {200}
+
+
+async def test_a_maximum_of_nothing_switches_it_off(
+    gateway: Gateway, institution: Institution, token: Token, conn: asyncpg.Connection
+) -> None:
+    gate = Gate()
+    client, headers = await gateway(gate, throttle_maximum=0), await token(await institution.user())
+    held = [asyncio.create_task(client.get("/api/v1/gate", headers=headers)) for _ in range(30)]
+    await gate.filled(30)
+
+    async with client.get(UNREAD, headers=headers) as response:
+        assert response.status == 200
+        assert "X-Rate-Limit-Remaining" not in response.headers
+        assert "X-Request-Cost" in response.headers
+    gate.opened.set()
+
+    assert {(await task).status for task in held} == {200}
+    assert await conn.fetchval("SELECT count(*) FROM throttle_buckets") == 0
+
+
+async def test_errors_tell_the_quota_too(gateway: Gateway, institution: Institution, token: Token) -> None:
+    """Who is not known has none."""
+    client, headers = await gateway(), await token(await institution.user())
+
+    known = await client.get("/api/v1/conversations/1", headers=headers)
+    unknown = await client.get(UNREAD, headers={"Authorization": "Bearer nobody's"})
+
+    assert (known.status, unknown.status) == (404, 401)
+    assert "X-Rate-Limit-Remaining" in known.headers
+    assert "X-Rate-Limit-Remaining" not in unknown.headers
+
+
+async def test_the_statements_count_as_the_rules_do(
+    conn: asyncpg.Connection, institution: Institution, token: Token
+) -> None:
+    """Drains with time, takes reservations, gives back, and never holds more than the maximum."""
+    headers = await token(await institution.user())
+    token_hash = hashlib.sha256(headers["Authorization"].removeprefix("Bearer ").encode()).digest()
+    expected = 0.0
+    for wait, cost in [(0, 0), (3, 20), (0, 700), (10, 900), (500, 0), (1, 40), (0, 3000), (20, 1)]:
+        await conn.execute("UPDATE throttle_buckets SET empties_at = empties_at - make_interval(secs => $1)", wait)
+        found = await find_caller(conn, token_hash, reserving=CANVAS.reserving, longest=CANVAS.longest)
+        expected = CANVAS.poured(expected - wait, CANVAS.reserving)
+        assert found is not None
+        assert found.drains_in == pytest.approx(expected, abs=0.5)
+
+        settled = await change_bucket(conn, token_hash, CANVAS.settling(cost), CANVAS.longest)
+        expected = CANVAS.poured(expected, CANVAS.settling(cost))
+        assert settled == pytest.approx(expected, abs=0.5)
+
+
+async def test_an_answer_does_not_wait_for_its_settlement(
+    gateway: Gateway, institution: Institution, token: Token, conn: asyncpg.Connection
+) -> None:
+    """The row is locked by somebody else: the quota is then what this replica knows of it."""
+    gate = Gate()
+    client, headers = await gateway(gate), await token(await institution.user())
+    held = asyncio.create_task(client.get("/api/v1/gate", headers=headers))
+    await gate.filled(1)
+    async with conn.transaction():
+        await conn.execute("SELECT FROM throttle_buckets FOR UPDATE")
+        gate.opened.set()
+        response = await held
+        assert response.status == 200
+        assert float(response.headers["X-Rate-Limit-Remaining"]) > 590
+
+    assert (await client.get(UNREAD, headers=headers)).status == 200
