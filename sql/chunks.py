@@ -15,7 +15,6 @@ from sql.statements import text_of
 
 _CLAIM = text_of("claim_chunk")
 _DELIVER = text_of("deliver")
-_STATE = text_of("chunk_state")
 _PLAN = text_of("plan_batch")
 _TAKE_DUE = text_of("take_due_chunks")
 _POSTPONE = text_of("postpone_chunk")
@@ -53,6 +52,17 @@ class ClaimedChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """A chunk that is done or stopped, with the states in which it was found.
+
+    Where another delivery was under way at that moment, they are those from before it.
+    """
+
+    chunk_state: str
+    batch_state: str
+
+
+@dataclass(frozen=True, slots=True)
 class Retag:
     """A reused thread's row whose tags differ from what the message would give it; numbers of tag sets."""
 
@@ -73,12 +83,14 @@ class Delivered:
     retagged: Sequence[Retag]
 
 
-async def claim_chunk(conn: Connection, batch_id: int, position: int) -> ClaimedChunk | None:
-    """Locks a pending chunk of a running batch; None when there is nothing to deliver (any more)."""
+async def claim_chunk(conn: Connection, batch_id: int, position: int) -> ClaimedChunk | Unclaimed | None:
+    """Locks a pending chunk of a running batch; Unclaimed when there is nothing to deliver, None without a chunk."""
     rows = await conn.fetch(_CLAIM, batch_id, position)
     if not rows:
         return None
     row = rows[0]
+    if row["send_id"] is None:
+        return Unclaimed(row["chunk_state"], row["batch_state"])
     held: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for found in rows:
         if found["code"] is not None:
@@ -151,12 +163,6 @@ async def deliver(
     )
 
 
-async def chunk_state(conn: Connection, batch_id: int, position: int) -> tuple[str, str] | None:
-    """(state of the chunk, state of its batch), or None when there is no such chunk."""
-    row = await conn.fetchrow(_STATE, batch_id, position)
-    return (row["state"], row["batch_state"]) if row else None
-
-
 async def plan_batch(conn: Connection, batch_id: int, due_at: datetime) -> list[int]:
     """Positions of the batch's pending chunks, which the sweeper now leaves alone until ``due_at``."""
     return [row["position"] for row in await conn.fetch(_PLAN, batch_id, due_at)]
@@ -170,7 +176,7 @@ async def take_due_chunks(conn: Connection, *, now: datetime, due_at: datetime, 
 async def postpone_chunk(
     conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, first_wait: timedelta
 ) -> int | None:
-    """Notes a failed attempt; returns how many there were, None when the chunk is no longer pending."""
+    """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
     return cast("int | None", await conn.fetchval(_POSTPONE, batch_id, position, error, now, first_wait))
 
 

@@ -6,6 +6,7 @@ from functools import partial
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
@@ -104,12 +105,12 @@ class Consumer:
                     await self._answer(session, message)
                 except (BrokerUnavailable, TimeoutError) as error:
                     # The broker hands the command out again, and the row says what was done.
-                    log.warning("settle_failed", error=str(error) or type(error).__name__)
                     session.end("a command could not be settled")
+                    log.warning("settle_failed", error=str(error) or type(error).__name__)
                 except Exception:
                     # Unsettled it would hold its place in the prefetch for ever; with its session it is handed back.
-                    log.exception("command_lost_track_of")
                     session.end("a command was not settled")
+                    log.exception("command_unsettled")
 
     async def _answer(self, session: Session, message: AbstractIncomingMessage) -> None:
         if session.broken.is_set():
@@ -130,8 +131,10 @@ class Consumer:
     async def _handle(self, session: Session, body: bytes) -> Verdict:
         try:
             command = parse_command(body)
-        except ValueError as error:
-            return Discard(f"not a command of ours: {' '.join(str(error).split())[:500]}")
+        except ValidationError as error:
+            return Discard(f"not a command of ours: {_faults(error)}")
+        if command.name != self.name:
+            return Discard(f"{command.name} among commands to {self.name}")
         with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
             return await self._run(session, command)
 
@@ -177,3 +180,8 @@ class Consumer:
         for task in waiting:
             task.cancel()
         return bool(done)
+
+
+def _faults(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in found)

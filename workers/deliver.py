@@ -83,6 +83,7 @@ class Deliverer:
                 now=now,
                 first_wait=timedelta(seconds=self._settings.retry_after),
             )
+            log.warning("chunk_postponed", attempts=attempts)
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
             await chunks.fail_chunk(conn, command.batch_id, command.position, error=error, now=now)

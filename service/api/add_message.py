@@ -4,22 +4,26 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
+from service.api.description import Outcome, describe
 from service.api.drafts import DraftParameters, draft_of
 from service.api.fields import StringList, parse
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Conversation
 from service.api.transactions import committed
 from service.api.viewpoints import includes, viewpoint
 from service.application.presenting import Viewpoint, present, present_messages
 from service.application.reply_checks import AddMessage
 from service.application.replying import Queued, Replier, Written
 from service.contracts.commands import DeliverReply
+from service.domain.errors import Code
 from service.domain.recipients import as_text
 from sql.connection import Connection
 from sql.messages import MessageKey
@@ -31,7 +35,7 @@ PLACEHOLDER = 0
 class AddMessageParameters(DraftParameters):
     """canvas/endpoints.md 4.9"""
 
-    included_messages: StringList = []
+    included_messages: StringList = Field([], description="Earlier messages that recipients without them get too.")
 
 
 def _named(recipients: Sequence[Any]) -> list[str] | None:
@@ -39,6 +43,17 @@ def _named(recipients: Sequence[Any]) -> list[str] | None:
     return as_text(recipients) if any(item not in (None, "") for item in recipients) else None
 
 
+@describe(
+    "Reply",
+    {
+        200: Outcome("The conversation with the new message.", Conversation),
+        202: Outcome("The conversation is large: the message is queued, and shown under the id 0.", Conversation),
+    },
+    text="To everybody in the conversation, or to the recipients alone.",
+    parameters=AddMessageParameters,
+    required=("body",),
+    refusals=(Code.NOT_AUTHORISED, Code.REPLY_REFUSED, Code.INVALID_ATTRIBUTE, Code.UNPROCESSABLE),
+)
 async def add_message(request: web.Request) -> web.Response:
     """A bad filter_mode is told before the conversation is looked for, unlike anywhere else."""
     parameters = await read_parameters(request)

@@ -1,19 +1,23 @@
 """POST /conversations/:id/add_recipients: more people for a group conversation."""
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
+from service.api.description import Outcome, describe
 from service.api.fields import RawList, ScalarString, StringList, parse
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.reach import own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Conversation
 from service.api.transactions import committed
 from service.api.viewpoints import ViewParameters, includes, viewpoint
 from service.application.adding import Adder, AddRecipients
 from service.application.presenting import present
+from service.domain.errors import Code
 from service.domain.recipients import as_text
 from sql.replies import newest_message
 
@@ -21,11 +25,19 @@ from sql.replies import newest_message
 class AddRecipientsParameters(ViewParameters):
     """canvas/endpoints.md 4.8"""
 
-    recipients: RawList = []
-    context_code: ScalarString = None
-    tags: StringList = []
+    recipients: RawList = Field([], description="Ids of users, or everybody in `course_N`, `section_N` or `group_N`.")
+    context_code: ScalarString = Field(None, description="The context in which the users have to be found.")
+    tags: StringList = Field([], description="More contexts under which the conversation is found.")
 
 
+@describe(
+    "Add people",
+    {200: Outcome("The conversation with its newest message.", Conversation)},
+    text="To a conversation that is not private. They get all messages, and everybody is told.",
+    parameters=AddRecipientsParameters,
+    required=("recipients",),
+    refusals=(Code.INVALID_ATTRIBUTE, Code.NO_RECIPIENTS),
+)
 async def add_recipients(request: web.Request) -> web.Response:
     """200 with the conversation and the newest message that the adder sees in it."""
     conversation_id, user_id = path_id(request), caller(request).user_id

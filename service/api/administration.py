@@ -3,15 +3,18 @@
 from datetime import datetime
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
+from service.api.description import Outcome, Tag, describe
 from service.api.fields import IdList, Parameters, ScalarString, parse
 from service.api.keys import CREATOR, SETTINGS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import DeletedMessage, Message, Nothing
 from service.api.transactions import committed
 from service.application import administration
 from service.application.administration import Deletions, Restoration
@@ -23,18 +26,18 @@ from service.domain.errors import Code, Refusal, invalid
 class DeletedParameters(Parameters):
     """canvas/endpoints.md 4.15"""
 
-    user_id: IdList = []
-    conversation_id: ScalarString = None
-    deleted_before: ScalarString = None
-    deleted_after: ScalarString = None
+    user_id: IdList = Field([], description="Who deleted them.")
+    conversation_id: ScalarString = Field(None, description="From which conversation.")
+    deleted_before: ScalarString = Field(None, description="A time.", json_schema_extra={"format": "date-time"})
+    deleted_after: ScalarString = Field(None, description="A time.", json_schema_extra={"format": "date-time"})
 
 
 class RestoreParameters(Parameters):
     """canvas/endpoints.md 4.15; asked for in this order."""
 
-    message_id: ScalarString = None
-    user_id: ScalarString = None
-    conversation_id: ScalarString = None
+    message_id: ScalarString = Field(None, description="The message.")
+    user_id: ScalarString = Field(None, description="Who deleted it.")
+    conversation_id: ScalarString = Field(None, description="From which conversation.")
 
 
 def _moment(name: str, text: str | None) -> datetime | None:
@@ -59,6 +62,15 @@ def _required(name: str, text: str | None) -> str:
     return text
 
 
+@describe(
+    "List deleted messages",
+    {200: Outcome("All of them, the newest deletion first.", list[DeletedMessage])},
+    tag=Tag.ADMINISTRATION,
+    parameters=DeletedParameters,
+    required=("user_id",),
+    refusals=(Code.NOT_AUTHORISED, Code.INVALID_ATTRIBUTE),
+    paginated=True,
+)
 async def list_deleted(request: web.Request) -> web.Response:
     """What the given users have deleted; the header has pages, the list is whole, as in Canvas."""
     parameters = await read_parameters(request)
@@ -78,6 +90,14 @@ async def list_deleted(request: web.Request) -> web.Response:
     return respond(request, found, headers=link_headers(request, page, total=len(found)))
 
 
+@describe(
+    "Give a deleted message back",
+    {200: Outcome("The message, in an array.", list[Message])},
+    tag=Tag.ADMINISTRATION,
+    parameters=RestoreParameters,
+    required=("message_id", "user_id", "conversation_id"),
+    refusals=(Code.NOT_AUTHORISED, Code.INVALID_ATTRIBUTE, Code.NOT_FOUND),
+)
 async def restore_message(request: web.Request) -> web.Response:
     """One user gets one deleted message back."""
     sent = parse(RestoreParameters, await read_parameters(request))
@@ -93,6 +113,12 @@ async def restore_message(request: web.Request) -> web.Response:
     return respond(request, restored)
 
 
+@describe(
+    "Delete a conversation for everybody",
+    {200: Outcome("Nobody has it any more.", Nothing)},
+    tag=Tag.ADMINISTRATION,
+    refusals=(Code.NOT_AUTHORISED,),
+)
 async def delete_for_all(request: web.Request) -> web.Response:
     """Nobody has the conversation any more; it stays stored."""
     user_id = caller(request).user_id

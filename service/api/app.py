@@ -15,12 +15,15 @@ from service.api import (
     conversations,
     create_conversation,
     health,
+    openapi,
     own_view,
     progress,
+    search,
+    viewer,
 )
 from service.api.authentication import authenticate
 from service.api.errors import answer_errors
-from service.api.keys import BROKER, CREATOR, POOL, PUBLISHING, SETTINGS, SETTLING, BrokerState
+from service.api.keys import BROKER, CREATOR, DOCUMENT, POOL, PUBLISHING, SETTINGS, SETTLING, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import add_throttle_headers, finish_settling
@@ -38,8 +41,11 @@ MODULES = (
     administration,
     batch_update,
     progress,
+    search,
     conversations,
     own_view,
+    openapi,
+    viewer,
 )
 
 
@@ -55,7 +61,9 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[SETTLING] = set()
     app.on_cleanup.extend([_finish_publishing, finish_settling])
     app.on_response_prepare.extend([add_headers, add_throttle_headers])
-    register(app, chain.from_iterable(module.routes for module in MODULES))
+    routes = list(chain.from_iterable(module.routes for module in MODULES))
+    app[DOCUMENT] = openapi.Document(settings, routes)
+    register(app, routes)
     return app
 
 

@@ -1,25 +1,38 @@
 """PUT /conversations: one event for many conversations, carried out by a worker."""
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
-from service.api.fields import Parameters, RealArray, ScalarString, parse
+from service.api.description import Outcome, describe
+from service.api.fields import Parameters, RealArray, ScalarString, one_of, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
+from service.api.shapes import Progress
 from service.application import batch_updating
 from service.contracts.commands import UpdateConversations
+from service.domain.errors import Code
+from service.domain.views import Event
 
 
 class BatchUpdateParameters(Parameters):
     """canvas/endpoints.md 4.11"""
 
-    conversation_ids: RealArray = None
-    event: ScalarString = None
+    conversation_ids: RealArray = Field(None, description="Up to 500 conversations; it has to be an array.")
+    event: ScalarString = Field(None, description="What happens to each.", json_schema_extra=one_of(Event))
 
 
+@describe(
+    "Update many conversations",
+    {200: Outcome("How the update is doing; ask for it again.", Progress)},
+    text="Carried out after the answer. Conversations that the caller does not have are counted as failures.",
+    parameters=BatchUpdateParameters,
+    required=("conversation_ids", "event"),
+    refusals=(Code.INVALID_BATCH_UPDATE,),
+)
 async def update_conversations(request: web.Request) -> web.Response:
     """200 with the progress of what was accepted."""
     sent = parse(BatchUpdateParameters, await read_parameters(request))

@@ -1,15 +1,18 @@
 """Batches over HTTP: GET /conversations/batches and /conversations/batches/:id."""
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
-from service.api.fields import Parameters, StringList, parse
+from service.api.description import Outcome, Tag, describe
+from service.api.fields import Parameters, StringList, one_of, parse
 from service.api.keys import SETTINGS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Batch, BatchProgress
 from service.application.presenting_batches import present_batch, present_batches
 from service.domain.batch import RUNNING, BatchState
 from service.domain.errors import Code, Refusal
@@ -19,9 +22,21 @@ from sql import batches
 class ListParameters(Parameters):
     """``state[]`` is Clarion's own (CONTRACT 3); without it only running batches are listed, as Canvas does."""
 
-    state: StringList = []
+    state: StringList = Field(
+        [],
+        description="Batches in these states; without it those that are created or sending.",
+        json_schema_extra={"items": {"type": "string", **one_of(BatchState)}},
+    )
 
 
+@describe(
+    "List batches",
+    {200: Outcome("A page, the oldest first.", list[Batch])},
+    text="The caller's bulk sends.",
+    tag=Tag.BATCHES,
+    parameters=ListParameters,
+    paginated=True,
+)
 async def list_batches(request: web.Request) -> web.Response:
     """The caller's batches, oldest first."""
     parameters = await read_parameters(request)
@@ -36,6 +51,7 @@ async def list_batches(request: web.Request) -> web.Response:
     return respond(request, shown, headers=link_headers(request, page, total=total))
 
 
+@describe("Show a batch", {200: Outcome("The batch and how far it has come.", BatchProgress)}, tag=Tag.BATCHES)
 async def show_batch(request: web.Request) -> web.Response:
     """One batch of the caller's, in whatever state, with its progress."""
     batch_id = path_id(request)

@@ -4,34 +4,50 @@ from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
+from service.api.description import Outcome, describe
 from service.api.fields import CanvasBool, Presence, parse
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.reach import caller_accounts, own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Conversation, ConversationsWithIds, UnreadCount
 from service.api.viewpoints import ViewParameters, includes, viewpoint
 from service.application import reading
+from service.domain.errors import Code
+
+_BETA = "Say whether the conversation has a context. Any value counts as true."
 
 
 class ListParameters(ViewParameters):
     """canvas/endpoints.md 4.1"""
 
-    include_all_conversation_ids: Presence = False
-    include_beta: Presence = False
+    include_all_conversation_ids: Presence = Field(
+        False, description="Answer an object with the page and the ids of all pages. Any value counts as true."
+    )
+    include_beta: Presence = Field(False, description=_BETA)
 
 
 class ShowParameters(ViewParameters):
     """canvas/endpoints.md 4.4"""
 
-    auto_mark_as_read: CanvasBool = True
-    include_participant_contexts: CanvasBool = True
-    include_beta: Presence = False
+    auto_mark_as_read: CanvasBool = Field(True, description="An unread conversation becomes read.")
+    include_participant_contexts: CanvasBool = Field(True, description="Say what participants share with the caller.")
+    include_beta: Presence = Field(False, description=_BETA)
 
 
+@describe(
+    "List conversations",
+    {200: Outcome("A page, the newest first.", list[Conversation] | ConversationsWithIds)},
+    text="The caller's conversations within a scope: the inbox without one.",
+    parameters=ListParameters,
+    refusals=(Code.INVALID_ATTRIBUTE,),
+    paginated=True,
+)
 async def list_conversations(request: web.Request) -> web.Response:
     """A page of the caller's conversations; with include_all_conversation_ids also the ids of all of them."""
     parameters = await read_parameters(request)
@@ -56,6 +72,7 @@ async def list_conversations(request: web.Request) -> web.Response:
     return respond(request, body, headers=link_headers(request, page, total=listing.total))
 
 
+@describe("Count unread conversations", {200: Outcome("The number, as text.", UnreadCount)})
 async def unread_count(request: web.Request) -> web.Response:
     """How many conversations are unread, as text: Canvas keeps that for old clients."""
     async with connection(request) as conn:
@@ -63,6 +80,13 @@ async def unread_count(request: web.Request) -> web.Response:
     return respond(request, {"unread_count": str(count)})
 
 
+@describe(
+    "Show a conversation",
+    {200: Outcome("The conversation with all its messages.", Conversation)},
+    text="With every message that the caller has and has not deleted, newest first.",
+    parameters=ShowParameters,
+    refusals=(Code.INVALID_ATTRIBUTE,),
+)
 async def show_conversation(request: web.Request) -> web.Response:
     """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
     conversation_id = path_id(request)

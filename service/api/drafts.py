@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from service.api.fields import CanvasBool, IdList, RawList, ScalarString, StringList
 from service.api.viewpoints import ViewParameters
 
@@ -9,15 +11,21 @@ from service.api.viewpoints import ViewParameters
 class DraftParameters(ViewParameters):
     """Base of request models that write a message (canvas/endpoints.md 4.2 and 4.9)."""
 
-    recipients: RawList = []
-    body: ScalarString = None
-    context_code: ScalarString = None
-    attachment_ids: IdList = []
-    forwarded_message_ids: IdList = []
-    media_comment_id: ScalarString = None
-    media_comment_type: ScalarString = None
-    tags: StringList = []
-    user_note: CanvasBool = False
+    recipients: RawList = Field(
+        [],
+        description="Ids of users, `uuid:X`, or everybody in `course_N`, `section_N` or `group_N`; with `_students`, "
+        "`_teachers`, `_tas`, `_observers` or `_designers` behind it those alone; `differentiation_tag_N`.",
+    )
+    body: ScalarString = Field(None, description="The text, plain, up to 65535 characters.")
+    context_code: ScalarString = Field(None, description="The `course_N`, `group_N` or `account_N` this is about.")
+    attachment_ids: IdList = Field([], description="Files from the sender's folder of conversation attachments.")
+    forwarded_message_ids: IdList = Field([], description="Messages to forward, all from one conversation.")
+    media_comment_id: ScalarString = Field(None, description="A recording that goes with the message.")
+    media_comment_type: ScalarString = Field(
+        None, description="What kind of recording.", json_schema_extra={"enum": ["audio", "video"]}
+    )
+    tags: StringList = Field([], description="More contexts under which the conversation is found.")
+    user_note: CanvasBool = Field(False, description="Also keep it in the faculty journal of the author's students.")
 
 
 def draft_of(author_id: int, sent: DraftParameters) -> dict[str, Any]:

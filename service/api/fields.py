@@ -4,10 +4,11 @@ A model is a ``Parameters`` whose fields have a default: that is what an absent 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
 from service.domain.brackets import Repeated
@@ -88,6 +89,10 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
+def _items_of(*types: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": {"type": list(types) if types[1:] else types[0]}})
+
+
 CanvasBool = Annotated[bool, BeforeValidator(_boolean)]
 """conventions.md 8; an array or object counts as absent, so the field's default says what that is."""
 
@@ -106,11 +111,11 @@ CommaList = Annotated[Sequence[str], BeforeValidator(lambda value: _split(_strin
 IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
 """As CommaList, and only what can be an id stays (1 to 2^63 - 1)."""
 
-RawList = Annotated[Sequence[Any], BeforeValidator(_raw)]
+RawList = Annotated[Sequence[Any], BeforeValidator(_raw), _items_of("string")]
 """Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
 a real array are not (endpoints.md 4.2, recipient resolution 1). A blank string is []."""
 
-RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array)]
+RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array), _items_of("string", "integer")]
 """An array or bare repeats, items as they came without nulls; anything else is absent. Default None."""
 
 IF_FILLED = BeforeValidator(_object)
@@ -118,6 +123,11 @@ IF_FILLED = BeforeValidator(_object)
 
 Presence = Annotated[bool, BeforeValidator(lambda value: value is not None)]
 """A presence test (conventions.md 8): any value but null, even "false". Default False."""
+
+
+def one_of(values: Iterable[str]) -> JsonDict:
+    """For ``json_schema_extra``: what the document offers. Whether anything else is refused, the action says."""
+    return {"enum": [str(value) for value in values]}
 
 
 class Parameters(BaseModel):

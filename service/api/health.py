@@ -5,8 +5,10 @@ import asyncio
 import asyncpg
 from aiohttp import hdrs, web
 
+from service.api.description import Outcome, Tag, describe
 from service.api.keys import BROKER, POOL
 from service.api.responses import respond
+from service.api.shapes import Health
 from service.runtime.metrics import CONTENT_TYPE, exposition
 from service.runtime.postgres import UNAVAILABLE
 from sql.liveness import database_answers
@@ -23,11 +25,17 @@ async def _database_answers(request: web.Request) -> bool:
     return True
 
 
+@describe("Is the process up?", {200: Outcome("It is.", Health)}, tag=Tag.SERVICE)
 async def livez(request: web.Request) -> web.Response:
     """200 as long as the process answers at all."""
     return respond(request, {"status": "ok"})
 
 
+@describe(
+    "Is the service of use?",
+    {200: Outcome("It is.", Health), 503: Outcome("It is not, and why.", Health)},
+    tag=Tag.SERVICE,
+)
 async def readyz(request: web.Request) -> web.Response:
     """200 when the database answers and the broker is connected, else 503 and which of them fails."""
     failing = [] if await _database_answers(request) else ["database"]
@@ -38,6 +46,7 @@ async def readyz(request: web.Request) -> web.Response:
     return respond(request, {"status": "ok"})
 
 
+@describe("Figures for Prometheus", {200: Outcome("Its text format.", str, "text/plain")}, tag=Tag.SERVICE)
 async def metrics(_request: web.Request) -> web.Response:
     """Prometheus's text format."""
     return web.Response(body=exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from service.api.authentication import Caller
     from service.api.metering import Meter
+    from service.api.openapi import Document
     from service.api.routing import Endpoint
-    from service.api.throttle import Reservation
+    from service.api.throttle import Reservation, Settlement
     from service.contracts.commands import AnyCommand
 
 
@@ -37,7 +38,8 @@ POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 CREATOR = web.AppKey("creator", Creator)
 PUBLISHING: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("publishing")  # commands on their way
-SETTLING: web.AppKey[set[asyncio.Task[float | None]]] = web.AppKey("settling")  # reservations on their way back
+SETTLING: web.AppKey[set[Settlement]] = web.AppKey("settling")  # reservations on their way back
+DOCUMENT: web.AppKey[Document] = web.AppKey("document")
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
 ENDPOINT: web.RequestKey[Endpoint] = web.RequestKey("endpoint")

@@ -3,32 +3,35 @@
 from typing import Annotated, Any
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
-from service.api.fields import IF_FILLED, GivenBool, IdList, Parameters, Presence, ScalarString, parse
+from service.api.description import Outcome, describe
+from service.api.fields import IF_FILLED, GivenBool, IdList, Parameters, Presence, ScalarString, one_of, parse
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.reach import own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Conversation, Nothing
 from service.api.transactions import committed
 from service.api.viewpoints import ViewParameters, includes, viewpoint
 from service.application import views
 from service.application.presenting import present
 from service.application.viewpoint import Viewpoint
 from service.application.views import Change
-from service.domain.errors import unreadable
-from service.domain.views import Event, parse_state
+from service.domain.errors import Code, unreadable
+from service.domain.views import Event, State, parse_state
 from sql.connection import Connection
 
 
 class ConversationParameters(Parameters):
     """``conversation[…]`` of an update."""
 
-    workflow_state: ScalarString = None
-    subscribed: GivenBool = None
-    starred: GivenBool = None
+    workflow_state: ScalarString = Field(None, description="The state from now on.", json_schema_extra=one_of(State))
+    subscribed: GivenBool = Field(None, description="Whether new messages make it unread; not for private ones.")
+    starred: GivenBool = Field(None, description="Whether it has a star.")
 
 
 class UpdateParameters(ViewParameters):
@@ -40,13 +43,21 @@ class UpdateParameters(ViewParameters):
 class RemoveParameters(ViewParameters):
     """canvas/endpoints.md 4.10; only an absent ``remove`` asks for nothing."""
 
-    remove: IdList = []
+    remove: IdList = Field([], description="Messages of this conversation.")
 
 
 class _Asked(Parameters):
     remove: Presence = False
 
 
+@describe(
+    "Update a conversation",
+    {200: Outcome("The conversation without messages.", Conversation)},
+    text="The caller's own view of it; nobody else is affected.",
+    parameters=UpdateParameters,
+    required=("conversation",),
+    refusals=(Code.INVALID_ATTRIBUTE, Code.INVALID_RECORD),
+)
 async def update_conversation(request: web.Request) -> web.Response:
     """State, subscription and star of one conversation."""
     conversation_id, user_id = path_id(request), caller(request).user_id
@@ -64,6 +75,12 @@ async def update_conversation(request: web.Request) -> web.Response:
     return respond(request, shown)
 
 
+@describe(
+    "Delete a conversation",
+    {200: Outcome("The conversation as the caller had it last, empty.", Conversation)},
+    text="From the caller's own view; a new message brings it back.",
+    parameters=ViewParameters,
+)
 async def delete_conversation(request: web.Request) -> web.Response:
     """Deletes the caller's view. It takes no filter_mode, so a wrong one does no harm."""
     conversation_id, user_id = path_id(request), caller(request).user_id
@@ -77,6 +94,17 @@ async def delete_conversation(request: web.Request) -> web.Response:
     return respond(request, shown)
 
 
+@describe(
+    "Delete messages",
+    {
+        200: Outcome("The conversation without messages.", Conversation),
+        204: Outcome("Nothing was asked for."),
+    },
+    text="From the caller's own view; when none is left, the conversation is deleted.",
+    parameters=RemoveParameters,
+    required=("remove",),
+    refusals=(Code.INVALID_ATTRIBUTE,),
+)
 async def remove_messages(request: web.Request) -> web.Response:
     """Deletes some messages from the caller's view; 204 when it is not said which."""
     conversation_id, user_id = path_id(request), caller(request).user_id
@@ -113,6 +141,7 @@ async def _present(
     return shown
 
 
+@describe("Mark all conversations as read", {200: Outcome("Done.", Nothing)})
 async def mark_all_as_read(request: web.Request) -> web.Response:
     """All that waits in the caller's inbox is read."""
     user_id = caller(request).user_id

@@ -4,21 +4,28 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.fields import Parameters, ScalarString, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of
-from service.domain.pagination import Page, link_header, parse_page
+from service.domain.pagination import MAX_SIZE, Page, link_header, parse_page
 
 
-class _PageParameters(Parameters):
-    page: ScalarString = None
-    per_page: ScalarString = None
+class PageParameters(Parameters):
+    """Of every list that is cut into pages."""
+
+    page: ScalarString = Field(None, description="Which page; take it from the Link header.")
+    per_page: ScalarString = Field(
+        None,
+        description="Items on a page.",
+        json_schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_SIZE},
+    )
 
 
 def page_of(parameters: dict[str, Any]) -> Page:
     """The page a request asks for; Refusal(NOT_FOUND) when there can be none."""
-    asked = parse(_PageParameters, parameters)
+    asked = parse(PageParameters, parameters)
     return parse_page(asked.page, asked.per_page)
 
 

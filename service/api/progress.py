@@ -1,24 +1,34 @@
 """The Progress API: GET /progress/:id and POST /progress/:id/cancel (canvas/endpoints.md 4.14)."""
 
 from aiohttp import web
+from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.database import connection
+from service.api.description import Outcome, Tag, describe
 from service.api.fields import Parameters, ScalarString, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
+from service.api.shapes import Progress
 from service.application import batch_updating
 from service.application.batch_updating import present_progress
+from service.domain.errors import Code
 
 
 class CancelParameters(Parameters):
     """Why it is cancelled, for the message."""
 
-    message: ScalarString = None
+    message: ScalarString = Field(None, description="Why.")
 
 
+@describe(
+    "Show a progress",
+    {200: Outcome("How far it has come.", Progress)},
+    tag=Tag.PROGRESS,
+    refusals=(Code.NOT_AUTHORISED,),
+)
 async def show_progress(request: web.Request) -> web.Response:
     """How far a batch update of the caller's has come."""
     progress_id = path_id(request)
@@ -27,6 +37,13 @@ async def show_progress(request: web.Request) -> web.Response:
     return respond(request, present_progress(found, request.app[SETTINGS].base_url))
 
 
+@describe(
+    "Cancel a progress",
+    {200: Outcome("Failed; what was done stays done.", Progress)},
+    tag=Tag.PROGRESS,
+    parameters=CancelParameters,
+    refusals=(Code.NOT_AUTHORISED,),
+)
 async def cancel_progress(request: web.Request) -> web.Response:
     """Fails a batch update of the caller's; what it has done stays done."""
     progress_id = path_id(request)

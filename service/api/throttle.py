@@ -31,6 +31,9 @@ _TEXTS = {
 }
 
 
+Settlement = asyncio.Task[float | None]  # seconds in which the bucket then drains; None when it failed
+
+
 class OverTheMark(Exception):
     """The request's token has too many requests open, or they cost too much."""
 
@@ -113,5 +116,6 @@ async def _settle(pool: asyncpg.Pool, reservation: Reservation, seconds: float) 
 
 async def finish_settling(app: web.Application) -> None:
     """What answers did not wait for, before the pool is closed."""
-    if app[SETTLING]:
-        await asyncio.wait(app[SETTLING])
+    waiting = app[SETTLING]
+    if waiting:
+        await asyncio.wait(waiting)

@@ -6,10 +6,10 @@ from aiohttp import web
 from pydantic import Field
 
 from service.api.authentication import caller
-from service.api.fields import CanvasBool, Parameters, ScalarString, StringList
+from service.api.fields import CanvasBool, Parameters, ScalarString, StringList, one_of
 from service.api.keys import SETTINGS
 from service.application.viewpoint import Viewpoint
-from service.domain.scopes import parse_filter_mode, parse_filters, parse_scope
+from service.domain.scopes import FilterMode, Scope, parse_filter_mode, parse_filters, parse_scope
 
 # What a token limited to some routes may still ask to be included (canvas/conventions.md 2).
 _ALWAYS_INCLUDED = frozenset({"uuid"})
@@ -18,12 +18,18 @@ _ALWAYS_INCLUDED = frozenset({"uuid"})
 class ViewParameters(Parameters):
     """Base of request models whose answers show conversations (canvas/endpoints.md 2, step 4)."""
 
-    scope: ScalarString = None
-    filter: StringList = Field(default_factory=list)
-    filter_mode: ScalarString = None
-    include: StringList = Field(default_factory=list)
-    include_private_conversation_enrollments: CanvasBool = True
-    no_avatar_fallback: CanvasBool = False
+    scope: ScalarString = Field(None, description="Which of the caller's lists.", json_schema_extra=one_of(Scope))
+    filter: StringList = Field([], description="Only what has to do with `course_N`, `group_N`, `user_N` or `uuid:X`.")
+    filter_mode: ScalarString = Field(
+        None, description="Whether any filter is enough, or all are needed.", json_schema_extra=one_of(FilterMode)
+    )
+    include: StringList = Field(
+        [], description="What to say besides of participants: `uuid`; in the list also `participant_avatars`."
+    )
+    include_private_conversation_enrollments: CanvasBool = Field(
+        True, description="Say in audience_contexts by which roles the one other participant is there."
+    )
+    no_avatar_fallback: CanvasBool = Field(False, description="No stand-in for pictures that are missing.")
 
 
 def viewpoint(request: web.Request, sent: ViewParameters) -> Viewpoint:

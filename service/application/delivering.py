@@ -14,7 +14,7 @@ from sql.connection import Connection
 class ChunkOutcome:
     """What became of a chunk; ``recipients`` is 0 when there was nothing to deliver.
 
-    The states are those of the chunk and of its batch afterwards, None when there is no such chunk.
+    The states are those of the chunk and of its batch, None when there is no such chunk.
     """
 
     recipients: int
@@ -34,8 +34,9 @@ async def deliver_chunk(
     """
     claimed = await chunks.claim_chunk(conn, batch_id, position)
     if claimed is None:
-        states = await chunks.chunk_state(conn, batch_id, position)
-        return ChunkOutcome(0, 0, *(states or (None, None)))
+        return ChunkOutcome(0, 0, None, None)
+    if isinstance(claimed, chunks.Unclaimed):
+        return ChunkOutcome(0, 0, claimed.chunk_state, claimed.batch_state)
     numbers = await chunk_tags(conn, tag_sets, claimed)
     delivered = await chunks.deliver(
         conn,

@@ -57,6 +57,10 @@ def _empty(_refusal: Refusal, _message: str) -> Any:
     return {}  # shape F
 
 
+def _page(_refusal: Refusal, message: str) -> Any:
+    return {"status": "bad_request", "errors": [{"page": message}]}  # conventions.md 4
+
+
 def _bare(refusal: Refusal, message: str) -> Any:
     return {"errors": message, **refusal.details}  # conventions.md 3: a string, not a list
 
@@ -68,6 +72,7 @@ _FORMS: Mapping[Code, _Form] = {
     Code.REPLY_REFUSED: _Form(401, _attribute),
     Code.NO_RECIPIENTS: _Form(400, _empty),
     Code.BAD_REQUEST: _Form(400, _errors, "The request could not be read."),
+    Code.INVALID_PAGE: _Form(400, _page),
     Code.TOO_LARGE: _Form(413, _errors, "The request is too large."),
     Code.NOT_FOUND: _Form(404, _errors, "The specified resource does not exist."),
     Code.NOT_AUTHORISED: _Form(403, _unauthorised, "user not authorized to perform that action"),

@@ -1,6 +1,6 @@
 """Pages of ordinal lists and their Link header (canvas/conventions.md 4)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -29,7 +29,7 @@ class Page:
         return (self.number - 1) * self.size
 
 
-def _leading_integer(text: str) -> int:
+def leading_integer(text: str) -> int:
     """Ruby's to_i: the digits at the start, 0 without any."""
     text = text.strip()
     digits = text.removeprefix("-").removeprefix("+")
@@ -44,7 +44,7 @@ def parse_page(page: str | None, per_page: str | None) -> Page:
     per_page is clamped to 1..100, garbage counts as 0, absent is 10. A page that is no number, below 1 or
     past every bigint is a Refusal(NOT_FOUND); absent or empty is the first.
     """
-    size = DEFAULT_SIZE if per_page is None else min(max(_leading_integer(per_page), 1), MAX_SIZE)
+    size = DEFAULT_SIZE if per_page is None else min(max(leading_integer(per_page), 1), MAX_SIZE)
     if not page:
         return Page(1, size)
     if not (page.isascii() and page.isdigit() and len(page) <= len(str(MAX_ID))):
@@ -76,18 +76,26 @@ def link_header(
 ) -> str:
     """The Link header of a page; empty when not even one entry fits the budget.
 
-    ``url`` is the absolute address of the route without ``.json``, ``query`` the decoded pairs.
     ``total`` counts the items of the whole list; where that is too costly, None, and ``more`` tells whether
-    another page follows. Everything in a URL that could end an entry, a comma above all, is escaped.
+    another page follows. ``url`` and ``query`` as for link_entries.
+    """
+    pages = {rel: str(number) for rel, number in _numbers(page, total, more).items()}
+    return link_entries(url, query, pages, page.size)
+
+
+def link_entries(url: str, query: Sequence[tuple[str, str]], pages: Mapping[str, str], size: int) -> str:
+    """A Link header with an entry for each rel of ``pages``: its page parameter, which is to need no escaping.
+
+    ``url`` is the absolute address of the route without ``.json``, ``query`` the decoded pairs. Everything in
+    a URL that could end an entry, a comma above all, is escaped.
     """
     kept = "".join(f"{quote(name, safe='')}={quote(value, safe='')}&" for name, value in query if name not in _NOT_KEPT)
-    numbers = _numbers(page, total, more)
     entries: dict[str, str] = {}
     left = HEADER_BUDGET + 1  # the first entry has no comma in front
     for rel in _PRIORITY:
-        if rel not in numbers:
+        if rel not in pages:
             continue
-        entry = f'<{url}?{kept}page={numbers[rel]}&per_page={page.size}>; rel="{rel}"'
+        entry = f'<{url}?{kept}page={pages[rel]}&per_page={size}>; rel="{rel}"'
         left -= len(entry) + 1
         if left < 0:
             break

@@ -1,9 +1,15 @@
 -- name: claim_chunk :many
 -- Locks a pending chunk of a running batch and brings all its delivery needs: what is sent, to whom, and who holds
--- which of the sender's codes (for tags, semantics.md 4.2). No row: delivered already, or stopped.
--- The recipients span a range of user ids, so the courses named by the request are read as one range as well (who in it
--- is a recipient, the reader knows); only recipients without a current code among those are looked up one by one.
-WITH chunk AS MATERIALIZED (
+-- which of the sender's codes (for tags, semantics.md 4.2). Delivered already, or stopped: only its states, as they were
+-- when the statement began. No row: there is no such chunk.
+-- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
+-- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
+WITH standing AS (
+    SELECT c.state AS chunk_state, b.state AS batch_state
+    FROM chunks c
+    JOIN batches b ON b.id = c.batch_id
+    WHERE c.batch_id = $1::bigint AND c.position = $2::integer
+), chunk AS MATERIALIZED (
     SELECT c.batch_id, c.first_id, c.recipients, c.attempts, b.send_id, b.sender_id, b.tags, b.user_note
     FROM chunks c
     JOIN batches b ON b.id = c.batch_id
@@ -14,15 +20,19 @@ WITH chunk AS MATERIALIZED (
     SELECT u.code, bool_or(u.active) AS active
     FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
     GROUP BY u.code
-), asked_course AS (
-    SELECT substr(s.code, 8)::bigint AS id FROM sender_code s
-    WHERE s.code = ANY ((SELECT tags FROM chunk)::text[]) AND s.code LIKE 'course\_%'
+), asked_code AS MATERIALIZED (
+    SELECT code, active, CASE WHEN code LIKE 'course\_%' THEN substr(code, 8)::bigint END AS course_id
+    FROM sender_code WHERE code = ANY ((SELECT tags FROM chunk)::text[])
+), settling AS MATERIALIZED (
+    -- Both currently in an asked course, and nothing but courses asked for: no other code can matter to the two.
+    SELECT array_agg(course_id) FILTER (WHERE active) AS course_ids FROM asked_code HAVING count(*) = count(course_id)
 ), asked AS MATERIALIZED (
     -- OFFSET 0: the standing is worked out once for each row, not for each mention.
-    SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active
+    SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active,
+           e.standing <> 'completed' AND e.course_id = ANY ((SELECT course_ids FROM settling)::bigint[]) AS settled
     FROM (
         SELECT user_id, course_id, standing FROM enrollment_standings
-        WHERE course_id = ANY (array(SELECT id FROM asked_course))
+        WHERE course_id = ANY (array(SELECT course_id FROM asked_code WHERE course_id IS NOT NULL))
           AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
                           AND (SELECT recipients[cardinality(recipients)] FROM chunk)
           AND type <> 'StudentViewEnrollment'
@@ -31,14 +41,14 @@ WITH chunk AS MATERIALIZED (
     WHERE e.standing IN ('active', 'invited', 'completed')
 ), usual AS MATERIALIZED (
     -- One course, and those in it are the recipients, one for one: then nobody is looked up or listed.
-    SELECT min(course_id) AS course_id FROM asked WHERE active
+    SELECT min(course_id) AS course_id FROM asked WHERE settled
     HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
 ), other AS MATERIALIZED (
     SELECT r.user_id, held.code, held.active
     FROM (
         SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
         WHERE NOT EXISTS (SELECT FROM usual) AND (SELECT count(*) FROM sender_code) > 0
-          AND u NOT IN (SELECT user_id FROM asked WHERE active)
+          AND u NOT IN (SELECT user_id FROM asked WHERE settled)
     ) r
     CROSS JOIN LATERAL (
         SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
@@ -47,7 +57,7 @@ WITH chunk AS MATERIALIZED (
 ), by_code AS (
     SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders
     FROM asked
-    WHERE NOT (active AND EXISTS (SELECT FROM usual))
+    WHERE NOT (settled AND EXISTS (SELECT FROM usual))
     GROUP BY course_id, active
     UNION ALL
     -- No list of holders stands for all recipients.
@@ -61,14 +71,13 @@ WITH chunk AS MATERIALIZED (
     WHERE EXISTS (SELECT FROM user_codes u WHERE u.user_id = o.user_id AND u.active OFFSET 0)
     HAVING count(*) > 0
 )
-SELECT chunk.*, s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
+SELECT standing.*, chunk.*, s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
        s.has_attachments, s.has_media_objects,
        array(SELECT code FROM sender_code) AS sender_codes,
        array(SELECT code FROM sender_code WHERE active) AS sender_active_codes,
        by_code.code, by_code.active, by_code.holders
-FROM chunk
-JOIN sends s ON s.id = chunk.send_id
-LEFT JOIN by_code ON true;
+FROM standing
+LEFT JOIN (chunk JOIN sends s ON s.id = chunk.send_id LEFT JOIN by_code ON true) ON true;
 
 -- name: deliver :one
 -- Writes one message into the thread of every recipient: private threads that exist are found by pair and context and
@@ -190,11 +199,6 @@ SELECT (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM
        (SELECT state FROM counted) AS batch_state,
        (SELECT jsonb_agg(to_jsonb(r)) FROM retagged r) AS retagged;
 
--- name: chunk_state :one
--- Why a claim found nothing.
-SELECT c.state, b.state AS batch_state FROM chunks c JOIN batches b ON b.id = c.batch_id
-WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
-
 -- name: plan_batch :many
 -- The pending chunks of one batch, taken over for publishing: the sweeper leaves them alone until due_at.
 UPDATE chunks c SET due_at = $2::timestamptz
@@ -217,11 +221,13 @@ WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position;
 
 -- name: postpone_chunk :one
--- A delivery failed: note why, and wait twice as long as after the failure before.
+-- A delivery failed: note why, and wait twice as long as after the failure before. A failure within that wait, of a
+-- command that came twice, does not count: the attempts must not be used up in a moment.
 UPDATE chunks
 SET attempts = attempts + 1, error = $3::text, updated_at = $4::timestamptz,
     due_at = $4::timestamptz + $5::interval * 2 ^ attempts
 WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
+  AND (attempts = 0 OR updated_at + $5::interval * 2 ^ (attempts - 1) <= $4::timestamptz)
 RETURNING attempts;
 
 -- name: fail_chunk :one

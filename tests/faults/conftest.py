@@ -8,16 +8,17 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.runtime.settings import Settings
+from tests.amqp import stranger
 from tests.faults.place import Place, place
 
 SMALL = {"chunk_size": 3, "sweep_interval": 0.2, "retry_after": 1.0, "max_bulk_private_recipients": 1000}
 
 
 @pytest.fixture
-def chance() -> random.Random:
-    """Random moments; a run is repeated with CLARION_FAULT_SEED set to the printed seed."""
+def chance(request: pytest.FixtureRequest) -> random.Random:
+    """Random moments; set CLARION_FAULT_SEED to what a failed test reports to repeat them."""
     seed = int(os.environ.get("CLARION_FAULT_SEED", uuid.uuid4().int % 1_000_000))
-    print(f"CLARION_FAULT_SEED={seed}")
+    request.node.add_report_section("call", "seed", f"CLARION_FAULT_SEED={seed}")
     return random.Random(seed)
 
 
@@ -32,3 +33,5 @@ async def there(small: Settings) -> AsyncIterator[Place]:
     """A course of 240 on the servers of all tests: its processes may be killed, the servers not."""
     async with place(small, students=240) as made:
         yield made
+    async with stranger(small) as cleaner:
+        await cleaner.forget()

@@ -61,9 +61,12 @@ class Place:
 
     async def ready(self, *, within: float = 30) -> None:
         """Returns when /readyz says so."""
-        async with asyncio.timeout(within):
-            while (await self.readiness())[0] != 200:
-                await asyncio.sleep(LOOK_AGAIN)
+
+        async def is_ready() -> bool:
+            status, _, _ = await self.readiness()
+            return status == 200
+
+        await _watched(is_ready, within)
 
     async def client(self, user_id: int) -> Client:
         """A client for any user, with a token of the user's own."""
@@ -81,16 +84,15 @@ class Place:
 
     async def until(self, query: str, *arguments: object, within: float = 60) -> None:
         """Returns when the query's first value is true; a database that is away is waited for as well."""
-        async with asyncio.timeout(within):
-            while not await self._holds(query, arguments):
-                await asyncio.sleep(LOOK_AGAIN)
 
-    async def _holds(self, query: str, arguments: tuple[object, ...]) -> bool:
-        try:
-            async with self.look() as conn:
-                return bool(await conn.fetchval(query, *arguments))
-        except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
-            return False
+        async def holds() -> bool:
+            try:
+                async with self.look() as conn:
+                    return bool(await conn.fetchval(query, *arguments))
+            except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
+                return False
+
+        await _watched(holds, within)
 
     async def assert_all_sent(self, *, within: float = 60) -> None:
         """Every batch there is comes to its end, whole; nothing of a request is there without the rest."""
@@ -129,6 +131,14 @@ async def client(conn: asyncpg.Connection, session: aiohttp.ClientSession, url: 
     return Client(session, url, token)
 
 
+async def _watched(condition: Callable[[], Awaitable[bool]], within: float) -> None:
+    async with asyncio.timeout(within):
+        while True:
+            if await condition():
+                return
+            await asyncio.sleep(LOOK_AGAIN)
+
+
 def logged(process: Process, text: str) -> list[str]:
     """The lines with ``text`` that the process has logged so far."""
     return [line for line in process.lines if text in line]
@@ -137,7 +147,7 @@ def logged(process: Process, text: str) -> list[str]:
 async def killed_while_delivering(
     chance: random.Random, process: Process, kill: Callable[[], Awaitable[Any]] | None = None
 ) -> None:
-    """Lets the worker deliver some more chunks, then kills it, or what ``kill`` kills, at any moment of the next one."""
+    """Lets the worker deliver some more chunks, then kills it, or calls ``kill``, at any moment of the next one."""
     await process.logged("chunk_delivered", times=len(logged(process, "chunk_delivered")) + chance.randint(1, 6))
     await asyncio.sleep(chance.uniform(0, 0.03))
     await (kill() if kill else process.stop(signal.SIGKILL))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncpg
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ

@@ -1,4 +1,4 @@
-"""PostgreSQL killed in the middle of sends: commits whose outcome nobody knows, and a gateway that says what is wrong."""
+"""PostgreSQL killed in the middle of sends: commits with unknown outcome, and a gateway that says what is wrong."""
 
 import asyncio
 import random

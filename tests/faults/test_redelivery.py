@@ -3,7 +3,7 @@
 import asyncpg
 
 from service.contracts.commands import DeliverChunk
-from tests.faults.amqp import Stranger, stranger
+from tests.amqp import Stranger, stranger
 from tests.faults.place import Place
 
 WRITTEN = ("sends", "conversations", "participants", "messages", "chunks", "batches")

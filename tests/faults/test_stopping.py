@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.faults.amqp import stranger
+from tests.amqp import stranger
 from tests.faults.place import Place, logged
 
 

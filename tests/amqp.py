@@ -9,6 +9,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from service.contracts.topology import Topology
+from service.runtime.broker import COMMANDS
 from service.runtime.settings import Settings
 
 
@@ -50,6 +51,13 @@ class Stranger:
             await complete.wait()
         await queue.cancel(tag)
         return found
+
+    async def forget(self) -> None:
+        """Removes the installation's queues and exchanges; quorum queues would burden the broker for ever."""
+        for queue in (self.topology.dead, *map(self.topology.command_queue, COMMANDS)):
+            await self.channel.queue_delete(queue)
+        for exchange in (self.topology.dead, self.topology.commands):
+            await self.channel.exchange_delete(exchange)
 
     async def waiting(self, queue: str) -> int:
         """How many messages wait in a queue and are with no consumer."""

@@ -1,0 +1,109 @@
+"""The JSON of refusals, for the OpenAPI document. service/application/refusals.py makes it (conventions.md 9)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field
+from typing_extensions import TypedDict
+
+from service.api.shapes import Id, Nothing, Time
+from service.domain.errors import Code
+
+_EXACT = ConfigDict(extra="forbid")
+
+
+class InvalidAttribute(TypedDict):
+    """A parameter and what is wrong with it."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    attribute: str
+    message: str
+
+
+class FieldError(InvalidAttribute):
+    """A field that cannot be stored."""
+
+    type: str
+
+
+class RecordErrors(TypedDict):
+    """What cannot be stored, by field."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    errors: dict[str, list[FieldError]]
+
+
+class Sentence(TypedDict):
+    """What is wrong, in words."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    message: str
+
+
+class ErrorMessage(TypedDict):
+    """What is wrong, in words, and sometimes a little more."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    message: str
+    error_code: NotRequired[str]
+    field: NotRequired[str]
+    expired_at: NotRequired[Time]
+
+
+class Errors(TypedDict):
+    """What is wrong."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    errors: list[ErrorMessage]
+    error_report_id: NotRequired[Annotated[Id, Field(description="Of an error of ours; stands in the log")]]
+
+
+class AccessError(TypedDict):
+    """Who is not known, or not permitted."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    status: Literal["unauthenticated", "unauthorized"]
+    errors: list[Sentence]
+
+
+class PageError(TypedDict):
+    """A page that no link has led to."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    status: Literal["bad_request"]
+    errors: list[dict[Literal["page"], str]]
+
+
+class MasqueradeError(TypedDict):
+    """Nobody whom the caller may act as."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    errors: str
+
+
+SHAPES: Mapping[Code, Any] = {
+    Code.INVALID_ATTRIBUTE: list[InvalidAttribute],
+    Code.INVALID_RECORD: RecordErrors,
+    Code.INVALID_BATCH_UPDATE: Sentence,
+    Code.REPLY_REFUSED: list[InvalidAttribute],
+    Code.NO_RECIPIENTS: Nothing,
+    Code.BAD_REQUEST: Errors,
+    Code.INVALID_PAGE: PageError,
+    Code.TOO_LARGE: Errors,
+    Code.NOT_FOUND: Errors,
+    Code.NOT_AUTHORISED: AccessError,
+    Code.UNAUTHENTICATED: AccessError,
+    Code.BAD_TOKEN: Errors,
+    Code.INSUFFICIENT_SCOPE: Errors,
+    Code.BAD_AS_USER: MasqueradeError,
+    Code.CONFLICT: Errors,
+    Code.UNPROCESSABLE: Errors,
+}

@@ -1,0 +1,227 @@
+"""GET /openapi.json: the routes in OpenAPI 3.1, from the models that validate and what the routes say of themselves."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from importlib.metadata import version
+from typing import Any
+
+from aiohttp import web
+from pydantic import TypeAdapter
+
+from service.api.description import Description, Outcome, Tag, describe, description_of
+from service.api.error_shapes import SHAPES, Errors
+from service.api.keys import DOCUMENT
+from service.api.parameter_schemas import body_content, path_parameters, query_parameters
+from service.api.responses import respond
+from service.application.refusals import answer_of, fault, unavailable
+from service.domain.errors import Code, Refusal
+from service.runtime.settings import Settings
+
+_API = "/api/"
+_CONVERSATIONS = "/api/v1/conversations"
+_REF = "#/components/schemas/{model}"
+
+# Any route under /api/ may answer with these.
+_EVERYWHERE = (
+    Code.BAD_REQUEST,
+    Code.TOO_LARGE,
+    Code.UNAUTHENTICATED,
+    Code.BAD_TOKEN,
+    Code.INSUFFICIENT_SCOPE,
+    Code.BAD_AS_USER,
+)
+
+_ABOUT = """\
+The Conversations API of Canvas, and what Clarion adds to it.
+
+Parameters may be sent in the query, as a form or as JSON; an array is `name[]` in the first two. Lists are cut into
+pages: follow the `Link` header. Every path also takes the suffix `.json`, and HEAD wherever there is GET.
+"""
+
+_HEADERS: dict[str, Any] = {
+    "X-Request-Context-Id": {
+        "description": "The id of this request, as in the logs.",
+        "required": True,
+        "schema": {"type": "string", "format": "uuid"},
+    },
+    "X-Request-Cost": {
+        "description": "Seconds of CPU and database time that this request took from the quota.",
+        "schema": {"type": "number", "minimum": 0},
+    },
+    "X-Rate-Limit-Remaining": {
+        "description": "What is left of the token's quota. It refills with time.",
+        "schema": {"type": "number", "minimum": 0},
+    },
+    "Link": {
+        "description": "The pages around this one, each with its rel: current, next, prev, first, last.",
+        "schema": {"type": "string"},
+    },
+    "X-Conversation-Batch-Id": {
+        "description": "The batch that was accepted.",
+        "schema": {"type": "integer", "format": "int64"},
+    },
+    "WWW-Authenticate": {"description": "How to say who asks.", "schema": {"type": "string"}},
+}
+
+
+class Document:
+    """The document of one installation; made when it is first asked for."""
+
+    def __init__(self, settings: Settings, routes: Iterable[web.RouteDef]) -> None:
+        self._settings = settings
+        self._routes = [(route, found) for route in routes if (found := description_of(route.handler)) is not None]
+
+    @cached_property
+    def content(self) -> dict[str, Any]:
+        """The OpenAPI object."""
+        adapters = {shape: TypeAdapter(shape) for shape in self._shapes()}
+        inputs = [(repr(shape), "serialization", adapter) for shape, adapter in adapters.items()]
+        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)  # type: ignore[arg-type]
+        named = {shape: schemas[(repr(shape), "serialization")] for shape in adapters}
+        paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+        for route, found in self._routes:
+            paths[route.path][route.method.lower()] = _Operation(self._settings, route, found, named).content()
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "Clarion", "version": version("clarion"), "description": _ABOUT},
+            "servers": [{"url": self._settings.base_url}],
+            "tags": [{"name": tag.value} for tag in Tag],
+            "paths": dict(paths),
+            "components": {
+                "schemas": shared.get("$defs", {}),
+                "headers": _HEADERS,
+                "securitySchemes": {
+                    "token": {"type": "http", "scheme": "bearer"},
+                    "access_token": {"type": "apiKey", "in": "query", "name": "access_token"},
+                },
+            },
+        }
+
+    def _shapes(self) -> list[Any]:
+        bodies = [outcome.body for _, found in self._routes for outcome in found.outcomes.values()]
+        return list({repr(shape): shape for shape in [*bodies, *SHAPES.values()] if shape is not None}.values())
+
+
+class _Operation:
+    """One route in the document."""
+
+    def __init__(
+        self, settings: Settings, route: web.RouteDef, described: Description, schemas: Mapping[Any, Any]
+    ) -> None:
+        self._settings = settings
+        self._route = route
+        self._described = described
+        self._schemas = schemas
+        self._in_api = route.path.startswith(_API)
+
+    def content(self) -> dict[str, Any]:
+        """The operation object."""
+        said = self._described
+        made: dict[str, Any] = {
+            "operationId": operation_id(self._route),
+            "summary": said.summary,
+            "tags": [said.tag.value],
+            "responses": self._responses(),
+        }
+        if said.text:
+            made["description"] = said.text
+        if said.deprecated:
+            made["deprecated"] = True
+        if self._in_api:
+            made["security"] = [{"token": []}, {"access_token": []}]
+        return made | self._parameters()
+
+    def _parameters(self) -> dict[str, Any]:
+        said, found = self._described, path_parameters(self._route.path)
+        made: dict[str, Any] = {}
+        if self._route.method in {"POST", "PUT"}:
+            if said.parameters is not None:
+                content = body_content(said.parameters, said.required)
+                made["requestBody"] = {"content": content, "required": bool(said.required)}
+            found += query_parameters(None, paginated=False, masquerade=self._in_api)
+        else:
+            found += query_parameters(said.parameters, said.required, paginated=said.paginated, masquerade=self._in_api)
+        return made | ({"parameters": found} if found else {})
+
+    def _responses(self) -> dict[str, Any]:
+        made = {str(status): self._outcome(outcome) for status, outcome in self._described.outcomes.items()}
+        if self._in_api:
+            for status, codes in self._refused().items():
+                made[str(status)] = self._refusal(codes)
+            made |= self._throttled(made)
+            made["500"] = self._failure(fault(0).body["errors"][0]["message"])
+            made["503"] = self._failure(unavailable().body["errors"][0]["message"])
+        return dict(sorted(made.items()))
+
+    def _outcome(self, outcome: Outcome) -> dict[str, Any]:
+        made: dict[str, Any] = {"description": outcome.text, "headers": self._headers(*outcome.headers)}
+        if self._described.paginated:
+            made["headers"] |= _header_refs("Link")
+        if outcome.body is not None:
+            made["content"] = {outcome.media_type: {"schema": self._schemas[outcome.body]}}
+        return made
+
+    def _refused(self) -> dict[int, list[Code]]:
+        said = self._described
+        codes = [*_EVERYWHERE, *said.refusals]
+        if "{" in self._route.path or said.paginated:
+            codes.append(Code.NOT_FOUND)
+        if self._route.path.startswith(_CONVERSATIONS):
+            codes.append(Code.NOT_AUTHORISED)  # the fake student
+        found: defaultdict[int, list[Code]] = defaultdict(list)
+        for code in dict.fromkeys(codes):
+            found[answer_of(Refusal(code)).status].append(code)
+        return found
+
+    def _refusal(self, codes: Sequence[Code]) -> dict[str, Any]:
+        answers = [answer_of(Refusal(code)) for code in codes]
+        shapes = list({repr(SHAPES[code]): self._schemas[SHAPES[code]] for code in codes}.values())
+        challenge = ["WWW-Authenticate"] if any(answer.headers for answer in answers) else []
+        return {
+            "description": "Refused: " + ", ".join(sorted(code.value.replace("_", " ") for code in codes)) + ".",
+            "headers": self._headers(*challenge),
+            "content": {"application/json": {"schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes}}},
+        }
+
+    def _throttled(self, made: Mapping[str, Any]) -> dict[str, Any]:
+        """Text, under a status that may have JSON too."""
+        if self._settings.throttle_maximum == 0:
+            return {}
+        status = str(self._settings.throttle_status)
+        plain = {"description": "Too many requests at once.", "headers": self._headers(), "content": {}}
+        answer = dict(made.get(status, plain))
+        text = {"text/plain": {"schema": {"type": "string", "pattern": "Rate Limit Exceeded"}}}
+        return {status: answer | {"content": answer["content"] | text}}
+
+    def _failure(self, message: str) -> dict[str, Any]:
+        content = {"application/json": {"schema": self._schemas[Errors]}}
+        return {"description": message, "headers": self._headers(), "content": content}
+
+    def _headers(self, *names: str) -> dict[str, Any]:
+        throttle = ("X-Rate-Limit-Remaining",) if self._in_api and self._settings.throttle_maximum > 0 else ()
+        return _header_refs("X-Request-Context-Id", "X-Request-Cost", *throttle, *names)
+
+
+def _header_refs(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def operation_id(route: web.RouteDef) -> str:
+    """A name for clients made from the document: get_conversations_id."""
+    steps = re.findall(r"\w+", route.path.removeprefix(_API + "v1"))
+    return "_".join([route.method.lower(), *steps])
+
+
+@describe(
+    "This document",
+    {200: Outcome("OpenAPI 3.1.", dict[str, Any])},
+    tag=Tag.SERVICE,
+)
+async def openapi(request: web.Request) -> web.Response:
+    """What the service understands and answers."""
+    return respond(request, request.app[DOCUMENT].content)
+
+
+routes = [web.get("/openapi.json", openapi)]

@@ -1,0 +1,123 @@
+"""Finding recipients over HTTP: GET /search/recipients, and the older /conversations/find_recipients."""
+
+from urllib.parse import parse_qsl
+
+from aiohttp import web
+from pydantic import Field
+from pydantic.config import JsonDict
+
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.description import Outcome, Tag, describe
+from service.api.fields import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
+from service.api.keys import SETTINGS
+from service.api.parameters import query_of, read_parameters
+from service.api.responses import respond
+from service.api.shapes import Participant, RecipientContext
+from service.application import searching
+from service.application.searching import Search
+from service.domain.avatars import Avatars
+from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
+from service.domain.contexts import MAX_ID
+from service.domain.errors import Code
+from service.domain.pagination import link_entries
+from service.domain.search import Kind, parse_kinds, parse_place
+
+_KINDS: JsonDict = {"items": {"type": "string", **one_of([*Kind, "context"])}}
+_FOUND = {200: Outcome("Contexts first, then people.", list[RecipientContext | Participant], headers=("Link",))}
+
+
+class SearchParameters(Parameters):
+    """canvas/endpoints.md 4.13"""
+
+    search: ScalarString = Field(None, description="Words, all of which a name has to hold.")
+    context: ScalarString = Field(
+        None, description="Only within `course_N`, `section_N` or `group_N`; with `_students` and the like those alone."
+    )
+    exclude: StringList = Field([], description="Ids of users and codes of contexts to leave out.")
+    type: StringList = Field([], description="What to find.", json_schema_extra=_KINDS)
+    types: StringList = Field([], description="The same.", json_schema_extra=_KINDS)
+    user_id: ScalarString = Field(None, description="This one user, and nothing else that is asked for.")
+    from_conversation_id: IdList = Field([], description="With user_id: a conversation of both is reason enough.")
+    permissions: StringList = Field([], description="Which of the caller's permissions to tell of each context.")
+    messageable_only: CanvasBool = Field(False, description="Only contexts to which the caller may send.")
+    synthetic_contexts: CanvasBool = Field(False, description="With context: its roles, sections and groups as well.")
+    include_inactive: CanvasBool = Field(False, description="Contexts that are over as well.")
+    page: ScalarString = Field(None, description="Which page; take it from the Link header.")
+    per_page: ScalarString = Field(
+        None, description="Items on a page, up to 100.", json_schema_extra={"type": "integer"}
+    )
+
+    def asked(self) -> Search:
+        """What is looked for. A search that is sent empty is one for everything."""
+        place = parse_place(self.context)
+        return Search(
+            terms=self.search.split() if self.search is not None else None,
+            place=place,
+            kinds=parse_kinds([*self.type, *self.types]),
+            excluded_users=[int(item) for item in self.exclude if _is_id(item)],
+            excluded_codes=frozenset(self.exclude),
+            permissions=frozenset(self.permissions),
+            messageable_only=self.messageable_only,
+            synthetic=self.synthetic_contexts,
+            include_inactive=self.include_inactive,
+        )
+
+
+def _is_id(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID
+
+
+@describe(
+    "Find recipients",
+    _FOUND,
+    text="Users and contexts to which the caller can write. Nothing is found when nothing is asked for.",
+    tag=Tag.SEARCH,
+    parameters=SearchParameters,
+    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
+)
+async def find_recipients(request: web.Request) -> web.Response:
+    """Contexts and people to write to. A search by user_id overlooks all else; without anything to look for: []."""
+    sent = parse(SearchParameters, await read_parameters(request))
+    avatars = Avatars(request.app[SETTINGS].base_url)
+    viewer_id = caller(request).user_id
+    if sent.user_id:
+        shared = sent.from_conversation_id
+        async with connection(request) as conn:
+            people = await searching.find_user(
+                conn, viewer_id, sent.user_id, conversation_id=shared[0] if shared else None, avatars=avatars
+            )
+        return respond(request, people)
+    asked = sent.asked()
+    if asked.place is None and asked.terms is None:
+        return respond(request, [])
+    page = parse_marked_page(sent.page, sent.per_page)
+    async with connection(request) as conn:
+        found = await searching.search(conn, viewer_id, asked, page, avatars)
+    return respond(request, found.items, headers=_links(request, page, found.following))
+
+
+@describe(
+    "Find recipients, the older route",
+    _FOUND,
+    tag=Tag.CONVERSATIONS,
+    parameters=SearchParameters,
+    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
+    deprecated=True,
+)
+async def find_recipients_of_old(request: web.Request) -> web.Response:
+    """As above."""
+    return await find_recipients(request)
+
+
+def _links(request: web.Request, page: MarkedPage, following: Bookmark | None) -> dict[str, str]:
+    query = parse_qsl(query_of(request).decode(), keep_blank_values=True)
+    url = request.app[SETTINGS].base_url + request.path.removesuffix(".json")
+    link = link_entries(url, query, page.links(following), page.size)
+    return {"Link": link} if link else {}
+
+
+routes = [
+    web.get("/api/v1/search/recipients", find_recipients),
+    web.get("/api/v1/conversations/find_recipients", find_recipients_of_old),
+]

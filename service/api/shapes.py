@@ -1,0 +1,246 @@
+"""The JSON that answers hold, for the OpenAPI document (canvas/endpoints.md 3; errors: conventions.md 9).
+
+A key under ``NotRequired`` is absent from some answers; one that is always there and may say nothing is null.
+"""
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import ConfigDict, Field, WithJsonSchema
+from typing_extensions import TypeAliasType, TypedDict
+
+from service.domain.batch import BatchState
+from service.domain.batch_updates import ProgressState
+from service.domain.views import State
+
+_EXACT = ConfigDict(extra="forbid")
+
+
+def _schema(**schema: Any) -> Any:
+    return WithJsonSchema(schema)
+
+
+Id = TypeAliasType(
+    "Id",
+    Annotated[
+        int | str,
+        _schema(
+            anyOf=[{"type": "integer", "format": "int64"}, {"type": "string", "pattern": r"^\d+$"}],
+            description="A number; with the header `Accept: application/json+canvas-string-ids` a string.",
+        ),
+    ],
+)
+Time = TypeAliasType(
+    "Time", Annotated[str, _schema(type="string", format="date-time", description="ISO 8601, UTC, whole seconds.")]
+)
+
+
+class MediaComment(TypedDict):
+    """A recording that belongs to a message."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    content_type: Annotated[str, Field(alias="content-type", description="audio/mp4 or video/mp4")]
+    display_name: str | None
+    media_id: str
+    media_type: Literal["audio", "video"]
+    url: str
+
+
+class Attachment(TypedDict):
+    """A file that belongs to a message."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Id
+    uuid: NotRequired[Annotated[str | None, Field(description="Absent from what somebody else wrote and is forwarded")]]
+    folder_id: Id | None
+    display_name: str | None
+    filename: str | None
+    upload_status: Literal["success"]
+    content_type: Annotated[str | None, Field(alias="content-type")]
+    url: str
+    size: int | None
+    created_at: Time | None
+    updated_at: Time | None
+    unlock_at: Time | None
+    locked: bool
+    hidden: bool
+    lock_at: Time | None
+    hidden_for_user: bool
+    thumbnail_url: str | None
+    modified_at: Time | None
+    mime_class: str
+    media_entry_id: Id | None
+    category: str
+    locked_for_user: bool
+
+
+class Message(TypedDict):
+    """A message of a conversation."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Annotated[Id, Field(description="0 as long as the message is queued")]
+    created_at: Time
+    body: Annotated[str, Field(description="As it was written; nothing is escaped")]
+    author_id: Id
+    generated: Annotated[bool, Field(description="Whether the service wrote it, e.g. that somebody was added")]
+    media_comment: MediaComment | None
+    forwarded_messages: Annotated[list["Message"], Field(description="Newest first; they may forward others")]
+    attachments: list[Attachment]
+    participating_user_ids: Annotated[list[Id], Field(description="Everybody to whom the message went")]
+    display_from: NotRequired[str]
+
+
+class DeletedMessage(Message):
+    """A message that somebody deleted from their own view."""
+
+    deleted_at: Time
+    user_id: Id
+    conversation_id: Id
+
+
+class CommonContexts(TypedDict):
+    """Courses and groups by their ids, with enrolment types or `Member`."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    courses: dict[str, list[str]]
+    groups: dict[str, list[str]]
+
+
+class Participant(TypedDict):
+    """Somebody who takes part in a conversation, or whose message is forwarded in it."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Id
+    name: Annotated[str | None, Field(description="The short name")]
+    full_name: str | None
+    pronouns: str | None
+    uuid: NotRequired[Annotated[str | None, Field(description="With `include[]=uuid`")]]
+    common_courses: NotRequired[Annotated[dict[str, list[str]], Field(description="Shared with the caller")]]
+    common_groups: NotRequired[Annotated[dict[str, list[str]], Field(description="Shared with the caller")]]
+    avatar_url: NotRequired[str | None]
+
+
+class Conversation(TypedDict):
+    """A conversation as the caller sees it."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Id
+    subject: str | None
+    workflow_state: Annotated[State, Field(description="The caller's own")]
+    last_message: Annotated[str | None, Field(description="The beginning of the newest message the caller still has")]
+    last_message_at: Time | None
+    last_authored_message: Annotated[str | None, Field(description="The beginning of the caller's own newest message")]
+    last_authored_message_at: Time | None
+    message_count: int
+    subscribed: Annotated[bool, Field(description="Whether new messages make it unread")]
+    private: Annotated[bool, Field(description="Whether it is the one thread between its participants")]
+    starred: bool
+    properties: list[Literal["last_author", "attachments", "media_objects"]]
+    audience: Annotated[list[Id], Field(description="Participants but the caller; who wrote last comes first")]
+    audience_contexts: Annotated[CommonContexts, Field(description="Where the caller meets the audience")]
+    avatar_url: str | None
+    participants: list[Participant]
+    visible: Annotated[bool, Field(description="Whether the list with this scope and these filters holds it")]
+    context_code: Annotated[str | None, Field(description="course_N, group_N or account_N")]
+    context_name: NotRequired[str | None]
+    messages: NotRequired[Annotated[list[Message], Field(description="Newest first")]]
+    submissions: NotRequired[Annotated[list[Any], Field(description="Always empty", max_length=0)]]
+    cannot_reply: NotRequired[Annotated[Literal[True], Field(description="Only there when the caller may not reply")]]
+    beta: NotRequired[bool]
+
+
+class ConversationsWithIds(TypedDict):
+    """A page of conversations and the ids of all pages."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    conversations: list[Conversation]
+    conversation_ids: list[Id]
+
+
+class UnreadCount(TypedDict):
+    """How many conversations are unread."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    unread_count: Annotated[str, Field(pattern=r"^\d+$", description="A number, as text")]
+
+
+class Nothing(TypedDict):
+    """An empty object."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+
+class Batch(TypedDict):
+    """A bulk send."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Id
+    workflow_state: BatchState
+    completion: Annotated[float, Field(ge=0, le=1)]
+    recipient_count: int
+    message: Message
+    tags: list[str]
+
+
+class BatchProgress(Batch):
+    """A bulk send and how far it has come."""
+
+    total: int
+    delivered: int
+    failed: int
+    skipped: int
+    created_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+    eta: Annotated[Time | None, Field(description="When the last recipient will be reached at the present rate")]
+    recipients_per_second: float
+
+
+class Progress(TypedDict):
+    """Work that goes on after the answer."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Id
+    context_id: Id
+    context_type: Literal["User"]
+    user_id: Id
+    tag: str
+    completion: Annotated[float | None, Field(ge=0, le=100, description="Percent")]
+    workflow_state: ProgressState
+    created_at: Time
+    updated_at: Time
+    message: str | None
+    url: str
+
+
+class RecipientContext(TypedDict):
+    """A context to write to, or to look into."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    id: Annotated[str, Field(description="Its code, as recipients take it; of the parts of a course not a recipient")]
+    name: str | None
+    type: Literal["context"]
+    avatar_url: NotRequired[str | None]
+    user_count: NotRequired[int]
+    item_count: NotRequired[Annotated[int, Field(description="Of the parts of a course, in place of user_count")]]
+    permissions: NotRequired[Annotated[dict[str, Literal[True]], Field(description="Of those asked for")]]
+    context_name: NotRequired[Annotated[str | None, Field(description="The course of a section or group")]]
+
+
+class Health(TypedDict):
+    """Whether the service is of use."""
+
+    __pydantic_config__ = _EXACT  # type: ignore[misc]
+
+    status: Literal["ok", "unavailable"]
+    failing: NotRequired[list[Literal["database", "broker"]]]

@@ -1,0 +1,151 @@
+"""What a search for recipients asks for, and how far the viewer sees (canvas/endpoints.md 4.13 and 5)."""
+
+import re
+import unicodedata
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum, StrEnum
+
+from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.recipients import INSTRUCTORS, Audience
+from service.domain.rights import Course, Right, Standing
+from service.domain.visibility import Range, Types, ranges
+
+_CONTEXT = re.compile(r"(course|section|group)_(\d{1,19})(?:_([A-Za-z_]+))?", re.ASCII)
+_TAG = re.compile(r"differentiation_tag_(\d{1,19})", re.ASCII)
+_LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+
+class Kind(StrEnum):
+    """What a search may find; ``type`` of the request."""
+
+    USER = "user"
+    COURSE = "course"
+    SECTION = "section"
+    GROUP = "group"
+
+
+class Parts(StrEnum):
+    """Parts of a course that can be browsed; the suffix of its code."""
+
+    SECTIONS = "sections"
+    GROUPS = "groups"
+    TAGS = "differentiation_tags"
+
+
+class State(IntEnum):
+    """How current a context is; the order in which a search shows them."""
+
+    ACTIVE = 0
+    ENDED_LATELY = 1
+    INACTIVE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The ``context`` of a search: a course, section or group, its role word or the parts to browse."""
+
+    context: Context
+    suffix: str | None = None
+
+    @property
+    def code(self) -> str:
+        """``course_1_teachers``"""
+        return self.context.code if self.suffix is None else f"{self.context.code}_{self.suffix}"
+
+    @property
+    def types(self) -> Types:
+        """Enrolment types meant; None for everybody, empty for a word that names no role."""
+        return Audience(self.context, self.suffix).types
+
+    @property
+    def parts(self) -> Parts | None:
+        """The parts of a course to list; then nobody is listed."""
+        if self.context.type is not ContextType.COURSE:
+            return None
+        return next((parts for parts in Parts if parts == self.suffix), None)
+
+
+def parse_place(code: str | None) -> Place | None:
+    """The place a ``context`` names, a differentiation tag as its group; None for what is no code at all."""
+    if match := _TAG.fullmatch(code or ""):
+        type_, digits, suffix = "group", match[1], None
+    elif match := _CONTEXT.fullmatch(code or ""):
+        type_, digits, suffix = match[1], match[2], match[3]
+    else:
+        return None
+    return Place(Context(ContextType(type_.capitalize()), int(digits)), suffix) if int(digits) <= MAX_ID else None
+
+
+def parse_kinds(types: Iterable[str]) -> frozenset[Kind]:
+    """What to look for: everything unless types are given; ``context`` is every kind of context."""
+    given = set(types)
+    if not given:
+        return frozenset(Kind)
+    if "context" in given:
+        given |= {Kind.COURSE, Kind.SECTION, Kind.GROUP}
+    return frozenset(kind for kind in Kind if kind in given)
+
+
+def pattern(term: str) -> str:
+    """The LIKE pattern of names that hold a term; names are compared in lower case."""
+    return f"%{term.lower().translate(_LIKE)}%"
+
+
+def holds(name: str, terms: Iterable[str]) -> bool:
+    """Whether the name of a context holds every term."""
+    lowered = name.lower()
+    return all(term.lower() in lowered for term in terms)
+
+
+def fold(name: str) -> str:
+    """A name as contexts are sorted by: without case and accents."""
+    return "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+
+
+def visible_ranges(
+    standing: Standing,
+    course: Course,
+    *,
+    types: Types = None,
+    section_id: int | None = None,
+    as_admin: bool = False,
+    individuals: bool = False,
+) -> list[Range]:
+    """Whom the viewer sees in a course, themselves included.
+
+    ``individuals``: people looked for by name, whose enrolment may be over. A context that is browsed shows of
+    those the instructors only, and shows them to nobody but instructors as long as the course goes on
+    (canvas/endpoints.md 5.1). That nobody can be written to in a completed course is for the send to say.
+    """
+    administers = standing.may(Right.READ_AS_ADMIN, course)
+    seen = course if administers or not course.completed else replace(course, workflow_state="available")
+    found = ranges(standing, seen, types=types, section_id=section_id, as_admin=as_admin)
+    if standing.enrolled(course.id) and types != frozenset() and not standing.may(Right.SEND_MESSAGES, seen):
+        found = [*found, Range(course.id, section_id, user_id=standing.user_id, types=types)]
+    if individuals:
+        return [replace(span, concluded=True) for span in found]
+    instructs = administers or any(e.current and e.type in INSTRUCTORS for e in standing.enrolled(course.id))
+    if not course.completed and not instructs:
+        return found
+    return [*found, *(span for each in found if not each.concluded for span in _concluded_instructors(each))]
+
+
+def _concluded_instructors(span: Range) -> Sequence[Range]:
+    types = INSTRUCTORS if span.types is None else INSTRUCTORS & span.types
+    return [replace(span, types=types, concluded=True)] if types else []
+
+
+def visible_sections(standing: Standing, course: Course, section_ids: Collection[int]) -> list[int]:
+    """Sections of the course to offer as contexts; none unless the viewer sees more than one.
+
+    ``section_ids``: all there are. Sections are for those who may write to the course.
+    """
+    if not standing.may(Right.SEND_MESSAGES, course):
+        return []
+    if not standing.enrolled(course.id):
+        seen = sorted(section_ids)
+    else:
+        spans = {span.section_id for span in visible_ranges(standing, course)}
+        seen = sorted(id_ for id_ in section_ids if None in spans or id_ in spans)
+    return seen if len(seen) > 1 else []

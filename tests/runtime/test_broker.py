@@ -1,0 +1,219 @@
+"""The supervised connection: whatever ends it, the next one is made, and nobody waits for ever meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic_core import Url
+from structlog.testing import capture_logs
+
+from service.contracts.commands import PlanBatch
+from service.runtime.broker import REASON_LIMIT, Broker, BrokerUnavailable, Publisher, Session, broker_errors
+from service.runtime.settings import Settings
+from tests.amqp import stranger
+from tests.waiting import until
+
+COMMAND = PlanBatch(batch_id=1)
+
+
+@pytest.fixture
+async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
+    """Connected; its queues are removed in the end."""
+    made = Publisher(settings, "test")
+    await made.broker.start()
+    await until(lambda: made.connected)
+    yield made
+    await made.broker.stop()
+    async with stranger(settings) as cleaner:
+        await cleaner.forget()
+
+
+class Road:
+    """A way to the broker that can be blocked: packets are then swallowed in both directions, and nothing closes."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._there = (host, port)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.blocked = asyncio.Event()
+
+    async def enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection; those made after a block pass."""
+        blocked = self.blocked
+        far_reader, far_writer = await asyncio.open_connection(*self._there)
+        for source, target in ((reader, far_writer), (far_reader, writer)):
+            task = asyncio.create_task(self._carry(source, target, blocked))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, blocked: asyncio.Event) -> None:
+        try:
+            while data := await source.read(65_536):
+                if not blocked.is_set():
+                    target.write(data)
+        except ConnectionError:
+            pass  # one side has gone, which the other is told next
+        finally:
+            if not blocked.is_set():
+                target.close()
+
+    def block(self) -> None:
+        """From now on, for the connections there are."""
+        self.blocked.set()
+        self.blocked = asyncio.Event()
+
+    async def end(self) -> None:
+        """Nothing is carried any more."""
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+@asynccontextmanager
+async def road_to_broker(settings: Settings) -> AsyncIterator[tuple[Road, Settings]]:
+    """The road, and settings that take it; a heartbeat is missed after a second."""
+    road = Road(settings.amqp_url.host or "", settings.amqp_url.port or 5672)
+    server = await asyncio.start_server(road.enter, "127.0.0.1", 0)
+    host, port = server.sockets[0].getsockname()
+    there = settings.amqp_url
+    url = Url.build(
+        scheme="amqp", username=there.username, password=there.password, host=host, port=port, query="heartbeat=1"
+    )
+    yield road, settings.model_copy(update={"amqp_url": url})
+    server.close()
+    await road.end()
+
+
+async def test_a_broker_that_falls_silent_is_given_up_and_found_again(settings: Settings) -> None:
+    """No packet says that the other side is gone; only the heartbeat that does not come."""
+    with capture_logs() as logs:
+        async with road_to_broker(settings) as (road, by_road):
+            publisher = Publisher(by_road, "test")
+            await publisher.broker.start()
+            await until(lambda: publisher.connected)
+            await publisher.command(COMMAND)
+
+            road.block()
+            with pytest.raises(BrokerUnavailable):
+                await publisher.command(COMMAND)
+            await until(lambda: sum(line["event"] == "broker_connected" for line in logs) == 2)
+
+            await publisher.command(COMMAND)
+            await publisher.broker.stop()
+    async with stranger(settings) as cleaner:
+        await cleaner.forget()
+
+
+async def test_a_publish_without_a_connection_fails_at_once(settings: Settings) -> None:
+    publisher = Publisher(settings, "test")
+
+    with pytest.raises(BrokerUnavailable, match="not connected"):
+        await publisher.command(COMMAND)
+
+
+async def test_a_queue_that_is_gone_is_declared_again(settings: Settings, publisher: Publisher) -> None:
+    """A publish that no queue takes is an error, and the reason to look after the queues."""
+    async with stranger(settings) as operator:
+        await operator.channel.queue_delete(operator.topology.command_queue("plan"))
+
+        with pytest.raises(BrokerUnavailable, match="NO_ROUTE"):
+            await publisher.command(COMMAND)
+        await until(lambda: publisher.connected)
+        await publisher.command(COMMAND)
+
+        assert await operator.waiting(operator.topology.command_queue("plan")) == 1
+
+
+async def test_an_exchange_that_is_gone_is_declared_again(settings: Settings, publisher: Publisher) -> None:
+    async with stranger(settings) as operator:
+        await operator.channel.exchange_delete(operator.topology.commands)
+
+        with capture_logs() as logs:
+            with pytest.raises(BrokerUnavailable, match="NOT_FOUND"):
+                await publisher.command(COMMAND)
+            await until(lambda: any(line["event"] == "broker_connected" for line in logs))
+        await publisher.command(COMMAND)
+
+
+@pytest.mark.parametrize("reason", ["", "\0", "lone \ud800 surrogate", "ü" * 100_000], ids=ascii)
+async def test_any_reason_fits_a_dead_letter(settings: Settings, publisher: Publisher, reason: str) -> None:
+    async with stranger(settings) as outside:
+        await publisher.dead_letter(b"body", reason=reason, source="somewhere")
+        (letter,) = await outside.dead_letters(1)
+
+    assert letter.body == b"body"
+    assert len(letter.reason) <= REASON_LIMIT
+    assert letter.reason == reason[:REASON_LIMIT].replace("\ud800", "?")
+
+
+async def test_a_queue_of_other_arguments_is_no_reason_to_end(settings: Settings) -> None:
+    """A 406 closes the channel; once the other queue is out of the way, all is well."""
+    async with stranger(settings) as operator:
+        name = operator.topology.command_queue("plan")
+        await operator.channel.declare_queue(name, durable=True)
+        publisher = Publisher(settings, "test")
+        with capture_logs() as logs:
+            await publisher.broker.start()
+            await until(lambda: any("PRECONDITION_FAILED" in line.get("error", "") for line in logs))
+            assert not publisher.connected
+
+            await operator.channel.queue_delete(name)
+            await until(lambda: publisher.connected)
+            await publisher.command(COMMAND)
+
+        await publisher.broker.stop()
+        await operator.forget()
+
+
+@pytest.mark.parametrize("fault", [LookupError("a fault of ours"), Exception(), asyncio.CancelledError()], ids=repr)
+async def test_no_fault_in_setting_up_ends_the_supervision(settings: Settings, fault: BaseException) -> None:
+    """aiormq raises a bare Exception or CancelledError for connections lost at the wrong moment."""
+    faults = [fault, fault]
+
+    async def setup(_: Session) -> None:
+        if faults:
+            raise faults.pop()
+
+    broker = Broker(settings, "test", setup)
+    await broker.start()
+    await until(lambda: broker.connected)
+
+    assert faults == []
+    await broker.stop()
+    assert not broker.connected
+
+
+async def test_a_setup_that_never_ends_is_cut_short(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("service.runtime.broker.SETUP_TIMEOUT", 0.2)
+    attempts = 0
+
+    async def setup(_: Session) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts == 1:
+            await asyncio.Event().wait()
+
+    broker = Broker(settings, "test", setup)
+    await broker.start()
+    await until(lambda: broker.connected)
+
+    assert attempts == 2
+    await broker.stop()
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_broken_connection() -> None:
+    with pytest.raises(BrokerUnavailable), broker_errors():
+        raise asyncio.CancelledError
+
+
+async def test_a_task_that_is_cancelled_stays_cancelled() -> None:
+    async def wait() -> None:
+        with broker_errors():
+            await asyncio.Event().wait()
+
+    task = asyncio.create_task(wait())
+    await asyncio.sleep(0)
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task

@@ -1,0 +1,178 @@
+"""The life of a command, on a real queue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from service.contracts.commands import AnyCommand, DeliverChunk
+from service.runtime.broker import Publisher
+from service.runtime.settings import Settings
+from tests.amqp import Stranger
+from tests.waiting import until
+from workers.consumer import Consumer
+from workers.verdict import Discard, Done, Verdict
+
+COMMAND = DeliverChunk(batch_id=1, position=2)
+
+Handle = Callable[[AnyCommand], Awaitable[Verdict]]
+Consuming = Callable[..., AbstractAsyncContextManager[Consumer]]
+
+
+class Handler:
+    """Notes what it is given and answers with what it is told to, the last answer for ever."""
+
+    def __init__(self, *answers: Verdict | Exception) -> None:
+        self.given: list[AnyCommand] = []
+        self.answers = list(answers)
+
+    async def __call__(self, command: AnyCommand) -> Verdict:
+        self.given.append(command)
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def consuming(settings: Settings, publisher: Publisher) -> Consuming:
+    """A consumer of the deliver queue while the block runs; drained at its end."""
+
+    @asynccontextmanager
+    async def consume(handler: Handle, *, lanes: int = 1) -> AsyncIterator[Consumer]:
+        consumer = Consumer(settings, "deliver", handler, publisher, lanes=lanes)
+        await consumer.start()
+        await until(lambda: consumer.broker.connected)
+        yield consumer
+        await consumer.drain()
+
+    return consume
+
+
+async def empty(outside: Stranger) -> bool:
+    """Whether the deliver queue has nothing to hand out; what is unacknowledged comes back when a consumer goes."""
+    return await outside.waiting(outside.topology.command_queue("deliver")) == 0
+
+
+async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: Stranger) -> None:
+    handler = Handler(Done())
+
+    async with consuming(handler):
+        await publisher.command(COMMAND)
+        await until(lambda: len(handler.given) == 1)
+
+    assert handler.given == [COMMAND]
+    assert await empty(outside)
+
+
+async def test_a_command_is_held_while_something_is_away(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    away = asyncpg.CannotConnectNowError("the database system is starting up")
+    handler = Handler(away, away, Done())
+
+    async with consuming(handler):
+        await publisher.command(COMMAND)
+        await until(lambda: len(handler.given) == 3)
+
+    assert await empty(outside)
+
+
+async def test_a_held_command_goes_back_when_the_worker_stops(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    handler = Handler(ConnectionRefusedError())
+
+    async with consuming(handler, lanes=2):
+        for _ in range(5):
+            await publisher.command(COMMAND)
+        await until(lambda: len(handler.given) >= 2)
+
+    assert await outside.waiting(outside.topology.command_queue("deliver")) == 5
+
+
+async def test_a_command_that_fails_goes_to_the_dead_letters(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    async with consuming(Handler(LookupError("no such thing: " + "x" * 3000))):
+        await publisher.command(COMMAND)
+        (letter,) = await outside.dead_letters(1)
+
+    assert letter.body == COMMAND.model_dump_json().encode()
+    assert letter.reason.startswith("LookupError: no such thing: xxx")
+    assert await empty(outside)
+
+
+async def test_without_its_own_publisher_the_broker_puts_a_command_away(
+    settings: Settings, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The body is kept and the queue goes on; only the reason is no longer ours."""
+    monkeypatch.setattr("workers.consumer.FIRST_RETRY", 0.001)
+    away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
+    consumer = Consumer(settings, "deliver", Handler(Discard("it will never do")), away)
+    await consumer.start()
+
+    await outside.publish(b"poison")
+    (letter,) = await outside.dead_letters(1)
+
+    assert letter.body == b"poison"
+    await consumer.drain()
+
+
+async def test_lanes_are_the_commands_in_work_at_once(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    inside, most, go_on = 0, 0, asyncio.Event()
+
+    async def handler(_: AnyCommand) -> Verdict:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        if inside == 3:
+            go_on.set()
+        await go_on.wait()
+        inside -= 1
+        return Done()
+
+    async with consuming(handler, lanes=3):
+        for _ in range(12):
+            await publisher.command(COMMAND)
+        await go_on.wait()
+
+    assert most == 3
+
+
+async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    """The broker only cancels the consumer: channel and connection stay, and nothing would ever come again."""
+    handler = Handler(Done())
+
+    with capture_logs() as logs:
+        async with consuming(handler):
+            await outside.channel.queue_delete(outside.topology.command_queue("deliver"))
+            await until(lambda: any(line["event"] == "broker_lost" for line in logs))
+            await until(lambda: sum(line["event"] == "broker_connected" for line in logs) == 2)
+            await publisher.command(COMMAND)
+            await until(lambda: handler.given == [COMMAND])
+
+    assert {"the broker cancelled a consumer"} == {line["reason"] for line in logs if line["event"] == "broker_lost"}
+
+
+async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    """Held here as well, every break of the connection would leave one more waiting in this process."""
+    handler = Handler(ConnectionRefusedError())
+
+    async with consuming(handler) as consumer:
+        await publisher.command(COMMAND)
+        await until(lambda: len(handler.given) == 1)
+        handler.answers = [Done()]
+        consumer.broker.end_session("test")
+        await until(lambda: len(handler.given) == 2)
+
+    assert await empty(outside)

@@ -1,0 +1,98 @@
+"""Planner: what is committed and not done is commanded, by whoever comes first."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+
+from service.contracts.commands import DeliverChunk, PlanBatch, parse_command
+from service.runtime.broker import Publisher
+from service.runtime.settings import Settings
+from tests.amqp import Stranger
+from tests.workers.batches import Batches
+from workers.plan import Planner
+from workers.verdict import Done
+
+LATER = timedelta(hours=1)
+
+
+async def commanded(outside: Stranger) -> list[tuple[int, int]]:
+    """(batch id, position) of the deliver commands published so far, taken off their queue."""
+    queue = await outside.channel.get_queue(outside.topology.command_queue("deliver"), ensure=False)
+    found = []
+    while (message := await queue.get(fail=False)) is not None:
+        command = parse_command(message.body)
+        assert isinstance(command, DeliverChunk)
+        found.append((command.batch_id, command.position))
+        await message.ack()
+    return sorted(found)
+
+
+async def test_planning_commands_every_chunk(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+) -> None:
+    other = await batches.accept(range(10, 20), chunk_size=5, due_at=datetime.now(UTC) + LATER)
+    batch = await batches.accept(range(10, 25), chunk_size=2, due_at=datetime.now(UTC) + LATER)
+    planner = Planner(settings, pool, publisher)
+
+    assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
+
+    assert await commanded(outside) == [(batch, position) for position in range(8)]
+    assert await planner.sweep() == 0
+    assert other != batch
+
+
+async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+) -> None:
+    planner = Planner(settings, pool, publisher)
+    for state in ("paused", "cancelled", "sent", "error"):
+        batch = await batches.accept(range(10, 14), chunk_size=2)
+        await batches.set_state(batch, state)
+        assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
+    assert await planner.handle(PlanBatch(batch_id=4711)) == Done()
+
+    assert await planner.sweep() == 0
+    assert await commanded(outside) == []
+
+
+async def test_the_sweeper_takes_what_is_due_and_pending_and_leaves_it_then(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+) -> None:
+    due = await batches.accept(range(10, 16), chunk_size=2)
+    await batches.accept(range(10, 16), chunk_size=2, due_at=datetime.now(UTC) + LATER)
+    async with pool.acquire() as conn:
+        await conn.execute("UPDATE chunks SET state = 'delivered' WHERE batch_id = $1 AND position = 1", due)
+    planner = Planner(settings, pool, publisher)
+
+    assert await planner.sweep() == 2
+
+    assert await commanded(outside) == [(due, 0), (due, 2)]
+    assert await planner.sweep() == 0
+    async with pool.acquire() as conn:
+        left_until = await conn.fetchval("SELECT min(due_at) FROM chunks WHERE batch_id = $1 AND position <> 1", due)
+    assert left_until > datetime.now(UTC) + timedelta(seconds=settings.retry_after - 5)
+
+
+async def test_several_sweepers_share_the_work(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+) -> None:
+    batch = await batches.accept(range(1000, 1300), chunk_size=1)
+    planners = [Planner(settings, pool, publisher) for _ in range(6)]
+
+    swept = await asyncio.gather(*(planner.sweep() for planner in planners))
+
+    assert sum(swept) == 300
+    assert await commanded(outside) == [(batch, position) for position in range(300)]
+
+
+async def test_a_chunk_that_somebody_works_on_is_not_swept(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+) -> None:
+    batch = await batches.accept(range(10, 14), chunk_size=2)
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT 1 FROM chunks WHERE batch_id = $1 AND position = 0 FOR UPDATE", batch)
+
+        assert await Planner(settings, pool, publisher).sweep() == 1
+
+    assert await commanded(outside) == [(batch, 1)]
