@@ -39,8 +39,9 @@ class Consumer:
         self._handler = handler
         self._publisher = publisher
         self._lanes = asyncio.Semaphore(lanes)
-        # One command waits here while another is in work, so that a lane never idles for a round trip.
-        self._prefetch = lanes + 1
+        # Some commands wait here while others are in work: a quorum queue hands out the next one only when an
+        # acknowledgement is on its disk, and no lane should idle for that.
+        self._prefetch = lanes + 3
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None

@@ -21,6 +21,7 @@ from service.application import reading
 from service.domain.errors import Code
 
 _BETA = "Say whether the conversation has a context. Any value counts as true."
+_IGNORED = "Changes nothing: submissions are no part of conversations any more."
 
 
 class ListParameters(ViewParameters):
@@ -30,6 +31,7 @@ class ListParameters(ViewParameters):
         False, description="Answer an object with the page and the ids of all pages. Any value counts as true."
     )
     include_beta: Presence = Field(False, description=_BETA)
+    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
 
 
 class ShowParameters(ViewParameters):
@@ -38,6 +40,7 @@ class ShowParameters(ViewParameters):
     auto_mark_as_read: CanvasBool = Field(True, description="An unread conversation becomes read.")
     include_participant_contexts: CanvasBool = Field(True, description="Say what participants share with the caller.")
     include_beta: Presence = Field(False, description=_BETA)
+    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
 
 
 @describe(

@@ -15,6 +15,8 @@ from service.api.app import build_app
 from service.api.routing import register
 from service.runtime.settings import Settings
 from tests.api.gateway import ECHO, PUBLIC_URL, Api, BrokerSwitch
+from tests.api.people import Classroom, Person
+from tests.institution import Institution
 
 
 @pytest.fixture
@@ -83,3 +85,16 @@ def token(conn: asyncpg.Connection) -> Callable[..., Awaitable[dict[str, str]]]:
         return {"Authorization": f"Bearer {text}"}
 
     return make
+
+
+@pytest.fixture
+async def classroom(
+    client: aiohttp.ClientSession, token: Callable[..., Awaitable[dict[str, str]]], institution: Institution
+) -> Classroom:
+    """All of them active, with tokens."""
+    course = await institution.course("Biology")
+    teacher, *students = await institution.users(4)
+    await institution.enroll(course, teacher, "Teacher")
+    await institution.enroll(course, students)
+    people = [Person(client, await token(user_id), user_id) for user_id in (teacher, *students)]
+    return Classroom(course, people[0], people[1:])

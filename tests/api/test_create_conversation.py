@@ -165,15 +165,19 @@ def _multipart(school: School) -> FormData:
     return form
 
 
+def _brackets(school: School) -> list[tuple[str, str]]:
+    return [("recipients[]", str(student)) for student in school.students[:2]]
+
+
 ENCODINGS: dict[str, Callable[[School], dict[str, Any]]] = {
-    "form, brackets": lambda s: {"data": [("recipients[]", s.students[0]), ("recipients[]", s.students[1]), ("body", "x")]},
+    "form, brackets": lambda s: {"data": [*_brackets(s), ("body", "Hello")]},
     "form, bare repeats": lambda s: {"data": f"recipients={s.students[0]}&recipients={s.students[1]}&body=Hello",
                                      "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
     "form, commas": lambda s: {"data": {"recipients": f"{s.students[0]},{s.students[1]}", "body": "Hello"}},
     "json": lambda s: {"json": {"recipients": [str(u) for u in s.students[:2]], "body": "Hello"}},
     "json, commas": lambda s: {"json": {"recipients": f"{s.students[0]}, {s.students[1]}", "body": "Hello"}},
     "json, bracket key": lambda s: {"json": {"recipients[]": [str(u) for u in s.students[:2]], "body": "Hello"}},
-    "query": lambda s: {"params": [("recipients[]", s.students[0]), ("recipients[]", s.students[1]), ("body", "Hello")]},
+    "query": lambda s: {"params": [*_brackets(s), ("body", "Hello")]},
     "query and body": lambda s: {"params": {"body": "lost"}, "json": {"recipients": [str(u) for u in s.students[:2]],
                                                                      "body": "Hello"}},
     "multipart": lambda s: {"data": _multipart(s)},
@@ -193,7 +197,7 @@ async def test_real_clients_encodings_mean_the_same(
 
 
 @pytest.mark.parametrize(
-    ("parts", "status", "answer"),
+    "case",
     [
         ({"body": "x"}, 400, [{"attribute": "recipients", "message": "blank"}]),
         ({"recipients": ["999999999999"], "body": "x"}, 400, [{"attribute": "recipients", "message": "invalid"}]),
@@ -215,8 +219,9 @@ async def test_real_clients_encodings_mean_the_same(
     ],
 )  # fmt: skip
 async def test_refusals_in_canvas_shape(
-    client: ClientSession, teacher: dict[str, str], school: School, parts: dict[str, Any], status: int, answer: Any
+    client: ClientSession, teacher: dict[str, str], school: School, case: tuple[dict[str, Any], int, Any]
 ) -> None:
+    parts, status, answer = case
     if "recipients" in parts:
         parts = {**parts, "recipients": [str(school.teacher) if r == "me" else r for r in parts["recipients"]]}
     body = await post(client, teacher, status, **parts)
@@ -279,9 +284,7 @@ async def test_nothing_is_stored_by_a_refusal(
         assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
-async def test_ids_become_strings_on_request(
-    client: ClientSession, teacher: dict[str, str], school: School
-) -> None:
+async def test_ids_become_strings_on_request(client: ClientSession, teacher: dict[str, str], school: School) -> None:
     headers = {**teacher, "Accept": "application/json+canvas-string-ids"}
     (made,) = await post(client, headers, recipients=[str(school.students[0])], body="x")
     assert made["audience"] == [str(school.students[0])]

@@ -13,6 +13,7 @@ from service.api.description import description_of
 from service.api.error_shapes import SHAPES, Errors
 from service.application.refusals import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
+from tests.api import seeds
 from tests.api.gateway import PUBLIC_URL
 
 ROUTES = list(chain.from_iterable(module.routes for module in MODULES))
@@ -123,3 +124,13 @@ async def test_the_viewer_needs_nothing_from_elsewhere(client: aiohttp.ClientSes
         async with client.get(f"/{name}") as response:
             assert response.status == 200
             assert await response.read()
+
+
+async def test_every_parameter_of_the_published_descriptions_is_in_it(document: dict[str, Any]) -> None:
+    for route, names in seeds.PARAMETERS.items():
+        method, _, path = route.partition(" ")
+        operation = document["paths"]["/api/v1" + path.replace(":id", "{id}")][method.lower()]
+        known = {each["name"] for each in operation.get("parameters", [])}
+        for content in operation.get("requestBody", {"content": {}})["content"].values():
+            known |= set(content["schema"]["properties"])
+        assert names - {"filter"} <= known, route
