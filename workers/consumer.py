@@ -41,7 +41,7 @@ class Consumer:
         self._lanes = asyncio.Semaphore(lanes)
         # Some commands wait here while others are in work: a quorum queue hands out the next one only when an
         # acknowledgement is on its disk, and no lane should idle for that.
-        self._prefetch = lanes + 3
+        self._prefetch = lanes + 2
         self._tasks: set[asyncio.Task[None]] = set()
         self._queue: AbstractQueue | None = None
         self._tag: str | None = None

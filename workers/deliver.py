@@ -1,5 +1,6 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from time import perf_counter
 
@@ -24,12 +25,18 @@ ERROR_LIMIT = 2000  # characters kept of an error
 
 
 class Deliverer:
-    """Handles DeliverChunk; any number of them, in any number of processes, may meet on a chunk."""
+    """Handles DeliverChunk; any number of them, in any number of processes, may meet on a chunk.
+
+    As many chunks are written at once as there are lanes. One more may be in work: while a commit is on its way to the
+    disk, its lane is free for the next.
+    """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
         self._settings = settings
         self._pool = pool
         self._tag_sets = TagSets()
+        self._lanes = asyncio.Semaphore(settings.deliver_lanes)
+        self.commands_at_once = settings.deliver_lanes + 1
 
     async def handle(self, command: DeliverChunk) -> Verdict:
         """Delivers the chunk once, however often it is commanded.
@@ -37,9 +44,8 @@ class Deliverer:
         Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the claim of the next
         attempt will tell.
         """
-        started = perf_counter()
         try:
-            outcome = await self._deliver(command)
+            outcome, started = await self._deliver(command)
         except Exception as error:
             if is_unavailable(error):
                 raise
@@ -62,11 +68,13 @@ class Deliverer:
         )
         return Done()
 
-    async def _deliver(self, command: DeliverChunk) -> ChunkOutcome:
+    async def _deliver(self, command: DeliverChunk) -> tuple[ChunkOutcome, float]:
+        """What became of it, and when a lane was free to begin."""
         for meeting in range(MEETINGS):
             try:
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-                    return await deliver_chunk(conn, self._tag_sets, command.batch_id, command.position)
+                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction(), self._lanes:
+                    started = perf_counter()
+                    return await deliver_chunk(conn, self._tag_sets, command.batch_id, command.position), started
             except CONFLICT as error:
                 log.info("threads_contended", meeting=meeting, error=type(error).__name__)
         raise RuntimeError(f"other sends were in the way {MEETINGS} times")

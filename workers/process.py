@@ -84,7 +84,7 @@ def _deliver(worker: Worker) -> None:
         assert isinstance(command, DeliverChunk), command  # noqa: S101 - another command here is a broken binding
         return await deliverer.handle(command)
 
-    lanes = worker.settings.deliver_lanes
+    lanes = deliverer.commands_at_once
     worker.consumers.append(Consumer(worker.settings, "deliver", handle, worker.publisher, lanes=lanes))
 
 

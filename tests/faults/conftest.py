@@ -11,7 +11,13 @@ from service.runtime.settings import Settings
 from tests.amqp import stranger
 from tests.faults.place import Place, place
 
-SMALL = {"chunk_size": 3, "sweep_interval": 0.2, "retry_after": 1.0, "max_bulk_private_recipients": 1000}
+SMALL = {
+    "chunk_size": 3,
+    "sweep_interval": 0.2,
+    "retry_after": 1.0,
+    "max_bulk_private_recipients": 1000,
+    "throttle_maximum": 0,
+}
 
 
 @pytest.fixture
