@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
+import hypothesis
 import pytest
 
 from service.runtime.settings import Settings
@@ -15,6 +16,13 @@ from tests.databases import Databases, server_url, with_database
 from tests.institution import Institution
 from tests.school import School, make_school
 from tests.thread import Threads
+
+
+# How long an example takes says something about the machine, which other tests share, and nothing about the code.
+hypothesis.settings.register_profile(
+    "shared_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("shared_machine")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import asyncpg
@@ -56,7 +56,8 @@ async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:
     """kill -9 of the server and all its processes at once; returns when they have gone."""
     main = psutil.Process(server.process.facts()["pid"])
     for process in (main, *main.children(recursive=True)):
-        process.kill()
+        with suppress(psutil.NoSuchProcess):  # some end with their parent
+            process.kill()
     await asyncio.to_thread(server.process.stop, KILL)
     if server.process.child is not None:
         await asyncio.to_thread(server.process.child.wait)

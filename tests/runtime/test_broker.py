@@ -34,17 +34,17 @@ class Road:
 
     def __init__(self, host: str, port: int) -> None:
         self._there = (host, port)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._writers: list[asyncio.StreamWriter] = []
         self.blocked = asyncio.Event()
 
     async def enter(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection; those made after a block pass."""
         blocked = self.blocked
         far_reader, far_writer = await asyncio.open_connection(*self._there)
+        self._writers += (writer, far_writer)
         for source, target in ((reader, far_writer), (far_reader, writer)):
-            task = asyncio.create_task(self._carry(source, target, blocked))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.append(asyncio.create_task(self._carry(source, target, blocked)))
 
     async def _carry(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, blocked: asyncio.Event) -> None:
         try:
@@ -64,9 +64,11 @@ class Road:
 
     async def end(self) -> None:
         """Nothing is carried any more."""
-        for task in list(self._tasks):
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for writer in self._writers:
+            writer.close()
+        await asyncio.gather(*self._tasks, *(writer.wait_closed() for writer in self._writers), return_exceptions=True)
 
 
 @asynccontextmanager
