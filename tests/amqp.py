@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from service.contracts.topology import Topology
 from service.runtime.broker import COMMANDS
 from service.runtime.settings import Settings
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,14 @@ class Stranger:
         for exchange in (self.topology.dead, self.topology.commands):
             await self.channel.exchange_delete(exchange)
 
-    async def waiting(self, queue: str) -> int:
-        """How many messages wait in a queue and are with no consumer."""
-        declared = await self.channel.declare_queue(queue, passive=True)
-        return declared.declaration_result.message_count or 0
+    async def waiting(self, name: str, how_many: int) -> None:
+        """Returns when so many commands of that name wait in their queue and are with no consumer."""
+
+        async def waits() -> bool:
+            declared = await self.channel.declare_queue(self.topology.command_queue(name), passive=True)
+            return declared.declaration_result.message_count == how_many
+
+        await until(waits)
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from tests.institution import Institution
 from tests.school import School, make_school
 from tests.thread import Threads
 
-
 # How long an example takes says something about the machine, which other tests share, and nothing about the code.
 hypothesis.settings.register_profile(
     "shared_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

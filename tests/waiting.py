@@ -1,15 +1,17 @@
 """Waiting for a state that nobody signals."""
 
 import asyncio
-from collections.abc import Callable
+import inspect
+from collections.abc import Awaitable, Callable
 
-LOOK_AGAIN = 0.01  # seconds
+LOOK_AGAIN = 0.02  # seconds
 
 
-async def until(condition: Callable[[], bool], *, within: float = 20) -> None:
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, within: float = 20) -> None:
     """Returns when the condition holds."""
     async with asyncio.timeout(within):
         while True:
-            if condition():
+            held = condition()
+            if await held if inspect.isawaitable(held) else held:
                 return
             await asyncio.sleep(LOOK_AGAIN)

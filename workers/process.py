@@ -15,6 +15,7 @@ from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
 from workers.consumer import DRAIN, Consumer
 from workers.deliver import Deliverer
+from workers.merging import MergeFollower
 from workers.plan import Planner
 from workers.reply import ReplyWriter
 from workers.sweeping import Sweeper
@@ -73,7 +74,7 @@ def _plan(worker: Worker) -> None:
         assert isinstance(command, PlanBatch), command  # noqa: S101 - another command here is a broken binding
         return await planner.handle(command)
 
-    worker.sweepers.append(planner)
+    worker.sweepers += [planner, MergeFollower(worker.settings, worker.pool, worker.publisher)]
     worker.consumers.append(Consumer(worker.settings, "plan", handle, worker.publisher))
 
 

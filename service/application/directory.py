@@ -2,12 +2,15 @@
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from itertools import zip_longest
 from types import MappingProxyType
 
+from service.application.merging import merge
 from service.contracts.directory import DirectoryEvent
 from service.domain.directory import Change, change_of, rounds
-from service.domain.directory_shapes import Kind
+from service.domain.directory_shapes import SHAPES, Kind
+from service.runtime.postgres import CONFLICT
 from sql import directory
 from sql.connection import Connection
 
@@ -27,18 +30,30 @@ _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]
     }
 )
 
+_HEIR = SHAPES[Kind.USER].keys.index("merged_into_user_id")
+# Events need no second try among themselves; a merge may meet the sends of those it is about.
+_TRIES = 5
+
 
 async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[Kind]:
     """Write a set of events in one transaction; returns how many rows of each kind are other than before.
 
     Events may come in any order, several times, and from several processes at once: all write the kinds in
     the order of Kind and the rows of a kind in ascending order, so they wait for each other and never
-    deadlock. A user_merged marks the merged account; moving its conversations is not done here.
+    deadlock. Conversations of merged accounts move in the same transaction, last of all. Where that meets a
+    send, all is done again, and after five times raises one of postgres.CONFLICT.
     """
     changes: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
     for event in events:
         change = change_of(event)
         changes[change.kind].append(change)
+    for _ in range(_TRIES - 1):
+        with suppress(*CONFLICT):
+            return await _write(conn, changes)
+    return await _write(conn, changes)
+
+
+async def _write(conn: Connection, changes: Mapping[Kind, Sequence[Change]]) -> Counter[Kind]:
     written: Counter[Kind] = Counter()
     async with conn.transaction():
         for kind, told in changes.items():
@@ -47,6 +62,9 @@ async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[K
             elif kind is not Kind.ENROLLMENT_STATE:
                 for rows in rounds(told):
                     written[kind] += await _UPSERTS[kind](conn, rows)
+        merged = {change.row[0] for change in changes[Kind.USER] if change.values[_HEIR] is not None}
+        if merged:
+            await merge(conn, merged)
     return written
 
 

@@ -35,7 +35,7 @@ CONFLICT = (
 )
 
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
-CLOSE_TIMEOUT = 10.0  # seconds for connections to end in order
+CLOSE_TIMEOUT = 5.0  # seconds for connections to end in order
 
 
 def is_unavailable(error: BaseException) -> bool:

@@ -2,19 +2,24 @@
 
 import asyncio
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
 from service.application.directory import apply
+from service.application.merging import follow_up
 from service.contracts.directory import DirectoryEvent
 from service.runtime.settings import Settings
+from sql import chunks
+from sql.chunks import Message
 from tests.institution import Institution
 from tests.merging import Pairs, check_invariants, everything, merged, seen
 from tests.rows import messages_of, rows
 from tests.thread import Threads
 from tests.views import bodies, view
+from tests.waiting import LOOK_AGAIN
 from workers.merging import MergeFollower
 
 
@@ -349,13 +354,17 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
     async with pool.acquire() as merging, merging.transaction():
         await apply(merging, [merged(old, heir)])
         sending = asyncio.create_task(deliver())
-        await until(lambda: somebody_waits(conn))
+        await until_somebody_waits(conn)
     await sending
-    assert await follow_up(conn) == 1
+    async with conn.transaction():
+        assert await follow_up(conn) == 1
     assert await pairs.between(peer, heir) == [made]
     assert await bodies(conn, made, heir) == ["1", "2"]
 
 
-async def somebody_waits(conn: asyncpg.Connection) -> bool:
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-    return bool(await conn.fetchval(waiting))
+async def until_somebody_waits(conn: asyncpg.Connection) -> None:
+    """Returns when a connection to the test's database waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
+    async with asyncio.timeout(20):
+        while not await conn.fetchval(f"{waiting} WHERE d.datname = current_database()"):  # noqa: ASYNC110 - no signal
+            await asyncio.sleep(LOOK_AGAIN)

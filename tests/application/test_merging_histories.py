@@ -113,7 +113,7 @@ async def state_after(conn: asyncpg.Connection, sets: Iterable[Sequence[Director
 
 
 @given(steps=st.lists(STEP, min_size=4, max_size=20), chain=st.permutations([11, 12, 13, 14, 15]))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_chain_told_in_any_order_again_or_at_once_ends_the_same(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chain: list[int]
 ) -> None:

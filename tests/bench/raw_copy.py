@@ -7,11 +7,14 @@ import asyncpg
 
 from tests.bench.place import settle
 
-# Threads of the send, in the order of their ids: the best that COPY can be given.
+# All rows of a new private send, in the order of their keys: the best that COPY can be given.
 _ROWS = {
-    "conversations": "SELECT t.* FROM conversations t WHERE t.send_id = $1 ORDER BY t.id",
-    "participants": "SELECT t.* FROM participants t JOIN conversations c ON c.id = t.conversation_id"
-    " WHERE c.send_id = $1 ORDER BY t.conversation_id, t.user_id",
+    "sends": "SELECT * FROM sends WHERE id = $1",
+    "batches": "SELECT * FROM batches WHERE send_id = $1",
+    "chunks": "SELECT c.* FROM chunks c JOIN batches b ON b.id = c.batch_id WHERE b.send_id = $1 ORDER BY c.position",
+    "conversations": "SELECT * FROM conversations WHERE send_id = $1 ORDER BY id",
+    "participants": "SELECT p.* FROM participants p JOIN conversations c ON c.id = p.conversation_id"
+    " WHERE c.send_id = $1 ORDER BY p.conversation_id, p.user_id",
 }
 
 

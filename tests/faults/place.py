@@ -17,8 +17,7 @@ from tests.institution import Institution
 from tests.processes import Client, Installation, Process, installation
 from tests.road.copies import assert_whole
 from tests.school import School, make_school
-
-LOOK_AGAIN = 0.05  # seconds between looks at rows of a process that does not tell
+from tests.waiting import until
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Place:
             status, _, _ = await self.readiness()
             return status == 200
 
-        await _watched(is_ready, within)
+        await until(is_ready, within=within)
 
     async def client(self, user_id: int) -> Client:
         """A client for any user, with a token of the user's own."""
@@ -92,7 +91,7 @@ class Place:
             except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
                 return False
 
-        await _watched(holds, within)
+        await until(holds, within=within)
 
     async def assert_all_sent(self, *, within: float = 60) -> None:
         """Every batch there is comes to its end, whole; nothing of a request is there without the rest."""
@@ -129,14 +128,6 @@ async def client(conn: asyncpg.Connection, session: aiohttp.ClientSession, url: 
         user_id,
     )
     return Client(session, url, token)
-
-
-async def _watched(condition: Callable[[], Awaitable[bool]], within: float) -> None:
-    async with asyncio.timeout(within):
-        while True:
-            if await condition():
-                return
-            await asyncio.sleep(LOOK_AGAIN)
 
 
 def logged(process: Process, text: str) -> list[str]:

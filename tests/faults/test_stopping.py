@@ -59,7 +59,7 @@ async def test_a_worker_told_to_stop_finishes_its_chunk_and_leaves_the_rest(ther
         assert await conn.fetchval("SELECT count(*) FROM chunks WHERE state = 'delivered'") == delivered
         chunks = await conn.fetchval("SELECT count(*) FROM chunks")
     async with stranger(there.running.settings) as observer:
-        assert await observer.waiting(observer.topology.command_queue("deliver")) == chunks - delivered
+        await observer.waiting("deliver", chunks - delivered)
     await there.running.worker()
     await there.assert_all_sent()
 

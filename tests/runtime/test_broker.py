@@ -123,7 +123,7 @@ async def test_a_queue_that_is_gone_is_declared_again(settings: Settings, publis
         await until(lambda: publisher.connected)
         await publisher.command(COMMAND)
 
-        assert await operator.waiting(operator.topology.command_queue("plan")) == 1
+        await operator.waiting("plan", 1)
 
 
 async def test_an_exchange_that_is_gone_is_declared_again(settings: Settings, publisher: Publisher) -> None:

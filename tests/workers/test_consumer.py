@@ -52,11 +52,6 @@ def consuming(settings: Settings, publisher: Publisher) -> Consuming:
     return consume
 
 
-async def empty(outside: Stranger) -> bool:
-    """Whether the deliver queue has nothing to hand out; what is unacknowledged comes back when a consumer goes."""
-    return await outside.waiting(outside.topology.command_queue("deliver")) == 0
-
-
 async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: Stranger) -> None:
     handler = Handler(Done())
 
@@ -65,7 +60,7 @@ async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publis
         await until(lambda: len(handler.given) == 1)
 
     assert handler.given == [COMMAND]
-    assert await empty(outside)
+    await outside.waiting("deliver", 0)
 
 
 async def test_a_command_is_held_while_something_is_away(
@@ -78,7 +73,7 @@ async def test_a_command_is_held_while_something_is_away(
         await publisher.command(COMMAND)
         await until(lambda: len(handler.given) == 3)
 
-    assert await empty(outside)
+    await outside.waiting("deliver", 0)
 
 
 async def test_a_held_command_goes_back_when_the_worker_stops(
@@ -91,7 +86,7 @@ async def test_a_held_command_goes_back_when_the_worker_stops(
             await publisher.command(COMMAND)
         await until(lambda: len(handler.given) >= 2)
 
-    assert await outside.waiting(outside.topology.command_queue("deliver")) == 5
+    await outside.waiting("deliver", 5)
 
 
 async def test_a_command_that_fails_goes_to_the_dead_letters(
@@ -103,7 +98,7 @@ async def test_a_command_that_fails_goes_to_the_dead_letters(
 
     assert letter.body == COMMAND.model_dump_json().encode()
     assert letter.reason.startswith("LookupError: no such thing: xxx")
-    assert await empty(outside)
+    await outside.waiting("deliver", 0)
 
 
 async def test_without_its_own_publisher_the_broker_puts_a_command_away(
@@ -175,4 +170,4 @@ async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
         consumer.broker.end_session("test")
         await until(lambda: len(handler.given) == 2)
 
-    assert await empty(outside)
+    await outside.waiting("deliver", 0)
