@@ -1,7 +1,7 @@
 """The benchmark: ``python -m tests.bench.fanout`` prints one JSON object; progress goes to stderr.
 
-One run measures everything on one fresh database and the running servers that CLARION_DATABASE_URL and
-CLARION_AMQP_URL name: one ``clarion api`` and two ``clarion worker`` with default settings, default durability.
+One run measures everything on one fresh database: one ``clarion api`` and two ``clarion worker`` with default settings,
+default durability, on the servers that CLARION_DATABASE_URL and CLARION_AMQP_URL name or private ones of the checkout.
 Wall times differ from machine to machine and from minute to minute, so the ratios count, and what is compared is
 measured in turns.
 """
@@ -9,9 +9,10 @@ measured in turns.
 import argparse
 import asyncio
 import json
+import os
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, redirect_stdout
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
@@ -20,6 +21,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from deploy.environment import STATE
+from deploy.servers import servers
 from service.runtime import logs
 from service.runtime.settings import Settings
 from tests.bench.canvas_way import canvas_rate
@@ -83,6 +86,11 @@ def tell(line: str) -> None:
 async def measure(sizes: Sizes) -> dict[str, Any]:
     """The whole run; the report."""
     async with AsyncExitStack() as stack:
+        # What starting servers has to say is progress; stdout is for the report.
+        stack.enter_context(redirect_stdout(sys.stderr))
+        STATE.mkdir(mode=0o755, exist_ok=True)
+        found = await stack.enter_async_context(servers(STATE))
+        os.environ.update(found.environment())
         settings = await stack.enter_async_context(place())
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)

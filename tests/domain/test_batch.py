@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.batch import BatchState, Progress, completion, eta, rate
+from service.domain.batch import BatchState, Progress, chunk_size, completion, eta, rate
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -62,3 +62,11 @@ def test_the_rate_stands_still_once_finished() -> None:
     done = progress(BatchState.SENT, 100, 100, seconds=4)
     assert rate(done, START + timedelta(days=1)) == 25.0
     assert eta(done, START) is None
+
+
+@given(recipients=st.integers(1, 1_000_000), largest=st.integers(1, 2000))
+def test_chunks_are_small_in_small_sends_and_never_above_the_limit(recipients: int, largest: int) -> None:
+    size = chunk_size(recipients, largest)
+    assert 1 <= size <= largest
+    assert size in (largest, 500) or recipients // size == 50
+    assert size <= chunk_size(recipients + 1, largest)
