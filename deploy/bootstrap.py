@@ -1,4 +1,4 @@
-"""First step of both scripts, on the machine's bare Python: brings what is missing, then goes on in the
+"""First step of all scripts, on the machine's bare Python: brings what is missing, then goes on in the
 checkout's own environment. Standard library only.
 """
 
@@ -10,7 +10,7 @@ from deploy.binaries import find_postgres, find_rabbitmq
 from deploy.environment import CHECKOUT, can_make_environments, environment_ready, make_environment, python
 from deploy.failure import CannotRun
 
-_MODULES = {"run": "deploy.demo", "test": "deploy.suite"}
+_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout"}
 
 
 def missing(*, tests: bool) -> list[packages.Need]:
@@ -36,13 +36,13 @@ def prepare(*, tests: bool) -> None:
 
 
 def main() -> None:
-    """``python3 -m deploy.bootstrap run|test [arguments]``."""
+    """``python3 -m deploy.bootstrap run|test|bench [arguments]``."""
     script, arguments = sys.argv[1], sys.argv[2:]
     if script == "run" and arguments not in ([], ["--once"]):
         print("usage: deploy/run [--once]", file=sys.stderr)
         raise SystemExit(2)
     try:
-        prepare(tests=script == "test")
+        prepare(tests=script != "run")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (CannotRun, OSError) as error:

@@ -1,4 +1,4 @@
-"""The benchmark: ``python -m tests.bench.fanout`` prints one JSON object; progress goes to stderr.
+"""The benchmark: ``./deploy/bench`` prints one JSON object; progress goes to stderr.
 
 One run measures everything on one fresh database: one ``clarion api`` and two ``clarion worker`` with default settings,
 default durability, on the servers that CLARION_DATABASE_URL and CLARION_AMQP_URL name or private ones of the checkout.
@@ -230,7 +230,7 @@ def _ratios(figures: dict[str, float]) -> dict[str, float]:
 
 
 def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.fanout", description=__doc__)
+    parser = argparse.ArgumentParser(prog="deploy/bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     parser.add_argument("--recipients", type=int)
     parser.add_argument("--existing", type=int, help="conversations there before the last send")
