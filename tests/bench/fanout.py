@@ -85,6 +85,7 @@ def tell(line: str) -> None:
 
 async def measure(sizes: Sizes) -> dict[str, Any]:
     """The whole run; the report."""
+    load = os.getloadavg()[0]  # what the machine was busy with before; much of it, and the figures say little
     async with AsyncExitStack() as stack:
         # What starting servers has to say is progress; stdout is for the report.
         stack.enter_context(redirect_stdout(sys.stderr))
@@ -109,7 +110,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         figures |= _ratios(figures)
         return {
             "sizes": asdict(sizes),
-            "machine": await machine(conn, settings),
+            "machine": await machine(conn, settings) | {"load_before": round(load, 2)},
             "settings": settings.model_dump(include={"chunk_size", "deliver_lanes", "database_pool_size"}),
             "figures": {name: round(value, 4) for name, value in figures.items()},
             "targets": [target.judge(figures) for target in TARGETS],
