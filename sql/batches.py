@@ -41,6 +41,8 @@ class NewBatch:
     chunk_size: int
     created_at: datetime
     due_at: datetime  # the sweeper takes unplanned chunks from then on
+    traceparent: str | None = None  # of the request
+    members_of_course: int | None = None  # all recipients are current members, and the only tag is the course
 
 
 def _batch(row: asyncpg.Record) -> Batch:
@@ -74,6 +76,8 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> tuple[int, int]:
         batch.created_at,
         batch.chunk_size,
         batch.due_at,
+        batch.traceparent,
+        batch.members_of_course,
     )
     assert row is not None  # noqa: S101 - the statement inserts the row it selects
     return row["id"], row["chunks"]

@@ -24,6 +24,8 @@ class CallerRow(NamedTuple):
     revoked_at: datetime | None
     workflow_state: str | None
     fake_student: bool
+    login: str | None
+    sis_id: str | None
     drains_in: float | None
 
 
@@ -32,6 +34,8 @@ class TargetRow(NamedTuple):
 
     user_id: int
     fake_student: bool
+    login: str | None
+    sis_id: str | None
 
 
 async def find_caller(

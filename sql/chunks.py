@@ -9,15 +9,18 @@ from typing import cast
 
 import orjson
 
+from service.domain.cause import Cause
 from service.domain.tags import Codes
 from sql.connection import Connection
+from sql.outbox import cause_columns
 from sql.statements import text_of
 
-_CLAIM = text_of("claim_chunk")
+_READ = text_of("read_chunk")
 _DELIVER = text_of("deliver")
 _PLAN = text_of("plan_batch")
 _TAKE_DUE = text_of("take_due_chunks")
 _POSTPONE = text_of("postpone_chunk")
+_HAND_OUT = text_of("hand_out_chunk")
 _FAIL = text_of("fail_chunk")
 
 
@@ -35,13 +38,15 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimedChunk:
-    """A chunk locked by this transaction, with the codes its people hold.
+class PendingChunk:
+    """A chunk that was still to be delivered when it was read, with the codes its people hold.
 
     ``held`` maps (code, whether it is current) to users who hold it, recipients or not. The empty code stands for any
     current code.
     """
 
+    batch_id: int
+    position: int
     message: Message
     first_id: int
     recipients: Sequence[int]
@@ -52,11 +57,8 @@ class ClaimedChunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Unclaimed:
-    """A chunk that is done or stopped, with the states in which it was found.
-
-    Where another delivery was under way at that moment, they are those from before it.
-    """
+class SettledChunk:
+    """A chunk that is done or stopped, with the states in which it was found."""
 
     chunk_state: str
     batch_state: str
@@ -75,28 +77,41 @@ class Retag:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """What a delivery did; conversation ids in the recipients' order when they were asked for."""
+    """What a delivery did; conversation ids in the recipients' order when they were asked for.
+
+    ``claimed``: the recipients of the chunk; None when it was no longer pending, so that nothing was written.
+    """
 
     conversation_ids: Sequence[int]
     reused: int
-    batch_state: str | None
+    claimed: int | None
     retagged: Sequence[Retag]
 
 
-async def claim_chunk(conn: Connection, batch_id: int, position: int) -> ClaimedChunk | Unclaimed | None:
-    """Locks a pending chunk of a running batch; Unclaimed when there is nothing to deliver, None without a chunk."""
-    rows = await conn.fetch(_CLAIM, batch_id, position)
+@dataclass(frozen=True, slots=True)
+class HandedOut:
+    """``hand_outs`` of a chunk that is still pending, else None; ``given_up``: why it failed for good, if it did."""
+
+    hand_outs: int | None
+    given_up: str | None
+
+
+async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingChunk | SettledChunk | None:
+    """A chunk as it stands, not locked; None when there is no such chunk."""
+    rows = await conn.fetch(_READ, batch_id, position)
     if not rows:
         return None
     row = rows[0]
     if row["send_id"] is None:
-        return Unclaimed(row["chunk_state"], row["batch_state"])
+        return SettledChunk(row["chunk_state"], row["batch_state"])
     held: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for found in rows:
         if found["code"] is not None:
             held[found["code"], found["active"]].update(found["holders"] or row["recipients"])
     active = frozenset(row["sender_active_codes"])
-    return ClaimedChunk(
+    return PendingChunk(
+        batch_id=batch_id,
+        position=position,
         message=Message(
             send_id=row["send_id"],
             author_id=row["author_id"],
@@ -124,14 +139,16 @@ async def deliver(
     own_tag_sets: Sequence[int],
     sender_tag_sets: Sequence[int],
     now: datetime,
+    cause: Cause | None,
     recipients: Sequence[int] | None = None,
     chunk: tuple[int, int] | None = None,
     want_ids: bool = False,
 ) -> Delivered:
     """Writes the message into every recipient's thread.
 
-    Give ``recipients``, or a chunk (batch id, position): then it is theirs, and advanced. Recipient i of an opened
-    thread gets id ``first_id + i``. The tag sets run parallel to the recipients, or one number stands for all.
+    Give ``recipients``, or a chunk (batch id, position): then it is theirs, and the chunk is locked and advanced.
+    Recipient i of an opened thread gets id ``first_id + i``. The tag sets run parallel to the recipients, or one number
+    stands for all. Without a ``cause`` no event tells of it.
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends meet: roll back and run again.
     """
     batch_id, position = chunk or (None, None)
@@ -153,12 +170,13 @@ async def deliver(
         position,
         now,
         want_ids,
+        *cause_columns(cause),
     )
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return Delivered(
         conversation_ids=row["conversation_ids"] or (),
         reused=row["reused"],
-        batch_state=row["batch_state"],
+        claimed=row["claimed"],
         retagged=tuple(Retag(**item) for item in orjson.loads(row["retagged"] or "[]")),
     )
 
@@ -168,9 +186,14 @@ async def plan_batch(conn: Connection, batch_id: int, due_at: datetime) -> list[
     return [row["position"] for row in await conn.fetch(_PLAN, batch_id, due_at)]
 
 
-async def take_due_chunks(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[tuple[int, int]]:
-    """(batch id, position) of pending chunks nobody has reported on in time, now due again at ``due_at``."""
-    return [(row["batch_id"], row["position"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+async def take_due_chunks(
+    conn: Connection, *, now: datetime, due_at: datetime, limit: int
+) -> list[tuple[int, int, str | None]]:
+    """Pending chunks nobody has reported on in time, now due again at ``due_at``: batch id, position, traceparent."""
+    return [
+        (row["batch_id"], row["position"], row["traceparent"])
+        for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)
+    ]
 
 
 async def postpone_chunk(
@@ -180,6 +203,14 @@ async def postpone_chunk(
     return cast("int | None", await conn.fetchval(_POSTPONE, batch_id, position, error, now, first_wait))
 
 
-async def fail_chunk(conn: Connection, batch_id: int, position: int, *, error: str, now: datetime) -> str | None:
+async def hand_out_chunk(conn: Connection, batch_id: int, position: int) -> HandedOut | None:
+    """Counts one more hand-out of a pending chunk whose command came back without a verdict; None without a chunk."""
+    row = await conn.fetchrow(_HAND_OUT, batch_id, position)
+    return HandedOut(row["hand_outs"], row["error"] if row["given_up"] else None) if row else None
+
+
+async def fail_chunk(
+    conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, cause: Cause | None
+) -> str | None:
     """Gives the chunk up; returns the batch's state, None when the chunk was no longer pending."""
-    return cast("str | None", await conn.fetchval(_FAIL, batch_id, position, error, now))
+    return cast("str | None", await conn.fetchval(_FAIL, batch_id, position, error, now, *cause_columns(cause)))

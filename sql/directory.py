@@ -12,6 +12,7 @@ from service.domain.directory_shapes import SHAPES, Kind
 from sql.connection import Connection
 from sql.statements import text_of
 
+_TAKE_ROSTER_TURN = text_of("take_roster_turn")
 _ACCOUNTS = text_of("upsert_accounts")
 _USERS = text_of("upsert_users")
 _USER_ACCOUNTS = text_of("upsert_user_accounts")
@@ -42,6 +43,14 @@ async def _upsert(conn: Connection, statement: str, kind: Kind, changes: Sequenc
 def _rows(status: str) -> int:
     """The count at the end of a command tag such as ``INSERT 0 5``."""
     return int(status.rpartition(" ")[2])
+
+
+async def take_roster_turn(conn: Connection) -> None:
+    """Wait for those who write users, enrolments or memberships; others wait until the transaction ends.
+
+    The one coroutine here without changes and without a count. It comes first in a transaction.
+    """
+    await conn.execute(_TAKE_ROSTER_TURN)
 
 
 async def upsert_user_accounts(conn: Connection, changes: Sequence[Change]) -> int:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import cast
 
+import asyncpg
+
 from sql.chunks import Message
 from sql.connection import Connection
 from sql.statements import text_of
@@ -12,8 +14,10 @@ from sql.statements import text_of
 _QUEUE = text_of("queue_reply")
 _CONVERSATION = text_of("conversation_of_reply")
 _FIRST = text_of("first_waiting_reply")
+_GIVEN_UP = text_of("given_up_reply")
 _FINISH = text_of("finish_reply")
 _POSTPONE = text_of("postpone_reply")
+_HAND_OUT = text_of("hand_out_reply")
 _TAKE_DUE = text_of("take_due_replies")
 
 
@@ -35,13 +39,14 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class WaitingReply:
-    """A reply in line, under the id by which it is commanded."""
+    """A reply in line, under the id by which it is commanded; ``traceparent`` of the request that put it there."""
 
     id: int
     reply: Reply
+    traceparent: str | None
 
 
-async def queue_reply(conn: Connection, reply: Reply, due_at: datetime) -> int:
+async def queue_reply(conn: Connection, reply: Reply, due_at: datetime, traceparent: str | None) -> int:
     """Puts a reply in its conversation's line, whose lock the transaction holds; returns the reply's id."""
     return cast(
         int,
@@ -55,18 +60,28 @@ async def queue_reply(conn: Connection, reply: Reply, due_at: datetime) -> int:
             reply.tags,
             reply.user_note,
             due_at,
+            traceparent,
         ),
     )
 
 
-async def conversation_of_reply(conn: Connection, reply_id: int) -> int | None:
-    """Where the reply waits; None when it does not wait any more."""
-    return cast("int | None", await conn.fetchval(_CONVERSATION, reply_id))
+async def conversation_of_reply(conn: Connection, reply_id: int) -> tuple[int, bool] | None:
+    """Where the reply stands in line, and whether it was given up; None when it is delivered or unknown."""
+    row = await conn.fetchrow(_CONVERSATION, reply_id)
+    return None if row is None else (row["conversation_id"], row["given_up"])
 
 
 async def first_waiting_reply(conn: Connection, conversation_id: int, commanded_id: int) -> WaitingReply | None:
     """The reply whose turn it is; None when none waits, or the first failed before and is not the commanded one."""
-    row = await conn.fetchrow(_FIRST, conversation_id, commanded_id)
+    return _waiting(await conn.fetchrow(_FIRST, conversation_id, commanded_id))
+
+
+async def given_up_reply(conn: Connection, reply_id: int) -> WaitingReply | None:
+    """A reply that was given up; None when it is not, or no longer."""
+    return _waiting(await conn.fetchrow(_GIVEN_UP, reply_id))
+
+
+def _waiting(row: asyncpg.Record | None) -> WaitingReply | None:
     if row is None:
         return None
     message = Message(
@@ -81,7 +96,7 @@ async def first_waiting_reply(conn: Connection, conversation_id: int, commanded_
     return WaitingReply(
         row["id"],
         Reply(
-            conversation_id=conversation_id,
+            conversation_id=row["conversation_id"],
             message_id=row["message_id"],
             message=message,
             recipients=row["recipients"],
@@ -89,6 +104,7 @@ async def first_waiting_reply(conn: Connection, conversation_id: int, commanded_
             tags=row["tags"],
             user_note=row["user_note"],
         ),
+        row["traceparent"],
     )
 
 
@@ -100,10 +116,22 @@ async def finish_reply(conn: Connection, reply_id: int) -> None:
 async def postpone_reply(
     conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
 ) -> bool | None:
-    """Notes a failed attempt; whether that was the last one, None when the reply is no longer waiting."""
+    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
     return cast("bool | None", await conn.fetchval(_POSTPONE, reply_id, error, now, first_wait, max_attempts))
 
 
-async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[int]:
-    """Ids of replies first in their line that nobody has delivered in time, now due again at ``due_at``."""
-    return [row["id"] for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+async def hand_out_reply(
+    conn: Connection, reply_id: int, *, max_hand_outs: int, error: str, now: datetime
+) -> str | None:
+    """Notes that a command came back without a verdict; returns why the reply is given up, None when it is not."""
+    return cast("str | None", await conn.fetchval(_HAND_OUT, reply_id, max_hand_outs, error, now))
+
+
+async def take_due_replies(
+    conn: Connection, *, now: datetime, due_at: datetime, limit: int
+) -> list[tuple[int, str | None]]:
+    """Replies first in their line that nobody has delivered in time, now due again at ``due_at``.
+
+    (id, traceparent) of each.
+    """
+    return [(row["id"], row["traceparent"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]

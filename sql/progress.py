@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import cast
 
 import asyncpg
 
@@ -15,8 +16,9 @@ _INSERT = text_of("insert_progress")
 _FIND = text_of("find_progress")
 _CANCEL = text_of("cancel_progress")
 _CLAIM = text_of("claim_progress")
-_ADVANCE = text_of("advance_progress")
-_FAIL = text_of("fail_progress")
+_FINISH = text_of("finish_progress")
+_POSTPONE = text_of("postpone_progress")
+_HAND_OUT = text_of("hand_out_progress")
 _TAKE_DUE = text_of("take_due_progresses")
 
 
@@ -57,10 +59,17 @@ def _progress(row: asyncpg.Record) -> Progress:
 
 
 async def insert_progress(
-    conn: Connection, *, user_id: int, event: Event, conversation_ids: Sequence[str], now: datetime, due_at: datetime
+    conn: Connection,
+    *,
+    user_id: int,
+    event: Event,
+    conversation_ids: Sequence[str],
+    now: datetime,
+    due_at: datetime,
+    traceparent: str | None = None,
 ) -> Progress:
     """Stores what was asked; the sweeper comes for it at ``due_at``, should nobody have begun."""
-    row = await conn.fetchrow(_INSERT, user_id, event, conversation_ids, now, due_at)
+    row = await conn.fetchrow(_INSERT, user_id, event, conversation_ids, now, due_at, traceparent)
     assert row is not None  # noqa: S101 - RETURNING after an insert of one row
     return _progress(row)
 
@@ -72,7 +81,7 @@ async def find_progress(conn: Connection, progress_id: int) -> Progress | None:
 
 
 async def cancel_progress(conn: Connection, progress_id: int, message: str | None, *, now: datetime) -> Progress | None:
-    """Fails it with the message; no further slice of it is begun."""
+    """Fails it with the message; if nobody has begun it yet, nobody will."""
     row = await conn.fetchrow(_CANCEL, progress_id, message, now)
     return _progress(row) if row else None
 
@@ -83,26 +92,36 @@ async def claim_progress(conn: Connection, progress_id: int) -> Progress | None:
     return _progress(row) if row else None
 
 
-async def advance_progress(
+async def finish_progress(
     conn: Connection,
     progress_id: int,
     *,
     done: int,
     refused: Sequence[int],
     state: ProgressState,
-    message: str | None,
+    message: str,
     now: datetime,
-    due_at: datetime,
 ) -> None:
-    """Notes how far a claimed one has come; ``due_at``: when the sweeper may think that nobody is at it."""
-    await conn.execute(_ADVANCE, progress_id, done, refused, state, message, now, due_at)
+    """Notes the end of a claimed one; ``refused`` are positions in what was asked for."""
+    await conn.execute(_FINISH, progress_id, done, refused, state, message, now)
 
 
-async def fail_progress(conn: Connection, progress_id: int, message: str, *, now: datetime) -> None:
-    """Gives it up, unless it is finished."""
-    await conn.execute(_FAIL, progress_id, message, now)
+async def postpone_progress(
+    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
+) -> bool | None:
+    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
+    return cast("bool | None", await conn.fetchval(_POSTPONE, progress_id, error, now, first_wait, max_attempts))
 
 
-async def take_due_progresses(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[int]:
-    """Ids of unfinished ones that nobody has moved in time, now due again at ``due_at``."""
-    return [row["id"] for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+async def hand_out_progress(
+    conn: Connection, progress_id: int, *, max_hand_outs: int, error: str, now: datetime, max_attempts: int
+) -> str | None:
+    """Notes that a command came back without a verdict; returns why the update is given up, None when it is not."""
+    return cast("str | None", await conn.fetchval(_HAND_OUT, progress_id, max_hand_outs, error, now, max_attempts))
+
+
+async def take_due_progresses(
+    conn: Connection, *, now: datetime, due_at: datetime, limit: int
+) -> list[tuple[int, str | None]]:
+    """(id, traceparent) of unfinished ones that nobody has been at in time, now due again at ``due_at``."""
+    return [(row["id"], row["traceparent"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]

@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
+from service.domain.search import pattern
 from service.domain.visibility import Members, Range, rows
 from sql.connection import Connection
 from sql.statements import text_of
 
 _AMONG_FEW = text_of("search_among_few")
+_IN_ROSTERS = text_of("search_in_rosters")
 _BY_NAME = text_of("search_by_name")
 _BY_MATCH = text_of("search_by_match")
 _SECTIONS = text_of("searched_sections")
@@ -20,6 +22,9 @@ _COURSES_IN_TIME = text_of("courses_in_time")
 _COUNT_ENROLLED = text_of("count_enrolled")
 _COUNT_MEMBERS = text_of("count_members")
 _TYPES = text_of("types_in_course")
+
+# Letters a term must have for an index of trigrams to find it.
+_TRIGRAM = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +74,21 @@ async def search_among_few(conn: Connection, asked: Asked, few: int) -> list[asy
     return _conclusive(await conn.fetch(_AMONG_FEW, *asked.arguments(), few), asked.wanted)
 
 
+async def search_in_rosters(conn: Connection, asked: Asked, steps: int) -> list[asyncpg.Record] | None:
+    """The same, or None when ``steps`` people of each place did not fill it. Accounts are not looked at."""
+    return _conclusive(await conn.fetch(_IN_ROSTERS, *asked.arguments(), steps), asked.wanted)
+
+
 async def search_by_name(conn: Connection, asked: Asked, steps: int) -> list[asyncpg.Record] | None:
     """The same, or None when ``steps`` people in the order of names did not fill it."""
     return _conclusive(await conn.fetch(_BY_NAME, *asked.arguments(), steps), asked.wanted)
 
 
 async def search_by_match(conn: Connection, asked: Asked, few: int, longest: str) -> list[asyncpg.Record] | None:
-    """The same, or None when the pattern ``longest`` matches more than ``few`` people."""
-    return _conclusive(await conn.fetch(_BY_MATCH, *asked.arguments(), few, longest), asked.wanted)
+    """The same, or None when more than ``few`` people's names hold the term ``longest``."""
+    letters = longest.lower()
+    terms = (None, letters) if len(letters) < _TRIGRAM else (pattern(longest), None)
+    return _conclusive(await conn.fetch(_BY_MATCH, *asked.arguments(), few, *terms), asked.wanted)
 
 
 class SectionRow(NamedTuple):

@@ -9,7 +9,6 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from service.contracts.topology import Topology
-from service.runtime.broker import COMMANDS
 from service.runtime.settings import Settings
 from tests.waiting import until
 
@@ -55,16 +54,20 @@ class Stranger:
 
     async def forget(self) -> None:
         """Removes the installation's queues and exchanges; quorum queues would burden the broker for ever."""
-        for queue in (self.topology.dead, *map(self.topology.command_queue, COMMANDS)):
-            await self.channel.queue_delete(queue)
-        for exchange in (self.topology.dead, self.topology.commands):
-            await self.channel.exchange_delete(exchange)
+        for queue in self.topology.queues:
+            await self.channel.queue_delete(queue.name)
+        for exchange in self.topology.exchanges:
+            await self.channel.exchange_delete(exchange.name)
 
     async def waiting(self, name: str, how_many: int) -> None:
         """Returns when so many commands of that name wait in their queue and are with no consumer."""
+        await self.waiting_in(self.topology.command_queue(name), how_many)
+
+    async def waiting_in(self, queue: str, how_many: int) -> None:
+        """Returns when so many messages wait in the queue and are with no consumer."""
 
         async def waits() -> bool:
-            declared = await self.channel.declare_queue(self.topology.command_queue(name), passive=True)
+            declared = await self.channel.declare_queue(queue, passive=True)
             return declared.declaration_result.message_count == how_many
 
         await until(waits)

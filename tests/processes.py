@@ -5,7 +5,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,9 @@ import aiohttp
 
 from service.runtime.settings import Settings
 from workers.process import WORKERS
+
+# Of a worker: one for each consumer, one for commands, one for answers.
+CONNECTIONS = len(WORKERS) + 2
 
 
 def free_port() -> int:
@@ -106,9 +109,9 @@ class Installation:
         return process
 
     async def worker(self, **env: str) -> Process:
-        """Start a worker; returns when it consumes."""
+        """Start a worker; returns when it consumes, and can publish commands and answers."""
         process = await self.start("worker", **env)
-        await process.logged("broker_connected", times=len(WORKERS) + 1)
+        await process.logged("broker_connected", times=CONNECTIONS)
         return process
 
     async def close(self) -> None:
@@ -135,10 +138,12 @@ class Client:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
 
-    async def call(self, method: str, path: str, **parameters: Any) -> tuple[int, Any, Any]:
+    async def call(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **parameters: Any
+    ) -> tuple[int, Any, Any]:
         """(status, body, headers) of one request; ``parameters`` go to aiohttp."""
         async with self._session.request(
-            method, f"{self._url}/api/v1{path}", headers=self._headers, **parameters
+            method, f"{self._url}/api/v1{path}", headers=self._headers | dict(headers or {}), **parameters
         ) as response:
             return response.status, await response.json(), response.headers
 

@@ -29,7 +29,7 @@ class Threads:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._ids = count(500_001)
+        self._ids = count(10**12)  # far from those of id_blocks
         self._minutes = count()
 
     def _now(self) -> datetime:

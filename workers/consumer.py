@@ -1,92 +1,79 @@
-"""The life of one command: receive, decode, handle, judge, settle. Only this module acknowledges."""
+"""The life of one message: receive, decode, handle, judge, settle.
+
+Only this module acknowledges, and workers.gathering, which does the same for many messages at a time.
+"""
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from functools import partial
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractIncomingMessage
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
-from service.runtime.broker import Broker, BrokerUnavailable, Publisher, Session, broker_errors, declare
+from service.runtime import causes
+from service.runtime.broker import BrokerUnavailable, Publisher, Session, broker_errors
+from service.runtime.messaging_spans import processing, receiving
 from service.runtime.settings import Settings
+from service.runtime.tracing import HEADER, Span, continued
+from workers.burying import bury
+from workers.pausing import FIRST_RETRY, LAST_RETRY, one_of
+from workers.subscription import Subscription
 from workers.verdict import Again, Discard, Done, Verdict, judge
 
 log = structlog.get_logger(__name__)
 
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds between attempts while something outside is away
-BURIALS = 5  # attempts at a dead letter with its reason; then the broker's own dead-lettering takes it
 SETTLE_TIMEOUT = 10.0  # seconds to send an acknowledgement
-DRAIN = 15.0  # seconds that commands in work have to finish when the process stops
-CANCEL_TIMEOUT = 5.0  # seconds
-CONSUME_TIMEOUT = 5.0  # seconds until a queue that works has answered
-UNUSABLE_AFTER = 2  # sessions in a row in which the queue did not answer
+DRAIN = 15.0  # seconds that messages in work have to finish when the process stops
+
+HAND_OUTS = 10  # of one row's commands that came back without a verdict; then the row is given up
+NO_VERDICT = f"handed out {HAND_OUTS} times without a verdict: its workers may have died of it"
 
 Handler = Callable[[AnyCommand], Awaitable[Verdict]]
+# Asked first about a command that was handed out before and brought no verdict; None: let it be tried.
+Returned = Callable[[AnyCommand], Awaitable[Verdict | None]]
 
 
-class Consumer:
-    """Consumes one command queue with ``lanes`` commands in work at once."""
+class Receiver(ABC):
+    """Consumes one queue with ``lanes`` messages in work at once."""
 
     def __init__(
-        self, settings: Settings, name: str, handler: Handler, publisher: Publisher, *, lanes: int = 1
+        self, settings: Settings, name: str, queue: str, publisher: Publisher, *, lanes: int, replaceable: bool
     ) -> None:
         self.name = name
-        self._topology = Topology(settings.amqp_prefix)
-        self._handler = handler
+        self._settings = settings
         self._publisher = publisher
         self._lanes = asyncio.Semaphore(lanes)
-        # Some commands wait here while others are in work: a quorum queue hands out the next one only when an
-        # acknowledgement is on its disk, and no lane should idle for that.
-        self._prefetch = lanes + 2
         self._tasks: set[asyncio.Task[None]] = set()
-        self._queue: AbstractQueue | None = None
-        self._tag: str | None = None
-        self._unanswered = 0
         self._stopping = asyncio.Event()
-        self.broker = Broker(settings, f"clarion-{name}", self._open)
+        self._subscription = Subscription(
+            settings,
+            name,
+            queue,
+            lambda session: partial(self._receive, session),
+            # Some messages wait here while others are in work: a quorum queue hands out the next one only when an
+            # acknowledgement is on its disk, and no lane should idle for that.
+            prefetch=lanes + 2,
+            replaceable=replaceable,
+        )
+        self.broker = self._subscription.broker
 
-    async def _open(self, session: Session) -> None:
-        channel = await session.channel(prefetch=self._prefetch)
-        await declare(channel, self._topology)
-        name = self._topology.command_queue(self.name)
-        self._queue = await channel.get_queue(name, ensure=False)
-        try:
-            self._tag = await self._queue.consume(partial(self._receive, session), timeout=CONSUME_TIMEOUT)
-        except TimeoutError:
-            self._unanswered += 1
-            if self._unanswered >= UNUSABLE_AFTER:
-                await self._remove_unusable(session, name)
-            raise
-        self._unanswered = 0
-
-    async def _remove_unusable(self, session: Session, name: str) -> None:
-        """Deletes the queue, for the next session to declare it anew.
-
-        A broker killed within a second of the declaration comes back with a queue that can be declared and has no
-        leader, for good (DESIGN 4). What was in it is committed in the database, and commanded again.
-        """
-        log.error("queue_unusable", queue=name, sessions=self._unanswered)
-        self._unanswered = 0
-        channel = await session.channel()
-        await channel.queue_delete(name)
+    @abstractmethod
+    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Verdict:
+        """How the message is to be settled; ``session`` is the one that brought it."""
 
     async def start(self) -> None:
         """Connects and consumes, in the background."""
         await self.broker.start()
 
     async def drain(self) -> None:
-        """Takes no new command, finishes those in work, disconnects. What was only waiting returns to the queue."""
+        """Takes no new message, finishes those in work, disconnects. What was only waiting returns to the queue."""
         self._stopping.set()
-        if self._queue is not None and self._tag is not None and self.broker.connected:
-            try:
-                with broker_errors():
-                    await self._queue.cancel(self._tag, timeout=CANCEL_TIMEOUT)
-            except BrokerUnavailable as error:
-                log.warning("cancel_failed", queue=self.name, error=str(error))
+        await self._subscription.cancel()
         if self._tasks:
             _, late = await asyncio.wait(self._tasks, timeout=DRAIN)
             for task in late:
@@ -100,25 +87,32 @@ class Consumer:
         task.add_done_callback(self._tasks.discard)
 
     async def _process(self, session: Session, message: AbstractIncomingMessage) -> None:
-        async with self._lanes:
-            with bound_contextvars(command=self.name, message_id=message.message_id):
-                try:
-                    await self._answer(session, message)
-                except (BrokerUnavailable, TimeoutError) as error:
-                    # The broker hands the command out again, and the row says what was done.
-                    session.end("a command could not be settled")
-                    log.warning("settle_failed", error=str(error) or type(error).__name__)
-                except Exception:
-                    # Unsettled it would hold its place in the prefetch for ever; with its session it is handed back.
-                    session.end("a command was not settled")
-                    log.exception("command_unsettled")
+        queue, message_id = self._subscription.queue, message.message_id
+        with continued(message.headers.get(HEADER)), bound_contextvars(command=self.name, message_id=message_id):
+            with receiving(queue, message_id):
+                await self._lanes.acquire()
+            try:
+                with processing(queue, message_id) as span:
+                    await self._answer(session, message, span)
+            except (BrokerUnavailable, TimeoutError) as error:
+                # The broker hands the command out again, and the row says what was done.
+                session.end("a command could not be settled")
+                log.warning("settle_failed", error=str(error) or type(error).__name__)
+            except Exception:
+                # Unsettled it would hold its place in the prefetch for ever; with its session it is handed back.
+                session.end("a command was not settled")
+                log.exception("command_unsettled")
+            finally:
+                self._lanes.release()
 
-    async def _answer(self, session: Session, message: AbstractIncomingMessage) -> None:
+    async def _answer(self, session: Session, message: AbstractIncomingMessage, span: Span) -> None:
         if session.broken.is_set():
             return  # waited here while its connection broke, and was handed to somebody else
-        verdict = Again("stopping") if self._stopping.is_set() else await self._handle(session, message.body)
+        verdict = Again("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(verdict, Discard):
-            verdict = await self._bury(session, message.body, verdict)
+            span.fail(verdict.reason)
+            source, ends = self._subscription.queue, (self._stopping, session.broken)
+            verdict = await bury(self._publisher, message, verdict.reason, source=source, ends=ends)
         async with asyncio.timeout(SETTLE_TIMEOUT):
             with broker_errors():
                 match verdict:
@@ -129,58 +123,70 @@ class Consumer:
                     case Discard():
                         await message.nack(requeue=False)
 
-    async def _handle(self, session: Session, body: bytes) -> Verdict:
-        try:
-            command = parse_command(body)
-        except ValidationError as error:
-            return Discard(f"not a command of ours: {_faults(error)}")
-        if command.name != self.name:
-            return Discard(f"{command.name} among commands to {self.name}")
-        with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
-            return await self._run(session, command)
-
-    async def _run(self, session: Session, command: AnyCommand) -> Verdict:
-        """Holds the command while the database or the broker is away: handing it back would only spin."""
+    async def held(self, session: Session, step: Callable[[], Awaitable[Verdict]]) -> Verdict:
+        """Repeats the step while the database or the broker is away: handing the message back would only spin."""
         pause = FIRST_RETRY
         while True:
             try:
-                return await self._handler(command)
+                return await step()
             except Exception as error:
                 verdict = judge(error)
                 if not isinstance(verdict, Again):
                     log.exception("command_failed")
                     return verdict
             log.warning("command_held", reason=verdict.reason, retry_in=pause)
-            if await self._ends_within(session, pause):
+            if await self.ends(session, within=pause):
                 return verdict
             pause = min(pause * 2, LAST_RETRY)
 
-    async def _bury(self, session: Session, body: bytes, verdict: Discard) -> Verdict:
-        """Puts the command away with its reason; Discard when only the broker can still put it away, without one."""
-        pause = FIRST_RETRY
-        for _ in range(BURIALS):
-            try:
-                await self._publisher.dead_letter(
-                    body, reason=verdict.reason, source=self._topology.command_queue(self.name)
-                )
-            except BrokerUnavailable as error:
-                log.warning("dead_letter_failed", error=str(error), retry_in=pause)
-            else:
-                log.error("dead_lettered", reason=verdict.reason)
-                return Done()
-            if await self._ends_within(session, pause):
-                return Again("not yet among the dead letters")
-            pause *= 2
-        log.error("dead_lettered_by_broker", reason=verdict.reason)
-        return verdict
+    async def ends(self, session: Session, *, within: float) -> bool:
+        """Whether, in so many seconds, the process stops or the message is handed to somebody else."""
+        return await one_of(self._stopping, session.broken, within=within)
 
-    async def _ends_within(self, session: Session, seconds: float) -> bool:
-        """Waits; True at once when the process stops, or the connection that brought the command breaks."""
-        ends = [asyncio.create_task(event.wait()) for event in (self._stopping, session.broken)]
-        done, waiting = await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        for task in waiting:
-            task.cancel()
-        return bool(done)
+
+class Consumer(Receiver):
+    """Consumes one command queue. It may be deleted and lost: what its commands name is told again by the database."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        handler: Handler,
+        publisher: Publisher,
+        *,
+        lanes: int = 1,
+        returned: Returned | None = None,
+    ) -> None:
+        queue = Topology(settings.amqp_prefix).command_queue(name)
+        super().__init__(settings, name, queue, publisher, lanes=lanes, replaceable=True)
+        self._handler = handler
+        self._returned = returned
+
+    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Verdict:
+        """Decodes the command and has it carried out."""
+        try:
+            command = parse_command(message.body)
+        except ValidationError as error:
+            return Discard(f"not a command of ours: {_faults(error)}")
+        if command.name != self.name:
+            return Discard(f"{command.name} among commands to {self.name}")
+        cause = causes.job(self._settings, message_id=command.message_id, name=command.name)
+        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), causes.caused_by(cause):
+            return await self.held(session, self._step(command, returned=bool(message.redelivered)))
+
+    def _step(self, command: AnyCommand, *, returned: bool) -> Callable[[], Awaitable[Verdict]]:
+        """What is repeated until there is a verdict. That the command came back is noted once."""
+        asked = [self._returned] if returned and self._returned is not None else []
+
+        async def step() -> Verdict:
+            while asked:
+                verdict = await asked[-1](command)
+                asked.pop()
+                if verdict is not None:
+                    return verdict
+            return await self._handler(command)
+
+        return step
 
 
 def _faults(error: ValidationError) -> str:

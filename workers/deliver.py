@@ -7,14 +7,16 @@ from time import perf_counter
 import asyncpg
 import structlog
 
-from service.application.delivering import ChunkOutcome, deliver_chunk
+from service.application.delivering import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.tagging import TagSets
 from service.contracts.commands import DeliverChunk
-from service.domain.batch import FINAL
-from service.runtime import metrics
+from service.runtime import causes, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
+from sql.chunks import PendingChunk
+from sql.connection import Connection
+from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.verdict import Discard, Done, Verdict
 
 log = structlog.get_logger(__name__)
@@ -41,43 +43,59 @@ class Deliverer:
     async def handle(self, command: DeliverChunk) -> Verdict:
         """Delivers the chunk once, however often it is commanded.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the claim of the next
-        attempt will tell.
+        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the chunk will tell the
+        next attempt.
         """
         try:
-            outcome, started = await self._deliver(command)
+            outcome = await self._deliver(command)
         except Exception as error:
             if is_unavailable(error):
                 raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
             return await self._give_back(command, told(error))
-        if outcome.recipients == 0:
+        if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
-        metrics.CHUNK_SECONDS.observe(perf_counter() - started)
-        if outcome.batch_state in FINAL:
-            metrics.BATCHES_FINISHED.labels(outcome.batch_state).inc()
-        log.info(
-            "chunk_delivered",
-            recipients=outcome.recipients,
-            reused=outcome.reused,
-            batch_state=outcome.batch_state,
-            seconds=round(perf_counter() - started, 4),
-        )
         return Done()
 
-    async def _deliver(self, command: DeliverChunk) -> tuple[ChunkOutcome, float]:
-        """What became of it, and when a lane was free to begin."""
-        for meeting in range(MEETINGS):
-            try:
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction(), self._lanes:
-                    started = perf_counter()
-                    return await deliver_chunk(conn, self._tag_sets, command.batch_id, command.position), started
-            except CONFLICT as error:
-                log.info("threads_contended", meeting=meeting, error=type(error).__name__)
+    async def returned(self, command: DeliverChunk) -> Verdict | None:
+        """Notes that a command was handed out before and brought no verdict: its worker may have died of it.
+
+        Too often, and the chunk is given up, as after too many failures.
+        """
+        at = (command.batch_id, command.position)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            found = await chunks.hand_out_chunk(conn, *at)
+            if found is None:
+                return None
+            if found.hand_outs is not None and found.hand_outs > HAND_OUTS:
+                await chunks.fail_chunk(conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=causes.current())
+                return Discard(NO_VERDICT)
+        return Discard(found.given_up) if found.given_up else None
+
+    async def _deliver(self, command: DeliverChunk) -> ChunkOutcome | Nothing:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            pending = await read_chunk(conn, command.batch_id, command.position)
+            if isinstance(pending, Nothing):
+                return pending
+            for meeting in range(MEETINGS):
+                try:
+                    return await self._write(conn, pending)
+                except CONFLICT as error:
+                    log.info("threads_contended", meeting=meeting, error=type(error).__name__)
         raise RuntimeError(f"other sends were in the way {MEETINGS} times")
+
+    async def _write(self, conn: Connection, pending: PendingChunk) -> ChunkOutcome | Nothing:
+        async with conn.transaction(), self._lanes:
+            started = perf_counter()
+            outcome = await deliver_chunk(conn, self._tag_sets, pending)
+        seconds = perf_counter() - started
+        if isinstance(outcome, ChunkOutcome):
+            metrics.CHUNK_SECONDS.observe(seconds)
+            log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
+        return outcome
 
     async def _give_back(self, command: DeliverChunk, error: str) -> Verdict:
         """Leaves the chunk to the sweeper, or gives it up; its recipients then count as failed."""
@@ -94,11 +112,13 @@ class Deliverer:
             log.warning("chunk_postponed", attempts=attempts)
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
-            await chunks.fail_chunk(conn, command.batch_id, command.position, error=error, now=now)
+            await chunks.fail_chunk(
+                conn, command.batch_id, command.position, error=error, now=now, cause=causes.current()
+            )
             return Discard(error)
 
 
-def _explain(outcome: ChunkOutcome) -> Verdict:
+def _explain(outcome: Nothing) -> Verdict:
     if outcome.chunk_state is None:
         return Discard("no such chunk")
     log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)

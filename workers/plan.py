@@ -1,7 +1,6 @@
 """PlanBatch, and the sweeper: both publish a DeliverChunk for what is committed and not done."""
 
 import asyncio
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -27,28 +26,25 @@ class Planner(Sweeper):
         self._pool = pool
 
     async def handle(self, command: PlanBatch) -> Verdict:
-        """Publishes all pending chunks of a batch."""
+        """Publishes all pending chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             positions = await chunks.plan_batch(conn, command.batch_id, datetime.now(UTC) + self._patience)
-        await self._publish((command.batch_id, position) for position in sorted(positions))
+        commands = [DeliverChunk(batch_id=command.batch_id, position=position) for position in sorted(positions)]
+        await asyncio.gather(*map(self._publisher.command, commands))
         log.info("batch_planned", chunks=len(positions))
         return Done()
 
     async def sweep(self) -> int:
-        """Publishes chunks that are due; returns how many."""
+        """Publishes chunks that are due; returns how many. One that is not confirmed falls due again."""
         now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             due = await chunks.take_due_chunks(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
-        await self._publish(due)
+        await asyncio.gather(
+            *(
+                self._repeat(DeliverChunk(batch_id=batch_id, position=position), traceparent)
+                for batch_id, position, traceparent in due
+            )
+        )
         if due:
             log.info("chunks_swept", chunks=len(due))
         return len(due)
-
-    async def _publish(self, taken: Iterable[tuple[int, int]]) -> None:
-        """Raises BrokerUnavailable when one was not confirmed; it falls due again."""
-        await asyncio.gather(
-            *(
-                self._publisher.command(DeliverChunk(batch_id=batch_id, position=position))
-                for batch_id, position in taken
-            )
-        )

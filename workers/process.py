@@ -9,15 +9,20 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
+from service.contracts.topology import Topology
 from service.runtime.broker import Publisher
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
-from workers.consumer import DRAIN, Consumer
+from workers.consumer import DRAIN, Consumer, Receiver
 from workers.deliver import Deliverer
+from workers.directory import SET_SIZE, Follower
+from workers.gathering import Gatherer
 from workers.merging import MergeFollower
 from workers.plan import Planner
+from workers.relay import Relay
 from workers.reply import ReplyWriter
+from workers.requests import KeySweeper, RequestConsumer
 from workers.sweeping import Sweeper
 from workers.update import Updater
 from workers.verdict import Verdict
@@ -32,8 +37,9 @@ class Worker:
     settings: Settings
     pool: asyncpg.Pool
     publisher: Publisher
-    consumers: list[Consumer] = field(default_factory=list)
+    consumers: list[Receiver | Gatherer] = field(default_factory=list)
     sweepers: list[Sweeper] = field(default_factory=list)
+    relays: list[Relay] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self, names: Sequence[str]) -> None:
@@ -41,12 +47,13 @@ class Worker:
         await self.publisher.broker.start()
         for name in names:
             WORKERS[name](self)
-        for consumer in self.consumers:
-            await consumer.start()
+        for part in (*self.consumers, *self.relays):
+            await part.start()
         self.tasks = [asyncio.create_task(sweeper.run_sweeper()) for sweeper in self.sweepers]
+        self.tasks += [asyncio.create_task(relay.run()) for relay in self.relays]
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Returns when told to stop; raises what ended a sweeper, without which lost commands would stay lost."""
+        """Returns when told to stop; raises what ended a sweeper or relay, without which much would stay untold."""
         stopped = asyncio.create_task(stop.wait())
         ended, _ = await asyncio.wait([stopped, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -57,10 +64,10 @@ class Worker:
         """Finishes the commands in work and disconnects."""
         for sweeper in self.sweepers:
             sweeper.stop()
-        await asyncio.gather(*(consumer.drain() for consumer in self.consumers), self._end_sweepers())
+        await asyncio.gather(*(part.drain() for part in (*self.consumers, *self.relays)), self._end_tasks())
         await self.publisher.broker.stop()
 
-    async def _end_sweepers(self) -> None:
+    async def _end_tasks(self) -> None:
         if self.tasks:
             _, late = await asyncio.wait(self.tasks, timeout=DRAIN)
             for task in late:
@@ -85,8 +92,14 @@ def _deliver(worker: Worker) -> None:
         assert isinstance(command, DeliverChunk), command  # noqa: S101 - another command here is a broken binding
         return await deliverer.handle(command)
 
+    async def returned(command: AnyCommand) -> Verdict | None:
+        assert isinstance(command, DeliverChunk), command  # noqa: S101 - as above
+        return await deliverer.returned(command)
+
     lanes = deliverer.commands_at_once
-    worker.consumers.append(Consumer(worker.settings, "deliver", handle, worker.publisher, lanes=lanes))
+    worker.consumers.append(
+        Consumer(worker.settings, "deliver", handle, worker.publisher, lanes=lanes, returned=returned)
+    )
 
 
 def _reply(worker: Worker) -> None:
@@ -96,8 +109,12 @@ def _reply(worker: Worker) -> None:
         assert isinstance(command, DeliverReply), command  # noqa: S101 - another command here is a broken binding
         return await writer.handle(command)
 
+    async def returned(command: AnyCommand) -> Verdict | None:
+        assert isinstance(command, DeliverReply), command  # noqa: S101 - as above
+        return await writer.returned(command)
+
     worker.sweepers.append(writer)
-    worker.consumers.append(Consumer(worker.settings, "reply", handle, worker.publisher))
+    worker.consumers.append(Consumer(worker.settings, "reply", handle, worker.publisher, returned=returned))
 
 
 def _update(worker: Worker) -> None:
@@ -107,18 +124,45 @@ def _update(worker: Worker) -> None:
         assert isinstance(command, UpdateConversations), command  # noqa: S101 - another command is a broken binding
         return await updater.handle(command)
 
+    async def returned(command: AnyCommand) -> Verdict | None:
+        assert isinstance(command, UpdateConversations), command  # noqa: S101 - as above
+        return await updater.returned(command)
+
     worker.sweepers.append(updater)
-    worker.consumers.append(Consumer(worker.settings, "update", handle, worker.publisher))
+    worker.consumers.append(Consumer(worker.settings, "update", handle, worker.publisher, returned=returned))
 
 
-WORKERS: dict[str, Callable[[Worker], None]] = {"plan": _plan, "deliver": _deliver, "reply": _reply, "update": _update}
+def _directory(worker: Worker) -> None:
+    queue = Topology(worker.settings.amqp_prefix).directory
+    handle = Follower(worker.pool).handle
+    worker.consumers.append(Gatherer(worker.settings, "directory", queue, handle, worker.publisher, set_size=SET_SIZE))
+
+
+def _relay(worker: Worker) -> None:
+    worker.relays.append(Relay(worker.settings, worker.pool))
+
+
+def _requests(worker: Worker) -> None:
+    worker.sweepers.append(KeySweeper(worker.settings, worker.pool, worker.publisher))
+    worker.consumers.append(RequestConsumer(worker.settings, worker.pool, worker.publisher))
+
+
+WORKERS: dict[str, Callable[[Worker], None]] = {
+    "plan": _plan,
+    "deliver": _deliver,
+    "reply": _reply,
+    "update": _update,
+    "directory": _directory,
+    "relay": _relay,
+    "requests": _requests,
+}
 
 
 async def run(settings: Settings, names: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT, then drains."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await create_pool(settings)
+        pool = await create_pool(settings, plan_once=True)
         stack.push_async_callback(close_pool, pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         await worker.start(names)

@@ -1,18 +1,21 @@
 """DeliverReply: writes what waits in one conversation, in order; and the sweeper of what nobody was told to write."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
 import structlog
 
-from service.application.replying import deliver_queued, next_turn
+from service.application.replying import deliver_queued, late_turn, next_turn
 from service.application.tagging import TagSets
 from service.contracts.commands import DeliverReply
 from service.runtime.broker import Publisher
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.settings import Settings
+from service.runtime.tracing import continued
 from sql import pending_replies
+from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import MAX_ATTEMPTS, MEETINGS, told
 from workers.sweeping import SWEEP_LIMIT, Sweeper
 from workers.verdict import Discard, Done, Verdict
@@ -32,39 +35,55 @@ class ReplyWriter(Sweeper):
     async def handle(self, command: DeliverReply) -> Verdict:
         """Delivers the line of the reply's conversation to its end, one transaction a reply.
 
+        A reply that was given up is tried once more, since somebody has requeued its letter.
+
         Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the row will tell.
         """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            conversation_id = await pending_replies.conversation_of_reply(conn, command.reply_id)
-        if conversation_id is None:
+            found = await pending_replies.conversation_of_reply(conn, command.reply_id)
+        if found is None:
             log.info("nothing_to_reply")
             return Done()
-        while (verdict := await self._deliver_next(conversation_id, command.reply_id)) is None:
+        conversation_id, given_up = found
+        if given_up:
+            return await self._deliver_one(conversation_id, command.reply_id, late=True) or Done()
+        while (verdict := await self._deliver_one(conversation_id, command.reply_id)) is None:
             pass
         return verdict
 
-    async def _deliver_next(self, conversation_id: int, commanded_id: int) -> Verdict | None:
+    async def returned(self, command: DeliverReply) -> Verdict | None:
+        """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            error = await pending_replies.hand_out_reply(
+                conn, command.reply_id, max_hand_outs=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
+            )
+        return None if error is None else Discard(error)
+
+    async def _deliver_one(self, conversation_id: int, commanded_id: int, *, late: bool = False) -> Verdict | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
         waiting_id = commanded_id
         for meeting in range(MEETINGS):
             try:
                 async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-                    turn = await next_turn(conn, conversation_id, commanded_id)
+                    turn = await (late_turn if late else next_turn)(conn, conversation_id, commanded_id)
                     if turn is None:
                         return Done()
                     waiting_id = turn.waiting.id
-                    await deliver_queued(conn, self._tag_sets, turn)
+                    # Those that come with the commanded one are in traces of their own.
+                    with continued(turn.waiting.traceparent) if waiting_id != commanded_id else nullcontext():
+                        await deliver_queued(conn, self._tag_sets, turn)
             except CONFLICT as error:
                 log.info("conversation_contended", meeting=meeting, error=type(error).__name__)
             except Exception as error:
                 if is_unavailable(error):
                     raise
                 log.exception("reply_failed")
-                return await self._give_back(waiting_id, told(error))
+                return Discard(told(error)) if late else await self._give_back(waiting_id, told(error))
             else:
                 log.info("reply_delivered", delivered_id=waiting_id, conversation_id=conversation_id)
                 return None
-        return await self._give_back(waiting_id, f"other sends were in the way {MEETINGS} times")
+        contended = f"other sends were in the way {MEETINGS} times"
+        return Discard(contended) if late else await self._give_back(waiting_id, contended)
 
     async def _give_back(self, reply_id: int, error: str) -> Verdict:
         """Leaves the reply to the sweeper, with all that wait behind it, or gives it up and lets them pass."""
@@ -84,7 +103,7 @@ class ReplyWriter(Sweeper):
         now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             due = await pending_replies.take_due_replies(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
-        await asyncio.gather(*(self._publisher.command(DeliverReply(reply_id=reply_id)) for reply_id in due))
+        await asyncio.gather(*(self._repeat(DeliverReply(reply_id=reply_id), trace) for reply_id, trace in due))
         if due:
             log.info("replies_swept", replies=len(due))
         return len(due)

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 import asyncpg
 import structlog
 
+from service.contracts.commands import AnyCommand
 from service.runtime.broker import BrokerUnavailable, Publisher
 from service.runtime.postgres import UNAVAILABLE
 from service.runtime.settings import Settings
+from service.runtime.tracing import continued
 
 log = structlog.get_logger(__name__)
 
@@ -26,6 +28,11 @@ class Sweeper(ABC):
     @abstractmethod
     async def sweep(self) -> int:
         """Publishes commands for what is due, SWEEP_LIMIT at most; returns how many."""
+
+    async def _repeat(self, command: AnyCommand, traceparent: str | None) -> None:
+        """Publishes the command in the trace of what it is for; BrokerUnavailable when it was not confirmed."""
+        with continued(traceparent):
+            await self._publisher.command(command)
 
     async def run_sweeper(self) -> None:
         """Returns when stopped.

@@ -8,16 +8,16 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.fields import IdList, Parameters, ScalarString, parse
 from service.api.keys import CREATOR, SETTINGS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import DeletedMessage, Message, Nothing
-from service.api.transactions import committed
 from service.application import administration
 from service.application.administration import Deletions, Restoration
+from service.application.fields import IdList, Parameters, ScalarString, parse
+from service.application.transactions import committed
 from service.domain.contexts import MAX_ID
 from service.domain.dates import parse_iso
 from service.domain.errors import Code, Refusal, invalid

@@ -10,6 +10,7 @@ from service.api import (
     add_message,
     add_recipients,
     administration,
+    asyncapi,
     batch_update,
     batches,
     conversations,
@@ -22,6 +23,7 @@ from service.api import (
     viewer,
 )
 from service.api.authentication import authenticate
+from service.api.causing import tell_cause
 from service.api.errors import answer_errors
 from service.api.keys import BROKER, CREATOR, DOCUMENT, POOL, PUBLISHING, SETTINGS, SETTLING, BrokerState
 from service.api.observation import add_headers, observe
@@ -45,6 +47,7 @@ MODULES = (
     conversations,
     own_view,
     openapi,
+    asyncapi,
     viewer,
 )
 
@@ -54,7 +57,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         # Outermost first.
-        middlewares=[observe, answer_errors, choose_endpoint, authenticate],
+        middlewares=[observe, answer_errors, choose_endpoint, authenticate, tell_cause],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[CREATOR], app[PUBLISHING] = Creator(settings, IdBlocks(), TagSets()), set()

@@ -30,6 +30,8 @@ class Caller:
     user_id: int
     real_user_id: int | None = None  # who really asks, when acting as another user
     scopes: tuple[str, ...] | None = None  # of the token; None: every route
+    login: str | None = None
+    sis_id: str | None = None
 
 
 def caller(request: web.Request) -> Caller:
@@ -80,13 +82,15 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scope_of(request) not in scopes:
         raise Refusal(Code.INSUFFICIENT_SCOPE)
-    known, fake_student = Caller(found.user_id, scopes=scopes), found.fake_student
+    known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id)
+    fake_student = found.fake_student
     as_user = (await read_parameters(request)).get("as_user_id")
     if as_user is not None:
         root = request.app[SETTINGS].root_account_id
         target = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)
         if target is not None:
-            known, fake_student = Caller(target.user_id, found.user_id, scopes), target.fake_student
+            known = Caller(target.user_id, found.user_id, scopes, target.login, target.sis_id)
+            fake_student = target.fake_student
     if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)
     return known

@@ -7,12 +7,12 @@ from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.fields import Parameters, RealArray, ScalarString, one_of, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.shapes import Progress
 from service.application import batch_updating
+from service.application.fields import Parameters, RealArray, ScalarString, one_of, parse
 from service.contracts.commands import UpdateConversations
 from service.domain.errors import Code
 from service.domain.views import Event

@@ -6,13 +6,13 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.fields import Parameters, StringList, one_of, parse
 from service.api.keys import SETTINGS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Batch, BatchProgress
+from service.application.fields import Parameters, StringList, one_of, parse
 from service.application.presenting_batches import present_batch, present_batches
 from service.domain.batch import RUNNING, BatchState
 from service.domain.errors import Code, Refusal

@@ -9,15 +9,16 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.fields import CanvasBool, Presence, parse
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.reach import caller_accounts, own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Conversation, ConversationsWithIds, UnreadCount
-from service.api.viewpoints import ViewParameters, includes, viewpoint
+from service.api.viewpoints import includes, viewpoint
 from service.application import reading
+from service.application.fields import CanvasBool, Presence, parse
+from service.application.view_parameters import ViewParameters
 from service.domain.errors import Code
 
 _BETA = "Say whether the conversation has a context. Any value counts as true."

@@ -7,7 +7,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.api.responses import respond
-from service.application.refusals import Answer, answer_of, fault, unavailable
+from service.application.answers import Answer
+from service.application.refusals import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
 from service.runtime.postgres import UNAVAILABLE
 

@@ -37,13 +37,18 @@ async def livez(request: web.Request) -> web.Response:
     tag=Tag.SERVICE,
 )
 async def readyz(request: web.Request) -> web.Response:
-    """200 when the database answers and the broker is connected, else 503 and which of them fails."""
+    """200 when the database answers and the broker is connected, else 503 and which of them fails.
+
+    Exchanges and queues that are not as they should be are named in any case: some stop only a part of the service.
+    """
     failing = [] if await _database_answers(request) else ["database"]
-    if not request.app[BROKER].connected:
+    broker = request.app[BROKER]
+    if not broker.connected:
         failing.append("broker")
-    if failing:
-        return respond(request, {"status": "unavailable", "failing": failing}, 503)
-    return respond(request, {"status": "ok"})
+    told: dict[str, object] = {"status": "unavailable", "failing": failing} if failing else {"status": "ok"}
+    if broker.faults:
+        told["topology"] = [str(fault) for fault in broker.faults]
+    return respond(request, told, 503 if failing else 200)
 
 
 @describe("Figures for Prometheus", {200: Outcome("Its text format.", str, "text/plain")}, tag=Tag.SERVICE)

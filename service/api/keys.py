@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from service.api.routing import Endpoint
     from service.api.throttle import Reservation, Settlement
     from service.contracts.commands import AnyCommand
+    from service.runtime.declaring import Fault
 
 
 class BrokerState(Protocol):
@@ -28,6 +29,10 @@ class BrokerState(Protocol):
     @property
     def connected(self) -> bool:
         """Whether a publish could be confirmed now."""
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Exchanges and queues that were not as they should be when last seen."""
 
     async def command(self, command: AnyCommand) -> None:
         """Publish one command; BrokerUnavailable when it was not confirmed."""

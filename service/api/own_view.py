@@ -8,17 +8,18 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.fields import IF_FILLED, GivenBool, IdList, Parameters, Presence, ScalarString, one_of, parse
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.reach import own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Conversation, Nothing
-from service.api.transactions import committed
-from service.api.viewpoints import ViewParameters, includes, viewpoint
+from service.api.viewpoints import includes, viewpoint
 from service.application import views
+from service.application.fields import IF_FILLED, GivenBool, IdList, Parameters, Presence, ScalarString, one_of, parse
 from service.application.presenting import present
+from service.application.transactions import committed
+from service.application.view_parameters import ViewParameters
 from service.application.viewpoint import Viewpoint
 from service.application.views import Change
 from service.domain.errors import Code, unreadable

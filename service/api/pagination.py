@@ -6,9 +6,9 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from pydantic import Field
 
-from service.api.fields import Parameters, ScalarString, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of
+from service.application.fields import Parameters, ScalarString, parse
 from service.domain.pagination import MAX_SIZE, Page, link_header, parse_page
 
 

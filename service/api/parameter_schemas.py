@@ -3,8 +3,8 @@
 import re
 from typing import Any
 
-from service.api.fields import Parameters
 from service.api.pagination import PageParameters
+from service.application.fields import Parameters
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _AS_USER = {

@@ -6,7 +6,6 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.fields import Parameters, ScalarString, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
@@ -14,6 +13,7 @@ from service.api.routing import path_id
 from service.api.shapes import Progress
 from service.application import batch_updating
 from service.application.batch_updating import present_progress
+from service.application.fields import Parameters, ScalarString, parse
 from service.domain.errors import Code
 
 

@@ -9,12 +9,12 @@ from pydantic.config import JsonDict
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.fields import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of, read_parameters
 from service.api.responses import respond
 from service.api.shapes import Participant, RecipientContext
 from service.application import searching
+from service.application.fields import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
 from service.application.searching import Search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page

@@ -244,3 +244,4 @@ class Health(TypedDict):
 
     status: Literal["ok", "unavailable"]
     failing: NotRequired[list[Literal["database", "broker"]]]
+    topology: NotRequired[list[str]]

@@ -8,9 +8,10 @@ from service.application.filing import file_message
 from service.application.reply_checks import check_room
 from service.application.tagging import TagSets
 from service.domain.errors import Code, Refusal, invalid
+from service.runtime import causes
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
-from sql import replies, threads
+from sql import outbox, replies, threads
 from sql.connection import Connection
 from sql.replies import LockedThread, Thread
 
@@ -85,14 +86,24 @@ class Adder:
         newcomers = [user for user in plan.recipients if user not in thread.participants]
         if newcomers:
             await self._join(conn, request, plan, thread, newcomers)
+            message_id = await self.ids.take(conn, 1)
             await replies.announce_arrival(
                 conn,
                 conversation_id=request.conversation_id,
-                message_id=await self.ids.take(conn, 1),
+                message_id=message_id,
                 adder_id=request.adder_id,
                 at=moment.at,
                 root_account_id=self.settings.root_account_id,
                 newcomers=newcomers,
+            )
+            await outbox.record_message(
+                conn,
+                causes.current(),
+                event="forwarded",
+                author_id=request.adder_id,
+                created_at=moment.at,
+                conversation_id=request.conversation_id,
+                message_id=message_id,
             )
 
     async def _join(

@@ -1,4 +1,4 @@
-"""Batch updates: accepted at once, carried out slice by slice (canvas/endpoints.md 4.11, semantics.md 10)."""
+"""Batch updates: accepted at once, carried out in one transaction (canvas/endpoints.md 4.11, semantics.md 10)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,7 @@ from service.domain.batch_updates import ProgressState
 from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
 from service.domain.views import Event
+from service.runtime.tracing import current_traceparent
 from sql import progress as rows
 from sql.connection import Connection
 from sql.progress import Progress
@@ -45,31 +46,33 @@ async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str]
     """Stores an update that passed validation, for a worker to carry out."""
     now = datetime.now(UTC)
     return await rows.insert_progress(
-        conn, user_id=user_id, event=event, conversation_ids=conversation_ids, now=now, due_at=now + UNSTARTED_AFTER
+        conn,
+        user_id=user_id,
+        event=event,
+        conversation_ids=conversation_ids,
+        now=now,
+        due_at=now + UNSTARTED_AFTER,
+        traceparent=current_traceparent(),
     )
 
 
-async def advance(conn: Connection, progress_id: int, *, patience: timedelta) -> ProgressState | None:
-    """Does the next slice of an update within the caller's transaction; returns the state it is in then.
+async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
+    """Does an update, or what is left of it, within the caller's transaction; returns the state at its end.
 
-    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits for this
-    slice and then does the one after it. ``patience``: how long the sweeper leaves it alone.
+    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits, and then finds
+    it finished.
     """
     progress = await rows.claim_progress(conn, progress_id)
     if progress is None:
         return None
-    end = min(progress.done + rules.slice_size(progress.total), progress.total)
-    asked = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, end)}
-    wanted = sorted({id_ for id_ in asked.values() if id_ is not None})
+    left = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)}
+    wanted = sorted({id_ for id_ in left.values() if id_ is not None})
     found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
-    refused = [*progress.refused, *(position for position, id_ in asked.items() if id_ not in found)]
-    state, message = ProgressState.RUNNING, None
-    if end == progress.total:
-        state = rules.final_state(progress.total, len(refused))
-        message = rules.summary(progress.total, [progress.conversation_ids[position] for position in refused])
-    now = datetime.now(UTC)
-    await rows.advance_progress(
-        conn, progress_id, done=end, refused=refused, state=state, message=message, now=now, due_at=now + patience
+    refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
+    state = rules.final_state(progress.total, len(refused))
+    message = rules.summary(progress.total, [progress.conversation_ids[position] for position in refused])
+    await rows.finish_progress(
+        conn, progress_id, done=progress.total, refused=refused, state=state, message=message, now=datetime.now(UTC)
     )
     return state
 

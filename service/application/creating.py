@@ -7,17 +7,19 @@ from typing import Any
 
 from service.application import address_book
 from service.application.composing import Draft, compose, store
-from service.application.delivering import deliver_chunk, note_recipients
+from service.application.delivering import ChunkOutcome, deliver_at_once, note_recipients
 from service.application.tagging import TagSets, retag
 from service.domain import messages, tags
 from service.domain.batch import chunk_size
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
-from service.domain.recipients import as_text
+from service.domain.recipients import as_text, parse
+from service.runtime import causes
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
-from sql import batches, chunks, sends, threads
+from service.runtime.tracing import current_traceparent
+from sql import batches, chunks, outbox, sends, threads
 from sql import tags as tag_rows
 from sql.connection import Connection
 
@@ -164,6 +166,7 @@ class Creator:
             own_tag_sets=[numbers[tagging.own[recipient]]],
             sender_tag_sets=[numbers[tagging.own[message.author_id]]],
             now=message.created_at,
+            cause=causes.current(),
             want_ids=True,
         )
         if delivered.retagged:
@@ -187,6 +190,15 @@ class Creator:
             participants=participants,
             own_tag_sets=[numbers[tagging.own[user]] for user in participants],
         )
+        await outbox.record_message(
+            conn,
+            causes.current(),
+            event="delivered",
+            author_id=message.author_id,
+            created_at=message.created_at,
+            conversation_id=conversation_id,
+            message_id=conversation_id,
+        )
         if request.user_note:
             await note_recipients(conn, message, plan.recipients)
         return Created([conversation_id], (conversation_id, conversation_id))
@@ -204,12 +216,21 @@ class Creator:
                 chunk_size=chunk_size(len(plan.recipients), self.settings.chunk_size),
                 created_at=message.created_at,
                 due_at=message.created_at + UNPLANNED_AFTER,
+                members_of_course=_only_course(request, plan.tags),
+                traceparent=current_traceparent(),
             ),
         )
         if request.asynchronous:
             return Accepted(batch_id)
         written: list[int] = []
         for position in range(count):
-            outcome = await deliver_chunk(conn, self.tag_sets, batch_id, position, want_ids=True)
+            outcome = await deliver_at_once(conn, self.tag_sets, batch_id, position)
+            assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
             written.extend(outcome.conversation_ids)
         return Created(await threads.order_of_new_threads(conn, message.author_id, written), None)
+
+
+def _only_course(request: CreateConversation, request_tags: Sequence[str]) -> int | None:
+    """The course of which all recipients were found to be current members and under which alone the send is filed."""
+    course_id = parse(as_text(request.recipients)).only_course
+    return course_id if tuple(request_tags) == (f"course_{course_id}",) else None

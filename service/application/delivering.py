@@ -1,4 +1,4 @@
-"""Delivery of one chunk: claim, write, advance, in one transaction of four statements."""
+"""Delivery of one chunk: read it, then write its messages and advance it in one transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,60 +6,75 @@ from datetime import UTC, datetime
 
 from service.application import address_book
 from service.application.tagging import TagSets, chunk_tags, retag
+from service.runtime import causes
 from sql import chunks, sends
 from sql.connection import Connection
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkOutcome:
-    """What became of a chunk; ``recipients`` is 0 when there was nothing to deliver.
+class Nothing:
+    """There was nothing to deliver; states of the chunk and of its batch, None when there is no such chunk."""
 
-    The states are those of the chunk and of its batch, None when there is no such chunk.
-    """
+    chunk_state: str | None
+    batch_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOutcome:
+    """What was delivered; conversation ids when they were asked for."""
 
     recipients: int
     reused: int
-    chunk_state: str | None
-    batch_state: str | None
     conversation_ids: tuple[int, ...] = ()
 
 
-async def deliver_chunk(
-    conn: Connection, tag_sets: TagSets, batch_id: int, position: int, *, want_ids: bool = False
-) -> ChunkOutcome:
-    """Delivers a chunk within the caller's transaction; a second call for the same chunk finds nothing to do.
+async def read_chunk(conn: Connection, batch_id: int, position: int) -> chunks.PendingChunk | Nothing:
+    """What a delivery needs to know of a chunk; for one that is done it is all there is to do."""
+    found = await chunks.read_chunk(conn, batch_id, position)
+    if isinstance(found, chunks.PendingChunk):
+        return found
+    return Nothing(found.chunk_state, found.batch_state) if found else Nothing(None, None)
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same
-    threads meanwhile: the caller rolls back and calls again, and the second attempt reuses them.
+
+async def deliver_chunk(
+    conn: Connection,
+    tag_sets: TagSets,
+    pending: chunks.PendingChunk,
+    *,
+    want_ids: bool = False,
+) -> ChunkOutcome | Nothing:
+    """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
+
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same threads:
+    the caller rolls back and calls again, and the second attempt reuses them.
     """
-    claimed = await chunks.claim_chunk(conn, batch_id, position)
-    if claimed is None:
-        return ChunkOutcome(0, 0, None, None)
-    if isinstance(claimed, chunks.Unclaimed):
-        return ChunkOutcome(0, 0, claimed.chunk_state, claimed.batch_state)
-    numbers = await chunk_tags(conn, tag_sets, claimed)
+    numbers = await chunk_tags(conn, tag_sets, pending)
     delivered = await chunks.deliver(
         conn,
-        claimed.message,
-        first_id=claimed.first_id,
+        pending.message,
+        first_id=pending.first_id,
         tag_sets=numbers.conversation,
         own_tag_sets=numbers.own,
         sender_tag_sets=numbers.sender,
         now=datetime.now(UTC),
-        chunk=(batch_id, position),
+        cause=causes.current(),
+        chunk=(pending.batch_id, pending.position),
         want_ids=want_ids,
     )
+    if delivered.claimed is None:
+        found = await read_chunk(conn, pending.batch_id, pending.position)
+        return found if isinstance(found, Nothing) else Nothing("pending", None)
     if delivered.retagged:
-        await retag(conn, tag_sets, claimed.tags, delivered.retagged)
-    if claimed.user_note:
-        await note_recipients(conn, claimed.message, claimed.recipients)
-    return ChunkOutcome(
-        len(claimed.recipients),
-        delivered.reused,
-        "delivered",
-        delivered.batch_state,
-        tuple(delivered.conversation_ids),
-    )
+        await retag(conn, tag_sets, pending.tags, delivered.retagged)
+    if pending.user_note:
+        await note_recipients(conn, pending.message, pending.recipients)
+    return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids))
+
+
+async def deliver_at_once(conn: Connection, tag_sets: TagSets, batch_id: int, position: int) -> ChunkOutcome | Nothing:
+    """Reads and delivers a chunk in one transaction, the caller's, and brings its conversation ids."""
+    pending = await read_chunk(conn, batch_id, position)
+    return pending if isinstance(pending, Nothing) else await deliver_chunk(conn, tag_sets, pending, want_ids=True)
 
 
 async def note_recipients(conn: Connection, message: chunks.Message, recipients: Sequence[int]) -> None:

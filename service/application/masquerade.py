@@ -50,6 +50,14 @@ async def _find(conn: Connection, text: str) -> TargetRow | None:
     )
 
 
+async def find_user(conn: Connection, text: str) -> TargetRow:
+    """The user of that name, in any form of conventions.md 7 but ``self``; Refusal(BAD_AS_USER) when nobody has it."""
+    found = await _find(conn, text)
+    if found is None:
+        raise Refusal(Code.BAD_AS_USER)
+    return found
+
+
 async def _may_become(conn: Connection, user_id: int, target_id: int, root_account_id: int) -> bool:
     root = Context(ContextType.ACCOUNT, root_account_id)
     if not await has_right(conn, user_id=user_id, right="become_user", context=root):
@@ -78,9 +86,7 @@ async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_accoun
     text = str(given).strip()
     if text in {"self", str(user_id)}:
         return None
-    target = await _find(conn, text)
-    if target is None:
-        raise Refusal(Code.BAD_AS_USER)
+    target = await find_user(conn, text)
     if target.user_id == user_id:
         return None
     if not await _may_become(conn, user_id, target.user_id, root_account_id):

@@ -6,18 +6,11 @@ One table, used by the HTTP gateway and by the workers that answer requests from
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from service.application.answers import Answer
 from service.domain.errors import Code, Refusal
 
 _CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
 _NOTHING: Mapping[str, str] = {}
-
-
-class Answer(NamedTuple):
-    """An HTTP answer without HTTP: body is anything JSON can say."""
-
-    status: int
-    body: Any
-    headers: Mapping[str, str] = _NOTHING
 
 
 class _Form(NamedTuple):

@@ -11,6 +11,7 @@ from service.application.writing import write
 from service.domain.errors import Code, Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
+from service.runtime.tracing import current_traceparent
 from sql import pending_replies, replies, sends
 from sql.connection import Connection
 from sql.pending_replies import Reply, WaitingReply
@@ -86,7 +87,9 @@ class Replier:
             user_note=request.user_note,
         )
         if moment.waiting or len(thread.participants) >= self.settings.queued_reply_participants:
-            reply_id = await pending_replies.queue_reply(conn, reply, moment.at + UNCOMMANDED_AFTER)
+            reply_id = await pending_replies.queue_reply(
+                conn, reply, moment.at + UNCOMMANDED_AFTER, current_traceparent()
+            )
             return Queued(reply_id, reply.message.send_id)
         await write(conn, self.tag_sets, reply, thread)
         return Written(reply.message_id)
@@ -104,6 +107,13 @@ async def next_turn(conn: Connection, conversation_id: int, commanded_id: int) -
     """Locks the conversation within the caller's transaction; None when no reply's turn has come."""
     thread = await replies.lock_thread(conn, conversation_id)
     waiting = await pending_replies.first_waiting_reply(conn, conversation_id, commanded_id)
+    return None if waiting is None else Turn(waiting, thread)
+
+
+async def late_turn(conn: Connection, conversation_id: int, reply_id: int) -> Turn | None:
+    """The same for a reply that was given up and is commanded again: it goes out of turn."""
+    thread = await replies.lock_thread(conn, conversation_id)
+    waiting = await pending_replies.given_up_reply(conn, reply_id)
     return None if waiting is None else Turn(waiting, thread)
 
 

@@ -21,9 +21,11 @@ from sql import search as statements
 from sql.connection import Connection
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
-_FEW = 1_000
+_FEW = 300
 _MATCHES = 2_000
-_STEPS = 500
+_STEPS = 300
+# The places where the viewer sees somebody, each of which is walked by itself.
+_PLACES = 10
 _NO_LIMIT = 2**31 - 1
 _ROSTER_ONLY = {"0": ["FakeEnrollment"]}
 
@@ -84,7 +86,8 @@ async def page(
     """The next ``wanted`` people behind ``after``, by sortable name and id.
 
     One to four statements, each a way to the same answer that is quick where the ones before are not: the viewer
-    sees few people; every so often somebody in the order of names is one of them; a term is rare.
+    sees few people; every so often somebody in the order of names, of a place or of all, is one of them; a term is
+    rare.
     """
     if not (reach.ranges or reach.groups or reach.accounts):
         return []
@@ -98,15 +101,19 @@ async def page(
         (after.sort_name, after.id) if after else ("", 0),
         wanted,
     )
+    places = len(reach.ranges) + len(reach.groups)
+    at_once = not reach.accounts and places <= _PLACES
     found = None if reach.accounts else await statements.search_among_few(conn, asked, _FEW)
-    if found is None:
+    if found is None and at_once:
+        found = await statements.search_in_rosters(conn, asked, _STEPS // places + 1)
+    elif found is None:
         found = await statements.search_by_name(conn, asked, _STEPS)
     if found is None and terms:
-        found = await statements.search_by_match(conn, asked, _MATCHES, pattern(max(terms, key=len)))
+        found = await statements.search_by_match(conn, asked, _MATCHES, max(terms, key=len))
     if found is None and reach.accounts:
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
-        found = await statements.search_among_few(conn, asked, _NO_LIMIT)
+        found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
     return [Person(row, PersonMark(row["sort_name"], row["id"])) for row in found or ()]
 
 

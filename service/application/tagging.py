@@ -40,15 +40,15 @@ class ChunkTags:
     sender: Sequence[int]
 
 
-def _patterns(claimed: chunks.ClaimedChunk) -> list[tuple[Codes, Sequence[int] | None]]:
+def _patterns(pending: chunks.PendingChunk) -> list[tuple[Codes, Sequence[int] | None]]:
     """Who holds what: (codes shared with the sender, positions in the chunk), None for all recipients at once."""
-    everybody = set(claimed.recipients)
-    held = {pair: holders & everybody for pair, holders in claimed.held.items()}
+    everybody = set(pending.recipients)
+    held = {pair: holders & everybody for pair, holders in pending.held.items()}
     held = {pair: holders for pair, holders in held.items() if holders}
     if all(holders == everybody for holders in held.values()):
         return [(_codes(held), None)]
     by_pattern: dict[frozenset[tuple[str, bool]], list[int]] = {}
-    for position, user in enumerate(claimed.recipients):
+    for position, user in enumerate(pending.recipients):
         pattern = frozenset(pair for pair, holders in held.items() if user in holders)
         by_pattern.setdefault(pattern, []).append(position)
     return [(_codes(pattern), positions) for pattern, positions in by_pattern.items()]
@@ -63,17 +63,17 @@ def _codes(pairs: Iterable[tuple[str, bool]]) -> Codes:
     )
 
 
-async def chunk_tags(conn: Connection, tag_sets: TagSets, claimed: chunks.ClaimedChunk) -> ChunkTags:
+async def chunk_tags(conn: Connection, tag_sets: TagSets, pending: chunks.PendingChunk) -> ChunkTags:
     """Applies canvas/semantics.md 4.2 to every pair of sender and recipient, once per distinct case."""
-    size = len(claimed.recipients)
-    sender = claimed.message.author_id
+    size = len(pending.recipients)
+    sender = pending.message.author_id
     outcomes = []
-    for codes, positions in _patterns(claimed):
+    for codes, positions in _patterns(pending):
         recipient = sender + 1  # stands for anyone but the sender
-        pair = {sender: claimed.sender, recipient: codes}
-        if list(claimed.recipients) == [sender]:
-            pair, recipient = {sender: claimed.sender}, sender
-        outcomes.append((tags.infer(claimed.tags, (), pair, pair), recipient, positions))
+        pair = {sender: pending.sender, recipient: codes}
+        if list(pending.recipients) == [sender]:
+            pair, recipient = {sender: pending.sender}, sender
+        outcomes.append((tags.infer(pending.tags, (), pair, pair), recipient, positions))
     numbers = await tag_sets.intern(
         conn, {codes for tagging, _, _ in outcomes for codes in (tagging.effective, *tagging.own.values())}
     )

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from service.application.delivering import note_recipients
 from service.application.filing import file_message
 from service.application.tagging import TagSets
-from sql import replies
+from service.runtime import causes
+from sql import outbox, replies
 from sql.connection import Connection
 from sql.pending_replies import Reply
 from sql.replies import LockedThread
@@ -62,6 +63,15 @@ async def write(conn: Connection, tag_sets: TagSets, reply: Reply, thread: Locke
         ),
         restricted=meant.receivers != thread.participants.keys(),
         author_moves=message.author_id in meant.moved,
+    )
+    await outbox.record_message(
+        conn,
+        causes.current(),
+        event="forwarded" if meant.newcomers else "delivered",
+        author_id=message.author_id,
+        created_at=message.created_at,
+        conversation_id=reply.conversation_id,
+        message_id=reply.message_id,
     )
     if reply.user_note:
         await note_recipients(conn, message, sorted(meant.receivers - {message.author_id}))

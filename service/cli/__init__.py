@@ -5,7 +5,7 @@ import sys
 import asyncpg
 import typer
 
-from service.cli import client, directory, serve, tokens
+from service.cli import client, dead, directory, serve, tokens
 from service.cli.failure import Failed
 from service.runtime.settings import SettingsError
 
@@ -14,6 +14,7 @@ app.command("migrate")(serve.migrate)
 app.command("api")(serve.api)
 app.command("worker")(serve.worker)
 app.add_typer(directory.app, name="directory")
+app.add_typer(dead.app, name="dead")
 app.add_typer(tokens.app, name="token")
 app.command("send")(client.send)
 app.add_typer(client.batch_app, name="batch")

@@ -21,6 +21,7 @@ from service.cli.ndjson import blocks_of_lines
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
 from service.runtime import settings as configuration
+from sql.connection import Connection
 
 app = typer.Typer(no_args_is_help=True, help="Follow the institution's directory.")
 
@@ -45,6 +46,19 @@ class Tally:
     rows: Counter[Kind] = field(default_factory=Counter)  # written: other than before
     bad: int = 0
 
+    def reject(self, path: str, number: int, reason: str) -> None:
+        """Reports a line that does not count."""
+        self.bad += 1
+        typer.echo(f"{'stdin' if path == STDIN else path}:{number}: {reason}", err=True)
+
+
+@dataclass
+class EventSet:
+    """Events to be written together, and where each one stood."""
+
+    events: list[DirectoryEvent] = field(default_factory=list)
+    lines: list[tuple[str, int]] = field(default_factory=list)  # path and number
+
 
 @app.command("load")
 def load(
@@ -67,14 +81,14 @@ async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
     """Read and parse one set of events while the database writes the one before."""
     tally = Tally()
     conn = await asyncpg.connect(str(settings.database_url), statement_cache_size=settings.database_statement_cache)
-    writing: asyncio.Task[Counter[Kind]] | None = None
+    writing: asyncio.Task[None] | None = None
     try:
-        async for events in _sets(paths, tally):
+        async for found in _sets(paths, tally):
             if writing is not None:
-                tally.rows += await writing
-            writing = asyncio.create_task(directory.apply(conn, events))
+                await writing
+            writing = asyncio.create_task(_write(conn, found, tally))
         if writing is not None:
-            tally.rows += await writing
+            await writing
     finally:
         if writing is not None:
             await asyncio.wait([writing])
@@ -82,9 +96,17 @@ async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
     return tally
 
 
-async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[list[DirectoryEvent]]:
+async def _write(conn: Connection, found: EventSet, tally: Tally) -> None:
+    followed = await directory.follow(conn, found.events)
+    tally.rows += followed.written
+    for place, reason in followed.refused.items():
+        tally.events[found.events[place].name] -= 1
+        tally.reject(*found.lines[place], reason)
+
+
+async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[EventSet]:
     """The events of all files in sets; counts everything and reports what is bad as it goes."""
-    events: list[DirectoryEvent] = []
+    found = EventSet()
     for path in paths:
         number = 0
         with _opened(path) as file:
@@ -92,12 +114,13 @@ async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[list[DirectoryE
                 for line in lines:
                     number += 1
                     if (event := _event(line, path, number, tally)) is not None:
-                        events.append(event)
-                    if len(events) == SET_SIZE:
-                        yield events
-                        events = []
-    if events:
-        yield events
+                        found.events.append(event)
+                        found.lines.append((path, number))
+                    if len(found.events) == SET_SIZE:
+                        yield found
+                        found = EventSet()
+    if found.events:
+        yield found
 
 
 def _opened(path: str) -> AbstractContextManager[BufferedReader]:
@@ -113,8 +136,7 @@ def _event(line: bytes, path: str, number: int, tally: Tally) -> DirectoryEvent 
     try:
         event = parse_event(line)
     except MalformedEvent as error:
-        tally.bad += 1
-        typer.echo(f"{'stdin' if path == STDIN else path}:{number}: {error}", err=True)
+        tally.reject(path, number, str(error))
         return None
     if isinstance(event, ForeignEvent):
         tally.ignored[event.name] += 1
@@ -129,7 +151,7 @@ def _report(tally: Tally, seconds: float) -> None:
         f"{events} events in {seconds:.2f} s ({events / seconds:.0f}/s):"
         f" {tally.rows.total()} rows written, {tally.ignored.total()} events ignored, {tally.bad} bad lines"
     )
-    for name, count in sorted(tally.events.items()):
+    for name, count in sorted((+tally.events).items()):
         typer.echo(f"  {name} {count}")
     for name, count in sorted(tally.ignored.items()):
         typer.echo(f"  ignored {name!r} {count}")

@@ -11,7 +11,7 @@ import uvloop
 
 from service.api import server
 from service.api.app import build_app
-from service.runtime import logs
+from service.runtime import logs, tracing
 from service.runtime.broker import Publisher
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings, load
@@ -41,7 +41,8 @@ def api() -> None:
     """The HTTP gateway; any number behind a load balancer."""
     settings = load()
     logs.configure(settings)
-    uvloop.run(_serve(settings))
+    with tracing.exporting("clarion-api"):
+        uvloop.run(_serve(settings))
 
 
 async def _serve(settings: Settings) -> None:
@@ -71,4 +72,5 @@ def worker(
         raise typer.BadParameter(f"no consumer {', '.join(unknown)}; there are {known}", param_hint="--only")
     settings: Settings = load()
     logs.configure(settings)
-    uvloop.run(process.run(settings, names))
+    with tracing.exporting("clarion-worker"):
+        uvloop.run(process.run(settings, names))

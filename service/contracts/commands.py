@@ -7,6 +7,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from service.contracts.versions import Version
+
 RowId = Annotated[int, Field(ge=1, lt=2**63)]
 
 
@@ -16,7 +18,7 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    version: Literal[1] = 1
+    version: Version = 1
 
 
 class PlanBatch(Command):

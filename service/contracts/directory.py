@@ -28,7 +28,10 @@ from service.contracts.directory_bodies import (
     UserBody,
     UserMergedBody,
 )
+from service.contracts.versions import Version
 
+# Of the envelope and the bodies, as ``metadata.version``. Canvas sends none, which means this one.
+VERSION = 1
 # No event comes near this; what does is no event.
 MAX_EVENT_BYTES = 1 << 20
 
@@ -46,6 +49,7 @@ class Metadata(BaseModel):
 
     event_name: Label
     event_time: EventTime | None = None
+    version: Version | None = None
 
 
 # Event name -> body. Any other name belongs to something else on the same feed (heartbeat, grades, …).
@@ -84,11 +88,15 @@ BODIES: Mapping[str, type[Body]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEvent:
-    """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time."""
+    """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time.
+
+    ``emitted`` is the event_time: of events with one time it tells which came later.
+    """
 
     name: str
     time: datetime
     body: Body
+    emitted: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +123,7 @@ def parse_event(data: bytes | str) -> DirectoryEvent | ForeignEvent:
     time = body.updated_at or metadata.event_time
     if time is None:
         raise MalformedEvent("neither body.updated_at nor metadata.event_time: the event cannot be ordered")
-    return DirectoryEvent(metadata.event_name, time, body)
+    return DirectoryEvent(metadata.event_name, time, body, metadata.event_time)
 
 
 def _validated(model: type[_Model], envelope: dict[str, Any], key: str) -> _Model:

@@ -56,7 +56,8 @@ def _orders(value: datetime) -> datetime:
 # PostgreSQL stores no NUL. Lengths keep one event from being larger than its row can be: long text is cut to
 # 8192 characters at the source (canvas/events.md 1), and what stands in an index has to fit a page.
 _NO_NUL = r"^[^\x00]*$"
-Id = Annotated[int, PlainValidator(local_id)]
+_ANY_ID = Annotated[int, Field(gt=0, le=_MAX_ID)] | Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
+Id = Annotated[int, PlainValidator(local_id, json_schema_input_type=_ANY_ID)]
 Label = Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)]
 Text = Annotated[str, StringConstraints(max_length=8192, pattern=_NO_NUL)]
 Time = Annotated[datetime, AfterValidator(_utc)]

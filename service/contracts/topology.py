@@ -1,15 +1,56 @@
-"""Exchanges and queues (CONTRACT 4). Everything is durable; queues are quorum queues with a dead-letter exchange."""
+"""Exchanges, queues and bindings of one installation, as values (CONTRACT 4).
 
+Everything is durable and valid from RabbitMQ 3.10 to 4.x. A queue can never change its arguments: another value here
+is, to every installation that is already there, a queue of different arguments.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-# A command that was handed out this often without a verdict (its worker died each time) goes to the dead letters.
+# A message that was handed out this often without a verdict (its worker died each time) goes to the dead letters.
 DELIVERY_LIMIT = 50
+
+# The dead letters have nowhere further to go. Without a limit, RabbitMQ 4 drops what was handed out and returned 20
+# times. Only there does -1 mean "never": 3.10 then drops at the first return.
+NEVER = 2**31 - 1
+
+# One queue of its own each on the exchange of commands.
+COMMANDS = ("plan", "deliver", "reply", "update")
+
+CREATE_CONVERSATION = "conversation.create"  # the one request of neighbours; its routing key
+
+ExchangeKind = Literal["direct", "topic", "fanout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """A durable exchange."""
+
+    name: str
+    kind: ExchangeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A durable queue; ``arguments`` as they are declared, types included."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """Messages of ``exchange`` with a routing key that fits ``key`` go to ``queue``."""
+
+    queue: str
+    exchange: str
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """Names of one installation."""
+    """Everything an installation has on its broker; the names start with its prefix."""
 
     prefix: str
 
@@ -17,6 +58,21 @@ class Topology:
     def commands(self) -> str:
         """Direct exchange; routing key = command name."""
         return f"{self.prefix}.commands"
+
+    @property
+    def events(self) -> str:
+        """Topic exchange of what happened; routing key = event name. Its queues are the neighbours' own."""
+        return f"{self.prefix}.events"
+
+    @property
+    def directory(self) -> str:
+        """Topic exchange of directory events, and the one queue that takes all of them."""
+        return f"{self.prefix}.directory"
+
+    @property
+    def requests(self) -> str:
+        """Direct exchange and queue of what neighbours ask for; routing key = kind of request."""
+        return f"{self.prefix}.requests"
 
     @property
     def dead(self) -> str:
@@ -27,8 +83,37 @@ class Topology:
         """The queue of one kind of command."""
         return f"{self.prefix}.commands.{name}"
 
-    def command_queue_arguments(self) -> dict[str, Any]:
-        """Arguments of every command queue; a queue can never change them."""
+    @property
+    def exchanges(self) -> tuple[Exchange, ...]:
+        """The dead letters' first: queues name it as theirs."""
+        return (
+            Exchange(self.dead, "fanout"),
+            Exchange(self.commands, "direct"),
+            Exchange(self.events, "topic"),
+            Exchange(self.directory, "topic"),
+            Exchange(self.requests, "direct"),
+        )
+
+    @property
+    def parts(self) -> tuple[Exchange | Queue, ...]:
+        """Exchanges and queues, in an order in which they can be declared."""
+        return (*self.exchanges, *self.queues)
+
+    @property
+    def queues(self) -> tuple[Queue, ...]:
+        """Quorum queues, all of them."""
+        handled = (*map(self.command_queue, COMMANDS), self.directory, self.requests)
+        return (
+            Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NEVER}),
+            *(Queue(name, self._handled_arguments) for name in handled),
+        )
+
+    @property
+    def _handled_arguments(self) -> dict[str, Any]:
+        """A message leaves such a queue by an acknowledgement or, confirmed, to the dead letters.
+
+        At-least-once dead-lettering is to be had only together with reject-publish.
+        """
         return {
             "x-queue-type": "quorum",
             "x-delivery-limit": DELIVERY_LIMIT,
@@ -36,3 +121,13 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
+
+    @property
+    def bindings(self) -> tuple[Binding, ...]:
+        """Which queue takes what."""
+        return (
+            Binding(self.dead, self.dead),
+            *(Binding(self.command_queue(name), self.commands, name) for name in COMMANDS),
+            Binding(self.directory, self.directory, "#"),
+            Binding(self.requests, self.requests, CREATE_CONVERSATION),
+        )

@@ -1,4 +1,4 @@
-"""How a batch update goes forward and what it says at its end (canvas/semantics.md 10)."""
+"""How far a batch update is and what it says at its end (canvas/semantics.md 10)."""
 
 from collections.abc import Sequence
 from enum import StrEnum
@@ -6,21 +6,18 @@ from enum import StrEnum
 MAX_CONVERSATIONS = 500
 MISSING = "The user is not participating in this conversation"
 
-_SLICES, _SMALLEST = 20, 4
-
 
 class ProgressState(StrEnum):
-    """Lifecycle: queued, running, then one of the last two. A cancelled one is failed."""
+    """Lifecycle: queued, then one of the last two. A cancelled one is failed.
+
+    The whole is one transaction, so nobody sees it running; a row in that state was begun by an earlier release,
+    slice by slice.
+    """
 
     QUEUED = "queued"
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
-
-
-def slice_size(total: int) -> int:
-    """How many conversations are dealt with at a time."""
-    return max(total // _SLICES, _SMALLEST)
 
 
 def completion(done: int, total: int, state: ProgressState) -> float:

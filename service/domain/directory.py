@@ -19,6 +19,10 @@ from service.domain.directory_shapes import SHAPES, Kind, Shape
 # Many of Canvas's times have whole seconds, and a row is often created and changed within one. A change
 # therefore counts this much later than a creation with the same time, whichever arrives first.
 _AFTER_CREATION = timedelta(microseconds=1)
+# Of changes with one time the one emitted later counts later, as far as it can without passing the next millisecond,
+# which is as fine as Canvas's times are: by a microsecond for each of these, for a second at most.
+_EMISSION_STEP = timedelta(milliseconds=2)
+_EMISSION_STEPS = 500
 
 
 class Change(NamedTuple):
@@ -86,8 +90,17 @@ def change_of(event: DirectoryEvent) -> Change:
     """The change of one row that an event asks for."""
     reader = _READERS[event.name]
     body = _with_implied_keys(event)
-    as_of = event.time if event.name.endswith("_created") else event.time + _AFTER_CREATION
-    return Change(reader.kind, reader.row(body), as_of, reader.told(body.model_fields_set), reader.values(body))
+    return Change(reader.kind, reader.row(body), _rank(event), reader.told(body.model_fields_set), reader.values(body))
+
+
+def _rank(event: DirectoryEvent) -> datetime:
+    """The event's place in time among those about its row."""
+    if event.name.endswith("_created"):
+        return event.time
+    rank = event.time + _AFTER_CREATION
+    if event.emitted is None or event.emitted <= event.time or event.time.microsecond % 1000:
+        return rank
+    return rank + timedelta(microseconds=min((event.emitted - event.time) // _EMISSION_STEP, _EMISSION_STEPS))
 
 
 def _with_implied_keys(event: DirectoryEvent) -> Body:

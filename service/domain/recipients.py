@@ -71,6 +71,12 @@ class Recipients:
         """Ids of the contexts of one type, ascending."""
         return sorted({a.context.id for a in self.audiences if a.context.type is type_})
 
+    @property
+    def only_course(self) -> int | None:
+        """The course of which members are named, whatever their role, and nobody else."""
+        courses = {a.context.id if a.context.type is ContextType.COURSE else None for a in self.audiences}
+        return courses.pop() if len(courses) == 1 and not (self.user_ids or self.uuids) else None
+
     def codes(self) -> list[str]:
         """A list that parses back to this value."""
         return [

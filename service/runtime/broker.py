@@ -5,17 +5,22 @@ consumers, or to die of a 406 for good; here a broken connection is thrown away 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from datetime import datetime
 
 import aio_pika
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange, AbstractMessage
 from aio_pika.exceptions import PublishError
 
 from service.contracts.commands import AnyCommand
 from service.contracts.topology import Topology
+from service.runtime.declaring import Fault, declare, is_there
+from service.runtime.letters import dying
+from service.runtime.messaging_spans import publishing
 from service.runtime.settings import Settings
+from service.runtime.tracing import HEADER, current_traceparent
 
 log = structlog.get_logger(__name__)
 
@@ -25,7 +30,7 @@ PUBLISH_TIMEOUT = 10.0  # seconds for a confirm; then the outcome counts as unkn
 CLOSE_TIMEOUT = 5.0  # seconds for an orderly end of a connection
 HEARTBEAT = 10  # seconds; a broker that is silent for three of them is gone, even if no packet says so
 FIRST_RETRY, LAST_RETRY = 0.2, 5.0  # seconds between attempts to connect
-REASON_LIMIT = 2000  # characters of a dead letter's reason: a header has to fit one frame
+RECHECK = 60.0  # seconds between two looks at exchanges and queues that are not as they should be
 
 
 class BrokerUnavailable(Exception):
@@ -81,14 +86,43 @@ class Session:
             await channel.set_qos(prefetch_count=prefetch)
         return channel
 
+    async def declare(self, topology: Topology) -> tuple[Fault, ...]:
+        """Declares everything, or finds it there; what is not as it should be."""
+        return await declare(self._connection, topology)
+
+    async def find_queue(self, topology: Topology, queue: str) -> None:
+        """Looks for a queue that others declare, and declares everything where it is not there.
+
+        BrokerUnavailable, with what to do, when it is missing and this user may not declare it.
+        """
+        if not await is_there(self._connection, queue):
+            require(await self.declare(topology), queue)
+
+
+def require(faults: Iterable[Fault], name: str) -> None:
+    """BrokerUnavailable when the exchange or queue of that name is among the faults and cannot be used."""
+    for fault in faults:
+        if fault.name == name and not fault.usable:
+            raise BrokerUnavailable(str(fault))
+
 
 class Broker:
-    """Keeps a session alive. ``setup`` runs on every new session, before it counts as connected."""
+    """Keeps a session alive.
 
-    def __init__(self, settings: Settings, name: str, setup: Callable[[Session], Awaitable[None]]) -> None:
+    ``setup`` runs on every new session, before it counts as connected, ``recheck`` every RECHECK seconds of its life.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        name: str,
+        setup: Callable[[Session], Awaitable[None]],
+        recheck: Callable[[Session], Awaitable[None]] | None = None,
+    ) -> None:
         self._url = _with_heartbeat(str(settings.amqp_url))
         self._name = name
         self._setup = setup
+        self._recheck = recheck
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -139,10 +173,21 @@ class Broker:
             self._session = session
             try:
                 log.info("broker_connected", connection=self._name)
-                await session.broken.wait()
+                await self._last(session)
             finally:
                 self._session = None
             return session.reason
+
+    async def _last(self, session: Session) -> None:
+        """Returns when the session has ended, of itself or because something was found wrong with it."""
+        while self._recheck is not None and not await _set_within(session.broken, RECHECK):
+            try:
+                with broker_errors():
+                    async with asyncio.timeout(SETUP_TIMEOUT):
+                        await self._recheck(session)
+            except BrokerUnavailable as error:
+                session.end(str(error))
+        await session.broken.wait()
 
     async def _connect(self, stack: AsyncExitStack) -> Session:
         connection = await aio_pika.connect(
@@ -154,6 +199,16 @@ class Broker:
         return Session(connection)
 
 
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Python 3.11's wait_for would swallow a cancellation that comes together with the event."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
 def _with_heartbeat(url: str) -> str:
     if "heartbeat=" in url:
         return url
@@ -162,17 +217,22 @@ def _with_heartbeat(url: str) -> str:
 
 async def _close(connection: AbstractConnection) -> None:
     with suppress(BrokerUnavailable), broker_errors():  # it may be broken already, which is why it is closed
-        await asyncio.wait_for(connection.close(), CLOSE_TIMEOUT)
+        async with asyncio.timeout(CLOSE_TIMEOUT):
+            await connection.close()
 
 
 class Publisher:
-    """Publishes commands, each confirmed by the broker; mandatory, so a missing queue is an error."""
+    """Publishes commands, each confirmed by the broker; mandatory, so a missing queue is an error.
+
+    Declares what the installation has on the broker; ``faults``: what of it was not as it should be when last seen.
+    """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._topology = Topology(settings.amqp_prefix)
         self._commands: AbstractExchange | None = None
         self._dead: AbstractExchange | None = None
-        self.broker = Broker(settings, name, self._open)
+        self.faults: tuple[Fault, ...] = ()
+        self.broker = Broker(settings, name, self._open, self._look_again)
 
     @property
     def connected(self) -> bool:
@@ -180,10 +240,18 @@ class Publisher:
         return self.broker.connected
 
     async def _open(self, session: Session) -> None:
+        await self._declare(session)
         channel = await session.channel()
-        await declare(channel, self._topology)
         self._commands = await channel.get_exchange(self._topology.commands, ensure=False)
         self._dead = await channel.get_exchange(self._topology.dead, ensure=False)
+
+    async def _declare(self, session: Session) -> None:
+        self.faults = await session.declare(self._topology)
+        require(self.faults, self._topology.commands)
+
+    async def _look_again(self, session: Session) -> None:
+        if self.faults:
+            await self._declare(session)
 
     async def command(self, command: AnyCommand) -> None:
         """Publishes one command; BrokerUnavailable when it was not confirmed."""
@@ -196,42 +264,25 @@ class Publisher:
         )
         await self._publish(self._commands, message, command.name)
 
-    async def dead_letter(self, body: bytes, *, reason: str, source: str) -> None:
-        """Puts away what could not be handled, as it came; BrokerUnavailable when it was not confirmed."""
-        message = aio_pika.Message(
-            body,
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-            headers={"reason": _header(reason), "source": source},
-        )
-        await self._publish(self._dead, message, source)
+    async def dead_letter(
+        self, original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime
+    ) -> None:
+        """Puts away what could not be handled, as it came; BrokerUnavailable when it was not confirmed.
+
+        ``source``: the queue it came to, under ``routing_key``.
+        """
+        letter = dying(original, reason=reason, source=source, routing_key=routing_key, now=now)
+        await self._publish(self._dead, letter, source)
 
     async def _publish(self, exchange: AbstractExchange | None, message: aio_pika.Message, key: str) -> None:
         if exchange is None or not self.connected:
             raise BrokerUnavailable("not connected")
-        with broker_errors():
+        with publishing(exchange.name, key, message.message_id), broker_errors():
+            if traceparent := current_traceparent():
+                message.headers[HEADER] = traceparent
             try:
                 await exchange.publish(message, key, mandatory=True, timeout=PUBLISH_TIMEOUT)
             except PublishError:
                 # The queue is gone. A new session declares it.
                 self.broker.end_session("a publish was returned")
                 raise
-
-
-def _header(text: str) -> str:
-    return text[:REASON_LIMIT].encode("utf-8", "replace").decode("utf-8")
-
-
-COMMANDS = ("plan", "deliver", "reply", "update")
-
-
-async def declare(channel: AbstractChannel, topology: Topology) -> None:
-    """Declares all exchanges and queues; repeating it changes nothing."""
-    commands = await channel.declare_exchange(topology.commands, aio_pika.ExchangeType.DIRECT, durable=True)
-    dead = await channel.declare_exchange(topology.dead, aio_pika.ExchangeType.FANOUT, durable=True)
-    graveyard = await channel.declare_queue(topology.dead, durable=True, arguments={"x-queue-type": "quorum"})
-    await graveyard.bind(dead)
-    for name in COMMANDS:
-        queue = await channel.declare_queue(
-            topology.command_queue(name), durable=True, arguments=topology.command_queue_arguments()
-        )
-        await queue.bind(commands, routing_key=name)

@@ -12,12 +12,24 @@ REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answere
 THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling")
 
 BATCHES_ACCEPTED = Counter("clarion_batches_accepted", "Batches accepted")
-BATCHES_FINISHED = Counter("clarion_batches_finished", "Batches at their end", ["state"])
 CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process")
 CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed")
 CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS)
 RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process")
 UPDATES_FINISHED = Counter("clarion_batch_updates_finished", "Batch updates at their end", ["state"])
+DIRECTORY_EVENTS = Counter("clarion_directory_events", "Directory events taken off the queue", ["outcome"])
+DIRECTORY_SET_SECONDS = Histogram(
+    "clarion_directory_set_seconds", "Time to write one set of directory events", buckets=_SECONDS
+)
+REQUESTS_HANDLED = Counter(
+    "clarion_requests_handled", "Requests of neighbours at their end, by the status of the answer", ["status"]
+)
+ANSWERS_LOST = Counter("clarion_answers_lost", "Answers that the queue they were for did not take", ["reason"])
+TOPOLOGY_FAULTS = Gauge(
+    "clarion_topology_faults", "1 for each exchange or queue that is not as it should be", ["kind", "name", "problem"]
+)
+EVENTS_PUBLISHED = Counter("clarion_events_published", "Events confirmed by the broker", ["event"])
+EVENTS_UNROUTABLE = Counter("clarion_events_unroutable", "Those of them that no queue wanted", ["event"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -48,8 +48,13 @@ async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
 
-async def create_pool(settings: Settings, *, size: int | None = None) -> asyncpg.Pool:
-    """A pool that connects lazily, so that a process starts while the database is away."""
+async def create_pool(settings: Settings, *, size: int | None = None, plan_once: bool = False) -> asyncpg.Pool:
+    """A pool that connects lazily, so that a process starts while the database is away.
+
+    ``plan_once``: statements are planned without their values. Those of a worker take milliseconds to plan, and come
+    again with other chunks; PostgreSQL would plan the first five of each connection anew.
+    """
+    planning = {"plan_cache_mode": "force_generic_plan"} if plan_once else {}
     return await asyncpg.create_pool(
         str(settings.database_url),
         min_size=0,
@@ -59,7 +64,12 @@ async def create_pool(settings: Settings, *, size: int | None = None) -> asyncpg
         timeout=10,
         reset=_leave,
         # A host that vanished must not keep its locks for as long as TCP takes to notice.
-        server_settings={"application_name": "clarion", "jit": "off", "idle_in_transaction_session_timeout": "60s"},
+        server_settings={
+            "application_name": "clarion",
+            "jit": "off",
+            "idle_in_transaction_session_timeout": "60s",
+            **planning,
+        },
     )
 
 

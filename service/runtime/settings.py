@@ -42,6 +42,10 @@ class Settings(BaseSettings):
     deliver_lanes: int = Field(1, ge=1)
     sweep_interval: float = Field(5.0, gt=0)
     retry_after: float = Field(30.0, gt=0)
+    events: bool = True
+    shard_id: int = Field(1, ge=1, le=900_000)
+    relay_interval: float = Field(0.2, gt=0)
+    relay_patience: float = Field(5.0, ge=0)
 
     @property
     def base_url(self) -> str:

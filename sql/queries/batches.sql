@@ -5,9 +5,10 @@
 WITH asked AS MATERIALIZED (
     SELECT $5::text::bigint[] AS recipients
 ), batch AS (
-    INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at)
+    INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at, traceparent,
+                         members_of_course)
     SELECT $1::bigint, $2::bigint, nextval('id_blocks'), $3::text[], $4::boolean, 'created',
-           cardinality(recipients), $6::timestamptz
+           cardinality(recipients), $6::timestamptz, $9::text, $10::bigint
     FROM asked
     RETURNING id
 ), cut AS (

@@ -3,7 +3,7 @@
 -- in the directory has a null workflow_state. The fake student (CONTRACT 6.6) has student view enrolments only.
 -- With $2 it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does.
 WITH found AS (
-    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.workflow_state,
+    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.workflow_state, u.login, u.sis_id,
            EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type = 'StudentViewEnrollment')
            AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type <> 'StudentViewEnrollment')
                AS fake_student
@@ -20,7 +20,8 @@ WITH found AS (
         clock_timestamp() + $3::float8 * interval '1 second')
     RETURNING extract(epoch FROM empties_at - clock_timestamp())::float8 AS drains_in
 )
-SELECT f.user_id, f.scopes, f.expires_at, f.revoked_at, f.workflow_state, f.fake_student, bucket.drains_in
+SELECT f.user_id, f.scopes, f.expires_at, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
+       bucket.drains_in
 FROM found f
 LEFT JOIN bucket ON true;
 
@@ -37,7 +38,8 @@ RETURNING extract(epoch FROM empties_at - clock_timestamp())::float8 AS drains_i
 SELECT u.id AS user_id,
        EXISTS (SELECT FROM enrollments e WHERE e.user_id = u.id AND e.type = 'StudentViewEnrollment')
        AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = u.id AND e.type <> 'StudentViewEnrollment')
-           AS fake_student
+           AS fake_student,
+       u.login, u.sis_id
 FROM users u
 WHERE (u.id = $1::bigint OR u.uuid = $2::text OR u.sis_id = $3::text OR u.login = $4::text)
   AND u.workflow_state <> 'deleted'

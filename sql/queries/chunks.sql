@@ -1,7 +1,7 @@
--- name: claim_chunk :many
--- Locks a pending chunk of a running batch and brings all its delivery needs: what is sent, to whom, and who holds
--- which of the sender's codes (for tags, semantics.md 4.2). Delivered already, or stopped: only its states, as they were
--- when the statement began. No row: there is no such chunk.
+-- name: read_chunk :many
+-- All that the delivery of a pending chunk of a running batch needs: what is sent, to whom, and who holds which of the
+-- sender's codes (for tags, semantics.md 4.2). Delivered already, or stopped: only its states. No row: there is no such
+-- chunk. Nothing is locked, so that a command which comes twice costs this one statement; deliver looks again.
 -- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
 -- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
 WITH standing AS (
@@ -10,12 +10,12 @@ WITH standing AS (
     JOIN batches b ON b.id = c.batch_id
     WHERE c.batch_id = $1::bigint AND c.position = $2::integer
 ), chunk AS MATERIALIZED (
-    SELECT c.batch_id, c.first_id, c.recipients, c.attempts, b.send_id, b.sender_id, b.tags, b.user_note
+    SELECT c.batch_id, c.first_id, c.recipients, c.attempts, b.send_id, b.sender_id, b.tags, b.user_note,
+           b.members_of_course
     FROM chunks c
     JOIN batches b ON b.id = c.batch_id
     WHERE c.batch_id = $1::bigint AND c.position = $2::integer AND c.state = 'pending'
       AND b.state IN ('created', 'sending')
-    FOR UPDATE OF c
 ), sender_code AS MATERIALIZED (
     SELECT u.code, bool_or(u.active) AS active
     FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
@@ -26,13 +26,18 @@ WITH standing AS (
 ), settling AS MATERIALIZED (
     -- Both currently in an asked course, and nothing but courses asked for: no other code can matter to the two.
     SELECT array_agg(course_id) FILTER (WHERE active) AS course_ids FROM asked_code HAVING count(*) = count(course_id)
+), promised AS MATERIALIZED (
+    -- Looked up when the send was accepted; the sender is current in the course to this moment.
+    SELECT members_of_course AS course_id FROM chunk
+    WHERE members_of_course = ANY ((SELECT course_ids FROM settling)::bigint[])
 ), asked AS MATERIALIZED (
     -- OFFSET 0: the standing is worked out once for each row, not for each mention.
     SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active,
            e.standing <> 'completed' AND e.course_id = ANY ((SELECT course_ids FROM settling)::bigint[]) AS settled
     FROM (
         SELECT user_id, course_id, standing FROM enrollment_standings
-        WHERE course_id = ANY (array(SELECT course_id FROM asked_code WHERE course_id IS NOT NULL))
+        WHERE course_id = ANY (array(SELECT course_id FROM asked_code
+                                     WHERE course_id IS NOT NULL AND NOT EXISTS (SELECT FROM promised)))
           AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
                           AND (SELECT recipients[cardinality(recipients)] FROM chunk)
           AND type <> 'StudentViewEnrollment'
@@ -41,7 +46,9 @@ WITH standing AS (
     WHERE e.standing IN ('active', 'invited', 'completed')
 ), usual AS MATERIALIZED (
     -- One course, and those in it are the recipients, one for one: then nobody is looked up or listed.
-    SELECT min(course_id) AS course_id FROM asked WHERE settled
+    SELECT course_id FROM promised
+    UNION ALL
+    SELECT min(course_id) FROM asked WHERE settled
     HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
 ), other AS MATERIALIZED (
     SELECT r.user_id, held.code, held.active
@@ -81,36 +88,79 @@ LEFT JOIN (chunk JOIN sends s ON s.id = chunk.send_id LEFT JOIN by_code ON true)
 
 -- name: deliver :one
 -- Writes one message into the thread of every recipient: private threads that exist are found by pair and context and
--- reused, the others are opened; then the chunk and its batch are advanced. A send without a batch passes null for it,
--- and its recipients; those of a chunk are in its row. Tag sets run parallel to them, or one number stands for all.
--- The batch row is locked last and for the shortest time, because its update reads the counts of all other parts.
-WITH recipient AS (
+-- reused, the others are opened; then the chunk and its batch are advanced, and the outbox tells of it. A send without
+-- a batch passes null for it, and its recipients; those of a chunk are in its row, which is the idempotency key: unless
+-- it is still pending nothing is written. Tag sets run parallel to the recipients, or one number stands for all.
+-- Of the parts that write and that nothing reads, PostgreSQL runs the last one first: the batch row, where all deliveries
+-- of the batch meet, stands before the threads in order to be locked after them, for the shortest time.
+WITH chunk AS MATERIALIZED (
+    SELECT c.batch_id, c.position, c.recipients
+    FROM chunks c
+    JOIN batches b ON b.id = c.batch_id
+    WHERE c.batch_id = $13::bigint AND c.position = $14::integer AND c.state = 'pending'
+      AND b.state IN ('created', 'sending')
+    FOR UPDATE OF c
+), recipient AS (
     SELECT r.user_id, coalesce(r.tag_set, ($7::integer[])[1]) AS tag_set,
            coalesce(r.own_tag_set, ($8::integer[])[1]) AS own_tag_set,
            coalesce(r.sender_tag_set, ($9::integer[])[1]) AS sender_tag_set, $5::bigint + r.n - 1 AS fresh_id
     FROM unnest(
-             coalesce($6::bigint[], (SELECT c.recipients FROM chunks c
-                                     WHERE c.batch_id = $13::bigint AND c.position = $14::integer)),
-             $7::integer[], $8::integer[], $9::integer[]
+             coalesce($6::bigint[], (SELECT recipients FROM chunk)), $7::integer[], $8::integer[], $9::integer[]
          ) WITH ORDINALITY AS r(user_id, tag_set, own_tag_set, sender_tag_set, n)
+    WHERE r.user_id IS NOT NULL
 ), thread AS MATERIALIZED (
-    SELECT r.*, p.conversation_id AS found
+    -- LIMIT holds the planner to one look into the index for each, however empty the table was when it planned.
+    SELECT r.*, held.conversation_id AS found
     FROM recipient r
-    LEFT JOIN participants p ON $3::boolean
-        AND p.user_id = least(r.user_id, $2::bigint) AND p.private_peer_id = greatest(r.user_id, $2::bigint)
-        AND p.private_context = $4::bigint AND p.private_peer_id IS NOT NULL
+    LEFT JOIN LATERAL (
+        SELECT p.conversation_id
+        FROM participants p
+        WHERE $3::boolean
+          AND p.user_id = least(r.user_id, $2::bigint) AND p.private_peer_id = greatest(r.user_id, $2::bigint)
+          AND p.private_context = $4::bigint AND p.private_peer_id IS NOT NULL
+        LIMIT 1
+    ) held ON true
 ), known AS MATERIALIZED (
     -- Locked in one order, whichever of the two writes: sends that meet in a thread wait instead of deadlocking.
     SELECT t.*
-    FROM thread t
-    JOIN participants p ON p.conversation_id = t.found AND p.user_id = least(t.user_id, $2::bigint)
-    ORDER BY t.found
-    FOR NO KEY UPDATE OF p
+    FROM (SELECT * FROM thread WHERE found IS NOT NULL ORDER BY found) t
+    CROSS JOIN LATERAL (
+        SELECT FROM participants p
+        WHERE p.conversation_id = t.found AND p.user_id = least(t.user_id, $2::bigint)
+        FOR NO KEY UPDATE
+    ) locked
+), finished AS (
+    UPDATE chunks c
+    SET state = 'delivered', updated_at = $15::timestamptz, error = NULL,
+        conversation_ids = (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t
+                            WHERE EXISTS (SELECT FROM known))
+    FROM chunk
+    WHERE c.batch_id = chunk.batch_id AND c.position = chunk.position
+    RETURNING c.batch_id, cardinality(c.recipients) AS recipients
+), counted AS (
+    UPDATE batches b
+    SET delivered = b.delivered + n.recipients,
+        started_at = coalesce(b.started_at, $15::timestamptz),
+        state = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients < b.total
+                     THEN CASE b.state WHEN 'created' THEN 'sending' ELSE b.state END
+                     WHEN b.failed > 0 THEN 'error'
+                     ELSE 'sent' END,
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients >= b.total
+                           THEN $15::timestamptz END
+    FROM finished n
+    WHERE b.id = n.batch_id
+    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = n.recipients AS first
+), told AS (
+    INSERT INTO outbox (lane, event, body, cause, traceparent)
+    SELECT 16, e.event, c.body, $17::jsonb, $18::text
+    FROM counted c
+    CROSS JOIN LATERAL unnest(batch_events(c.state, c.first)) WITH ORDINALITY AS e(event, n)
+    WHERE $17::jsonb IS NOT NULL
+    ORDER BY e.n
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     SELECT t.fresh_id, $1::bigint, t.tag_set, t.tag_set, $11::boolean, $12::boolean
     FROM thread t WHERE t.found IS NULL
-    RETURNING 1
 ), joined AS (
     INSERT INTO participants (conversation_id, user_id, last_message_at, last_authored_at, visible_last_authored_at,
                               private_peer_id, private_context, tag_set, message_count, unread,
@@ -128,11 +178,9 @@ WITH recipient AS (
     ) AS side
     -- A monologue has one participant, who has sent and not received.
     WHERE t.found IS NULL AND (side.authored_at IS NOT NULL OR side.user_id <> $2::bigint)
-    RETURNING 1
 ), appended AS (
     INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
     SELECT t.found, t.fresh_id, $1::bigint, t.tag_set, false FROM known t
-    RETURNING 1
 ), received AS (
     UPDATE participants p
     SET message_count = p.message_count + 1,
@@ -162,41 +210,33 @@ WITH recipient AS (
         has_media_objects = c.has_media_objects OR $12::boolean
     FROM known t
     WHERE t.found = c.id AND ($11::boolean OR $12::boolean)
-), finished AS (
-    UPDATE chunks c
-    SET state = 'delivered', updated_at = $15::timestamptz, error = NULL,
-        conversation_ids = (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t
-                            WHERE EXISTS (SELECT FROM known))
-    WHERE c.batch_id = $13::bigint AND c.position = $14::integer
-    RETURNING cardinality(c.recipients) AS recipients
-), counted AS (
-    UPDATE batches b
-    SET delivered = b.delivered + n.recipients,
-        started_at = coalesce(b.started_at, $15::timestamptz),
-        state = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients < b.total
-                     THEN CASE b.state WHEN 'created' THEN 'sending' ELSE b.state END
-                     WHEN b.failed > 0 THEN 'error'
-                     ELSE 'sent' END,
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + n.recipients >= b.total
-                           THEN $15::timestamptz END
-    FROM (
-        SELECT f.recipients, (SELECT count(*) FROM opened) + (SELECT count(*) FROM joined)
-                             + (SELECT count(*) FROM appended) + (SELECT count(*) FROM received)
-                             + (SELECT count(*) FROM authored) AS written
-        FROM finished f
-    ) n
-    WHERE b.id = $13::bigint AND n.written >= 0
-    RETURNING b.state, b.total, b.delivered
+), recorded AS (
+    -- The count comes after all locks, so a thread's rows are in the order of the commits. Ids from one block are in one
+    -- lane; reused threads may be in many.
+    INSERT INTO outbox (lane, event, author_id, created_at, first_id, copies, conversation_ids, message_ids,
+                        cause, traceparent)
+    SELECT outbox_lane($5::bigint), 'delivered', $2::bigint, $10::timestamptz, min(t.fresh_id), count(*),
+           NULL::bigint[], NULL::bigint[], $17::jsonb, $18::text
+    FROM thread t
+    WHERE $17::jsonb IS NOT NULL AND (SELECT count(*) FROM known) = 0
+    HAVING count(*) > 0
+    UNION ALL
+    SELECT outbox_lane(coalesce(t.found, t.fresh_id)), 'delivered', $2::bigint, $10::timestamptz, NULL, NULL,
+           array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id), array_agg(t.fresh_id ORDER BY t.fresh_id),
+           $17::jsonb, $18::text
+    FROM thread t
+    WHERE $17::jsonb IS NOT NULL AND (SELECT count(*) FROM known) > 0
+    GROUP BY 1
 ), retagged AS (
     -- Rows of reused threads whose tags may have to change; rare, and settled by the caller.
     SELECT * FROM received r WHERE r.tag_set <> r.new_tag_set
     UNION ALL
     SELECT * FROM authored a WHERE a.tag_set <> a.new_tag_set
 )
-SELECT (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t WHERE $16::boolean)
+SELECT (SELECT count(*) FROM known) AS reused,
+       (SELECT cardinality(recipients) FROM chunk) AS claimed,
+       (SELECT array_agg(coalesce(t.found, t.fresh_id) ORDER BY t.fresh_id) FROM thread t WHERE $16::boolean)
            AS conversation_ids,
-       (SELECT count(*) FROM known) AS reused,
-       (SELECT state FROM counted) AS batch_state,
        (SELECT jsonb_agg(to_jsonb(r)) FROM retagged r) AS retagged;
 
 -- name: plan_batch :many
@@ -207,10 +247,11 @@ WHERE c.batch_id = $1::bigint AND c.state = 'pending' AND b.id = c.batch_id AND 
 RETURNING c.position;
 
 -- name: take_due_chunks :many
--- Committed, not done, and nobody has reported for too long: publish again. Several sweepers share the work.
+-- Committed, not done, and nobody has reported for too long: publish again, in the trace of the request that sent it.
+-- Several sweepers share the work.
 UPDATE chunks c SET due_at = $2::timestamptz
 FROM (
-    SELECT d.batch_id, d.position FROM chunks d
+    SELECT d.batch_id, d.position, b.traceparent FROM chunks d
     JOIN batches b ON b.id = d.batch_id AND b.state IN ('created', 'sending')
     WHERE d.state = 'pending' AND d.due_at <= $1::timestamptz
     ORDER BY d.due_at
@@ -218,7 +259,7 @@ FROM (
     FOR UPDATE OF d SKIP LOCKED
 ) due
 WHERE c.batch_id = due.batch_id AND c.position = due.position
-RETURNING c.batch_id, c.position;
+RETURNING c.batch_id, c.position, due.traceparent;
 
 -- name: postpone_chunk :one
 -- A delivery failed: note why, and wait twice as long as after the failure before. A failure within that wait, of a
@@ -230,19 +271,39 @@ WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
   AND (attempts = 0 OR updated_at + $5::interval * 2 ^ (attempts - 1) <= $4::timestamptz)
 RETURNING attempts;
 
+-- name: hand_out_chunk :one
+-- A command came back without a verdict, so its worker may have died of the chunk: count that before it is tried again.
+WITH counted AS (
+    UPDATE chunks SET hand_outs = hand_outs + 1
+    WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
+    RETURNING hand_outs
+)
+SELECT c.error, c.state = 'failed' AS given_up, (SELECT hand_outs FROM counted) AS hand_outs
+FROM chunks c
+WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
+
 -- name: fail_chunk :one
 -- No attempt is left: its recipients count as failed, and the batch ends in error once nothing is pending.
 WITH failed AS (
     UPDATE chunks SET state = 'failed', error = $3::text, updated_at = $4::timestamptz
     WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
     RETURNING batch_id, cardinality(recipients) AS recipients
+), counted AS (
+    UPDATE batches b
+    SET failed = b.failed + f.recipients,
+        started_at = coalesce(b.started_at, $4::timestamptz),
+        state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN 'error'
+                     WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN $4::timestamptz END
+    FROM failed f
+    WHERE b.id = f.batch_id
+    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
+), told AS (
+    INSERT INTO outbox (lane, event, body, cause, traceparent)
+    SELECT 16, e.event, c.body, $5::jsonb, $6::text
+    FROM counted c
+    CROSS JOIN LATERAL unnest(batch_events(c.state, c.first)) WITH ORDINALITY AS e(event, n)
+    WHERE $5::jsonb IS NOT NULL
+    ORDER BY e.n
 )
-UPDATE batches b
-SET failed = b.failed + f.recipients,
-    started_at = coalesce(b.started_at, $4::timestamptz),
-    state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN 'error'
-                 WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
-    finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN $4::timestamptz END
-FROM failed f
-WHERE b.id = f.batch_id
-RETURNING b.state;
+SELECT state FROM counted;

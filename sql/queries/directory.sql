@@ -1,3 +1,9 @@
+-- name: take_roster_turn :none
+-- Until the end of the transaction nobody else writes users, enrolments or memberships: the rosters of places, derived
+-- from several of them, would miss what two transactions do not yet see of each other. Taken before any row is locked,
+-- so that nobody who waits for it holds what others need.
+SELECT take_roster_turn();
+
 -- The directory as events tell it. Each statement takes a set of changes as parallel arrays, a row at most once and
 -- in ascending order, which is the one lock order: $1 ids, $2 as_of, $3 told (a bit per key, null = all), then the
 -- keys in the order of service/domain/directory_shapes.py, which is also that of stamps. A key is overwritten by a

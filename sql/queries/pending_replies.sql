@@ -1,23 +1,32 @@
 -- name: queue_reply :one
 -- A reply to a conversation of many, behind those that wait there already.
 INSERT INTO pending_replies (conversation_id, message_id, send_id, recipients, included_message_ids, tags, user_note,
-                             due_at)
-VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint[], $5::bigint[], $6::text[], $7::boolean, $8::timestamptz)
+                             due_at, traceparent)
+VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint[], $5::bigint[], $6::text[], $7::boolean, $8::timestamptz,
+        $9::text)
 RETURNING id;
 
 -- name: conversation_of_reply :one
--- Where a commanded reply waits; no row: delivered, or given up.
-SELECT conversation_id FROM pending_replies WHERE id = $1::bigint AND failed_at IS NULL;
+-- Where a commanded reply waits, or was given up; no row: delivered.
+SELECT conversation_id, failed_at IS NOT NULL AS given_up FROM pending_replies WHERE id = $1::bigint;
 
 -- name: first_waiting_reply :one
 -- The reply whose turn it is in a conversation that this transaction has locked, with all its delivery needs. One that
--- failed keeps its place, and all others wait behind it until it is due and commanded itself.
+-- failed, or that a worker may have died of, keeps its place, and all others wait behind it until it is due and commanded
+-- itself.
 SELECT r.*, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
 FROM (
     SELECT * FROM pending_replies WHERE conversation_id = $1::bigint AND failed_at IS NULL ORDER BY id LIMIT 1
 ) r
 JOIN sends s ON s.id = r.send_id
-WHERE r.attempts = 0 OR r.id = $2::bigint;
+WHERE r.attempts = 0 AND r.hand_outs = 0 OR r.id = $2::bigint;
+
+-- name: given_up_reply :one
+-- One that was given up and is commanded again, since somebody requeued its letter: the others have long passed it.
+SELECT r.*, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
+FROM pending_replies r
+JOIN sends s ON s.id = r.send_id
+WHERE r.id = $1::bigint AND r.failed_at IS NOT NULL;
 
 -- name: finish_reply :none
 -- Delivered in the same transaction; whoever is commanded to do it again finds nothing.
@@ -25,12 +34,40 @@ DELETE FROM pending_replies WHERE id = $1::bigint;
 
 -- name: postpone_reply :one
 -- A delivery failed: note why, and wait twice as long as after the failure before; after the last attempt, give it up
--- and let the others pass.
+-- and let the others pass. A failure within that wait, of a command that came twice, does not count.
 UPDATE pending_replies
-SET attempts = attempts + 1, error = $2::text, due_at = $3::timestamptz + $4::interval * 2 ^ attempts,
+SET attempts = attempts + 1, error = $2::text, tried_at = $3::timestamptz,
+    due_at = $3::timestamptz + $4::interval * 2 ^ attempts,
     failed_at = CASE WHEN attempts + 1 >= $5::integer THEN $3::timestamptz END
 WHERE id = $1::bigint AND failed_at IS NULL
+  AND (tried_at IS NULL OR tried_at + $4::interval * 2 ^ (attempts - 1) <= $3::timestamptz)
 RETURNING failed_at IS NOT NULL AS given_up;
+
+-- name: hand_out_reply :one
+-- A command came back without a verdict: count that against the first in its line, which is what was being written. The
+-- commanded reply is given up when that was too often. Returns why it was, now or before; no row: it is to be tried.
+WITH commanded AS (
+    SELECT id, conversation_id, failed_at, error FROM pending_replies WHERE id = $1::bigint
+), first AS (
+    SELECT w.id
+    FROM commanded c
+    JOIN pending_replies w ON w.conversation_id = c.conversation_id AND w.failed_at IS NULL
+    WHERE c.failed_at IS NULL
+    ORDER BY w.id
+    LIMIT 1
+), counted AS (
+    UPDATE pending_replies r
+    SET hand_outs = r.hand_outs + 1,
+        error = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $3::text ELSE r.error END,
+        failed_at = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $4::timestamptz END
+    FROM first
+    WHERE r.id = first.id AND r.failed_at IS NULL
+    RETURNING r.id, r.failed_at, r.error
+)
+SELECT coalesce(n.error, c.error) AS error
+FROM commanded c
+LEFT JOIN counted n ON n.id = c.id
+WHERE coalesce(n.failed_at, c.failed_at) IS NOT NULL;
 
 -- name: take_due_replies :many
 -- The first in the line of every conversation whose replies nobody delivers: publish again. Several sweepers share the
@@ -47,4 +84,4 @@ FROM (
     FOR UPDATE OF d SKIP LOCKED
 ) due
 WHERE r.id = due.id
-RETURNING r.id;
+RETURNING r.id, r.traceparent;

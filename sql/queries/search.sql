@@ -52,6 +52,54 @@ LEFT JOIN LATERAL (
 ) found ON true
 ORDER BY found.sort_name, found.id;
 
+-- name: search_in_rosters :many
+-- A page of the people found, from the courses, sections and groups that the viewer sees, each walked in the order of
+-- names: where most of those who are there count and match, the page is full after a few steps, however large the
+-- places are and wherever in the alphabet their people stand. Nobody looks further than $10 people in one place: then
+-- a row says so, at the name where certainty ends.
+WITH places AS MATERIALIZED (
+    SELECT DISTINCT CASE WHEN section_id IS NULL THEN 'c' ELSE 's' END::"char" AS place,
+           coalesce(section_id, course_id) AS place_id
+    FROM jsonb_to_recordset($6::jsonb) AS r (course_id bigint, section_id bigint, user_id bigint)
+    WHERE user_id IS NULL
+    UNION ALL
+    SELECT DISTINCT 'g'::"char", group_id FROM jsonb_to_recordset($7::jsonb) AS g (group_id bigint)
+), met AS (
+    SELECT w.user_id, w.sort_name, w.n >= $10::bigint AS inconclusive
+    FROM places
+    CROSS JOIN LATERAL (
+        SELECT * FROM (
+            SELECT r.user_id, r.sort_name, row_number() OVER (ORDER BY r.sort_name, r.user_id) AS n
+            FROM rosters r
+            WHERE r.place = places.place AND r.place_id = places.place_id AND r.sort_name IS NOT NULL
+              AND (r.sort_name, r.user_id) > ($1::text, $2::bigint)
+            ORDER BY r.sort_name, r.user_id
+            LIMIT $10::bigint
+        ) r
+        WHERE r.n >= $10::bigint
+           OR (r.user_id <> ALL ($4::bigint[])
+               AND ($3::text[] = '{}' OR EXISTS (
+                   SELECT FROM addressees a WHERE a.id = r.user_id AND a.search_text LIKE ALL ($3::text[]) OFFSET 0
+               ))
+               AND EXISTS (SELECT FROM sightings(r.user_id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[])))
+        ORDER BY r.sort_name, r.user_id
+        LIMIT $9::bigint
+    ) w
+    UNION
+    SELECT a.id, a.sort_name, false
+    FROM jsonb_to_recordset($6::jsonb) AS r (user_id bigint)
+    JOIN addressees a ON a.id = r.user_id
+    WHERE (a.sort_name, a.id) > ($1::text, $2::bigint)
+      AND a.id <> ALL ($4::bigint[]) AND a.search_text LIKE ALL ($3::text[])
+      AND EXISTS (SELECT FROM sightings(a.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+), page AS MATERIALIZED (
+    SELECT * FROM met ORDER BY sort_name, user_id LIMIT $9::bigint
+)
+SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name, page.inconclusive
+FROM page
+CROSS JOIN LATERAL (SELECT * FROM addressees WHERE id = page.user_id OFFSET 0) p
+ORDER BY page.sort_name, page.user_id;
+
 -- name: search_by_name :many
 -- A page of the people found, from everybody in the order of names: where the viewer sees many, the page is full after
 -- a few steps along users_by_name. Nobody looks further than $10 people: then the last row says so.
@@ -70,11 +118,18 @@ ORDER BY p.sort_name, p.id
 LIMIT $9::bigint;
 
 -- name: search_by_match :many
--- A page of the people found, from those whose name holds the longest term ($11): where that is rare, the trigrams of
--- users_by_part_of_name find it, or for less than three letters one look at every name. More than $10 of them: one row
--- says so, and nothing else was done.
+-- A page of the people found, from those whose name holds the longest term: where that is rare, the trigrams of
+-- users_by_part_of_name find it ($11), or for less than three letters users_by_letters_and_pairs does ($12; one of the
+-- two is null). More than $10 of them: one row says so, and nothing else was done. A single term is not looked for
+-- again.
 WITH matching AS MATERIALIZED (
-    SELECT * FROM addressees WHERE search_text LIKE $11::text LIMIT $10::bigint + 1
+    (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END AS search_text FROM addressees
+     WHERE $11::text IS NOT NULL AND search_text LIKE $11::text
+     LIMIT $10::bigint + 1)
+    UNION ALL
+    (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END FROM addressees
+     WHERE $12::text IS NOT NULL AND letters_and_pairs(search_text) COLLATE "C" @> ARRAY[$12::text COLLATE "C"]
+     LIMIT $10::bigint + 1)
 ), size AS MATERIALIZED (
     SELECT count(*) <= $10::bigint AS few FROM matching
 )
@@ -83,14 +138,16 @@ FROM size
 LEFT JOIN LATERAL (
     SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name
     FROM (
-        SELECT a.* FROM matching a
-        WHERE size.few AND a.search_text LIKE ALL ($3::text[]) AND a.id <> ALL ($4::bigint[])
+        SELECT a.id, a.sort_name FROM matching a
+        WHERE size.few AND (cardinality($3::text[]) = 1 OR a.search_text LIKE ALL ($3::text[]))
+          AND a.id <> ALL ($4::bigint[])
           AND (a.sort_name, a.id) > ($1::text, $2::bigint)
         ORDER BY a.sort_name, a.id
         OFFSET 0
-    ) p
-    WHERE EXISTS (SELECT FROM sightings(p.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
-    ORDER BY p.sort_name, p.id
+    ) m
+    CROSS JOIN LATERAL (SELECT * FROM addressees WHERE id = m.id OFFSET 0) p
+    WHERE EXISTS (SELECT FROM sightings(m.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+    ORDER BY m.sort_name, m.id
     LIMIT $9::bigint
 ) found ON true
 ORDER BY found.sort_name, found.id;
@@ -118,72 +175,83 @@ FROM courses
 WHERE id = ANY ($1::bigint[]);
 
 -- name: count_enrolled :many
--- How many people the viewer sees in courses and sections, and as what. Each range says which question (n) it is
--- part of. Whole courses are counted as expand_ranges reads them: the standing is decided by what is open or closed in
--- the course, and the few users that cannot be written to are taken out instead of looking each of them up.
+-- How many people the viewer sees in courses and sections, and as what. Each range says which question (n) it is part
+-- of; the ranges of a question are all of one course. Nobody is looked at but those whom the viewer sees for reasons
+-- of their own, themselves and whom they observe or who observes them: all others are counted by the ways in which
+-- they are enrolled, and what a way amounts to now is what standing_of says.
 WITH ranges AS MATERIALIZED (
-    SELECT r.*, c.restrict_enrollments_to_course_dates
-                AND coalesce(c.conclude_at <= now() OR c.start_at > now(), false) AS closed,
-           r.section_id IS NULL AND r.user_id IS NULL AND NOT r.concluded AS whole,
-           r.section_id IS NULL AND r.user_id IS NULL AND r.concluded
-               AND coalesce('StudentEnrollment' <> ALL (r.types), false) AS without_students
-    FROM jsonb_to_recordset($1::jsonb) AS r (
+    SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (
         n integer, course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean,
         concluded boolean
     )
-    JOIN courses c ON c.id = r.course_id
-), closed_sections AS MATERIALIZED (
-    SELECT id FROM sections
-    WHERE course_id IN (SELECT course_id FROM ranges WHERE whole)
-      AND restrict_enrollments_to_section_dates AND (end_at <= now() OR start_at > now())
-), open_sections AS MATERIALIZED (
-    SELECT id FROM sections
-    WHERE course_id IN (SELECT course_id FROM ranges WHERE whole AND closed)
-      AND restrict_enrollments_to_section_dates AND (start_at IS NOT NULL OR end_at IS NOT NULL)
-      AND coalesce(start_at <= now(), true) AND coalesce(end_at > now(), true)
-)
-SELECT question.n, counted.*
-FROM (SELECT DISTINCT n FROM ranges) question
-CROSS JOIN LATERAL (
-    SELECT count(DISTINCT e.user_id) AS everybody,
-           count(DISTINCT e.user_id) FILTER (WHERE e.type = 'TeacherEnrollment') AS teachers,
-           count(DISTINCT e.user_id) FILTER (WHERE e.type = 'TaEnrollment') AS tas,
-           count(DISTINCT e.user_id) FILTER (WHERE e.type = 'StudentEnrollment') AS students,
-           count(DISTINCT e.user_id) FILTER (WHERE e.type = 'ObserverEnrollment') AS observers
+), way AS MATERIALIZED (
+    SELECT h.course_id, h.digest, h.people, (e ->> 0)::bigint AS section_id, e ->> 1 AS type,
+           standing_of(
+               e ->> 2, e ->> 3, c.workflow_state, c.restrict_enrollments_to_course_dates, c.start_at, c.conclude_at,
+               s.restrict_enrollments_to_section_dates, s.start_at, s.end_at
+           ) AS standing
+    FROM (SELECT DISTINCT course_id FROM ranges) asked
+    JOIN courses c ON c.id = asked.course_id
+    JOIN headcounts h ON h.course_id = asked.course_id
+    CROSS JOIN LATERAL jsonb_array_elements(h.ways) AS e
+    LEFT JOIN sections s ON s.id = (e ->> 0)::bigint
+), ways AS (
+    SELECT r.n, way.digest, way.people, array_agg(way.type) AS types
+    FROM ranges r
+    JOIN way ON way.course_id = r.course_id
+    WHERE r.user_id IS NULL
+      AND (way.standing IN ('active', 'invited') OR (r.concluded AND way.standing = 'completed'))
+      AND (r.section_id IS NULL OR way.section_id = r.section_id)
+      AND (r.types IS NULL OR way.type = ANY (r.types))
+      AND (r.all_observers OR way.type <> 'ObserverEnrollment')
+    GROUP BY r.n, way.digest, way.people
+), singled_out AS MATERIALIZED (
+    SELECT r.n, r.course_id, r.user_id FROM ranges r WHERE r.user_id IS NOT NULL
+    UNION
+    SELECT r.n, r.course_id, o.user_id
     FROM ranges r
     CROSS JOIN LATERAL (
-        SELECT user_id, type, associated_user_id
-        FROM enrollments
-        WHERE r.whole AND course_id = r.course_id
-          AND CASE
-                  WHEN workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
-                  WHEN date_state IS NOT NULL THEN date_state IN ('active', 'invited')
-                  WHEN r.closed THEN section_id IN (SELECT id FROM open_sections)
-                  ELSE section_id IS NULL OR section_id NOT IN (SELECT id FROM closed_sections)
-              END
-        UNION ALL
-        SELECT user_id, type, associated_user_id
-        FROM enrollment_standings
-        WHERE r.without_students AND course_id = r.course_id AND type <> 'StudentEnrollment'
-          AND standing IN ('active', 'invited', 'completed')
-        UNION ALL
-        SELECT user_id, type, associated_user_id
-        FROM enrollment_standings
-        WHERE NOT r.whole AND NOT r.without_students AND course_id = r.course_id
-          AND (standing IN ('active', 'invited') OR (r.concluded AND standing = 'completed'))
-          AND (r.section_id IS NULL OR section_id = r.section_id)
-          AND (r.user_id IS NULL OR user_id = r.user_id)
+        SELECT user_id FROM enrollments
+        WHERE NOT r.all_observers AND associated_user_id = $2::bigint AND course_id = r.course_id
+        OFFSET 0
+    ) o
+), individuals AS (
+    SELECT p.n, p.user_id, array_agg(e.type) FILTER (WHERE NOT e.counted) AS types,
+           coalesce(array_agg(e.type) FILTER (WHERE e.counted), '{}') AS counted_types
+    FROM singled_out p
+    JOIN users u ON u.id = p.user_id AND u.workflow_state IN ('registered', 'pre_registered')
+    CROSS JOIN LATERAL (
+        SELECT e.type, r.user_id IS NULL AND (r.all_observers OR e.type <> 'ObserverEnrollment') AS counted
+        FROM (
+            SELECT * FROM enrollment_standings WHERE user_id = p.user_id AND course_id = p.course_id OFFSET 0
+        ) e
+        JOIN ranges r ON r.n = p.n
+        WHERE (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
+          AND (r.section_id IS NULL OR e.section_id = r.section_id)
+          AND (r.user_id IS NULL OR e.user_id = r.user_id)
+          AND (r.types IS NULL OR e.type = ANY (r.types))
+          AND e.type <> 'StudentViewEnrollment'
+          AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint)
     ) e
-    WHERE r.n = question.n
-      AND (r.types IS NULL OR e.type = ANY (r.types))
-      AND e.type <> 'StudentViewEnrollment'
-      AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint)
-      AND e.user_id NOT IN (SELECT id FROM users WHERE workflow_state NOT IN ('registered', 'pre_registered'))
-      AND e.user_id NOT IN (
-          SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
-      )
-) counted
-WHERE counted.everybody > 0;
+    GROUP BY p.n, p.user_id
+), counted AS (
+    SELECT n, people, types, '{}'::text[] AS counted_types FROM ways
+    UNION ALL
+    SELECT n, 1, types, counted_types FROM individuals WHERE types IS NOT NULL
+)
+SELECT n,
+       coalesce(sum(people) FILTER (WHERE counted_types = '{}'), 0)::bigint AS everybody,
+       coalesce(sum(people) FILTER (WHERE 'TeacherEnrollment' = ANY (types)
+           AND 'TeacherEnrollment' <> ALL (counted_types)), 0)::bigint AS teachers,
+       coalesce(sum(people) FILTER (WHERE 'TaEnrollment' = ANY (types)
+           AND 'TaEnrollment' <> ALL (counted_types)), 0)::bigint AS tas,
+       coalesce(sum(people) FILTER (WHERE 'StudentEnrollment' = ANY (types)
+           AND 'StudentEnrollment' <> ALL (counted_types)), 0)::bigint AS students,
+       coalesce(sum(people) FILTER (WHERE 'ObserverEnrollment' = ANY (types)
+           AND 'ObserverEnrollment' <> ALL (counted_types)), 0)::bigint AS observers
+FROM counted
+GROUP BY n
+HAVING sum(people) FILTER (WHERE counted_types = '{}') > 0;
 
 -- name: count_members :many
 -- How many members of groups the viewer sees; of a course's group those who still take part in the course.

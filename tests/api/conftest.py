@@ -1,9 +1,13 @@
 """The gateway on a real socket, with the test's database behind it."""
 
+import asyncio
 import hashlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
+from typing import Any
 
 import aiohttp
 import asyncpg
@@ -13,10 +17,43 @@ from aiohttp import web
 from service.api import server
 from service.api.app import build_app
 from service.api.routing import register
+from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
-from tests.api.gateway import ECHO, PUBLIC_URL, Api, BrokerSwitch
+from tests.amqp import stranger
+from tests.api.calling import call
+from tests.api.gateway import ECHO, PUBLIC_URL, Api, publishing
 from tests.api.people import Classroom, Person
+from tests.api.replies import Reply
+from tests.databases import server_url
 from tests.institution import Institution
+
+
+@pytest.fixture(scope="session")
+def amqp_prefix() -> Iterator[str]:
+    """Of the queues that the tests of this process share: no worker listens there, so commands stay unread."""
+    settings = Settings(
+        database_url=server_url(), amqp_url=os.environ["CLARION_AMQP_URL"], amqp_prefix=f"test-{uuid.uuid4().hex[:12]}"
+    )
+    yield settings.amqp_prefix
+
+    async def forget() -> None:
+        async with stranger(settings) as cleaner:
+            await cleaner.forget()
+
+    asyncio.run(forget())
+
+
+@pytest.fixture
+def settings(settings: Settings, amqp_prefix: str) -> Settings:
+    """The test's settings, with the queues of this process."""
+    return settings.model_copy(update={"amqp_prefix": amqp_prefix})
+
+
+@pytest.fixture
+async def broker(settings: Settings) -> AsyncIterator[Publisher]:
+    """A gateway's own connection to the broker."""
+    async with publishing(settings) as publisher:
+        yield publisher
 
 
 @pytest.fixture
@@ -45,10 +82,10 @@ async def serve() -> AsyncIterator[Callable[[web.Application], Awaitable[aiohttp
 async def api(
     edge_settings: Settings,
     pool: asyncpg.Pool,
+    broker: Publisher,
     serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
 ) -> Api:
     """The whole gateway, started."""
-    broker = BrokerSwitch()
     app = build_app(edge_settings, pool, broker)
     register(app, ECHO)
     return Api(await serve(app), app, broker)
@@ -98,3 +135,14 @@ async def classroom(
     await institution.enroll(course, students)
     people = [Person(client, await token(user_id), user_id) for user_id in (teacher, *students)]
     return Classroom(course, people[0], people[1:])
+
+
+@pytest.fixture
+def reply(client: aiohttp.ClientSession, token: Callable[..., Awaitable[dict[str, str]]]) -> Reply:
+    """Replies as a user: ``await reply(user_id, conversation_id, status, body=…)``; returns the answer's JSON."""
+
+    async def post(user: int, conversation: int | str, status: int = 200, **parts: Any) -> Any:
+        path = f"/conversations/{conversation}/add_message"
+        return await call(client, await token(user), "POST", path, status=status, json={"body": "Reply", **parts})
+
+    return post

@@ -1,5 +1,7 @@
 """What the tests of the gateway put around it."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
@@ -9,21 +11,35 @@ from service.api.authentication import caller
 from service.api.keys import METHOD
 from service.api.parameters import read_parameters
 from service.api.responses import respond
-from service.contracts.commands import AnyCommand
-from service.runtime.broker import BrokerUnavailable
+from service.runtime.broker import Publisher
+from service.runtime.settings import Settings
+from tests.waiting import until
 
 PUBLIC_URL = "https://clarion.example"
+NOWHERE = "amqp://127.0.0.1:1/"  # nobody listens there
 
 
-@dataclass
-class BrokerSwitch:
-    """A broker that can be seen but never confirms: what is accepted waits for the sweeper."""
+@asynccontextmanager
+async def publishing(settings: Settings) -> AsyncIterator[Publisher]:
+    """Connected, everything declared."""
+    publisher = Publisher(settings, "test")
+    await publisher.broker.start()
+    try:
+        await until(lambda: publisher.connected)
+        yield publisher
+    finally:
+        await publisher.broker.stop()
 
-    connected: bool = True
 
-    async def command(self, command: AnyCommand) -> None:
-        """Not confirmed."""
-        raise BrokerUnavailable
+@asynccontextmanager
+async def publishing_nowhere(settings: Settings) -> AsyncIterator[Publisher]:
+    """For ever trying to connect, while there is no broker."""
+    publisher = Publisher(settings.model_copy(update={"amqp_url": NOWHERE}), "test")
+    await publisher.broker.start()
+    try:
+        yield publisher
+    finally:
+        await publisher.broker.stop()
 
 
 @dataclass(frozen=True)
@@ -32,7 +48,7 @@ class Api:
 
     session: aiohttp.ClientSession
     app: web.Application
-    broker: BrokerSwitch
+    broker: Publisher
 
 
 async def echo(request: web.Request) -> web.Response:

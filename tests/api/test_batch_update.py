@@ -33,7 +33,7 @@ async def put(client: ClientSession, headers: dict[str, str], **sent: Any) -> An
 async def test_is_accepted_with_a_progress(
     client: ClientSession, me: dict[str, str], people: list[int], threads: Threads, conn: asyncpg.Connection
 ) -> None:
-    """The broker confirms nothing here: what is accepted waits, and the sweeper will find it."""
+    """No worker listens here: what is accepted waits, and should its command be lost, the sweeper will find it."""
     made = await threads.private(people[1], people[0])
 
     progress = await put(client, me, conversation_ids=[str(made)], event="archive")

@@ -12,9 +12,10 @@ import structlog
 from aiohttp import web
 
 from service.api.app import build_app
+from service.runtime.broker import Publisher
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
-from tests.api.gateway import Api, BrokerSwitch
+from tests.api.gateway import Api
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -152,12 +153,14 @@ async def test_one_request_leaves_nothing_in_the_log_of_the_next(
 
 @pytest.fixture
 async def stranded(
-    edge_settings: Settings, serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
+    edge_settings: Settings,
+    broker: Publisher,
+    serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A gateway whose database cannot be reached."""
     away = edge_settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
     pool = await create_pool(away)
-    yield await serve(build_app(away, pool, BrokerSwitch()))
+    yield await serve(build_app(away, pool, broker))
     await pool.close()
 
 

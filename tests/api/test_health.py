@@ -1,15 +1,24 @@
 """What those who watch the gateway are told."""
 
+import uuid
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 
 from service.api.app import build_app
+from service.runtime.broker import Publisher
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
-from tests.api.gateway import Api, BrokerSwitch
+from tests.amqp import stranger
+from tests.api.gateway import Api, publishing, publishing_nowhere
+from tests.waiting import until
+
+Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
+
+NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
 
 
 async def test_it_is_alive(client: aiohttp.ClientSession) -> None:
@@ -22,27 +31,85 @@ async def test_it_is_ready_when_both_servers_answer(client: aiohttp.ClientSessio
         assert (answer.status, await answer.json()) == (200, {"status": "ok"})
 
 
-async def test_it_is_not_ready_without_the_broker(api: Api) -> None:
-    api.broker.connected = False
+async def failing(client: aiohttp.ClientSession) -> list[str]:
+    async with client.get("/readyz") as answer:
+        assert answer.status == 503
+        found: list[str] = (await answer.json())["failing"]
+        return found
 
+
+async def test_it_is_not_ready_without_the_broker(settings: Settings, pool: asyncpg.Pool, serve: Serve) -> None:
+    async with publishing_nowhere(settings) as broker:
+        client = await serve(build_app(settings, pool, broker))
+
+        assert await failing(client) == ["broker"]
+        async with client.get("/livez") as answer:
+            assert answer.status == 200
+
+
+async def test_it_is_not_ready_while_the_broker_is_gone(api: Api) -> None:
+    await api.broker.broker.stop()
+    assert await failing(api.session) == ["broker"]
+
+    await api.broker.broker.start()
+    await until(lambda: api.broker.connected)
     async with api.session.get("/readyz") as answer:
-        assert (answer.status, (await answer.json())["failing"]) == (503, ["broker"])
-    async with api.session.get("/livez") as answer:
         assert answer.status == 200
 
 
-@pytest.mark.parametrize("connected", [True, False])
-async def test_it_is_not_ready_without_the_database(
-    settings: Settings,
-    serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
-    connected: bool,
-) -> None:
-    pool = await create_pool(settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"}))
-    client = await serve(build_app(settings, pool, BrokerSwitch(connected)))
+async def test_it_is_not_ready_without_the_database(settings: Settings, broker: Publisher, serve: Serve) -> None:
+    pool = await create_pool(settings.model_copy(update={"database_url": NO_DATABASE}))
+    assert await failing(await serve(build_app(settings, pool, broker))) == ["database"]
+    await pool.close()
 
-    async with client.get("/readyz") as answer:
-        assert answer.status == 503
-        assert (await answer.json())["failing"] == ["database"] if connected else ["database", "broker"]
+
+@pytest.fixture
+def spoiled(settings: Settings) -> Settings:
+    """An installation whose queues no other test shares."""
+    return settings.model_copy(update={"amqp_prefix": f"test-{uuid.uuid4().hex[:12]}"})
+
+
+async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
+    spoiled: Settings, pool: asyncpg.Pool, serve: Serve
+) -> None:
+    async with stranger(spoiled) as operator:
+        name = operator.topology.directory
+        await operator.channel.declare_queue(name, durable=True)
+        async with publishing(spoiled) as broker:
+            client = await serve(build_app(spoiled, pool, broker))
+            async with client.get("/readyz") as answer:
+                assert answer.status == 200
+                (told,) = (await answer.json())["topology"]
+        await operator.forget()
+
+    assert told.startswith(f"queue {name} is different: PRECONDITION_FAILED - inequivalent arg 'x-")
+    assert f"delete_queue '{name}'" in told
+
+
+async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
+    spoiled: Settings, pool: asyncpg.Pool, serve: Serve
+) -> None:
+    async with stranger(spoiled) as operator:
+        name = operator.topology.commands
+        await operator.channel.declare_exchange(name, "topic", durable=True)
+        broker = Publisher(spoiled, "test")
+        await broker.broker.start()
+        await until(lambda: bool(broker.faults))
+        client = await serve(build_app(spoiled, pool, broker))
+        async with client.get("/readyz") as answer:
+            assert answer.status == 503
+            told = await answer.json()
+        await broker.broker.stop()
+        await operator.forget()
+
+    assert told["failing"] == ["broker"]
+    assert [line.split(":")[0] for line in told["topology"]] == [f"exchange {name} is different"]
+
+
+async def test_it_names_all_that_fails(settings: Settings, serve: Serve) -> None:
+    pool = await create_pool(settings.model_copy(update={"database_url": NO_DATABASE}))
+    async with publishing_nowhere(settings) as broker:
+        assert await failing(await serve(build_app(settings, pool, broker))) == ["database", "broker"]
     await pool.close()
 
 

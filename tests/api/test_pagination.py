@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 
@@ -11,8 +12,9 @@ from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import register
+from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
-from tests.api.gateway import PUBLIC_URL, BrokerSwitch
+from tests.api.gateway import PUBLIC_URL
 
 ITEMS = list(range(7))
 
@@ -28,11 +30,12 @@ async def items(request: web.Request) -> web.Response:
 @pytest.fixture
 async def listing(
     edge_settings: Settings,
-    pool: object,
+    pool: asyncpg.Pool,
+    broker: Publisher,
     serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
 ) -> aiohttp.ClientSession:
     """A gateway with a list of seven items."""
-    app = build_app(edge_settings, pool, BrokerSwitch())  # type: ignore[arg-type]
+    app = build_app(edge_settings, pool, broker)
     register(app, [web.get("/api/v1/items", items)])
     return await serve(app)
 

@@ -1,6 +1,5 @@
 """Every parameter that the published descriptions name (seeds.py), one by one; the fields: test_seed_fields.py."""
 
-from datetime import timedelta
 from typing import Any
 
 import aiohttp
@@ -315,7 +314,7 @@ async def test_batch_update(classroom: Classroom, conn: asyncpg.Connection) -> N
         TypeAdapter(shapes.Progress).validate_python(progress)
         assert progress["workflow_state"] == "queued"
         async with conn.transaction():
-            await batch_updating.advance(conn, progress["id"], patience=timedelta(seconds=1))
+            await batch_updating.carry_out(conn, progress["id"])
         done = await classroom.first.get(f"/progress/{progress['id']}")
         assert (done["workflow_state"], done["completion"]) == ("completed", 100)
         if event == "destroy":

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import re
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,15 +12,18 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from service.api import server
 from service.api.app import build_app
 from service.api.keys import METER
 from service.api.responses import respond
 from service.api.routing import register
+from service.api.throttle import Reservation
 from service.domain.leaky_bucket import LeakyBucket
+from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from sql.callers import change_bucket, find_caller
-from tests.api.gateway import BrokerSwitch
 from tests.institution import Institution
+from tests.waiting import until
 
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -56,12 +61,12 @@ class Gate:
 
 @pytest.fixture
 def gateway(
-    edge_settings: Settings, pool: asyncpg.Pool, serve: Serve
+    edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher, serve: Serve
 ) -> Callable[..., Awaitable[aiohttp.ClientSession]]:
     """Starts one replica with these settings and the gate's routes."""
 
     async def start(gate: Gate | None = None, **settings: Any) -> aiohttp.ClientSession:
-        app = build_app(edge_settings.model_copy(update=settings), pool, BrokerSwitch())
+        app = build_app(edge_settings.model_copy(update=settings), pool, broker)
         register(app, [] if gate is None else gate.routes)
         return await serve(app)
 
@@ -81,6 +86,14 @@ async def test_a_serial_client_is_not_throttled(gateway: Gateway, institution: I
             assert float(response.headers["X-Request-Cost"]) > 0
 
 
+async def throttled(client: aiohttp.ClientSession) -> float:
+    """What the metric says; all replicas of this process count in it."""
+    async with client.get("/metrics") as response:
+        text = await response.text()
+    (found,) = re.findall(r"^clarion_http_requests_throttled_total (\S+)$", text, re.MULTILINE)
+    return float(found)
+
+
 @pytest.mark.parametrize(
     ("status", "text"),
     [
@@ -92,6 +105,7 @@ async def test_over_the_mark(gateway: Gateway, institution: Institution, token: 
     """Twelve reservations of 50, some of it drained, fit below 600; the next is turned away until they are back."""
     gate = Gate()
     client, headers = await gateway(gate, throttle_status=status), await token(await institution.user())
+    before = await throttled(client)
     held = [asyncio.create_task(client.get("/api/v1/gate", headers=headers)) for _ in range(12)]
     await gate.filled(12)
 
@@ -102,12 +116,52 @@ async def test_over_the_mark(gateway: Gateway, institution: Institution, token: 
         assert "X-Request-Cost" not in response.headers
         assert "Retry-After" not in response.headers
         assert "X-Request-Context-Id" in response.headers
+    assert await throttled(client) == before + 1
 
     gate.opened.set()
     assert {(await task).status for task in held} == {200}
     async with client.get(UNREAD, headers=headers) as response:
         assert response.status == 200
         assert float(response.headers["X-Rate-Limit-Remaining"]) > 590
+
+
+async def test_who_is_turned_away_pays_nothing(
+    gateway: Gateway, institution: Institution, token: Token, conn: asyncpg.Connection
+) -> None:
+    """One reservation is over the mark here, and the bucket would take minutes to lose what a request costs."""
+    client = await gateway(throttle_maximum=100, throttle_high_water=40, throttle_outflow=0.00001)
+    async with client.get(UNREAD, headers=await token(await institution.user())) as response:
+        assert response.status == 429
+
+    await until(lambda: conn.fetchval("SELECT empties_at <= clock_timestamp() FROM throttle_buckets"))
+
+
+async def test_stopping_waits_for_what_is_not_settled(
+    *,
+    edge_settings: Settings,
+    pool: asyncpg.Pool,
+    broker: Publisher,
+    institution: Institution,
+    token: Token,
+    conn: asyncpg.Connection,
+) -> None:
+    """Somebody holds the bucket's row, so the answer has gone out before the reservation is given back."""
+    gate, app = Gate(), build_app(edge_settings, pool, broker)
+    register(app, gate.routes)
+    runner = await server.start(app, host="127.0.0.1", port=0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        asked = asyncio.create_task(client.get("/api/v1/gate", headers=await token(await institution.user())))
+        await gate.filled(1)
+        async with conn.transaction():
+            await conn.execute("SELECT FROM throttle_buckets FOR UPDATE")
+            gate.opened.set()
+            assert (await asked).status == 200
+            stopping = asyncio.create_task(runner.cleanup())
+            await asyncio.wait({stopping}, timeout=0.5)
+            assert not stopping.done()
+        await stopping
+
+    assert await conn.fetchval("SELECT empties_at <= clock_timestamp() + interval '1 s' FROM throttle_buckets")
 
 
 async def test_all_replicas_share_the_bucket_and_every_token_has_its_own(
@@ -200,6 +254,24 @@ async def test_the_statements_count_as_the_rules_do(
         settled = await change_bucket(conn, token_hash, CANVAS.settling(cost), CANVAS.longest)
         expected = CANVAS.poured(expected, CANVAS.settling(cost))
         assert settled == pytest.approx(expected, abs=0.5)
+
+
+async def test_what_is_empty_fills_from_now_on(
+    institution: Institution, token: Token, conn: asyncpg.Connection
+) -> None:
+    """A request that took so long that its reservation had drained, and cost more than that."""
+    await token(await institution.user())
+    token_hash = await conn.fetchval(
+        "INSERT INTO throttle_buckets SELECT token_hash, now() - interval '1 hour' FROM access_tokens"
+        " RETURNING token_hash"
+    )
+    drains_in = await change_bucket(conn, token_hash, CANVAS.settling(100), CANVAS.longest)
+    assert drains_in == pytest.approx(5, abs=0.5)
+
+
+def test_what_a_replica_knows_drains_too() -> None:
+    reservation = Reservation(CANVAS, b"", drains_in=10, made_at=time.monotonic() - 4)
+    assert reservation.estimate(1) == pytest.approx(7, abs=0.5)
 
 
 async def test_an_answer_does_not_wait_for_its_settlement(

@@ -150,6 +150,23 @@ async def test_bulk_private_and_bulk_separate(create: Create, conn: asyncpg.Conn
     assert [tuple(s) for s in states] == [("sent", 3, 3), ("sent", 3, 3), ("sent", 3, 3), ("sent", 1, 1)]
 
 
+async def test_a_send_to_members_of_one_course_is_noted_as_such(
+    create: Create, conn: asyncpg.Connection, school: School
+) -> None:
+    """So that their tags need no second look."""
+    course, other = f"course_{school.course}", str(school.students[0])
+    bulk = {"group_conversation": True, "bulk_message": True}
+    for recipients, more, expected in (
+        ([f"{course}_students"], {}, school.course),
+        ([course], {"context_code": course}, school.course),
+        ([course, other], {"context_code": course}, None),
+        ([course], {"tags": ["group_1"]}, None),
+    ):
+        await create(recipients, **bulk, **more)
+        noted = await conn.fetchval("SELECT members_of_course FROM batches ORDER BY id DESC LIMIT 1")
+        assert noted == expected, (recipients, more)
+
+
 async def test_only_a_batch_can_be_asynchronous(create: Create, conn: asyncpg.Connection, school: School) -> None:
     people = [str(s) for s in school.students[:3]]
     assert isinstance(await create(people, asynchronous=True), Accepted)

@@ -1,5 +1,6 @@
 """Chunks: every thread gets the tags that its two people would get alone."""
 
+import asyncio
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -7,16 +8,23 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application.delivering import ChunkOutcome, deliver_chunk
+from service.application.delivering import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.tagging import TagSets
 from service.domain import tags
 from sql import batches, sends
 from sql import tags as tag_rows
+from sql.connection import Connection
 from tests.institution import Institution
+from tests.waiting import until
 
 
 async def batch_of(
-    conn: asyncpg.Connection, sender: int, recipients: Sequence[int], request_tags: Sequence[str], chunk_size: int
+    conn: Connection,
+    sender: int,
+    recipients: Sequence[int],
+    request_tags: Sequence[str],
+    chunk_size: int,
+    members_of_course: int | None = None,
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
     now = datetime.now(UTC)
@@ -51,6 +59,7 @@ async def batch_of(
             chunk_size=chunk_size,
             created_at=now,
             due_at=now,
+            members_of_course=members_of_course,
         ),
     )
 
@@ -92,7 +101,7 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
     tag_sets = TagSets()
     for position in range(chunks):
         async with conn.transaction():
-            await deliver_chunk(conn, tag_sets, batch_id, position)
+            await deliver_at_once(conn, tag_sets, batch_id, position)
 
     codes = await tag_rows.codes_of_users(conn, [sender, *students])
     expected = {}
@@ -103,18 +112,103 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
     assert await stored_tags(conn) == expected
 
 
-async def test_what_cannot_be_claimed_says_why(conn: asyncpg.Connection, institution: Institution) -> None:
+async def test_members_of_one_course_are_tagged_as_they_were_when_the_send_was_accepted(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Who left meanwhile was written to as a member."""
+    course = await institution.course()
+    sender, stays, leaves = await institution.users(3)
+    await institution.enroll(course, sender, "Teacher")
+    await institution.enroll(course, [stays, leaves])
+    asked = [f"course_{course}"]
+    batch_id, _ = await batch_of(conn, sender, [stays, leaves], asked, 10, members_of_course=course)
+    await conn.execute("UPDATE enrollments SET workflow_state = 'deleted' WHERE user_id = $1", leaves)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0)
+
+    assert await stored_tags(conn) == dict.fromkeys((stays, leaves), (asked, asked, asked))
+
+
+@pytest.mark.parametrize("state", ["completed", "deleted"])
+async def test_without_the_sender_in_the_course_the_members_are_looked_up_again(
+    conn: asyncpg.Connection, institution: Institution, state: str
+) -> None:
+    course = await institution.course()
+    sender, stays, leaves = await institution.users(3)
+    await institution.enroll(course, sender, "Teacher")
+    await institution.enroll(course, [stays, leaves])
+    asked = [f"course_{course}"]
+    batch_id, _ = await batch_of(conn, sender, [stays, leaves], asked, 10, members_of_course=course)
+    await conn.execute("UPDATE enrollments SET workflow_state = $2 WHERE user_id = $1", sender, state)
+    await conn.execute("UPDATE enrollments SET workflow_state = 'deleted' WHERE user_id = $1", leaves)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0)
+
+    shared = asked if state == "completed" else []
+    assert await stored_tags(conn) == {stays: (shared, shared, shared), leaves: ([], [], [])}
+
+
+async def test_what_cannot_be_delivered_says_why(conn: asyncpg.Connection, institution: Institution) -> None:
     """A chunk that is done, one whose batch is paused, and one that does not exist."""
     sender, *students = await institution.users(3)
     batch_id, _ = await batch_of(conn, sender, students, [], 1)
 
-    async def deliver(position: int) -> ChunkOutcome:
+    async def deliver(position: int) -> ChunkOutcome | Nothing:
         async with conn.transaction():
-            return await deliver_chunk(conn, TagSets(), batch_id, position)
+            return await deliver_at_once(conn, TagSets(), batch_id, position)
 
-    assert (await deliver(0)).recipients == 1
-    assert await deliver(0) == ChunkOutcome(0, 0, "delivered", "sending")
+    assert isinstance(await deliver(0), ChunkOutcome)
+    assert await deliver(0) == Nothing("delivered", "sending")
     await conn.execute("UPDATE batches SET state = 'paused'")
-    assert await deliver(1) == ChunkOutcome(0, 0, "pending", "paused")
-    assert await deliver(2) == ChunkOutcome(0, 0, None, None)
+    assert await deliver(1) == Nothing("pending", "paused")
+    assert await deliver(2) == Nothing(None, None)
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 1
+
+
+@pytest.mark.parametrize("meanwhile", ["delivered", "failed", "skipped"])
+async def test_a_chunk_settled_between_reading_and_writing_is_left_alone(
+    conn: asyncpg.Connection, institution: Institution, meanwhile: str
+) -> None:
+    """A command that came twice: both read the chunk as pending, one writes it."""
+    sender, *students = await institution.users(3)
+    batch_id, _ = await batch_of(conn, sender, students, [], 10)
+    pending = await read_chunk(conn, batch_id, 0)
+    assert not isinstance(pending, Nothing)
+    await conn.execute("UPDATE chunks SET state = $1", meanwhile)
+    async with conn.transaction():
+        assert await deliver_chunk(conn, TagSets(), pending) == Nothing(meanwhile, "created")
+    assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
+    assert await conn.fetchval("SELECT count(*) FROM participants") == 0
+    assert await conn.fetchval("SELECT delivered FROM batches") == 0
+    assert await conn.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+async def test_a_delivery_that_waits_for_another_send_keeps_nobody_off_the_batch(
+    pool: asyncpg.Pool, institution: Institution
+) -> None:
+    """All deliveries of a batch meet in its row, so it is locked after everything else that may have to wait."""
+    sender, student = await institution.users(2)
+
+    async def deliver(conn: Connection, batch_id: int) -> ChunkOutcome | Nothing:
+        async with conn.transaction():
+            return await deliver_at_once(conn, TagSets(), batch_id, 0)
+
+    async with pool.acquire() as observer, pool.acquire() as first, pool.acquire() as second:
+        rival, _ = await batch_of(observer, sender, [student], [], 1)
+        waiting, _ = await batch_of(observer, sender, [student], [], 1)
+        async with first.transaction():
+            await deliver_at_once(first, TagSets(), rival, 0)
+            delivery = asyncio.create_task(deliver(second, waiting))
+            await until(lambda: _is_blocked(observer, second.get_server_pid()))
+            assert await observer.fetchval("SELECT id FROM batches WHERE id = $1 FOR UPDATE NOWAIT", waiting) == waiting
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await delivery
+        assert await deliver(second, waiting) == ChunkOutcome(
+            1, 1, (await observer.fetchval("SELECT id FROM conversations"),)
+        )
+
+
+async def _is_blocked(conn: Connection, pid: int) -> bool:
+    return bool(await conn.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", pid))

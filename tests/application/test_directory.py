@@ -1,8 +1,8 @@
 """Directory events end up in the tables, whatever way they come (CONTRACT 5)."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -11,29 +11,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from service.application.directory import apply
-from service.contracts.directory import BODIES, DirectoryEvent
-from service.domain.directory_shapes import Kind
+from service.contracts.directory import DirectoryEvent
 from sql.connection import Connection
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-TABLES = [kind for kind in Kind if kind is not Kind.ENROLLMENT_STATE]
-
-
-def event(name: str, seconds: int = 0, /, **body: Any) -> DirectoryEvent:
-    return DirectoryEvent(name, START + timedelta(seconds=seconds), BODIES[name].model_validate(body))
+from tests.feed import START
+from tests.histories import directory_after, disordered, event, histories, in_sets
 
 
 async def only_row(conn: Connection, table: str) -> dict[str, Any]:
     (row,) = await conn.fetch(f"SELECT * FROM {table}")
     return {key: value for key, value in row.items() if key not in ("as_of", "stamps", "date_state_as_of")}
-
-
-async def directory(conn: Connection) -> dict[str, list[tuple[Any, ...]]]:
-    """All that the directory says, and how new it is; a key's time counts only where keys differ in it."""
-    return {
-        table: [tuple(row.values()) for row in await conn.fetch(f"SELECT * FROM {table} ORDER BY 1, 2")]
-        for table in TABLES
-    }
 
 
 USER = {
@@ -249,79 +235,13 @@ async def test_a_deleted_file_stays_deleted_when_its_creation_arrives_late(conn:
     assert (row["workflow_state"], row["size"], row["created_at"]) == ("deleted", 5, START)
 
 
-SOME_TEXT = st.sampled_from(["a", "b", "c", None])
-SOME_ID = st.integers(1, 3)
-VALUES: dict[str, st.SearchStrategy[Any]] = {
-    "state": st.sampled_from(["active", "completed"]),
-    "context_type": st.sampled_from(["Course", "Account", None]),
-}
-for flag in (
-    "site_admin",
-    "enabled",
-    "default_section",
-    "non_collaborative",
-    "limit_privileges_to_course_section",
-    "restrict_enrollments_to_course_dates",
-    "restrict_enrollments_to_section_dates",
-):
-    VALUES[flag] = st.sampled_from([True, False, None])
-
-
-def value_of(key: str) -> st.SearchStrategy[Any]:
-    if key in VALUES:
-        return VALUES[key]
-    if key.endswith("_id") and key not in ("user_sis_id", "sis_source_id"):
-        return SOME_ID
-    if key.endswith("_at"):
-        return st.sampled_from([START, START + timedelta(days=1), None])
-    return st.integers(0, 5) if key == "size" else SOME_TEXT
-
-
-@st.composite
-def bodies(draw: st.DrawFn, name: str) -> dict[str, Any]:
-    model = BODIES[name]
-    required = {key: draw(value_of(key)) for key, field in model.model_fields.items() if field.is_required()}
-    optional = [key for key, field in model.model_fields.items() if not field.is_required()]
-    whole = draw(st.booleans())
-    told = optional if whole else draw(st.lists(st.sampled_from(optional), unique=True))
-    return {key: draw(value_of(key)) for key in told} | required
-
-
-@st.composite
-def histories(draw: st.DrawFn) -> list[DirectoryEvent]:
-    """Events in the order in which they happened, no two at one moment."""
-    names = draw(st.lists(st.sampled_from(sorted(BODIES)), min_size=1, max_size=4, unique=True))
-    length = draw(st.integers(1, 12))
-    made = []
-    for second in range(length):
-        name = draw(st.sampled_from(names))
-        body = draw(bodies(name).filter(lambda body: body.get("merged_into_user_id") != body.get("user_id")))
-        made.append(event(name, second, **body))
-    return made
-
-
-async def directory_after(conn: Connection, sets: Iterable[Sequence[DirectoryEvent]]) -> Any:
-    transaction = conn.transaction()
-    await transaction.start()
-    try:
-        for events in sets:
-            await apply(conn, events)
-        return await directory(conn)
-    finally:
-        await transaction.rollback()
-
-
 @given(history=histories(), random=st.randoms(use_true_random=False))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_every_order_repetition_and_grouping_ends_in_the_same_directory(
     conn: asyncpg.Connection, history: list[DirectoryEvent], random: Any
 ) -> None:
-    arrivals = history + random.choices(history, k=len(history) // 2)
-    random.shuffle(arrivals)
-    cut = random.randrange(len(arrivals) + 1)
     in_order = await directory_after(conn, [[event] for event in history])
-    shuffled = await directory_after(conn, [arrivals[:cut], arrivals[cut:]])
-    assert shuffled == in_order
+    assert await directory_after(conn, in_sets(disordered(history, random), random)) == in_order
 
 
 async def test_loaders_that_meet_wait_for_each_other(pool: asyncpg.Pool) -> None:

@@ -15,7 +15,7 @@ from service.runtime.settings import Settings
 from sql import chunks
 from sql.chunks import Message
 from tests.institution import Institution
-from tests.merging import Pairs, check_invariants, everything, merged, seen
+from tests.merging import Pairs, check_invariants, merged, seen
 from tests.rows import messages_of, rows
 from tests.thread import Threads
 from tests.views import bodies, view
@@ -140,6 +140,29 @@ class TestTwoThreadsThatBecomeOne:
         after = await view(conn, kept, heir)
         assert (after["message_count"], after["unread"], after["last_message_at"]) == (1, True, came)
 
+    async def test_what_waits_to_be_said_moves_along(
+        self, conn: asyncpg.Connection, pairs: Pairs, people: list[int]
+    ) -> None:
+        old, heir, peer, *_ = people
+        kept, gone = await pairs.send(peer, heir), await pairs.send(peer, old)
+        send = await conn.fetchval(
+            "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
+            " VALUES ($1, now(), 'Wait', true, '{1}') RETURNING id",
+            old,
+        )
+        await conn.execute(
+            "INSERT INTO pending_replies (conversation_id, message_id, send_id, included_message_ids, tags, user_note,"
+            " due_at) VALUES ($1, 1, $2, '{}', '{}', false, now())",
+            gone,
+            send,
+        )
+
+        await apply(conn, [merged(old, heir)])
+
+        assert await pairs.between(heir, peer) == [kept]
+        assert await conn.fetchval("SELECT conversation_id FROM pending_replies") == kept
+        assert await conn.fetchval("SELECT author_id FROM sends WHERE id = $1", send) == heir
+
     async def test_of_different_contexts_stay_two(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int]
     ) -> None:
@@ -202,13 +225,18 @@ class TestBothInOneGroup:
         for user, message in ((old, both), (heir, both), (old, one)):
             await threads.delete_message(made, message, user)
         await threads.reply(made, old, "Mine")
+        await threads.added(made, peer, [heir])  # a generated message, which does not count
+        touched = datetime(2030, 1, 1, tzinfo=UTC)
+        await threads.update(made, heir, touched_at=touched.replace(year=2029))
+        await threads.update(made, old, touched_at=touched)
 
         await apply(conn, [merged(old, heir)])
 
-        assert await bodies(conn, made, heir) == ["All", "Old only", "Deleted by one", "Mine"]
+        assert await bodies(conn, made, heir) == ["All", "Old only", "Deleted by one", "Mine", ""]
         after = await view(conn, made, heir)
         assert after["message_count"] == 4
         assert after["visible_last_authored_at"] == after["last_authored_at"] is not None
+        assert after["touched_at"] == touched
 
 
 async def set_state(threads: Threads, conversation: int, user: int, state: str) -> None:
@@ -240,15 +268,17 @@ class TestWhatElseIsTheirs:
             [old, heir, peer],
         )
         await conn.execute(
-            "INSERT INTO progresses (user_id, event, conversation_ids, created_at, updated_at, due_at)"
-            " VALUES ($1, 'star', '{}', now(), now(), now())",
+            "INSERT INTO progresses (user_id, event, conversation_ids, state, created_at, updated_at, due_at)"
+            " SELECT $1, 'star', '{}', state, now(), now(), now() FROM unnest($2::text[]) AS state",
             old,
+            ["queued", "running", "completed", "failed"],
         )
         await apply(conn, [merged(old, heir)])
         assert await conn.fetchval("SELECT sender_id FROM batches") == heir
         assert [row["user_id"] for row in await conn.fetch("SELECT user_id FROM journal_entries")] == [heir]
         assert await conn.fetchval("SELECT recipients FROM pending_replies") == [heir, peer]
-        assert await conn.fetchval("SELECT user_id FROM progresses") == heir
+        owners = {row["state"]: row["user_id"] for row in await conn.fetch("SELECT state, user_id FROM progresses")}
+        assert owners == {"queued": heir, "running": heir, "completed": old, "failed": old}
 
     async def test_what_was_under_way_is_handed_on_by_the_next_sweep(
         self, conn: asyncpg.Connection, pool: asyncpg.Pool, pairs: Pairs, people: list[int], settings: Settings
@@ -264,14 +294,6 @@ class TestWhatElseIsTheirs:
 
 
 NoPublisher: Any = None  # sweeping merges publishes nothing
-
-
-async def test_merges_in_a_circle_move_nothing(conn: asyncpg.Connection, pairs: Pairs, people: list[int]) -> None:
-    one, other, peer, *_ = people
-    await pairs.send(peer, one)
-    before = await everything(conn)
-    await apply(conn, [merged(one, other), merged(other, one)])
-    assert await everything(conn) == before
 
 
 async def test_as_many_statements_for_a_thousand_conversations_as_for_one(
@@ -348,6 +370,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
                 own_tag_sets=[0],
                 sender_tag_sets=[0],
                 recipients=[old],
+                cause=None,
                 now=now,
             )
 

@@ -135,6 +135,31 @@ async def test_an_observer_replies_when_observing_all_others(institution: Instit
     assert await locked(parent, [one, other], course=course)
 
 
+async def test_a_concluded_enrolment_without_a_section_lasts_as_long_as_the_course(
+    conn: asyncpg.Connection, institution: Institution, locked: Locked
+) -> None:
+    course = await institution.course()
+    former, teacher = await institution.users(2)
+    await institution.enroll(course, former, state="completed")
+    await institution.enroll(course, teacher, "Teacher")
+
+    assert not await locked(former, [teacher], course=course, to=[teacher])
+    await conn.execute("UPDATE courses SET conclude_at = $1, restrict_enrollments_to_course_dates = true", YESTERDAY)
+    assert await locked(former, [teacher], course=course, to=[teacher])
+
+
+async def test_who_observes_nobody_does_not_observe_all_others_when_alone(
+    institution: Institution, locked: Locked
+) -> None:
+    """In a monologue there are no others."""
+    course = await institution.course()
+    parent, child = await institution.users(2)
+    await institution.enroll(course, child)
+    await institution.enroll(course, parent, "Observer")
+
+    assert await locked(parent, [], course=course)
+
+
 async def test_a_concluded_student_is_locked_except_when_naming_staff(institution: Institution, locked: Locked) -> None:
     course = await institution.course()
     section = await institution.section(course)

@@ -12,7 +12,7 @@ from service.application.adding import Adder, AddRecipients
 from service.application.reply_checks import AddMessage
 from service.application.replying import Queued, Replier, Written, deliver_queued, next_turn
 from service.application.tagging import TagSets
-from service.domain.errors import Refusal
+from service.domain.errors import Code, Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import pending_replies
@@ -178,6 +178,24 @@ async def test_time_does_not_run_backwards_in_a_conversation(
     assert await conn.fetchval("SELECT max(created_at) FROM sends") == ahead + timedelta(microseconds=1)
 
 
+async def test_an_author_who_is_gone_by_then_writes_nothing(
+    reply_settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """The conversation was wiped for all between the checks and the writing."""
+    replier = Replier(reply_settings, IdBlocks(), TagSets())
+    conversation = await threads.group(school.teacher, school.students[:2])
+    command = AddMessage(author_id=school.teacher, conversation_id=conversation, body="Late")
+    plan = await replier.validate(conn, command)
+    await conn.execute("DELETE FROM participants")
+
+    with pytest.raises(Refusal) as refused:
+        async with conn.transaction():
+            await replier.add(conn, command, plan)
+
+    assert refused.value.code is Code.NOT_FOUND
+    assert await conn.fetchval("SELECT count(*) FROM sends") == 1
+
+
 async def test_a_failed_reply_holds_up_the_line_until_it_is_given_up(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
@@ -188,22 +206,24 @@ async def test_a_failed_reply_holds_up_the_line_until_it_is_given_up(
     assert isinstance(second, Queued)
     now, wait = datetime.now(UTC), timedelta(seconds=10)
 
-    async def fail() -> bool | None:
+    async def fail(waits: int = 0) -> bool | None:
         return await pending_replies.postpone_reply(
-            conn, first.reply_id, error="broken", now=now, first_wait=wait, max_attempts=3
+            conn, first.reply_id, error="broken", now=now + waits * wait, first_wait=wait, max_attempts=3
         )
 
     assert await fail() is False
+    assert await fail() is None
     async with conn.transaction():
         assert await next_turn(conn, conversation, second.reply_id) is None
         turn = await next_turn(conn, conversation, first.reply_id)
     assert turn is not None
     assert turn.waiting.id == first.reply_id
-    assert await fail() is False
+    assert await fail(1) is False
     due = await conn.fetchval("SELECT due_at FROM pending_replies WHERE id = $1", first.reply_id)
-    assert due == now + 2 * wait
-    assert await fail() is True
-    assert await fail() is None
+    assert due == now + 3 * wait
+    assert await fail(2) is None
+    assert await fail(3) is True
+    assert await fail(9) is None
     assert await deliver(conn, conversation) == 1
     kept = await conn.fetch("SELECT id, error, attempts FROM pending_replies")
     assert [tuple(row) for row in kept] == [(first.reply_id, "broken", 3)]
@@ -219,7 +239,8 @@ async def test_the_sweeper_takes_the_first_of_every_line(
     later = now + timedelta(minutes=1)
 
     async def take(at: datetime) -> list[int]:
-        return sorted(await pending_replies.take_due_replies(conn, now=at, due_at=at + timedelta(minutes=5), limit=10))
+        due = await pending_replies.take_due_replies(conn, now=at, due_at=at + timedelta(minutes=5), limit=10)
+        return sorted(id_ for id_, _ in due)
 
     assert await take(now) == []
     assert await take(later) == firsts

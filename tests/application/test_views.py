@@ -106,6 +106,19 @@ class TestRemovingSome:
         await remove(me, made, made)
         assert (await view(conn, made, me))["last_message_at"] == at(2)
 
+    async def test_of_an_older_one_leaves_a_muted_thread_in_its_place(
+        self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
+    ) -> None:
+        me, ann, ben, _ = people
+        made = await threads.group(ann, [me, ben])
+        for author in (ben, ann, ben):
+            await threads.reply(made, author)
+        await threads.update(made, me, subscribed=False, last_message_at=at(2))
+
+        await remove(me, made, made)
+
+        assert (await view(conn, made, me))["last_message_at"] == at(2)
+
     async def test_ignores_what_the_user_does_not_have(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
     ) -> None:
@@ -120,6 +133,18 @@ class TestRemovingSome:
 
         assert (await view(conn, made, me), await all_of_others(conn, me)) == before
         assert await bodies(conn, own, me) == ["Hello"]
+
+    async def test_counts_nothing_anew_where_nothing_went(
+        self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
+    ) -> None:
+        me, ann, *_ = people
+        made = await threads.private(ann, me)
+        await threads.update(made, me, tag_set=await threads.tag_set(["course_1", "course_2"]))
+        before = await view(conn, made, me)
+
+        await remove(me, made, 12)
+
+        assert await view(conn, made, me) == before
 
     async def test_of_a_message_received_alone(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove

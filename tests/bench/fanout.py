@@ -20,14 +20,16 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+from aio_pika.abc import AbstractQueue
 
 from deploy.environment import STATE
 from deploy.servers import servers
 from service.runtime import logs
 from service.runtime.settings import Settings
 from tests.bench.canvas_way import canvas_rate
+from tests.bench.events import compare, everything
 from tests.bench.institution import Course, Institution, with_a_past
-from tests.bench.place import empty, place, settle
+from tests.bench.place import empty, forget_events, place, settle
 from tests.bench.raw_copy import copy_seconds
 from tests.bench.reading import p50
 from tests.bench.redelivery import redeliver
@@ -64,11 +66,28 @@ class Run:
     institution: Institution
     clarion: Installation
     session: aiohttp.ClientSession
-    workers: Sequence[Process]
+    processes: Sequence[Process] = ()
+    neighbour: AbstractQueue | None = None
 
     async def client(self, user_id: int, *, url: str | None = None) -> Client:
         """A user of the API."""
         return Client(self.session, url or self.clarion.url, await self.institution.token(user_id))
+
+    async def start(self, **env: str) -> None:
+        """One api and two workers."""
+        tell("starting one api and two workers")
+        clarion = self.clarion
+        self.processes = await asyncio.gather(clarion.api(**env), clarion.worker(**env), clarion.worker(**env))
+
+    async def stop(self) -> None:
+        """Ends what was started."""
+        await asyncio.gather(*(process.stop() for process in self.processes))
+
+    async def empty(self) -> None:
+        """No conversation, message, batch or event is left; the institution stays."""
+        await empty(self.conn)
+        if self.neighbour is not None:
+            await self.neighbour.purge()
 
     async def send(self, course: Course, *, url: str | None = None) -> Sent:
         """A measured send by the course's teacher."""
@@ -98,15 +117,17 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         stack.push_async_callback(conn.close)
         clarion = await stack.enter_async_context(installation(settings))
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        tell("starting one api and two workers")
-        api, *workers = await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
-        run = Run(sizes, settings, conn, Institution(conn), clarion, session, workers)
+        run = Run(sizes, settings, conn, Institution(conn), clarion, session)
         await run.institution.open()
-        figures = await _sending(run, api)
+        warm_up = await run.institution.course(sizes.warm_up)
+        course = await run.institution.course(sizes.recipients)
+        figures = await _without_events(run, warm_up, course)
+        figures |= await _sending(run, warm_up, course)
         figures |= await _slow_baselines(run)
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
         figures |= await _reading(run)
+        figures |= await _relaying(sizes)
         figures |= _ratios(figures)
         return {
             "sizes": asdict(sizes),
@@ -117,32 +138,49 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         }
 
 
-async def _sending(run: Run, api: Process) -> dict[str, float]:
-    """New threads on empty tables and raw COPY of the same rows, in turns; then the last send's commands, and the same
-    message to the same people, again.
-    """
-    tell("a course for the measured send")
-    warm_up = await run.institution.course(run.sizes.warm_up)
-    course = await run.institution.course(run.sizes.recipients)
-    rounds, copies = [], []
+async def _without_events(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
+    """New threads on empty tables while nothing is told of them."""
+    await run.start(CLARION_EVENTS="false")
+    rounds = []
     for number in range(run.sizes.rounds):
-        tell(f"new threads, round {number + 1}")
-        await empty(run.conn)
+        tell(f"new threads without events, round {number + 1}")
+        await run.empty()
         await run.send(warm_up)
         await settle(run.conn)
-        sent = await run.send(course)
-        rounds.append(sent)
-        send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
-        copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
-        tell(f"  raw COPY: {copies[-1]:,.0f} a second")
+        rounds.append(await run.send(course))
+    await run.stop()
+    return {"without_events_per_second": median(sent.rate for sent in rounds)}
+
+
+async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
+    """New threads on empty tables, with a neighbour who takes all events, and raw COPY of the same rows, in turns; then
+    the last send's commands, and the same message to the same people, again.
+    """
+    await run.start()
+    api, *workers = run.processes
+    rounds, copies = [], []
+    async with everything(run.settings) as (_, run.neighbour):
+        for number in range(run.sizes.rounds):
+            tell(f"new threads, round {number + 1}")
+            await run.empty()
+            await run.send(warm_up)
+            await forget_events(run.conn)
+            await settle(run.conn)
+            sent = await run.send(course)
+            await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
+            rounds.append(sent)
+            send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
+            copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
+            tell(f"  raw COPY: {copies[-1]:,.0f} a second")
+    run.neighbour = None
     peak = {
         "peak_megabytes_api": peak_memory(api.pid) / 1e6,
-        "peak_megabytes_worker": max(peak_memory(worker.pid) for worker in run.workers) / 1e6,
+        "peak_megabytes_worker": max(peak_memory(worker.pid) for worker in workers) / 1e6,
     }
     tell("every command of the last batch again")
     again = []
     for _ in rounds:
-        again.append(await redeliver(run.conn, run.settings, run.workers, rounds[-1].batch_id))
+        again.append(await redeliver(run.conn, run.settings, workers, rounds[-1].batch_id))
         tell(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
     tell("the same people again, threads reused")
     await settle(run.conn)
@@ -215,12 +253,24 @@ async def _reading(run: Run) -> dict[str, float]:
     return figures
 
 
+async def _relaying(sizes: Sizes) -> dict[str, float]:
+    """What one relay publishes, and raw publishing on one channel, on a database of their own."""
+    tell("relaying the events of a bulk send")
+    async with place() as settings:
+        found = await compare(settings, messages=sizes.recipients, raw=sizes.recipients, rounds=1)
+    names = ("raw_events_per_second", "relay_events_per_second")
+    tell(f"  {found[names[1]]:,.0f} a second; raw publishing: {found[names[0]]:,.0f}")
+    return {name: found[name] for name in names}
+
+
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
     new = figures["new_per_second"]
     return {
         "rate_to_raw_copy": new / figures["raw_copy_per_second"],
         "rate_to_canvas_way": new / figures["canvas_way_per_second"],
         "rate_to_message_per_recipient": new / figures["message_per_recipient_per_second"],
+        "rate_with_events_to_without": new / figures["without_events_per_second"],
+        "relay_to_raw_publishing": figures["relay_events_per_second"] / figures["raw_events_per_second"],
         "accept_share": figures["accept_seconds"] / figures["new_seconds"],
         "redelivery_share": figures["redelivery_seconds"] / figures["new_seconds"],
         "reuse_to_new": figures["reuse_per_second"] / new,

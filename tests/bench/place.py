@@ -9,12 +9,11 @@ import aio_pika
 import asyncpg
 
 from service.contracts.topology import Topology
-from service.runtime.broker import COMMANDS
 from service.runtime.settings import Settings
 from sql import migrate
 from sql.connection import Connection
 
-HOT_TABLES = ("conversations", "participants", "messages", "message_views", "sends", "batches", "chunks")
+HOT_TABLES = ("conversations", "participants", "messages", "message_views", "sends", "batches", "chunks", "outbox")
 
 
 @asynccontextmanager
@@ -50,15 +49,20 @@ async def _delete_queues(settings: Settings) -> None:
     topology = Topology(settings.amqp_prefix)
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
         channel = await connection.channel()
-        for queue in (topology.dead, *map(topology.command_queue, COMMANDS)):
-            await channel.queue_delete(queue)
-        for exchange in (topology.dead, topology.commands):
-            await channel.exchange_delete(exchange)
+        for queue in topology.queues:
+            await channel.queue_delete(queue.name)
+        for exchange in topology.exchanges:
+            await channel.exchange_delete(exchange.name)
 
 
 async def empty(conn: Connection) -> None:
     """No conversation, message or batch is left; the institution stays."""
     await conn.execute(f"TRUNCATE {', '.join(HOT_TABLES)}")
+
+
+async def forget_events(conn: Connection) -> None:
+    """Nothing is left to relay."""
+    await conn.execute("TRUNCATE outbox")
 
 
 async def settle(conn: Connection) -> None:

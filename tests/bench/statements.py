@@ -3,11 +3,12 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.application.delivering import deliver_chunk
+from service.application.delivering import ChunkOutcome, deliver_chunk, read_chunk
 from service.application.tagging import TagSets
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
 from sql import batches, sends
+from sql.chunks import PendingChunk
 from sql.connection import Connection
 from tests.bench.institution import Course
 
@@ -30,8 +31,11 @@ async def statements_per_chunk(conn: Connection, settings: Settings, course: Cou
         # The logger stays on the connection when it goes back, so that what the pool sends then counts as well.
         async with pool.acquire() as pooled:
             pooled.add_query_logger(note)
+            pending = await read_chunk(pooled, batch_id, position)
+            assert isinstance(pending, PendingChunk)
             async with pooled.transaction():
-                outcome = await deliver_chunk(pooled, tag_sets, batch_id, position)
+                outcome = await deliver_chunk(pooled, tag_sets, pending)
+            assert isinstance(outcome, ChunkOutcome)
             assert outcome.recipients == len(course.students) // CHUNKS
     await pool.close()
     return [" ".join(text.split()) for text in seen]

@@ -31,6 +31,8 @@ TARGETS = (
     Target("redelivery_rows_written", 0),
     Target("peak_megabytes_api", 150),
     Target("peak_megabytes_worker", 150),
+    Target("rate_with_events_to_without", 0.9, at_least=True),
+    Target("relay_to_raw_publishing", 0.7, at_least=True),
     Target("accept_share", 0.15),
     Target("reuse_to_new", 0.5, at_least=True),
     Target("rate_with_past_to_empty", 0.65, at_least=True),

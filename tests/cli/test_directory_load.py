@@ -56,6 +56,21 @@ async def test_a_bad_line_is_reported_with_its_number_and_stops_nothing(
     assert await users(conn) == [1, 2]
 
 
+async def test_a_line_that_the_database_refuses_is_a_bad_line_like_any_other(
+    settings: Settings, conn: asyncpg.Connection
+) -> None:
+    name = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(8192))
+    lines = [line("user_created", user_id=user) for user in range(1, 41)]
+    lines[16] = line("user_created", user_id=17, name=name)
+    done = await clarion(settings, "directory", "load", "-", stdin="".join(lines).encode())
+    assert done.code == 1
+    assert done.err.startswith("stdin:17: ProgramLimitExceededError: index row ")
+    assert done.err.count("\n") == 1
+    assert "39 events" in done.out
+    assert "39 rows written, 0 events ignored, 1 bad lines" in done.out
+    assert await users(conn) == [user for user in range(1, 41) if user != 17]
+
+
 async def test_more_than_one_set_is_loaded_whole(settings: Settings, conn: asyncpg.Connection) -> None:
     lines = "".join(line("user_created", user_id=user, name="Ana" * 20) for user in range(1, 12_002))
     done = await clarion(settings, "directory", "load", "-", stdin=lines.encode())

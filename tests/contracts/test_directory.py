@@ -115,6 +115,17 @@ def test_an_event_that_cannot_be_ordered_is_malformed(time: str | None) -> None:
         parse_event(line("user_updated", {"user_id": 1}, event_time=time))
 
 
+@pytest.mark.parametrize("version", [1, None])
+def test_the_version_there_is_is_understood(version: int | None) -> None:
+    assert parsed(line("user_created", {"user_id": 1}, version=version)).name == "user_created"
+
+
+@pytest.mark.parametrize("version", [0, 2, "2.0.0"])
+def test_an_event_of_another_version_is_malformed(version: object) -> None:
+    with pytest.raises(MalformedEvent, match=r"metadata\.version"):
+        parse_event(line("user_created", {"user_id": 1}, version=version))
+
+
 def test_an_associated_user_comes_with_observers_only() -> None:
     body = parsed(line("enrollment_created", minimal("enrollment_created") | {"associated_user_id": None})).body
     assert isinstance(body, EnrollmentBody)

@@ -1,21 +1,9 @@
-"""Slices, completion and the last words of a batch update (canvas/semantics.md 10)."""
+"""Completion and the last words of a batch update (canvas/semantics.md 10)."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from service.domain import batch_updates as rules
 from service.domain.batch_updates import ProgressState
-
-
-@pytest.mark.parametrize(("total", "size"), [(0, 4), (1, 4), (80, 4), (99, 4), (100, 5), (119, 5), (500, 25)])
-def test_slices(total: int, size: int) -> None:
-    assert rules.slice_size(total) == size
-
-
-@given(st.integers(0, 500))
-def test_any_number_takes_at_most_twenty_five_slices(total: int) -> None:
-    assert -(-total // rules.slice_size(total)) <= 25
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """For each key of a row the newest telling wins, whatever the order of arrival (CONTRACT 5)."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -83,6 +84,29 @@ def test_a_creation_is_older_than_a_change_in_the_same_second() -> None:
     created = change_of(event("course_created", course_id=1))
     updated = change_of(event("course_updated", course_id=1))
     assert created.as_of < updated.as_of < change_of(event("course_created", 1, course_id=1)).as_of
+
+
+def emitted(name: str, milliseconds: float, late: float, /, **body: Any) -> Change:
+    """A change at so many milliseconds, whose event was sent so many later."""
+    happened = event(name, **body)
+    time = happened.time + timedelta(milliseconds=milliseconds)
+    return change_of(replace(happened, time=time, emitted=time + timedelta(milliseconds=late)))
+
+
+def test_of_changes_in_one_second_the_one_sent_later_is_newer() -> None:
+    created = emitted("course_created", 0, 900, course_id=1)
+    changes = [emitted("course_updated", 0, late, course_id=1) for late in (0, 100, 110, 990)]
+    ranks = [change.as_of for change in (created, *changes)]
+    assert ranks == sorted(set(ranks))
+
+
+@given(late=st.integers(-(10**9), 10**9))
+def test_an_older_change_stays_older_however_late_it_is_sent(late: int) -> None:
+    older = emitted("course_updated", 1, late, course_id=1)
+    newer = emitted("course_updated", 2, 0, course_id=1)
+    assert older.as_of < newer.as_of
+    exact = emitted("course_updated", 1.001, late, course_id=1)
+    assert exact.as_of < emitted("course_updated", 1.002, 0, course_id=1).as_of
 
 
 def changes(distinct_times: bool = True) -> st.SearchStrategy[list[Change]]:

@@ -145,3 +145,20 @@ def test_only_courses_sections_and_groups_narrow_individuals(code: str | None, c
 )
 def test_request_tags_lose_their_role(item: str, context: Context | None) -> None:
     assert tagged_context(item) == context
+
+
+@pytest.mark.parametrize(
+    ("named", "course"),
+    [
+        (["course_5"], 5),
+        (["course_5_students", "course_5_tas"], 5),
+        (["course_5", "course_6"], None),
+        (["course_5", "section_5"], None),
+        (["group_5"], None),
+        (["course_5", "7"], None),
+        (["course_5", "uuid:abc"], None),
+        ([], None),
+    ],
+)
+def test_members_of_one_course_are_recognised(named: list[str], course: int | None) -> None:
+    assert parse(named).only_course == course

@@ -136,9 +136,13 @@ def logged(process: Process, text: str) -> list[str]:
 
 
 async def killed_while_delivering(
-    chance: random.Random, process: Process, kill: Callable[[], Awaitable[Any]] | None = None
+    chance: random.Random,
+    process: Process,
+    kill: Callable[[], Awaitable[Any]] | None = None,
+    *,
+    done: str = "chunk_delivered",
 ) -> None:
-    """Lets the worker deliver some more chunks, then kills it, or calls ``kill``, at any moment of the next one."""
-    await process.logged("chunk_delivered", times=len(logged(process, "chunk_delivered")) + chance.randint(1, 6))
+    """Lets the worker do some more, which it logs, then kills it, or calls ``kill``, at any moment of the next one."""
+    await process.logged(done, times=len(logged(process, done)) + chance.randint(1, 6))
     await asyncio.sleep(chance.uniform(0, 0.03))
     await (kill() if kill else process.stop(signal.SIGKILL))

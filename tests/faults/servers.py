@@ -9,7 +9,9 @@ from pathlib import Path
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
+from yarl import URL
 
+from deploy.binaries import find_rabbitmq
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from sql import migrate
@@ -50,6 +52,27 @@ def _open_folder() -> tempfile.TemporaryDirectory[str]:
     folder = tempfile.TemporaryDirectory(prefix="clarion-faults-")
     Path(folder.name).chmod(0o755)
     return folder
+
+
+async def allow(server: PrivateRabbitMQ, user: str, *, configure: str, write: str, read: str) -> str:
+    """Makes a user with these permissions, regular expressions over names; the user's AMQP URL."""
+    for command in (["add_user", user, PASSWORD], ["set_permissions", user, configure, write, read]):
+        await _rabbitmqctl(server, *command)
+    return str(URL(server.url).with_user(user).with_password(PASSWORD))
+
+
+async def _rabbitmqctl(server: PrivateRabbitMQ, *command: str) -> None:
+    found = find_rabbitmq()
+    assert found is not None
+    process = await asyncio.create_subprocess_exec(
+        found.script.with_name("rabbitmqctl"),
+        *command,
+        env=psutil.Process(server.process.facts()["pid"]).environ(),  # which node, which cookie, which port mapper
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
 
 
 async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:

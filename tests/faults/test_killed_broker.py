@@ -9,7 +9,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.faults.place import Place, killed_while_delivering, logged, place
 from tests.faults.servers import kill, own_rabbitmq
-from workers.process import WORKERS
+from tests.processes import CONNECTIONS
 
 ROUNDS = 3
 
@@ -46,6 +46,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
         await rabbitmq.ensure()
 
     await there.assert_all_sent()
+    await there.until("SELECT count(*) = 0 FROM outbox")
     assert await gateway.stop() == 0
     assert await worker.stop() == 0
     assert await other.stop() == 0
@@ -60,7 +61,7 @@ async def test_queues_that_come_back_without_a_leader_are_replaced(there: Place,
     before = len(logged(worker, "broker_connected"))
     await rabbitmq.ensure()
 
-    await worker.logged("broker_connected", times=before + len(WORKERS) + 1, within=90)
+    await worker.logged("broker_connected", times=before + CONNECTIONS, within=90)
 
     await there.running.api()
     await there.send(there.bulk())

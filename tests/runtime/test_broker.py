@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import pytest
+from aio_pika import Message
 from pydantic_core import Url
 from structlog.testing import capture_logs
 
 from service.contracts.commands import PlanBatch
-from service.runtime.broker import REASON_LIMIT, Broker, BrokerUnavailable, Publisher, Session, broker_errors
+from service.domain.dead_letters import REASON_LIMIT
+from service.runtime.broker import Broker, BrokerUnavailable, Publisher, Session, broker_errors
 from service.runtime.settings import Settings
 from tests.amqp import stranger
 from tests.waiting import until
@@ -140,31 +143,14 @@ async def test_an_exchange_that_is_gone_is_declared_again(settings: Settings, pu
 @pytest.mark.parametrize("reason", ["", "\0", "lone \ud800 surrogate", "ü" * 100_000], ids=ascii)
 async def test_any_reason_fits_a_dead_letter(settings: Settings, publisher: Publisher, reason: str) -> None:
     async with stranger(settings) as outside:
-        await publisher.dead_letter(b"body", reason=reason, source="somewhere")
+        await publisher.dead_letter(
+            Message(b"body"), reason=reason, source="somewhere", routing_key="key", now=datetime.now(UTC)
+        )
         (letter,) = await outside.dead_letters(1)
 
     assert letter.body == b"body"
     assert len(letter.reason) <= REASON_LIMIT
     assert letter.reason == reason[:REASON_LIMIT].replace("\ud800", "?")
-
-
-async def test_a_queue_of_other_arguments_is_no_reason_to_end(settings: Settings) -> None:
-    """A 406 closes the channel; once the other queue is out of the way, all is well."""
-    async with stranger(settings) as operator:
-        name = operator.topology.command_queue("plan")
-        await operator.channel.declare_queue(name, durable=True)
-        publisher = Publisher(settings, "test")
-        with capture_logs() as logs:
-            await publisher.broker.start()
-            await until(lambda: any("PRECONDITION_FAILED" in line.get("error", "") for line in logs))
-            assert not publisher.connected
-
-            await operator.channel.queue_delete(name)
-            await until(lambda: publisher.connected)
-            await publisher.command(COMMAND)
-
-        await publisher.broker.stop()
-        await operator.forget()
 
 
 @pytest.mark.parametrize("fault", [LookupError("a fault of ours"), Exception(), asyncio.CancelledError()], ids=repr)

@@ -1,6 +1,7 @@
 """Parts of a worker, in this process, on the real servers."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
@@ -8,8 +9,12 @@ import pytest
 from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from tests.amqp import Stranger, stranger
+from tests.asking import Asker, asker
+from tests.feed import Feed, feed
 from tests.waiting import until
 from tests.workers.batches import Batches
+from tests.workers.requests import Requesting
+from workers.requests import RequestConsumer
 
 
 @pytest.fixture
@@ -31,6 +36,39 @@ async def outside(settings: Settings, publisher: Publisher) -> AsyncIterator[Str
 
 
 @pytest.fixture
+async def source(settings: Settings, publisher: Publisher) -> AsyncIterator[Feed]:
+    """The feed of directory events; the publisher has declared where it goes."""
+    async with feed(settings) as made:
+        yield made
+
+
+@pytest.fixture
 def batches(conn: asyncpg.Connection) -> Batches:
     """The test's batches."""
     return Batches(conn)
+
+
+@pytest.fixture
+def requesting(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> Requesting:
+    """Consumers of the queue while the block runs, as ``clarion worker --only requests`` runs them."""
+
+    @asynccontextmanager
+    async def consume(*, workers: int = 1, pool: asyncpg.Pool = pool) -> AsyncIterator[list[RequestConsumer]]:
+        made = [RequestConsumer(settings, pool, publisher) for _ in range(workers)]
+        for consumer in made:
+            await consumer.start()
+        await until(lambda: all(consumer.broker.connected for consumer in made))
+        try:
+            yield made
+        finally:
+            for consumer in made:
+                await consumer.drain()
+
+    return consume
+
+
+@pytest.fixture
+async def asking(settings: Settings, outside: Stranger) -> AsyncIterator[Asker]:
+    """Somebody with requests; the queues are there, and go with the test."""
+    async with asker(settings) as made:
+        yield made

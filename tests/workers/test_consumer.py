@@ -9,6 +9,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.contracts.commands import AnyCommand, DeliverChunk
+from service.domain.cause import Cause
+from service.runtime import causes
 from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from tests.amqp import Stranger
@@ -63,6 +65,24 @@ async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publis
     await outside.waiting("deliver", 0)
 
 
+async def test_what_a_command_changes_is_caused_by_it(
+    consuming: Consuming, publisher: Publisher, outside: Stranger
+) -> None:
+    caused: list[Cause | None] = []
+
+    async def handle(_: AnyCommand) -> Verdict:
+        caused.append(causes.current())
+        return Done()
+
+    async with consuming(handle):
+        await publisher.command(COMMAND)
+        await until(lambda: len(caused) == 1)
+
+    told = {"root_account_id": "10000000000001", "job_id": "deliver.1.2", "job_tag": "deliver"}
+    assert [cause and cause.metadata for cause in caused] == [told]
+    assert causes.current() is None
+
+
 async def test_a_command_is_held_while_something_is_away(
     consuming: Consuming, publisher: Publisher, outside: Stranger
 ) -> None:
@@ -105,7 +125,7 @@ async def test_without_its_own_publisher_the_broker_puts_a_command_away(
     settings: Settings, outside: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body is kept and the queue goes on; only the reason is no longer ours."""
-    monkeypatch.setattr("workers.consumer.FIRST_RETRY", 0.001)
+    monkeypatch.setattr("workers.burying.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
     consumer = Consumer(settings, "deliver", Handler(Discard("it will never do")), away)
     await consumer.start()
@@ -171,3 +191,37 @@ async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
         await until(lambda: len(handler.given) == 2)
 
     await outside.waiting("deliver", 0)
+
+
+async def test_a_command_that_came_back_is_noted_once_before_it_is_tried(
+    settings: Settings, publisher: Publisher, outside: Stranger
+) -> None:
+    """Its worker may have died of it. What comes for the first time costs nothing."""
+    told: list[str] = []
+    answers: list[Exception | Verdict | None] = [ConnectionRefusedError(), None, Discard("too often")]
+
+    async def returned(_: AnyCommand) -> Verdict | None:
+        told.append("returned")
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    async def handle(_: AnyCommand) -> Verdict:
+        told.append("handled")
+        if len(told) == 1:
+            consumer.broker.end_session("test")
+        raise ConnectionRefusedError
+
+    consumer = Consumer(settings, "deliver", handle, publisher, returned=returned)
+    await consumer.start()
+    await until(lambda: consumer.broker.connected)
+    await publisher.command(COMMAND)
+    await until(lambda: len(told) >= 5)
+    consumer.broker.end_session("test")
+    (letter,) = await outside.dead_letters(1)
+    await consumer.drain()
+
+    assert told[:5] == ["handled", "returned", "returned", "handled", "handled"]
+    assert (told[-1], told.count("returned")) == ("returned", 3)
+    assert letter.reason == "too often"

@@ -8,6 +8,7 @@ import pytest
 from service.contracts.commands import DeliverChunk
 from service.runtime.settings import Settings
 from tests.workers.batches import Batches
+from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import MAX_ATTEMPTS, Deliverer
 from workers.verdict import Discard, Done
 
@@ -88,3 +89,25 @@ async def test_a_stopped_batch_is_left_alone(
 
     assert await conn.fetchval("SELECT state FROM chunks") == "pending"
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
+
+
+async def test_a_chunk_whose_workers_die_is_given_up_and_the_others_arrive(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    deadly, harmless = (DeliverChunk(batch_id=batch, position=position) for position in range(2))
+    deliverer = Deliverer(settings, pool)
+
+    assert [await deliverer.returned(deadly) for _ in range(HAND_OUTS)] == [None] * HAND_OUTS
+    assert await deliverer.returned(deadly) == Discard(NO_VERDICT)
+    assert await deliverer.returned(deadly) == Discard(NO_VERDICT)
+    assert await deliverer.handle(deadly) == Done()
+
+    assert await deliverer.returned(harmless) is None
+    assert await deliverer.handle(harmless) == Done()
+    assert await deliverer.returned(harmless) is None
+    assert await deliverer.returned(DeliverChunk(batch_id=batch, position=2)) is None
+    row = await conn.fetchrow("SELECT state, failed, delivered FROM batches")
+    assert row is not None
+    assert tuple(row) == ("error", 2, 2)
+    assert (await state(conn, deadly))["error"] == NO_VERDICT

@@ -15,8 +15,10 @@ from service.runtime.settings import Settings
 from tests.rows import messages_of
 from tests.school import School
 from tests.thread import Threads
+from workers.consumer import HAND_OUTS, NO_VERDICT
+from workers.deliver import MAX_ATTEMPTS
 from workers.reply import ReplyWriter
-from workers.verdict import Discard, Done
+from workers.verdict import Discard, Done, Verdict
 
 
 @pytest.fixture
@@ -61,16 +63,40 @@ async def test_an_unknown_reply_is_nothing_to_do(writer: ReplyWriter, line: list
     assert await writer.handle(DeliverReply(reply_id=line[-1].reply_id + 1)) == Done()
 
 
+async def block(conn: asyncpg.Connection, reply: Queued) -> None:
+    """Something stands where the reply has to be written."""
+    await conn.execute("UPDATE pending_replies SET message_id = 1 WHERE id = $1", reply.reply_id)
+    await conn.execute(
+        "INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)"
+        " SELECT c.id, 1, c.send_id, 0, true FROM conversations c"
+    )
+
+
+async def unblock(conn: asyncpg.Connection, reply: Queued) -> None:
+    """Nothing stands there any more."""
+    await conn.execute("UPDATE pending_replies SET message_id = 2 WHERE id = $1", reply.reply_id)
+
+
+async def age(conn: asyncpg.Connection) -> None:
+    """The last failure was long ago."""
+    await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 hour'")
+
+
+async def give_up(writer: ReplyWriter, conn: asyncpg.Connection, reply: Queued) -> list[Verdict]:
+    """Commands the reply until it is given up, always when its wait is over; the verdicts."""
+    verdicts = []
+    for _ in range(MAX_ATTEMPTS):
+        verdicts.append(await writer.handle(DeliverReply(reply_id=reply.reply_id)))
+        await age(conn)
+    return verdicts
+
+
 async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
     """Until then the others wait behind it."""
     first, second, _ = line
-    await conn.execute("UPDATE pending_replies SET message_id = 1 WHERE id = $1", first.reply_id)
-    await conn.execute(
-        "INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)"
-        " SELECT c.id, 1, c.send_id, 0, true FROM conversations c"
-    )
+    await block(conn, first)
 
     assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
     assert await writer.handle(DeliverReply(reply_id=second.reply_id)) == Done()
@@ -80,7 +106,73 @@ async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
     assert (row["attempts"], "in the way" in row["error"]) == (1, True)
     assert row["due_at"] > datetime.now(UTC)
 
-    verdicts = [await writer.handle(DeliverReply(reply_id=first.reply_id)) for _ in range(4)]
-    assert [type(verdict) for verdict in verdicts] == [Done, Done, Done, Discard]
+    await age(conn)
+    verdicts = await give_up(writer, conn, first)
+    assert [type(verdict) for verdict in verdicts] == [Done, Done, Done, Discard, Discard]
     assert await writer.handle(DeliverReply(reply_id=second.reply_id)) == Done()
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
+
+
+async def test_the_wait_between_attempts_doubles_and_doubled_commands_do_not_count(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, settings: Settings
+) -> None:
+    first = line[0]
+    await block(conn, first)
+
+    waits = []
+    for _ in range(MAX_ATTEMPTS - 1):
+        for _ in range(3):
+            assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
+        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM pending_replies WHERE id = $1", first.reply_id))
+        await age(conn)
+
+    assert [wait.total_seconds() / settings.retry_after for wait in waits] == [1, 2, 4, 8]
+
+
+async def test_a_requeued_reply_is_delivered_after_all_at_its_own_time(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
+) -> None:
+    """The letter of a reply that was given up: while it still fails it dies again, and nothing else waits for it."""
+    first, second, _ = line
+    await block(conn, first)
+    await give_up(writer, conn, first)
+    assert isinstance(await writer.handle(DeliverReply(reply_id=first.reply_id)), Discard)
+    await writer.handle(DeliverReply(reply_id=second.reply_id))
+
+    await unblock(conn, first)
+    assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
+    assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
+
+    assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
+    assert await conn.fetchval("SELECT count(*) FROM pending_replies") == 0
+
+
+async def test_a_reply_whose_workers_die_is_given_up_and_the_others_pass(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
+) -> None:
+    """Whichever command of the line came back: the first reply is what was being written."""
+    first, second, third = (DeliverReply(reply_id=reply.reply_id) for reply in line)
+
+    assert await writer.returned(third) is None
+    assert await writer.handle(second) == Done()
+    assert await bodies(conn, school) == ["Hello, all"]
+    assert [await writer.returned(first) for _ in range(HAND_OUTS - 1)] == [None] * (HAND_OUTS - 1)
+
+    assert await writer.returned(first) == Discard(NO_VERDICT)
+    assert await writer.returned(first) == Discard(NO_VERDICT)
+    assert await writer.returned(second) is None
+    assert await writer.handle(second) == Done()
+    assert await writer.handle(third) == Done()
+    assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
+
+
+async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
+) -> None:
+    command = DeliverReply(reply_id=line[0].reply_id)
+
+    assert await writer.returned(command) is None
+    assert await writer.handle(command) == Done()
+
+    assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
+    assert await writer.returned(command) is None

@@ -4,8 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
-from service.api.fields import CanvasBool, IdList, RawList, ScalarString, StringList
-from service.api.viewpoints import ViewParameters
+from service.application.fields import CanvasBool, IdList, RawList, ScalarString, StringList
+from service.application.view_parameters import ViewParameters
 
 
 class DraftParameters(ViewParameters):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.api.fields import (
+from service.application.fields import (
     CanvasBool,
     CommaList,
     IdList,

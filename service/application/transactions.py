@@ -1,4 +1,4 @@
-"""Writing for a handler."""
+"""Writing where others write the same rows."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

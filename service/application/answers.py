@@ -1,0 +1,23 @@
+"""Answers without HTTP, and the one form in which their bodies are written."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import orjson
+
+# datetimes: whole seconds and a Z, as service.domain.dates.iso writes them
+_OPTIONS = orjson.OPT_OMIT_MICROSECONDS | orjson.OPT_UTC_Z
+_NOTHING: Mapping[str, str] = {}
+
+
+class Answer(NamedTuple):
+    """Status, body and headers as HTTP has them; the body is anything JSON can say, and datetimes in UTC."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str] = _NOTHING
+
+
+def encoded(body: Any) -> bytes:
+    """The body in JSON."""
+    return orjson.dumps(body, option=_OPTIONS)

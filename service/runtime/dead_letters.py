@@ -1,0 +1,167 @@
+"""The queue of dead letters, looked through by its operator (CONTRACT 4).
+
+Letters stay in their queue, in their order, for whoever else reads it. A quorum queue keeps that order for letters that
+are looked at and not taken only in one way, found by trying on 3.10: they are consumed and not settled, by at most 32
+consumers one after the other, and their channel then ends, by closing or by dying. What is got one by one, or handed
+back by more than 32 at once, comes back in any order.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from math import ceil
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+
+from service.contracts.topology import Topology
+from service.domain.dead_letters import Letter, read_letter
+from service.runtime.broker import (
+    CLOSE_TIMEOUT,
+    CONNECT_TIMEOUT,
+    PUBLISH_TIMEOUT,
+    BrokerUnavailable,
+    Session,
+    broker_errors,
+)
+from service.runtime.settings import Settings
+
+CONSUMERS = 25  # that a look may need, one after the other; fewer than 32
+MOST_HELD = 65_535  # letters a consumer can hold
+LEAST_HELD = 2_000  # letters a consumer holds; so many bodies may be in memory at once
+SILENCE = 2.0  # seconds without a letter until the queue is asked whether there are any
+SILENCES = 15  # of them until the queue counts as not answering
+BACK_WITHIN = 5.0  # seconds in which the broker puts letters back that were looked at; it does not say when it has
+LOOK_AGAIN = 0.02  # seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A letter that is held for as long as the look at it lasts."""
+
+    letter: Letter
+    message: AbstractIncomingMessage
+
+
+class Look:
+    """All letters that nobody else held at its beginning, each of them once. Not settled, they stay where they were."""
+
+    def __init__(self, channel: AbstractChannel, watch: AbstractChannel, broken: asyncio.Event, queue: str) -> None:
+        self._channel = channel
+        self._watch = watch
+        self._broken = broken
+        self._queue = queue
+        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._stirred = asyncio.Event()
+        self._per_consumer = 0
+        self._consumers = 0
+        self._current: str | None = None
+        self._room = 0  # letters that the current consumer may still be given
+        self._held = 0
+
+    async def waiting(self) -> int:
+        """Letters that nobody holds."""
+        declared = await self._watch.declare_queue(self._queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def letters(self) -> AsyncIterator[Found]:
+        """In the order of the queue, as many as there were at the beginning. BrokerUnavailable when it ends before."""
+        with broker_errors():
+            count = await self.waiting()
+            self._per_consumer = min(max(LEAST_HELD, ceil(count / CONSUMERS)), MOST_HELD)
+            await self._channel.set_qos(prefetch_count=self._per_consumer)
+        for _ in range(count):
+            with broker_errors():
+                message = await self._next()
+            if message is None:
+                return
+            self._held += 1
+            self._room -= message.consumer_tag == self._current
+            yield Found(read_letter(message.body, message.headers, message_id=message.message_id), message)
+
+    async def remove(self, found: Found) -> None:
+        """Takes a letter out of the queue, for good once the look has ended in an orderly way."""
+        with broker_errors():
+            await found.message.ack()
+        self._held -= 1
+        self._room += found.message.consumer_tag == self._current
+
+    async def end(self) -> None:
+        """Returns when what was not removed is back in the queue, or somebody else has it."""
+        with broker_errors():
+            expected = await self.waiting() + self._held
+            await self._channel.close()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(BACK_WITHIN):
+                    while True:
+                        if await self.waiting() >= expected:
+                            return
+                        await asyncio.sleep(LOOK_AGAIN)
+
+    async def _next(self) -> AbstractIncomingMessage | None:
+        """None when all that is left is held by somebody else."""
+        silences = 0
+        while self._arrived.empty():
+            if self._room == 0:
+                await self._consume()
+            if await self._stir():
+                silences = 0
+            elif await self.waiting() == 0:
+                return None
+            elif (silences := silences + 1) == SILENCES:
+                raise BrokerUnavailable(f"{self._queue} has letters and does not hand them out")
+            if self._broken.is_set() and self._arrived.empty():
+                raise BrokerUnavailable("the connection was lost")
+        return self._arrived.get_nowait()
+
+    async def _consume(self) -> None:
+        """One more consumer, by a name behind those before: in that order their letters are put back."""
+        self._current = f"look-{self._consumers:02}"
+        self._consumers += 1
+        self._room = self._per_consumer
+        queue = await self._channel.get_queue(self._queue, ensure=False)
+        await queue.consume(self._receive, consumer_tag=self._current, timeout=PUBLISH_TIMEOUT)
+
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        self._arrived.put_nowait(message)
+        self._stirred.set()
+
+    async def _stir(self) -> bool:
+        self._stirred.clear()
+        if not self._arrived.empty():
+            return True
+        waits = [asyncio.create_task(event.wait()) for event in (self._stirred, self._broken)]
+        try:
+            done, _ = await asyncio.wait(waits, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return bool(done)
+
+
+@asynccontextmanager
+async def look(settings: Settings) -> AsyncIterator[Look]:
+    """A look at the dead letters; BrokerUnavailable where it cannot be had."""
+    topology = Topology(settings.amqp_prefix)
+    async with connected(settings) as session:
+        with broker_errors():
+            await session.find_queue(topology, topology.dead)
+            made = Look(await session.channel(), await session.channel(), session.broken, topology.dead)
+        yield made
+        await made.end()
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[Session]:
+    """A connection of its own for as long as the block runs; BrokerUnavailable where it cannot be had."""
+    with broker_errors():
+        connection = await aio_pika.connect(
+            str(settings.amqp_url), timeout=CONNECT_TIMEOUT, client_properties={"connection_name": "clarion-dead"}
+        )
+    try:
+        yield Session(connection)
+    finally:
+        with suppress(BrokerUnavailable, TimeoutError), broker_errors():
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await connection.close()

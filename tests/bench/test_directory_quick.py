@@ -1,0 +1,29 @@
+"""The benchmark of directory events runs, and what it says that is not a matter of time is true."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+async def test_the_quick_benchmark_measures_everything() -> None:
+    """Exit 0 and one JSON object; each part has checked that all its events are in the tables."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.directory", "--quick"),
+        cwd=CHECKOUT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+
+    report = json.loads(output)
+    sizes = report["sizes"]
+    for part, events in (("from_full_queue", sizes["events"]), ("one_by_one", sizes["one_by_one"])):
+        assert report[part]["events"] == events
+        assert report[part]["per_second"] > 0
+    assert report["while_published"]["events"] == sizes["events"]
+    assert report["from_full_queue"]["events_per_set"] > 1
+    assert report["times_one_by_one"] > 1

@@ -1,0 +1,28 @@
+"""An installation's exchanges and queues on the real broker, with a publisher, and nobody who consumes."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.runtime.broker import Publisher
+from service.runtime.settings import Settings
+from tests.amqp import Stranger, stranger
+from tests.waiting import until
+
+
+@pytest.fixture
+async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
+    """Connected."""
+    made = Publisher(settings, "test-contracts")
+    await made.broker.start()
+    await until(lambda: made.connected)
+    yield made
+    await made.broker.stop()
+
+
+@pytest.fixture
+async def outsider(settings: Settings, publisher: Publisher) -> AsyncIterator[Stranger]:
+    """Takes the messages off the queues, and in the end the queues off the broker."""
+    async with stranger(settings) as made:
+        yield made
+        await made.forget()

@@ -1,0 +1,217 @@
+"""Every message as it goes over the wire, to the byte: a change of one is a change of a golden file.
+
+The real code encodes and publishes, on the real broker. How to change the files: tests/contracts/wire.py.
+"""
+
+import re
+from collections.abc import AsyncIterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import aio_pika
+import asyncpg
+import orjson
+import pytest
+from aio_pika.abc import AbstractQueue
+
+from service.api.asyncapi import document_of
+from service.application.create_parameters import CreateParameters
+from service.application.fields import parse
+from service.application.requesting import read
+from service.contracts import examples
+from service.contracts.commands import AnyCommand
+from service.contracts.directory import DirectoryEvent, parse_event
+from service.contracts.topology import CREATE_CONVERSATION
+from service.domain.cause import Cause
+from service.domain.events import Copies, Encoded, OfBatch, events_of
+from service.runtime.broker import Publisher
+from service.runtime.event_publisher import EventPublisher
+from service.runtime.settings import Settings
+from service.runtime.tracing import continued
+from tests.amqp import Stranger
+from tests.contracts.wire import GOLDEN, assert_golden, body_in, text_of
+from tests.school import School
+from tests.waiting import until
+from workers.requests import RequestConsumer
+
+HAPPENED = datetime.fromisoformat(examples.HAPPENED)
+WRITTEN = datetime.fromisoformat(examples.WRITTEN)
+OF_REQUEST = Cause(examples.OF_REQUEST, examples.TRACEPARENT)
+OF_JOB = Cause(examples.OF_JOB, examples.TRACEPARENT)
+
+
+def copies(event: str, cause: Cause, conversation_id: int, message_id: int) -> Copies:
+    """A row of the outbox."""
+    return Copies(event, HAPPENED, cause, 42, WRITTEN, [(conversation_id, message_id)])
+
+
+def encoded(name: str) -> Encoded:
+    """The example as the relay encodes it."""
+    told: Copies | OfBatch
+    match name:
+        case "conversation_created":
+            told = copies("delivered", OF_JOB, examples.CONVERSATION, examples.CONVERSATION)
+        case "conversation_message_created":
+            told = copies("delivered", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
+        case "conversation_forwarded":
+            told = copies("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
+        case _:
+            told = OfBatch(name, HAPPENED, OF_JOB, examples.EVENTS[name]["body"])
+    return next(events_of(told))
+
+
+async def listening(outsider: Stranger, exchange: str, key: str) -> AbstractQueue:
+    """A queue of the test's own: no broker writes headers of its own into what comes there."""
+    queue = await outsider.channel.declare_queue(exclusive=True)
+    await queue.bind(exchange, key)
+    return queue
+
+
+async def text_in(queue: AbstractQueue, outsider: Stranger) -> bytes:
+    """The one message in the queue, as a golden file has it."""
+    message = await queue.get(no_ack=True)
+    return text_of(message, prefix=outsider.topology.prefix)
+
+
+@pytest.fixture
+async def relaying(settings: Settings, outsider: Stranger) -> AsyncIterator[EventPublisher]:
+    """Connected."""
+    made = EventPublisher(settings, "test-events")
+    await made.broker.start()
+    await until(lambda: made.connected)
+    yield made
+    await made.broker.stop()
+
+
+@pytest.mark.parametrize("command", examples.COMMANDS, ids=lambda command: str(command.name))
+async def test_a_command(command: AnyCommand, publisher: Publisher, outsider: Stranger) -> None:
+    queue = await listening(outsider, outsider.topology.commands, command.name)
+
+    with continued(examples.TRACEPARENT):
+        await publisher.command(command)
+
+    assert_golden(f"commands/{command.name}", await text_in(queue, outsider))
+
+
+@pytest.mark.parametrize("name", examples.EVENTS)
+async def test_an_event(name: str, relaying: EventPublisher, outsider: Stranger) -> None:
+    queue = await listening(outsider, outsider.topology.events, name)
+    event = encoded(name)
+
+    published = await relaying.publish([event])
+
+    assert published.unroutable.total() == 0
+    assert (event.message_id, orjson.loads(event.body)) == (examples.message_id(name), examples.EVENTS[name])
+    assert_golden(f"events/{name}", await text_in(queue, outsider))
+
+
+@pytest.mark.parametrize("name", examples.DIRECTORY)
+def test_a_directory_event_and_what_is_understood_of_it(name: str) -> None:
+    message = orjson.dumps(examples.DIRECTORY[name])
+
+    event = parse_event(message)
+
+    assert isinstance(event, DirectoryEvent)
+    understood = {
+        "name": event.name,
+        "time": event.time,
+        "emitted": event.emitted,
+        "body": event.body.model_dump(include=event.body.model_fields_set),
+    }
+    shown = orjson.dumps(understood, option=orjson.OPT_INDENT_2 | orjson.OPT_UTC_Z)
+    assert_golden(f"directory/{name}", b"\n".join([f'routing_key: "{name}"'.encode(), b"", message, b"", shown, b""]))
+
+
+def test_a_request_and_what_is_understood_of_it() -> None:
+    message = orjson.dumps(dict(examples.REQUEST))
+
+    asked = read(message, longest=1_000_000)
+
+    understood = {
+        "as_user_id": asked.as_user_id,
+        "key": asked.key,
+        "fingerprint": asked.fingerprint.hex(),
+        "parameters": parse(CreateParameters, dict(asked.parameters)).model_dump(exclude_unset=True),
+    }
+    shown = orjson.dumps(understood, option=orjson.OPT_INDENT_2)
+    head = orjson.dumps(CREATE_CONVERSATION)
+    assert_golden("requests/request", b"\n".join([b"routing_key: " + head, b"", message, b"", shown, b""]))
+
+
+async def answer_to(request: Mapping[str, Any], outsider: Stranger) -> bytes:
+    """The text of the answer. The queue's name is the test's, and the message id comes from the AMQP library."""
+    queue = await outsider.channel.declare_queue(exclusive=True)
+    exchange = await outsider.channel.get_exchange(outsider.topology.requests, ensure=False)
+    message = aio_pika.Message(orjson.dumps(request), reply_to=queue.name, correlation_id="17")
+    message.headers["traceparent"] = examples.TRACEPARENT
+    await exchange.publish(message, CREATE_CONVERSATION, mandatory=True)
+
+    await outsider.waiting_in(queue.name, 1)
+    text = (await text_in(queue, outsider)).replace(queue.name.encode(), b"orders.answers")
+    return re.sub(rb'message_id: "[0-9a-f]{32}"', b'message_id: "any"', text)
+
+
+@pytest.fixture
+async def requesting(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> AsyncIterator[RequestConsumer]:
+    """Connected."""
+    made = RequestConsumer(settings, pool, publisher)
+    await made.start()
+    yield made
+    await made.drain()
+
+
+async def test_answers(
+    requesting: RequestConsumer, conn: asyncpg.Connection, school: School, outsider: Stranger
+) -> None:
+    course = f"course_{school.course}"
+    request = {**examples.REQUEST, "as_user_id": school.teacher, "recipients": [course], "context_code": course}
+
+    accepted = await answer_to(request, outsider)
+    again = await answer_to(request, outsider)
+    refused = await answer_to({**request, "idempotency_key": "another", "recipients": ["999999"]}, outsider)
+
+    batch_id = str(await conn.fetchval("SELECT id FROM batches")).encode()
+    assert_golden("requests/accepted", accepted.replace(b'"%s"' % batch_id, b'"7"'))
+    assert_golden("requests/accepted_before", again.replace(b'"%s"' % batch_id, b'"7"'))
+    assert_golden("requests/refused", refused)
+    assert orjson.loads(body_in("requests/accepted")) == examples.ACCEPTED
+    assert orjson.loads(body_in("requests/refused")) == examples.REFUSED
+
+
+async def test_a_dead_letter(publisher: Publisher, outsider: Stranger) -> None:
+    topology = outsider.topology
+    living = await listening(outsider, topology.commands, "deliver")
+    dead = await listening(outsider, topology.dead, "")
+    commands = await outsider.channel.get_exchange(topology.commands, ensure=False)
+    await commands.publish(aio_pika.Message(examples.UNREADABLE, message_id="deliver.7.12", type="deliver"), "deliver")
+
+    await publisher.dead_letter(
+        await living.get(no_ack=True),
+        reason=examples.DEAD_LETTER["reason"],
+        source=topology.command_queue("deliver"),
+        routing_key="deliver",
+        now=HAPPENED,
+    )
+
+    letter = await dead.get(no_ack=True)
+    assert letter.headers == {**examples.DEAD_LETTER, "source": topology.command_queue("deliver")}
+    assert_golden("dead_letter", text_of(letter, prefix=topology.prefix))
+
+
+def test_the_document() -> None:
+    document = document_of("clarion", "amqp")
+    info = {**document["info"], "version": "of the release"}
+
+    shown = orjson.dumps({**document, "info": info}, option=orjson.OPT_INDENT_2)
+
+    assert_golden("asyncapi.json", shown + b"\n")
+
+
+def test_there_is_no_golden_file_of_what_is_no_more() -> None:
+    expected = {f"commands/{command.name}" for command in examples.COMMANDS}
+    expected |= {f"events/{name}" for name in examples.EVENTS}
+    expected |= {f"directory/{name}" for name in examples.DIRECTORY}
+    expected |= {"requests/request", "requests/accepted", "requests/accepted_before", "requests/refused"}
+    expected |= {"asyncapi.json", "dead_letter"}
+
+    assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()} == expected

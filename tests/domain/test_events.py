@@ -1,0 +1,143 @@
+"""What one row of the outbox stands for, as bytes, against the contracts and Canvas's documented form."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from itertools import islice
+from typing import Any
+
+import orjson
+import pytest
+from pydantic import ValidationError
+
+from service.contracts.events import EVENTS, parse_event
+from service.domain.cause import Cause
+from service.domain.events import Copies, Encoded, FirstMessages, OfBatch, event_time, events_of
+
+RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)
+CREATED = datetime(2024, 5, 1, 12, 34, 50, 999_999, UTC)
+CAUSE = Cause({"root_account_id": "10000000000001", "job_id": "deliver.7.12", "job_tag": "deliver"}, "00-a-b-01")
+
+
+def copies(event: str, *pairs: tuple[int, int]) -> Copies:
+    """A row by user 42."""
+    return Copies(event, RECORDED, CAUSE, 42, CREATED, pairs)
+
+
+def told(row: Copies | OfBatch) -> list[tuple[str, str, dict[str, Any]]]:
+    """(message id, event name by its metadata, body) of each event."""
+    found = []
+    for event in events_of(row):
+        parsed = orjson.loads(event.body)
+        assert list(parsed) == ["metadata", "body"]
+        assert parsed["metadata"]["event_name"] == event.name
+        found.append((event.message_id, event.name, parsed["body"]))
+    return found
+
+
+def test_a_first_message_is_told_after_its_conversation() -> None:
+    assert told(copies("delivered", (17, 17))) == [
+        (
+            "conversation_created.17",
+            "conversation_created",
+            {"conversation_id": "17", "updated_at": "2024-05-01T12:34:50Z"},
+        ),
+        (
+            "conversation_message_created.17",
+            "conversation_message_created",
+            {"author_id": "42", "conversation_id": "17", "created_at": "2024-05-01T12:34:50Z", "message_id": "17"},
+        ),
+    ]
+
+
+def test_a_message_in_a_thread_that_was_there_is_told_alone() -> None:
+    assert [message_id for message_id, _, _ in told(copies("delivered", (5, 17), (6, 6)))] == [
+        "conversation_message_created.17",
+        "conversation_created.6",
+        "conversation_message_created.6",
+    ]
+
+
+def test_people_who_joined_are_told_before_the_message_by_which_they_did() -> None:
+    assert told(copies("forwarded", (5, 17))) == [
+        (
+            "conversation_forwarded.17",
+            "conversation_forwarded",
+            {"conversation_id": "5", "updated_at": "2024-05-01T12:34:50Z"},
+        ),
+        (
+            "conversation_message_created.17",
+            "conversation_message_created",
+            {"author_id": "42", "conversation_id": "5", "created_at": "2024-05-01T12:34:50Z", "message_id": "17"},
+        ),
+    ]
+
+
+def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None:
+    (_, event) = events_of(copies("delivered", (17, 17)))
+
+    assert orjson.loads(event.body)["metadata"] == {
+        "event_name": "conversation_message_created",
+        "event_time": "2024-05-01T12:34:56.789Z",
+        "producer": "canvas",
+        "root_account_id": "10000000000001",
+        "job_id": "deliver.7.12",
+        "job_tag": "deliver",
+    }
+    assert event.traceparent == "00-a-b-01"
+
+
+@pytest.mark.parametrize("name", ["batch_started", "batch_progress", "batch_finished", "batch_failed"])
+def test_a_batch_is_told_as_it_was_recorded(name: str) -> None:
+    body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
+
+    ((message_id, event, found),) = told(OfBatch(name, RECORDED, CAUSE, body))
+
+    assert (event, found) == (name, body)
+    assert message_id == ("batch_progress.7.6" if name == "batch_progress" else f"{name}.7")
+
+
+def test_every_event_keeps_its_contract() -> None:
+    body = {"batch_id": "7", "state": "sent", "total": "2", "delivered": "2", "failed": "0", "skipped": "0"}
+    batch = [OfBatch(name, RECORDED, CAUSE, body) for name in EVENTS if name.startswith("batch_")]
+    rows: list[Copies | OfBatch] = [copies("delivered", (17, 17)), copies("forwarded", (5, 18)), *batch]
+
+    encoded = [event for row in rows for event in events_of(row)]
+
+    assert {event.name for event in encoded} == set(EVENTS)
+    for event in encoded:
+        found = parse_event(event.name, event.body)
+        assert getattr(found, "message_id", event.message_id) == event.message_id
+
+
+def test_a_key_that_nobody_knows_breaks_the_contract() -> None:
+    event = next(events_of(copies("delivered", (17, 17))))
+    broken = event.body.replace(b'"conversation_id"', b'"subject":"Secret","conversation_id"')
+
+    with pytest.raises(ValidationError):
+        parse_event(event.name, broken)
+
+
+def test_a_chunk_takes_no_room_for_its_copies() -> None:
+    """Were they made at once, this would not end."""
+    row = Copies("delivered", RECORDED, CAUSE, 42, CREATED, FirstMessages(2000, 10**15))
+
+    first: list[Encoded] = list(islice(events_of(row), 4))
+
+    assert [event.message_id for event in first] == [
+        "conversation_created.2000",
+        "conversation_message_created.2000",
+        "conversation_created.2001",
+        "conversation_message_created.2001",
+    ]
+
+
+def test_first_messages_are_pairs_of_the_same_id() -> None:
+    made = FirstMessages(5, 3)
+
+    assert list(made) == [(5, 5), (6, 6), (7, 7)]
+    assert (len(made), made[-1], made[1:]) == (3, (7, 7), [(6, 6), (7, 7)])
+
+
+def test_the_time_of_an_event_is_utc_in_milliseconds() -> None:
+    there = timezone(timedelta(hours=-6))
+
+    assert event_time(datetime(2024, 5, 1, 6, 0, tzinfo=there)) == "2024-05-01T12:00:00.000Z"

@@ -1,0 +1,147 @@
+"""Workers and servers killed at any moment of a neighbour's request: one send for each key, and an answer."""
+
+import asyncio
+import random
+import signal
+from collections import defaultdict
+from functools import partial
+from typing import Any
+
+import orjson
+
+from service.runtime.settings import Settings
+from tests.amqp import stranger
+from tests.asking import Answer, Asker, asker
+from tests.faults.place import Place, place
+from tests.faults.servers import kill, own_postgres, own_rabbitmq
+from tests.processes import Process
+from tests.waiting import until
+
+ROUNDS = 12
+KEYS = 6  # of each round
+TIMES = 2  # that each is asked
+SETTLED = 2.0  # seconds until a new quorum queue survives the death of its broker, which says nothing of it
+
+
+async def start(there: Place) -> Process:
+    """A worker of its own process; returns when it is at work, or nearly."""
+    process = await there.running.start("worker", "--only", "requests")
+    await process.logged('"connection": "clarion-requests", "event": "broker_connected"')
+    return process
+
+
+def request(there: Place, number: int) -> dict[str, Any]:
+    """Of every kind of send in turn; the body is the key."""
+    students = [str(student) for student in there.school.students]
+    kinds: list[dict[str, Any]] = [
+        {"recipients": students[:1]},
+        {"recipients": students[:3], "group_conversation": True},
+        {"recipients": students[:20]},
+        {**there.bulk()},
+    ]
+    key = f"request {number}"
+    return {**kinds[number % len(kinds)], "as_user_id": there.school.teacher, "idempotency_key": key, "body": key}
+
+
+async def ask(there: Place, asking: Asker, numbers: range) -> set[str]:
+    """Publishes each request twice, confirmed; returns their keys."""
+    requests = [request(there, number) for number in numbers]
+    for each in requests * TIMES:
+        await asking.publish(orjson.dumps(each), correlation_id=each["idempotency_key"])
+    return {each["idempotency_key"] for each in requests}
+
+
+def by_key(asking: Asker) -> dict[str, list[Answer]]:
+    """Every answer so far."""
+    found: defaultdict[str, list[Answer]] = defaultdict(list)
+    for answer in asking.answers:
+        found[str(answer.correlation_id)].append(answer)
+    return found
+
+
+def _more(asking: Asker, before: int) -> bool:
+    return len(asking.answers) > before
+
+
+async def test_workers_killed_at_random_moments_send_once_for_each_key(there: Place, chance: random.Random) -> None:
+    workers, keys = [await start(there), await start(there)], set[str]()
+    async with asker(there.running.settings) as asking:
+        for number in range(ROUNDS):
+            before = len(asking.answers)
+            keys |= await ask(there, asking, range(number * KEYS, (number + 1) * KEYS))
+            await until(partial(_more, asking, before))
+            await asyncio.sleep(chance.uniform(0, 0.1))
+            victim = chance.randrange(len(workers))
+            await workers[victim].stop(signal.SIGKILL)
+            workers[victim] = await start(there)
+
+        await _all_answered(asking, keys)
+        assert [await worker.stop() for worker in workers] == [0, 0]
+        await asking.left(0)
+
+    await _assert_one_send_each(there, keys)
+
+
+async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
+    """Some commits have an unknown outcome: their keys tell it."""
+    async with own_postgres() as postgres:
+        settings = Settings(**small.model_dump() | {"database_url": postgres.url})
+        async with place(settings, students=40) as there:
+            await start(there)
+            async with asker(settings) as asking:
+                keys = await ask(there, asking, range(40))
+                await until(lambda: len(asking.answers) >= chance.randint(1, 20))
+                await kill(postgres)
+                await postgres.ensure()
+                await _all_answered(asking, keys)
+                await _assert_one_send_each(there, keys)
+        async with stranger(settings) as cleaner:
+            await cleaner.forget()
+
+
+async def test_a_broker_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
+    """What was confirmed to the neighbour is carried out; an answer that was confirmed to the worker is there."""
+    async with own_rabbitmq() as rabbitmq:
+        settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
+        async with place(settings, students=40) as there:
+            worker = await start(there)
+            async with asker(settings, durable="answers") as asking:
+                await asyncio.sleep(SETTLED)
+                keys = await ask(there, asking, range(40))
+                await until(lambda: len(asking.answers) >= chance.randint(1, 20))
+                await kill(rabbitmq)
+            await worker.logged("broker_lost")
+            await rabbitmq.ensure()
+            async with asker(settings, durable="answers") as again:
+                again.answers += asking.answers
+                await _all_answered(again, keys, times=1)
+                await again.left(0)
+            await _assert_one_send_each(there, keys)
+
+
+async def _all_answered(asking: Asker, keys: set[str], *, times: int = TIMES) -> None:
+    """Each as often as it was asked, or more: what was answered and not acknowledged is answered once more."""
+
+    def answered() -> bool:
+        found = by_key(asking)
+        return found.keys() == keys and all(len(answers) >= times for answers in found.values())
+
+    await until(answered, within=60)
+    for answers in by_key(asking).values():
+        assert len({(answer.status, orjson.dumps(answer.body)) for answer in answers}) == 1
+        assert answers[0].status in (201, 202)
+
+
+async def _assert_one_send_each(there: Place, keys: set[str]) -> None:
+    async with there.look() as conn:
+        assert sorted(row["body"] for row in await conn.fetch("SELECT body FROM sends")) == sorted(keys)
+        assert {row["key"] for row in await conn.fetch("SELECT key FROM requests WHERE status IS NOT NULL")} == keys
+        copies = await conn.fetch(
+            "SELECT s.body, count(*) AS copies FROM conversation_messages m JOIN sends s ON s.id = m.send_id"
+            " GROUP BY s.body"
+        )
+        wanted = {f"request {number}": (1, 1, 20)[number % 4] for number in range(len(keys)) if number % 4 < 3}
+        assert {row["body"]: row["copies"] for row in copies} == wanted
+        assert await conn.fetchval("SELECT count(*) FROM batches WHERE state = 'created'") == len(keys) // 4
+    async with stranger(there.running.settings) as operator:
+        await operator.waiting_in(operator.topology.dead, 0)

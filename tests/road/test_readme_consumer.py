@@ -1,0 +1,71 @@
+"""The consumer that README.md shows, run as it is printed."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import orjson
+import pytest
+from aiormq.exceptions import ChannelNotFoundEntity
+
+from service.runtime.settings import Settings
+from tests import readme
+from tests.amqp import Stranger, stranger
+from tests.processes import Client, Installation, environment
+from tests.school import School
+from tests.waiting import until
+
+
+@pytest.fixture
+async def outsider(road_settings: Settings) -> AsyncIterator[Stranger]:
+    """Looks at the neighbour's queue, and removes it in the end with all others."""
+    async with stranger(road_settings) as made:
+        yield made
+        await made.channel.queue_delete(queue_of(made))
+        await made.forget()
+
+
+def queue_of(outsider: Stranger) -> str:
+    """The queue that the program makes."""
+    return f"{outsider.topology.events}.archive"
+
+
+async def test_it_prints_what_happens(
+    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]], outsider: Stranger
+) -> None:
+    await running.api()
+    await running.start("worker", "--only", "relay")
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", readme.consumer()),
+        env=environment(running.settings),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        await until(lambda: listens(running.settings))
+        teacher = await as_user(school.teacher)
+        status, (conversation,), _ = await teacher.call(
+            "POST", "/conversations", json={"recipients": [str(school.students[0])], "body": "Hello"}
+        )
+        assert status == 201
+        assert program.stdout is not None
+        async with asyncio.timeout(30):
+            lines = [await program.stdout.readline(), await program.stdout.readline()]
+    finally:
+        program.terminate()
+        await program.wait()
+
+    (created_id, created), (message_id, message) = [line.split(b" ", 1) for line in lines]
+    assert created_id.decode() == f"conversation_created.{conversation['id']}"
+    assert orjson.loads(created)["body"]["conversation_id"] == str(conversation["id"])
+    assert message_id.decode() == f"conversation_message_created.{conversation['messages'][0]['id']}"
+    assert orjson.loads(message)["body"]["author_id"] == str(school.teacher)
+
+
+async def listens(settings: Settings) -> bool:
+    """Whether the program consumes its queue, which it has bound before."""
+    async with stranger(settings) as made:
+        try:
+            queue = await made.channel.declare_queue(queue_of(made), passive=True)
+        except ChannelNotFoundEntity:
+            return False
+        return bool(queue.declaration_result.consumer_count)

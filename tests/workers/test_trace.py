@@ -1,0 +1,109 @@
+"""What is commanded again, or comes along with something else, stays in the trace of the request that asked for it."""
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import asyncpg
+import pytest
+
+from service.application import batch_updating
+from service.application.reply_checks import AddMessage
+from service.application.replying import Queued, Replier
+from service.application.tagging import TagSets
+from service.contracts.commands import DeliverReply
+from service.domain.views import Event
+from service.runtime import causes
+from service.runtime.broker import Publisher
+from service.runtime.ids import IdBlocks
+from service.runtime.settings import Settings
+from service.runtime.tracing import continued
+from tests.amqp import Stranger
+from tests.school import School
+from tests.thread import Threads
+from workers.reply import ReplyWriter
+from workers.update import Updater
+from workers.verdict import Done
+
+TRACEPARENTS = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2, 3)]
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+
+Reply = Callable[[], Awaitable[int]]
+
+
+@pytest.fixture
+async def reply(conn: asyncpg.Connection, settings: Settings, threads: Threads, school: School) -> Reply:
+    """Puts one more reply in the line of a conversation; its id."""
+    replier = Replier(settings.model_copy(update={"queued_reply_participants": 1}), IdBlocks(), TagSets())
+    conversation = await threads.group(school.teacher, school.students[:2])
+
+    async def queue() -> int:
+        command = AddMessage(author_id=school.teacher, conversation_id=conversation, body="Hello again")
+        async with conn.transaction():
+            outcome = await replier.add(conn, command, await replier.validate(conn, command))
+        assert isinstance(outcome, Queued)
+        return outcome.reply_id
+
+    return queue
+
+
+@pytest.fixture
+def writer(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> ReplyWriter:
+    """Sweeps and is handed its commands by the test."""
+    return ReplyWriter(settings, pool, publisher)
+
+
+@pytest.fixture
+def updater(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> Updater:
+    """Sweeps when the test says so."""
+    return Updater(settings, pool, publisher)
+
+
+async def commanded(outside: Stranger, name: str) -> object:
+    """The traceparent of the one command that waits under that name."""
+    await outside.waiting(name, 1)
+    queue = await outside.channel.get_queue(outside.topology.command_queue(name))
+    return (await queue.get(no_ack=True)).headers.get("traceparent")
+
+
+@pytest.mark.parametrize("traceparent", [TRACEPARENTS[0], None])
+async def test_a_reply_swept_up(
+    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, outside: Stranger, traceparent: str | None
+) -> None:
+    with continued(traceparent):
+        await reply()
+    await conn.execute("UPDATE pending_replies SET due_at = $1", LONG_AGO)
+
+    with continued(TRACEPARENTS[2]):  # of whatever the sweeper itself may be in
+        assert await writer.sweep() == 1
+
+    assert await commanded(outside, "reply") == traceparent
+
+
+@pytest.mark.parametrize("traceparent", [TRACEPARENTS[0], None])
+async def test_a_batch_update_swept_up(
+    conn: asyncpg.Connection, updater: Updater, outside: Stranger, traceparent: str | None
+) -> None:
+    with continued(traceparent):
+        await batch_updating.accept(conn, 1, ["1"], Event.STAR)
+    await conn.execute("UPDATE progresses SET due_at = $1", LONG_AGO)
+
+    assert await updater.sweep() == 1
+
+    assert await commanded(outside, "update") == traceparent
+
+
+async def test_replies_that_are_written_with_another_are_told_of_in_their_own_traces(
+    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, settings: Settings
+) -> None:
+    ids = []
+    for traceparent in TRACEPARENTS:
+        with continued(traceparent):
+            ids.append(await reply())
+    command = DeliverReply(reply_id=ids[1])
+    redelivered = "00-0000000000000000000000000000000a-000000000000000a-01"  # the command's own, of a publish
+
+    with continued(redelivered), causes.caused_by(causes.job(settings, message_id="reply.2", name="reply")):
+        assert await writer.handle(command) == Done()
+
+    told = [row["traceparent"] for row in await conn.fetch("SELECT traceparent FROM outbox ORDER BY id")]
+    assert told == [TRACEPARENTS[0], redelivered, TRACEPARENTS[2]]
