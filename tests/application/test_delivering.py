@@ -24,6 +24,7 @@ async def batch_of(
     recipients: Sequence[int],
     request_tags: Sequence[str],
     chunk_size: int,
+    *,
     members_of_course: int | None = None,
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
