@@ -76,7 +76,7 @@ def _finish(span: Span, request: web.Request, status: int) -> None:
     """The route is known only now (OpenTelemetry's semantic conventions for HTTP servers)."""
     span.note({"http.response.status_code": status})
     if (endpoint := request.get(ENDPOINT)) is not None:
-        span.rename(f"{request[METHOD]} {endpoint.template}")
+        span.rename(f"{request.get(METHOD, request.method)} {endpoint.template}")
         span.note({"http.route": endpoint.template})
     if status >= 500:  # noqa: PLR2004 - the class of statuses
         span.fail("")

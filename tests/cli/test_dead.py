@@ -167,7 +167,8 @@ async def test_a_requeued_letter_succeeds_once_its_fault_is_mended(
     dead: Graveyard, conn: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
     """A command that came before its chunk, here; the service itself never does that."""
-    command = DeliverChunk(batch_id=1, position=0)
+    next_batch = await conn.fetchval("SELECT nextval(pg_get_serial_sequence('batches', 'id')) + 1")
+    command = DeliverChunk(batch_id=next_batch, position=0)
     deliverer = Deliverer(dead.settings, pool)
 
     async def handle(received: AnyCommand) -> Verdict:
