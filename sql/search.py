@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import asyncpg
 
-from service.domain.search import pattern
+from service.domain.search import beginning, pattern
 from service.domain.visibility import Members, Range, rows
 from sql.connection import Connection
 from sql.statements import text_of
@@ -84,11 +84,12 @@ async def search_by_name(conn: Connection, asked: Asked, steps: int) -> list[asy
     return _conclusive(await conn.fetch(_BY_NAME, *asked.arguments(), steps), asked.wanted)
 
 
-async def search_by_match(conn: Connection, asked: Asked, few: int, longest: str) -> list[asyncpg.Record] | None:
-    """The same, or None when more than ``few`` people's names hold the term ``longest``."""
-    letters = longest.lower()
-    terms = (None, letters) if len(letters) < _TRIGRAM else (pattern(longest), None)
-    return _conclusive(await conn.fetch(_BY_MATCH, *asked.arguments(), few, *terms), asked.wanted)
+async def search_by_match(
+    conn: Connection, asked: Asked, few: int, longest: str, steps: int
+) -> list[asyncpg.Record] | None:
+    """The same, or None when more than ``few`` people's names hold ``longest`` or ``steps`` of them did not fill it."""
+    terms = (None, beginning(longest)) if len(longest.lower()) < _TRIGRAM else (pattern(longest), None)
+    return _conclusive(await conn.fetch(_BY_MATCH, *asked.arguments(), few, *terms, steps), asked.wanted)
 
 
 class SectionRow(NamedTuple):

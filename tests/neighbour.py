@@ -4,15 +4,22 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
 
 import aio_pika
 from aio_pika.abc import AbstractIncomingMessage
 
 from service.contracts.events import AnyEvent, MessageCreated, parse_event
 from service.contracts.topology import Topology
+from service.domain.cause import Cause
 from service.runtime.declaring import declare
 from service.runtime.settings import Settings
+from sql import outbox
+from sql.connection import Connection
 from tests.waiting import until
+
+_LAST = count(10**15)  # message ids that no other event has
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,32 @@ class Neighbour:
     async def until(self, condition: Callable[["Neighbour"], bool], *, within: float = 30) -> None:
         """Returns when the condition holds of what was heard."""
         await until(lambda: condition(self), within=within)
+
+    async def everything(self, conn: Connection, *, within: float = 60) -> list[Heard]:
+        """What is committed, to the last event; it is forgotten here, so that the next call returns the rest.
+
+        When the outbox is empty all is confirmed, and so in this neighbour's queue before anything recorded later.
+        """
+
+        async def nothing_left() -> bool:
+            return bool(await conn.fetchval("SELECT count(*) = 0 FROM outbox"))
+
+        await until(nothing_left, within=within)
+        last = next(_LAST)
+        await outbox.record_message(
+            conn,
+            Cause({"root_account_id": "1"}),
+            event="delivered",
+            author_id=1,
+            created_at=datetime.now(UTC),
+            conversation_id=1,
+            message_id=last,
+        )
+        await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0, within=within)
+        await until(nothing_left, within=within)
+        found = [one for one in self.heard if one.message_id != f"{MessageCreated.name}.{last}"]
+        self.heard.clear()
+        return found
 
 
 @asynccontextmanager

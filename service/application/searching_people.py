@@ -23,6 +23,7 @@ from sql.connection import Connection
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
 _MATCHES = 2_000
+_MATCHES_PER_PERSON = 4
 _STEPS = 300
 # The places where the viewer sees somebody, each of which is walked by itself.
 _PLACES = 10
@@ -85,7 +86,7 @@ async def page(
 ) -> list[Person]:
     """The next ``wanted`` people behind ``after``, by sortable name and id.
 
-    One to four statements, each a way to the same answer that is quick where the ones before are not: the viewer
+    One to five statements, each a way to the same answer that is quick where the ones before are not: the viewer
     sees few people; every so often somebody in the order of names, of a place or of all, is one of them; a term is
     rare.
     """
@@ -108,8 +109,9 @@ async def page(
         found = await statements.search_in_rosters(conn, asked, _STEPS // places + 1)
     elif found is None:
         found = await statements.search_by_name(conn, asked, _STEPS)
-    if found is None and terms:
-        found = await statements.search_by_match(conn, asked, _MATCHES, max(terms, key=len))
+    for steps in (_MATCHES_PER_PERSON * wanted, _NO_LIMIT) if terms else ():
+        if found is None:
+            found = await statements.search_by_match(conn, asked, _MATCHES, max(terms, key=len), steps)
     if found is None and reach.accounts:
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:

@@ -115,6 +115,7 @@ class AccountBody(Body):
     account_id: Id
     name: Text | None = None
     root_account_id: Id | None = None
+    root_account_uuid: Label | None = None
     parent_account_id: Id | None = None
     workflow_state: Label | None = None
     site_admin: bool | None = None

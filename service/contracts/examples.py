@@ -16,7 +16,7 @@ TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 HAPPENED = "2026-05-01T12:34:56.789Z"
 WRITTEN = "2026-05-01T12:34:56Z"
 CONVERSATION, MESSAGE = 4000, 6001
-_ACCOUNT = {"root_account_id": "10000000000001"}
+_ACCOUNT = {"root_account_id": "10000000000001", "root_account_uuid": "a-1"}
 
 # Metadata that events have in common, by what caused them.
 OF_REQUEST: Mapping[str, str] = MappingProxyType(
@@ -144,6 +144,7 @@ _BODIES: Mapping[str, dict[str, Any]] = {
         "account_id": "3",
         "name": "Faculty of Science",
         "root_account_id": "1",
+        "root_account_uuid": "a-1",
         "parent_account_id": "1",
         "workflow_state": "active",
         "site_admin": False,

@@ -11,6 +11,10 @@ from typing import Any, Literal
 # A message that was handed out this often without a verdict (its worker died each time) goes to the dead letters.
 DELIVERY_LIMIT = 50
 
+# Of directory events hundreds are handed out at a time, and held while the database is away: the broker takes them back
+# every half hour (its consumer_timeout) and whenever the worker ends, and good ones would be dead letters within a day.
+DIRECTORY_DELIVERY_LIMIT = 1000
+
 # The dead letters have nowhere further to go. Without a limit, RabbitMQ 4 drops what was handed out and returned 20
 # times. Only there does -1 mean "never": 3.10 then drops at the first return.
 NEVER = 2**31 - 1
@@ -102,21 +106,21 @@ class Topology:
     @property
     def queues(self) -> tuple[Queue, ...]:
         """Quorum queues, all of them."""
-        handled = (*map(self.command_queue, COMMANDS), self.directory, self.requests)
+        limits = dict.fromkeys(map(self.command_queue, COMMANDS), DELIVERY_LIMIT)
+        limits |= {self.directory: DIRECTORY_DELIVERY_LIMIT, self.requests: DELIVERY_LIMIT}
         return (
             Queue(self.dead, {"x-queue-type": "quorum", "x-delivery-limit": NEVER}),
-            *(Queue(name, self._handled_arguments) for name in handled),
+            *(Queue(name, self._handled_arguments(limit)) for name, limit in limits.items()),
         )
 
-    @property
-    def _handled_arguments(self) -> dict[str, Any]:
+    def _handled_arguments(self, delivery_limit: int) -> dict[str, Any]:
         """A message leaves such a queue by an acknowledgement or, confirmed, to the dead letters.
 
         At-least-once dead-lettering is to be had only together with reject-publish.
         """
         return {
             "x-queue-type": "quorum",
-            "x-delivery-limit": DELIVERY_LIMIT,
+            "x-delivery-limit": delivery_limit,
             "x-dead-letter-exchange": self.dead,
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",

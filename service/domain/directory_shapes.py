@@ -53,7 +53,7 @@ SHAPES: Mapping[Kind, Shape] = MappingProxyType(
                 Kind.ACCOUNT,
                 identity=("account_id",),
                 steady=("name", "workflow_state"),
-                compactable=("root_account_id", "parent_account_id"),
+                compactable=("root_account_id", "parent_account_id", "root_account_uuid"),
                 extra=("site_admin",),
             ),
             Shape(

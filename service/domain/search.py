@@ -92,6 +92,12 @@ def pattern(term: str) -> str:
     return f"%{term.lower().translate(_LIKE)}%"
 
 
+def beginning(term: str) -> str:
+    """The tsquery of lexemes that begin with a term, in lower case."""
+    quoted = term.lower().replace("\\", "\\\\").replace("'", "''")
+    return f"'{quoted}':*"
+
+
 def holds(name: str, terms: Iterable[str]) -> bool:
     """Whether the name of a context holds every term."""
     lowered = name.lower()

@@ -12,16 +12,16 @@ SELECT take_roster_turn();
 -- name: upsert_accounts :none
 -- What accounts say of themselves.
 INSERT INTO accounts AS t (
-    id, name, workflow_state, root_account_id, parent_account_id, site_admin, as_of, stamps
+    id, name, workflow_state, root_account_id, parent_account_id, root_account_uuid, site_admin, as_of, stamps
 )
 SELECT
     e.id, coalesce(e.name, ''), coalesce(e.workflow_state, 'active'), e.root_account_id, e.parent_account_id,
-    coalesce(e.site_admin, false), e.as_of, stamps_of(e.as_of, e.told, 5)
+    e.root_account_uuid, coalesce(e.site_admin, false), e.as_of, stamps_of(e.as_of, e.told, 6)
 FROM unnest(
     $1::bigint[], $2::timestamptz[], $3::integer[], $4::text[], $5::text[], $6::bigint[], $7::bigint[],
-    $8::boolean[]
+    $8::text[], $9::boolean[]
 ) AS e (
-    id, as_of, told, name, workflow_state, root_account_id, parent_account_id, site_admin
+    id, as_of, told, name, workflow_state, root_account_id, parent_account_id, root_account_uuid, site_admin
 )
 ON CONFLICT (id) DO UPDATE SET
     name = CASE WHEN tells_newer(1, excluded.stamps, excluded.as_of, t.stamps, t.as_of)
@@ -32,7 +32,9 @@ ON CONFLICT (id) DO UPDATE SET
         THEN excluded.root_account_id ELSE t.root_account_id END,
     parent_account_id = CASE WHEN tells_newer(4, excluded.stamps, excluded.as_of, t.stamps, t.as_of)
         THEN excluded.parent_account_id ELSE t.parent_account_id END,
-    site_admin = CASE WHEN tells_newer(5, excluded.stamps, excluded.as_of, t.stamps, t.as_of)
+    root_account_uuid = CASE WHEN tells_newer(5, excluded.stamps, excluded.as_of, t.stamps, t.as_of)
+        THEN excluded.root_account_uuid ELSE t.root_account_uuid END,
+    site_admin = CASE WHEN tells_newer(6, excluded.stamps, excluded.as_of, t.stamps, t.as_of)
         THEN excluded.site_admin ELSE t.site_admin END,
     as_of = greatest(t.as_of, excluded.as_of),
     stamps = merged_stamps(excluded.stamps, excluded.as_of, t.stamps, t.as_of);

@@ -10,6 +10,8 @@ VALUES (outbox_lane(($4::bigint[])[1]), $1::text, $2::bigint, $3::timestamptz, $
 -- everybody else, and if it does not, they stay. $3 is how many copies they stand for, to within one row; $4 how many
 -- rows they are at most. While a bulk send is being written, rows younger than $1 wait, so that it has the processors
 -- for itself; lane 16 tells of its progress and does not wait.
+-- Whoever recorded a row knew its account by its global id; what else the account is known by is looked up here, once
+-- for all copies of a row.
 -- The lock is tried on one lane after the other until one is free: OFFSET keeps the planner from trying them all first.
 -- Somebody else may have deleted rows after this statement began and before the lock was free: DELETE notices.
 -- A deletion that is forgotten in a crash of the server costs events that come twice, so nobody waits for the disk. Nor
@@ -39,7 +41,10 @@ WITH ready AS MATERIALIZED (
 )
 DELETE FROM outbox o USING taken t WHERE o.lane = t.lane AND o.id = t.id
 RETURNING o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
-          o.message_ids, o.body, o.cause, o.traceparent;
+          o.message_ids, o.body, o.traceparent,
+          o.cause || coalesce((SELECT jsonb_build_object('root_account_uuid', a.root_account_uuid) FROM accounts a
+                               WHERE a.id = (o.cause ->> 'root_account_id')::bigint % 10000000000000
+                                 AND a.root_account_uuid IS NOT NULL), '{}') AS cause;
 
 -- name: count_unroutable :none
 -- Events no queue wanted, by name. In one order: relays that count the same names wait for each other.

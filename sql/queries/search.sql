@@ -121,32 +121,36 @@ LIMIT $9::bigint;
 -- A page of the people found, from those whose name holds the longest term: where that is rare, the trigrams of
 -- users_by_part_of_name find it ($11), or for less than three letters users_by_letters_and_pairs does ($12; one of the
 -- two is null). More than $10 of them: one row says so, and nothing else was done. A single term is not looked for
--- again.
+-- again. Names cost more to put in order than to find, so only the first $13 are: then the last row says so.
 WITH matching AS MATERIALIZED (
     (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END AS search_text FROM addressees
      WHERE $11::text IS NOT NULL AND search_text LIKE $11::text
      LIMIT $10::bigint + 1)
     UNION ALL
     (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END FROM addressees
-     WHERE $12::text IS NOT NULL AND letters_and_pairs(search_text) COLLATE "C" @> ARRAY[$12::text COLLATE "C"]
+     WHERE $12::text IS NOT NULL AND letters_and_pairs(search_text) @@ $12::text::tsquery
      LIMIT $10::bigint + 1)
 ), size AS MATERIALIZED (
     SELECT count(*) <= $10::bigint AS few FROM matching
 )
-SELECT found.*, NOT size.few AS inconclusive
+SELECT found.id, found.name, found.full_name, found.pronouns, found.uuid, found.avatar_url, found.sort_name,
+       NOT size.few OR coalesce(found.n >= $13::bigint, false) AS inconclusive
 FROM size
 LEFT JOIN LATERAL (
-    SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name
+    SELECT p.*, m.n
     FROM (
-        SELECT a.id, a.sort_name FROM matching a
-        WHERE size.few AND (cardinality($3::text[]) = 1 OR a.search_text LIKE ALL ($3::text[]))
-          AND a.id <> ALL ($4::bigint[])
-          AND (a.sort_name, a.id) > ($1::text, $2::bigint)
-        ORDER BY a.sort_name, a.id
-        OFFSET 0
+        SELECT a.id, a.sort_name, row_number() OVER (ORDER BY a.sort_name, a.id) AS n
+        FROM (
+            SELECT id, sort_name FROM matching
+            WHERE size.few AND (cardinality($3::text[]) = 1 OR search_text LIKE ALL ($3::text[]))
+              AND id <> ALL ($4::bigint[])
+              AND (sort_name, id) > ($1::text, $2::bigint)
+            ORDER BY sort_name, id
+            LIMIT $13::bigint
+        ) a
     ) m
     CROSS JOIN LATERAL (SELECT * FROM addressees WHERE id = m.id OFFSET 0) p
-    WHERE EXISTS (SELECT FROM sightings(m.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+    WHERE m.n >= $13::bigint OR EXISTS (SELECT FROM sightings(m.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
     ORDER BY m.sort_name, m.id
     LIMIT $9::bigint
 ) found ON true

@@ -56,6 +56,7 @@ ENROLLMENT = {
                 "account_id": 1,
                 "name": "Root",
                 "root_account_id": 2,
+                "root_account_uuid": "a-2",
                 "parent_account_id": 3,
                 "workflow_state": "active",
                 "site_admin": True,

@@ -68,6 +68,43 @@ async def test_walking_visits_everybody_once_namesakes_too(
     assert visited == [empty, small, one, two, accented, x, zoe]
 
 
+@pytest.fixture
+def only_by_match(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Terms are looked for in indexes of names at once."""
+    for name in ("_FEW", "_STEPS"):
+        monkeypatch.setattr(searching_people, name, 0)
+
+
+@pytest.mark.usefixtures("only_by_match")
+@pytest.mark.parametrize(
+    ("term", "found"),
+    [("o", [0, 1]), ("'", [0]), ("o'", [0]), ("\\", [1]), ("\\o", [1]), (":*", [1]), ("É", [2]), ("é", [2]), ("e", [])],
+)
+async def test_one_letter_or_two_are_found_anywhere_in_a_name(
+    conn: asyncpg.Connection, institution: Institution, look: Look, term: str, found: list[int]
+) -> None:
+    course = await institution.course()
+    people = [await named(institution, conn, name) for name in ("O'Ba", "Z:*\\o", "ZÉ")]
+    await institution.enroll(course, people)
+
+    assert await look(people[0], term, types=("user",)) == [people[position] for position in found]
+
+
+@pytest.mark.usefixtures("only_by_match")
+async def test_namesakes_whom_the_viewer_does_not_see_hide_nobody(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    namesakes = [await named(institution, conn, f"Ed Low {number:02}") for number in range(20)]
+    course = await institution.course()
+    await institution.enroll(course, namesakes[-3:])
+    asked = Search(terms=["low"], kinds=frozenset({Kind.USER}))
+
+    found = await search(conn, namesakes[-1], asked, MarkedPage(2), AVATARS)
+
+    assert [item["id"] for item in found.items] == namesakes[-3:-1]
+    assert found.following is not None
+
+
 async def test_statements_do_not_grow_with_what_is_found(
     conn: asyncpg.Connection, institution: Institution, look: Look
 ) -> None:

@@ -8,7 +8,7 @@ from aio_pika import Message
 from structlog.testing import capture_logs
 
 from service.contracts.commands import PlanBatch
-from service.contracts.topology import DELIVERY_LIMIT
+from service.contracts.topology import DELIVERY_LIMIT, DIRECTORY_DELIVERY_LIMIT
 from service.runtime.broker import BrokerUnavailable, Publisher
 from service.runtime.metrics import exposition
 from service.runtime.settings import Settings
@@ -106,6 +106,26 @@ async def test_a_command_handed_out_too_often_is_among_the_dead_letters(
     (letter,) = await operator.dead_letters(1)
     assert letter.body == COMMAND.model_dump_json().encode()
     await operator.waiting("plan", 0)
+
+
+async def test_a_directory_event_is_handed_out_far_more_often_and_not_without_end(
+    operator: Stranger, publisher: Publisher
+) -> None:
+    """It is held while the database is away, and with it hundreds that are not to blame."""
+    await publisher.broker.start()
+    await until(lambda: publisher.connected)
+    exchange = await operator.channel.get_exchange(operator.topology.directory)
+    await exchange.publish(Message(b"event"), "user_created", mandatory=True)
+
+    queue = await operator.channel.get_queue(operator.topology.directory)
+    for _ in range(10 * DELIVERY_LIMIT):
+        await (await queue.get()).nack(requeue=True)
+    await operator.waiting_in(queue.name, 1)
+    for _ in range(DIRECTORY_DELIVERY_LIMIT + 1 - 10 * DELIVERY_LIMIT):
+        await (await queue.get()).nack(requeue=True)
+
+    (letter,) = await operator.dead_letters(1)
+    assert letter.body == b"event"
 
 
 async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(

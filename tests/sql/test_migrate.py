@@ -3,12 +3,16 @@
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import asyncpg
 import pytest
 
+from service.application.directory import follow
 from sql import migrate
 from tests.databases import server_url, with_database
+from tests.feed import START
+from tests.histories import event
 
 
 @pytest.fixture
@@ -37,6 +41,29 @@ async def test_many_hosts_migrate_at_once(empty_database: str) -> None:
     versions = [version for version, _ in migrate.available()]
     assert sorted(version for applied in done for version in applied) == versions
     assert await host() == []
+
+
+async def test_a_key_that_is_new_was_never_told(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An account's uuid is taken from older events than those that told its other keys."""
+    everything = migrate.available()
+    before = [step for step in everything if step[0] < "0018"]
+    monkeypatch.setattr(migrate, "available", lambda: before)
+    conn = await asyncpg.connect(empty_database)
+    await migrate.migrate(conn)
+    await conn.execute(
+        "INSERT INTO accounts (id, name, site_admin, as_of, stamps) VALUES (1, 'One', true, $1, NULL), (2, 'Two', true,"
+        " $1, ARRAY[$1, '-infinity', '-infinity', '-infinity', $1]::timestamptz[])",
+        START + timedelta(days=2),
+    )
+    monkeypatch.setattr(migrate, "available", lambda: everything)
+    await migrate.migrate(conn)
+
+    older = {"name": "Older", "workflow_state": "deleted", "root_account_uuid": "a-1", "site_admin": False}
+    await follow(conn, [event("account_updated", 1, account_id=account, **older) for account in (1, 2)])
+
+    found = await conn.fetch("SELECT name, workflow_state, site_admin, root_account_uuid FROM accounts ORDER BY id")
+    assert [tuple(row) for row in found] == [("One", "active", True, "a-1"), ("Two", "deleted", True, "a-1")]
+    await conn.close()
 
 
 async def test_a_failed_migration_leaves_nothing(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:

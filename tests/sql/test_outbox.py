@@ -78,6 +78,25 @@ async def test_without_a_cause_nothing_is_recorded(conn: asyncpg.Connection) -> 
     assert await conn.fetchval("SELECT count(*) FROM outbox") == 0
 
 
+async def test_the_account_is_told_by_its_uuid_as_well_once_that_is_known(conn: asyncpg.Connection) -> None:
+    """By the directory, which may hear of it later; the id in the cause is global (canvas/events.md 1.1)."""
+    await conn.execute(
+        "INSERT INTO accounts (id, root_account_uuid, as_of) VALUES (1, 'a-1', $1), (2, NULL, $1), (3, 'a-3', $1)",
+        AT,
+    )
+    for account in (1, 2, 4):
+        await record(conn, 5, 17, Cause({"root_account_id": f"1000000000000{account}", "job_tag": "deliver"}))
+
+    async with conn.transaction():
+        found = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+
+    assert [row.cause.metadata for row in found] == [
+        {"root_account_id": "10000000000001", "root_account_uuid": "a-1", "job_tag": "deliver"},
+        {"root_account_id": "10000000000002", "job_tag": "deliver"},
+        {"root_account_id": "10000000000004", "job_tag": "deliver"},
+    ]
+
+
 async def test_a_chunk_comes_out_as_pairs(conn: asyncpg.Connection) -> None:
     await record_chunk(conn, 4000, 3)
 

@@ -224,7 +224,10 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
     """Users are locked until a rollback; returns the process that waits for them, once one does."""
 
     async def waiting() -> list[int]:
-        found = await conn.fetch("SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass")
+        found = await conn.fetch(
+            "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'users'::regclass"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
         return [row["pid"] for row in found]
 
     async def somebody() -> int:

@@ -176,6 +176,21 @@ async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_o
     assert handler.has(5)
 
 
+async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
+    gathering: Gathering, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.burying.FIRST_RETRY", 60)
+    away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
+
+    with capture_logs() as logs:
+        async with gathering(Handler(refusing=[b"1"]), burying=away):
+            await source.tell(b"1")
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+
+    await left(outside, 1)
+    await outside.waiting_in(outside.topology.dead, 0)
+
+
 async def test_a_queue_that_does_not_answer_is_told_of_and_never_deleted(
     gathering: Gathering, source: Feed, outside: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:

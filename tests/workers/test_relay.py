@@ -15,6 +15,7 @@ from service.application.reply_checks import AddMessage
 from service.application.replying import Replier
 from service.application.tagging import TagSets
 from service.domain.cause import Cause
+from service.runtime.broker import BrokerUnavailable
 from service.runtime.causes import caused_by
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
@@ -256,6 +257,46 @@ async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
         ("conversation_created", BLOCK),
         ("conversation_message_created", BLOCK),
     ]
+
+
+async def test_what_was_taken_and_not_confirmed_is_still_there(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+) -> None:
+    """The connection breaks in the middle of a chunk."""
+    await record_chunks(conn, 1)
+    async with connected(settings, pool) as relay:
+        attempt = asyncio.create_task(relay.relay())
+        await listening.until(lambda so_far: len(so_far.heard) > 0)
+        relay.publisher.broker.end_session("the test says so")
+        with pytest.raises(BrokerUnavailable):
+            await attempt
+
+        assert await left(conn) == 1
+        await until(lambda: relay.connected)
+        assert await relay.relay() == 2 * BLOCK
+    assert await left(conn) == 0
+
+
+async def test_what_a_full_queue_refuses_comes_when_there_is_room(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+) -> None:
+    """One neighbour's limit makes the others hear an event again; nobody misses one."""
+    await record(conn, 5, 17)
+    await record(conn, 5, 18)
+    async with stranger(settings) as outside, connected(settings, pool) as relay:
+        queue = await outside.channel.declare_queue(
+            exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+        )
+        await queue.bind(outside.topology.events, "#")
+        with pytest.raises(BrokerUnavailable):
+            await relay.relay()
+        assert await left(conn) == 2
+
+        await queue.delete(if_empty=False)
+        await until(lambda: relay.connected)
+        assert await relay.relay() == 2
+    await listening.until(lambda so_far: so_far.messages.get(5) == [17, 18])
+    assert await left(conn) == 0
 
 
 async def test_without_a_confirm_everything_stays_and_comes_again_under_the_same_ids(

@@ -1,0 +1,91 @@
+"""Deliverers and relays killed at any moment of bulk sends: what neighbours hear is what the database holds."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Sequence
+
+import asyncpg
+
+from service.contracts.events import ConversationCreated, MessageCreated
+from tests.faults.place import Place, killed_while_delivering, logged
+from tests.neighbour import Heard, neighbour
+from tests.processes import Process
+
+ROUNDS = 6
+
+
+async def deliverer(there: Place) -> Process:
+    """Plans and delivers, and tells nobody."""
+    process = await there.running.start("worker", "--only", "plan", "--only", "deliver")
+    await process.logged("broker_connected", times=3)
+    return process
+
+
+async def relay(there: Place) -> Process:
+    """Tells of what is being written without waiting for its end."""
+    eager = {"CLARION_RELAY_INTERVAL": "0.02", "CLARION_RELAY_PATIENCE": "0"}
+    process = await there.running.start("worker", "--only", "relay", **eager)
+    await process.logged("broker_connected", times=2)
+    return process
+
+
+async def killed_while_relaying(chance: random.Random, process: Process) -> None:
+    """Lets the relay tell some more, then kills it at any moment of the next."""
+    await process.logged("events_relayed", times=len(logged(process, "events_relayed")) + chance.randint(1, 3))
+    await asyncio.sleep(chance.uniform(0, 0.05))
+    await process.stop(signal.SIGKILL)
+
+
+async def test_deliverers_and_relays_killed_at_random_moments_tell_all_that_is_true_and_nothing_else(
+    there: Place, chance: random.Random
+) -> None:
+    await there.running.api()
+    async with neighbour(there.running.settings) as listening:
+        deliverers = [await deliverer(there), await deliverer(there)]
+        relays = [await relay(there), await relay(there)]
+        for number in range(ROUNDS):
+            # Private threads are reused from the second such send on.
+            await there.send(there.private() if number % 2 else there.bulk())
+            writing, telling = chance.randrange(len(deliverers)), chance.randrange(len(relays))
+            await asyncio.gather(
+                killed_while_delivering(chance, deliverers[writing]), killed_while_relaying(chance, relays[telling])
+            )
+            deliverers[writing], relays[telling] = await asyncio.gather(deliverer(there), relay(there))
+
+        await there.assert_all_sent()
+        async with there.look() as conn:
+            heard = await listening.everything(conn)
+            assert await conn.fetchval("SELECT count(*) FROM batches") == ROUNDS
+            assert {one.message_id for one in heard} == await expected(conn)
+        assert_in_order(heard)
+        assert [await process.stop() for process in (*deliverers, *relays)] == [0, 0, 0, 0]
+
+
+async def expected(conn: asyncpg.Connection) -> set[str]:
+    """Message ids of all that the database says has happened."""
+    return {
+        row["message_id"]
+        for row in await conn.fetch(
+            """
+            SELECT 'conversation_created.' || id AS message_id FROM conversations
+            UNION ALL
+            SELECT 'conversation_message_created.' || id FROM conversation_messages
+            UNION ALL
+            SELECT event || '.' || id FROM batches, unnest(ARRAY['batch_started', 'batch_finished']) AS event
+            UNION ALL
+            SELECT 'batch_progress.' || b.id || '.' || settled
+            FROM batches b, generate_series(3, b.total - 1, 3) AS settled
+            """
+        )
+    }
+
+
+def assert_in_order(heard: Sequence[Heard]) -> None:
+    """Whatever came again: that a conversation was opened came before anything about it."""
+    opened: set[str] = set()
+    for one in heard:
+        if isinstance(one.event, ConversationCreated):
+            opened.add(one.event.body.conversation_id)
+        elif isinstance(one.event, MessageCreated):
+            assert one.event.body.conversation_id in opened

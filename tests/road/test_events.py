@@ -1,0 +1,205 @@
+"""What a neighbour hears of bulk sends (CONTRACT 4, canvas/events.md 1 and 2), through real processes."""
+
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
+
+import asyncpg
+import pytest
+
+from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
+from service.runtime.settings import Settings
+from tests.amqp import stranger
+from tests.feed import feed
+from tests.feed import told as directory_event
+from tests.institution import Institution
+from tests.neighbour import Heard, Neighbour, neighbour
+from tests.processes import Client, Installation
+from tests.road.copies import assert_whole
+from tests.school import School, make_school
+
+AsUser = Callable[[int], Awaitable[Client]]
+
+STUDENTS = 60
+CHUNK = 20
+OF_JOBS = {"job_id", "job_tag"}
+OF_ACCOUNTS = {"root_account_id", "root_account_uuid"}
+OF_ALL = {"event_name", "event_time", "producer"}
+
+
+@pytest.fixture
+def road_settings(road_settings: Settings) -> Settings:
+    """A chunk that fails is given up soon."""
+    return road_settings.model_copy(update={"retry_after": 0.05, "sweep_interval": 0.05})
+
+
+@pytest.fixture
+async def course(institution: Institution) -> School:
+    """Few enough for a bulk send into private threads."""
+    return await make_school(institution, STUDENTS)
+
+
+@pytest.fixture
+async def heard(running: Installation, course: School) -> AsyncIterator[Neighbour]:
+    """Listens to everything from an installation at work, which knows the account of the course."""
+    async with neighbour(running.settings) as listening, feed(running.settings) as source:
+        await running.api()
+        worker = await running.worker()
+        await source.tell(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
+        await worker.logged('"directory_followed"')
+        yield listening
+    async with stranger(running.settings) as cleaner:
+        await cleaner.forget()
+
+
+def private(course: School, mode: str) -> dict[str, object]:
+    """A send to each of the course, in a thread that there is or that is opened."""
+    code = f"course_{course.course}"
+    return {"recipients": [code], "body": "We meet at nine.", "mode": mode, "context_code": code}
+
+
+async def send(teacher: Client, course: School) -> int:
+    """Posts an asynchronous send and follows it to its end; the id of the batch."""
+    status, _, headers = await teacher.call("POST", "/conversations", json=private(course, "async"))
+    assert status == 202
+    return int((await teacher.sent(headers["X-Conversation-Batch-Id"]))["id"])
+
+
+def names(heard: Sequence[Heard]) -> Counter[str]:
+    """How many of each event."""
+    return Counter(one.event.name for one in heard)
+
+
+def of_batch(heard: Sequence[Heard]) -> list[tuple[str, dict[str, Any]]]:
+    """What was told of a batch, in order."""
+    return [(one.event.name, one.event.body.model_dump()) for one in heard if isinstance(one.event.body, BatchBody)]
+
+
+def of_batch_with(batch_id: int, state: str, **counts: int) -> dict[str, str]:
+    """The body that tells it: ids and counts are text."""
+    all_counts = {"total": STUDENTS, "delivered": 0, "failed": 0, "skipped": 0} | counts
+    return {"batch_id": str(batch_id), "state": state} | {name: str(count) for name, count in all_counts.items()}
+
+
+def went_well(batch_id: int) -> list[tuple[str, dict[str, str]]]:
+    """Three chunks, of which the first begins it and the last ends it."""
+    return [
+        ("batch_started", of_batch_with(batch_id, "sending", delivered=20)),
+        ("batch_progress", of_batch_with(batch_id, "sending", delivered=20)),
+        ("batch_progress", of_batch_with(batch_id, "sending", delivered=40)),
+        ("batch_finished", of_batch_with(batch_id, "sent", delivered=60)),
+    ]
+
+
+def assert_opened_once(heard: Sequence[Heard], conversation_ids: set[int]) -> None:
+    """Each of the conversations is told of once, before its one message."""
+    told: dict[int, list[str]] = {}
+    for one in heard:
+        if isinstance(one.event, (ConversationCreated, MessageCreated)):
+            told.setdefault(int(one.event.body.conversation_id), []).append(one.event.name)
+    assert told == {opened: ["conversation_created", "conversation_message_created"] for opened in conversation_ids}
+
+
+def assert_caused_by_jobs(heard: Sequence[Heard]) -> None:
+    """By three commands to deliver, and no request (canvas/events.md 1.1)."""
+    metadata = [one.event.metadata.model_dump(exclude_none=True) for one in heard]
+    assert {frozenset(keys) for keys in metadata} == {frozenset(OF_ALL | OF_ACCOUNTS | OF_JOBS)}
+    assert {keys["root_account_uuid"] for keys in metadata} == {"a-1"}
+    assert {keys["job_tag"] for keys in metadata} == {"deliver"}
+    assert len({keys["job_id"] for keys in metadata}) == STUDENTS // CHUNK
+
+
+async def conversations(conn: asyncpg.Connection) -> set[int]:
+    """All there are."""
+    return {row["id"] for row in await conn.fetch("SELECT id FROM conversations")}
+
+
+async def test_two_bulk_sends_to_a_course_told_by_jobs(
+    heard: Neighbour, course: School, as_user: AsUser, conn: asyncpg.Connection
+) -> None:
+    """The first opens a thread with everybody, the second writes into them."""
+    teacher = await as_user(course.teacher)
+
+    first = await send(teacher, course)
+    told = await heard.everything(conn)
+
+    await assert_whole(conn, first, course.students)
+    opened = await conversations(conn)
+    assert len(opened) == STUDENTS
+    assert of_batch(told) == went_well(first)
+    assert_opened_once(told, opened)
+    assert len(told) == 2 * STUDENTS + 4
+    assert_caused_by_jobs(told)
+
+    second = await send(teacher, course)
+    told = await heard.everything(conn)
+
+    assert of_batch(told) == went_well(second)
+    assert await conversations(conn) == opened
+    messages = [one.event.body for one in told if isinstance(one.event, MessageCreated)]
+    written = await conn.fetch(
+        "SELECT conversation_id, id FROM conversation_messages WHERE id <> ALL ($1)", list(opened)
+    )
+    assert sorted((int(b.conversation_id), int(b.message_id)) for b in messages) == sorted(map(tuple, written))
+    assert {body.author_id for body in messages} == {str(course.teacher)}
+    assert names(told) == {"conversation_message_created": STUDENTS} | Counter(n for n, _ in went_well(second))
+    assert_caused_by_jobs(told)
+
+
+async def test_a_bulk_send_written_at_once_is_told_by_its_request(
+    heard: Neighbour, course: School, as_user: AsUser, running: Installation, conn: asyncpg.Connection
+) -> None:
+    teacher = await as_user(course.teacher)
+
+    headers = {"User-Agent": "curl/8", "Referer": "https://school.example/inbox"}
+    status, _, answered = await teacher.call("POST", "/conversations", json=private(course, "sync"), headers=headers)
+    assert status == 201
+    told = await heard.everything(conn)
+
+    assert_opened_once(told, await conversations(conn))
+    assert of_batch(told) == went_well(await conn.fetchval("SELECT id FROM batches"))
+    assert len(told) == 2 * STUDENTS + 4
+    global_id = str(10**13 + course.teacher)
+    common = [one.event.metadata.model_dump(exclude_none=True, exclude=OF_ALL) for one in told]
+    assert all(metadata == common[0] for metadata in common)
+    assert common[0] == {
+        "root_account_id": "10000000000001",
+        "root_account_uuid": "a-1",
+        "user_id": global_id,
+        "user_account_id": "10000000000001",
+        "context_type": "User",
+        "context_id": global_id,
+        "user_agent": "curl/8",
+        "client_ip": "127.0.0.1",
+        "hostname": "127.0.0.1",
+        "http_method": "POST",
+        "url": f"{running.url}/api/v1/conversations",
+        "referrer": "https://school.example/inbox",
+        "request_id": answered["X-Request-Context-Id"],
+    }
+
+
+async def test_a_batch_with_a_chunk_that_fails_for_good_is_told_as_failed(
+    heard: Neighbour, course: School, as_user: AsUser, conn: asyncpg.Connection
+) -> None:
+    """The others are told of first; the last word is that of its failure."""
+    await conn.execute(
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'the disk says no'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
+            WHEN (NEW.user_id = {course.students[0]}) EXECUTE FUNCTION refuse();
+        """
+    )
+    try:
+        batch_id = await send(await as_user(course.teacher), course)
+        told = await heard.everything(conn)
+    finally:
+        await conn.execute("DROP FUNCTION refuse() CASCADE")
+
+    assert of_batch(told) == [
+        *went_well(batch_id)[:3],
+        ("batch_failed", of_batch_with(batch_id, "error", delivered=40, failed=20)),
+    ]
+    assert len(await conversations(conn)) == 40
+    assert_opened_once(told, await conversations(conn))
