@@ -19,7 +19,7 @@ from tests.feed import Feed, feed, told
 from tests.processes import Installation, Process, installation
 from tests.waiting import until
 
-ROUNDS = 6
+ROUNDS = 4
 PEOPLE = 150
 BLOCK, PACE = 20, 0.03  # events at once, and seconds between two such blocks: enough that there is always work
 FOLLOWED = '"directory_followed"'

@@ -17,7 +17,7 @@ from tests.faults.servers import kill, own_postgres, own_rabbitmq
 from tests.processes import Process
 from tests.waiting import until
 
-ROUNDS = 12
+ROUNDS = 8
 KEYS = 6  # of each round
 TIMES = 2  # that each is asked
 SETTLED = 2.0  # seconds until a new quorum queue survives the death of its broker, which says nothing of it

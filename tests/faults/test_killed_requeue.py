@@ -15,7 +15,7 @@ from tests.amqp import Stranger, stranger
 from tests.processes import Process, environment
 from tests.waiting import until
 
-ROUNDS = 6
+ROUNDS = 4
 LETTERS = 600
 
 

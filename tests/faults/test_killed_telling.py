@@ -12,7 +12,7 @@ from tests.faults.place import Place, killed_while_delivering, logged
 from tests.neighbour import Heard, neighbour
 from tests.processes import Process
 
-ROUNDS = 6
+ROUNDS = 4
 
 
 async def deliverer(there: Place) -> Process:
