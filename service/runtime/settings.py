@@ -2,10 +2,12 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, PostgresDsn, UrlConstraints, ValidationError
-from pydantic_core import Url
+from pydantic import BeforeValidator, Field, UrlConstraints, ValidationError
+from pydantic_core import MultiHostUrl, Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+# What asyncpg reads; SQLAlchemy's names of drivers are none of its schemes.
+DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True)]
 AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
 
 
@@ -18,7 +20,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
 
-    database_url: PostgresDsn
+    database_url: DatabaseUrl
     amqp_url: AmqpUrl
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     host: str = "127.0.0.1"

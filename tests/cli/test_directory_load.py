@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-from pydantic import PostgresDsn
+from pydantic_core import MultiHostUrl
 
 from service.contracts.directory import MAX_EVENT_BYTES
 from service.runtime.settings import Settings
@@ -90,7 +90,7 @@ async def test_a_missing_file_is_one_line_and_loads_nothing(
 
 
 async def test_a_database_that_is_away_is_one_line(settings: Settings) -> None:
-    away = settings.model_copy(update={"database_url": PostgresDsn("postgresql://nobody@127.0.0.1:1/none")})
+    away = settings.model_copy(update={"database_url": MultiHostUrl("postgresql://nobody@127.0.0.1:1/none")})
     done = await clarion(away, "directory", "load", "-")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("clarion: ")
