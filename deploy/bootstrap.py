@@ -4,6 +4,7 @@ checkout's own environment. Standard library only.
 
 import os
 import sys
+from contextlib import redirect_stdout
 
 from deploy import packages
 from deploy.binaries import find_postgres, find_rabbitmq
@@ -42,7 +43,9 @@ def main() -> None:
         print("usage: deploy/run [--once]", file=sys.stderr)
         raise SystemExit(2)
     try:
-        prepare(tests=script != "run")
+        # What preparing has to say is progress; the benchmark's stdout is for its report.
+        with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
+            prepare(tests=script != "run")
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (CannotRun, OSError) as error:
