@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
 from service.api.shapes import Id, Nothing, Time
@@ -12,10 +12,9 @@ from service.domain.errors import Code
 _EXACT = ConfigDict(extra="forbid")
 
 
+@with_config(_EXACT)
 class InvalidAttribute(TypedDict):
     """A parameter and what is wrong with it."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     attribute: str
     message: str
@@ -27,26 +26,23 @@ class FieldError(InvalidAttribute):
     type: str
 
 
+@with_config(_EXACT)
 class RecordErrors(TypedDict):
     """What cannot be stored, by field."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     errors: dict[str, list[FieldError]]
 
 
+@with_config(_EXACT)
 class Sentence(TypedDict):
     """What is wrong, in words."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     message: str
 
 
+@with_config(_EXACT)
 class ErrorMessage(TypedDict):
     """What is wrong, in words, and sometimes a little more."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     message: str
     error_code: NotRequired[str]
@@ -54,37 +50,33 @@ class ErrorMessage(TypedDict):
     expired_at: NotRequired[Time]
 
 
+@with_config(_EXACT)
 class Errors(TypedDict):
     """What is wrong."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     errors: list[ErrorMessage]
     error_report_id: NotRequired[Annotated[Id, Field(description="Of an error of ours; stands in the log")]]
 
 
+@with_config(_EXACT)
 class AccessError(TypedDict):
     """Who is not known, or not permitted."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     status: Literal["unauthenticated", "unauthorized"]
     errors: list[Sentence]
 
 
+@with_config(_EXACT)
 class PageError(TypedDict):
     """A page that no link has led to."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     status: Literal["bad_request"]
     errors: list[dict[Literal["page"], str]]
 
 
+@with_config(_EXACT)
 class MasqueradeError(TypedDict):
     """Nobody whom the caller may act as."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     errors: str
 

@@ -5,7 +5,7 @@ A key under ``NotRequired`` is absent from some answers; one that is always ther
 
 from typing import Annotated, Any, Literal, NotRequired
 
-from pydantic import ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.batch import BatchState
@@ -34,10 +34,9 @@ Time = TypeAliasType(
 )
 
 
+@with_config(_EXACT)
 class MediaComment(TypedDict):
     """A recording that belongs to a message."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     content_type: Annotated[str, Field(alias="content-type", description="audio/mp4 or video/mp4")]
     display_name: str | None
@@ -46,10 +45,9 @@ class MediaComment(TypedDict):
     url: str
 
 
+@with_config(_EXACT)
 class Attachment(TypedDict):
     """A file that belongs to a message."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Id
     uuid: NotRequired[Annotated[str | None, Field(description="Absent from what somebody else wrote and is forwarded")]]
@@ -75,10 +73,9 @@ class Attachment(TypedDict):
     locked_for_user: bool
 
 
+@with_config(_EXACT)
 class Message(TypedDict):
     """A message of a conversation."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Annotated[Id, Field(description="0 as long as the message is queued")]
     created_at: Time
@@ -100,19 +97,17 @@ class DeletedMessage(Message):
     conversation_id: Id
 
 
+@with_config(_EXACT)
 class CommonContexts(TypedDict):
     """Courses and groups by their ids, with enrolment types or `Member`."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     courses: dict[str, list[str]]
     groups: dict[str, list[str]]
 
 
+@with_config(_EXACT)
 class Participant(TypedDict):
     """Somebody who takes part in a conversation, or whose message is forwarded in it."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Id
     name: Annotated[str | None, Field(description="The short name")]
@@ -124,10 +119,9 @@ class Participant(TypedDict):
     avatar_url: NotRequired[str | None]
 
 
+@with_config(_EXACT)
 class Conversation(TypedDict):
     """A conversation as the caller sees it."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Id
     subject: str | None
@@ -154,33 +148,29 @@ class Conversation(TypedDict):
     beta: NotRequired[bool]
 
 
+@with_config(_EXACT)
 class ConversationsWithIds(TypedDict):
     """A page of conversations and the ids of all pages."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     conversations: list[Conversation]
     conversation_ids: list[Id]
 
 
+@with_config(_EXACT)
 class UnreadCount(TypedDict):
     """How many conversations are unread."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     unread_count: Annotated[str, Field(pattern=r"^\d+$", description="A number, as text")]
 
 
+@with_config(_EXACT)
 class Nothing(TypedDict):
     """An empty object."""
 
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
-
+@with_config(_EXACT)
 class Batch(TypedDict):
     """A bulk send."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Id
     workflow_state: BatchState
@@ -204,10 +194,9 @@ class BatchProgress(Batch):
     recipients_per_second: float
 
 
+@with_config(_EXACT)
 class Progress(TypedDict):
     """Work that goes on after the answer."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Id
     context_id: Id
@@ -222,10 +211,9 @@ class Progress(TypedDict):
     url: str
 
 
+@with_config(_EXACT)
 class RecipientContext(TypedDict):
     """A context to write to, or to look into."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     id: Annotated[str, Field(description="Its code, as recipients take it; of the parts of a course not a recipient")]
     name: str | None
@@ -237,10 +225,9 @@ class RecipientContext(TypedDict):
     context_name: NotRequired[Annotated[str | None, Field(description="The course of a section or group")]]
 
 
+@with_config(_EXACT)
 class Health(TypedDict):
     """Whether the service is of use."""
-
-    __pydantic_config__ = _EXACT  # type: ignore[misc]
 
     status: Literal["ok", "unavailable"]
     failing: NotRequired[list[Literal["database", "broker"]]]

@@ -19,7 +19,7 @@ from tests.merging import Pairs, check_invariants, merged, seen
 from tests.rows import messages_of, rows
 from tests.thread import Threads
 from tests.views import bodies, view
-from tests.waiting import LOOK_AGAIN
+from tests.waiting import until
 from workers.merging import MergeFollower
 
 
@@ -388,6 +388,4 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
 async def until_somebody_waits(conn: asyncpg.Connection) -> None:
     """Returns when a connection to the test's database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
-    async with asyncio.timeout(20):
-        while not await conn.fetchval(f"{waiting} WHERE d.datname = current_database()"):  # noqa: ASYNC110 - no signal
-            await asyncio.sleep(LOOK_AGAIN)
+    await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))
