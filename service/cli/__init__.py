@@ -1,23 +1,53 @@
 """The ``clarion`` command (CONTRACT 2): exit 0 ok, 1 failed with one line on stderr, 2 wrong usage."""
 
 import sys
+from importlib import import_module
+from typing import Any
 
 import asyncpg
 import typer
+from typer.core import TyperGroup
+from typer.main import get_command
 
-from service.cli import client, dead, directory, serve, tokens
 from service.cli.failure import Failed
 from service.runtime.settings import SettingsError
 
-app = typer.Typer(name="clarion", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-app.command("migrate")(serve.migrate)
-app.command("api")(serve.api)
-app.command("worker")(serve.worker)
-app.add_typer(directory.app, name="directory")
-app.add_typer(dead.app, name="dead")
-app.add_typer(tokens.app, name="token")
-app.command("send")(client.send)
-app.add_typer(client.batch_app, name="batch")
+# By name: the module of this package that has it, and the typer app there.
+_COMMANDS = {
+    "migrate": ("migrate", "app"),
+    "api": ("api", "app"),
+    "worker": ("worker", "app"),
+    "directory": ("directory", "app"),
+    "dead": ("dead", "app"),
+    "token": ("tokens", "app"),
+    "send": ("client", "send_app"),
+    "batch": ("client", "batch_app"),
+}
+
+
+class _Commands(TyperGroup):
+    """Imports a command when it is asked for: an operator's one-liner need not wait for all the gateway is made of."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        found = get_command(getattr(import_module(f"service.cli.{module}"), name))
+        found.name = cmd_name
+        return found
+
+
+app = typer.Typer(
+    name="clarion", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
+)
+
+
+@app.callback()
+def _clarion() -> None:
+    """Messages to everyone in an institution: the service, and what its operators and users need besides."""
 
 
 def main() -> None:

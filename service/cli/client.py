@@ -12,7 +12,8 @@ from service.cli.failure import Failed
 from service.client.http import Client, Letter, RequestFailed
 from service.client.progress import follow, line
 
-batch_app = typer.Typer(no_args_is_help=True, help="Follow batches.")
+send_app = typer.Typer(add_completion=False)
+batch_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow batches.")
 
 T = TypeVar("T")
 Url = Annotated[str, typer.Option(envvar="CLARION_URL", help="Where the service answers.")]
@@ -20,6 +21,7 @@ Token = Annotated[str, typer.Option(envvar="CLARION_TOKEN", help="Access token o
 _DEFAULT_URL = "http://127.0.0.1:8080"
 
 
+@send_app.command()
 def send(
     *,
     recipient: Annotated[list[str], typer.Option(help="User id, uuid:…, course_N, section_N, group_N; repeatable.")],

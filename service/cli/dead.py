@@ -21,6 +21,7 @@ from service.runtime.requeueing import Tally, drop, requeue
 from service.runtime.settings import Settings
 
 app = typer.Typer(
+    add_completion=False,
     no_args_is_help=True,
     help="Look through the dead letters: what could not be handled, each with its reason. They stay until they are"
     " requeued or dropped.",

@@ -13,7 +13,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Annotated, cast
 
-import asyncpg
 import typer
 
 from service.application import directory
@@ -21,9 +20,10 @@ from service.cli.ndjson import blocks_of_lines
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
 from service.runtime import settings as configuration
+from service.runtime.postgres import connected
 from sql.connection import Connection
 
-app = typer.Typer(no_args_is_help=True, help="Follow the institution's directory.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow the institution's directory.")
 
 # Events per transaction: enough to make a statement cheap, few enough to hold no lock for long.
 SET_SIZE = 5000
@@ -80,19 +80,18 @@ def load(
 async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
     """Read and parse one set of events while the database writes the one before."""
     tally = Tally()
-    conn = await asyncpg.connect(str(settings.database_url), statement_cache_size=settings.database_statement_cache)
     writing: asyncio.Task[None] | None = None
-    try:
-        async for found in _sets(paths, tally):
+    async with connected(settings) as conn:
+        try:
+            async for found in _sets(paths, tally):
+                if writing is not None:
+                    await writing
+                writing = asyncio.create_task(_write(conn, found, tally))
             if writing is not None:
                 await writing
-            writing = asyncio.create_task(_write(conn, found, tally))
-        if writing is not None:
-            await writing
-    finally:
-        if writing is not None:
-            await asyncio.wait([writing])
-        await conn.close()
+        finally:
+            if writing is not None:
+                await asyncio.wait([writing])
     return tally
 
 

@@ -5,17 +5,17 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
-import asyncpg
 import typer
 
 from service.cli.failure import Failed
 from service.contracts.directory_bodies import local_id
 from service.domain.tokens import hash_token, is_scope, new_token
 from service.runtime import settings as configuration
+from service.runtime.postgres import connected
 from sql import tokens
 from sql.connection import Connection
 
-app = typer.Typer(no_args_is_help=True, help="Create and revoke access tokens.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create and revoke access tokens.")
 
 _Answer = TypeVar("_Answer")
 
@@ -77,13 +77,8 @@ def revoke(token: Annotated[str, typer.Argument(help="The token, as it was print
 def _run(work: Callable[[Connection], Awaitable[_Answer]]) -> _Answer:
     settings = configuration.load()
 
-    async def connected() -> _Answer:
-        conn = await asyncpg.connect(
-            str(settings.database_url), statement_cache_size=settings.database_statement_cache, timeout=10
-        )
-        try:
+    async def run() -> _Answer:
+        async with connected(settings) as conn:
             return await work(conn)
-        finally:
-            await conn.close()
 
-    return asyncio.run(connected())
+    return asyncio.run(run())

@@ -1,11 +1,13 @@
 """The connection pool, and what a database error means for the one who met it."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
 
-from service.runtime.settings import Settings
+from service.runtime.settings import Settings, SettingsError
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +37,7 @@ CONFLICT = (
 )
 
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
+CONNECT_TIMEOUT = 10.0  # seconds
 CLOSE_TIMEOUT = 5.0  # seconds for connections to end in order
 
 
@@ -61,7 +64,7 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
         max_size=size or settings.database_pool_size,
         statement_cache_size=settings.database_statement_cache,
         command_timeout=60,
-        timeout=10,
+        timeout=CONNECT_TIMEOUT,
         reset=_leave,
         # A host that vanished must not keep its locks for as long as TCP takes to notice.
         server_settings={
@@ -71,6 +74,28 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
             **planning,
         },
     )
+
+
+@asynccontextmanager
+async def connected(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, for a command that does its work and ends.
+
+    Raises SettingsError when there is none to be had, since whoever started the command has to know what to mend.
+    """
+    try:
+        conn = await asyncpg.connect(
+            str(settings.database_url),
+            statement_cache_size=settings.database_statement_cache,
+            timeout=CONNECT_TIMEOUT,
+        )
+    except Exception as error:
+        if not is_unavailable(error):
+            raise
+        raise SettingsError(f"CLARION_DATABASE_URL: cannot connect: {error or type(error).__name__}") from error
+    try:
+        yield conn
+    finally:
+        await conn.close()
 
 
 async def close_pool(pool: asyncpg.Pool) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from aiormq.exceptions import AMQPError
+from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
@@ -41,7 +41,7 @@ class Stream:
             try:
                 async with feed(self._settings) as source:
                     await self._publish(source, rest)
-            except (AMQPError, OSError):
+            except (AMQPError, ChannelInvalidStateError, OSError):
                 await asyncio.sleep(0.2)
 
     async def _publish(self, source: Feed, rest: list[bytes]) -> None:

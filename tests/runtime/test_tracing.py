@@ -88,7 +88,7 @@ def test_without_an_exporter_a_span_changes_nothing() -> None:
 )
 def test_nothing_of_it_is_loaded_where_nobody_asked(variables: dict[str, str]) -> None:
     program = (
-        "import sys, service.cli, workers.process\n"
+        "import sys, service.cli.api, service.cli.worker\n"
         "from service.runtime.tracing import exporting\n"
         "with exporting('test'):\n"
         "    print([name for name in sys.modules if 'opentelemetry' in name])"

@@ -1,0 +1,24 @@
+"""``clarion migrate``."""
+
+import asyncio
+
+import typer
+
+from service.runtime.postgres import connected
+from service.runtime.settings import load
+from sql import migrate as migrations
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the schema up to date; safe to run from many hosts at once."""
+    settings = load()
+
+    async def run() -> list[str]:
+        async with connected(settings) as conn:
+            return await migrations.migrate(conn)
+
+    applied = asyncio.run(run())
+    typer.echo(f"applied {', '.join(applied)}" if applied else "up to date")

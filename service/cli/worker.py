@@ -1,0 +1,28 @@
+"""``clarion worker``."""
+
+from typing import Annotated
+
+import typer
+import uvloop
+
+from service.runtime import logs, tracing
+from service.runtime.settings import load
+from workers import process
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def worker(
+    only: Annotated[list[str] | None, typer.Option(help="Run just this consumer; may be repeated.")] = None,
+) -> None:
+    """Every consumer in one process, or those picked with --only."""
+    names = list(dict.fromkeys(only or process.WORKERS))
+    unknown = [name for name in names if name not in process.WORKERS]
+    if unknown:
+        known = ", ".join(process.WORKERS)
+        raise typer.BadParameter(f"no consumer {', '.join(unknown)}; there are {known}", param_hint="--only")
+    settings = load()
+    logs.configure(settings)
+    with tracing.exporting("clarion-worker"):
+        uvloop.run(process.run(settings, names))
