@@ -25,16 +25,25 @@ FROM tree t
 JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id;
 
 -- name: message_details :many
--- What messages say, and who has a row of each, deleted or not. A batch's template has a send and no conversation.
+-- What messages say, and who has a row of each, deleted or not: participant_messages asked for a message that is known
+-- already, so that nothing is joined that could be joined in a bad order. A batch's template has a send and no
+-- conversation.
 SELECT asked.id, s.created_at, s.author_id, s.body, s.added_user_ids, s.attachment_ids, s.forwarded_message_ids,
        s.media_id, media.media_type, media.title AS media_title,
        array(
-           SELECT m.user_id FROM participant_messages m
-           WHERE m.conversation_id = asked.conversation_id AND m.id = asked.id
-           ORDER BY m.user_id
+           SELECT p.user_id FROM participants p
+           WHERE p.conversation_id = asked.conversation_id
+             AND (NOT restricted.it AND (p.history_from IS NULL OR s.created_at >= p.history_from)
+                  OR EXISTS (SELECT FROM message_views v WHERE v.conversation_id = p.conversation_id
+                             AND v.user_id = p.user_id AND v.message_id = asked.id))
+           ORDER BY p.user_id
        ) AS participating_user_ids
 FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS asked(id, conversation_id, send_id)
 JOIN sends s ON s.id = asked.send_id
+CROSS JOIN LATERAL (
+    SELECT EXISTS (SELECT FROM messages m WHERE m.conversation_id = asked.conversation_id AND m.id = asked.id
+                   AND m.restricted) AS it
+) restricted
 LEFT JOIN media_objects media ON media.media_id = s.media_id;
 
 -- name: attachments_by_id :many

@@ -100,6 +100,8 @@ async def test_who_joined_later_has_no_earlier_messages(
     await threads.update(made, cyd, history_from=joined)
 
     assert [m["id"] for m in await messages(conn, cyd, made)] == [later]
+    shown = {m["id"]: m["participating_user_ids"] for m in await messages(conn, ann, made)}
+    assert shown == {made: [ann, ben], later: [ann, ben, cyd]}
 
 
 async def test_a_generated_message_is_written_when_it_is_read(

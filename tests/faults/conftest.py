@@ -3,13 +3,16 @@
 import os
 import random
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
+from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.amqp import stranger
 from tests.faults.place import Place, place
+from tests.faults.servers import PASSWORD, open_folder
 
 SMALL = {
     "chunk_size": 3,
@@ -32,6 +35,21 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
 def small(settings: Settings) -> Settings:
     """Small chunks, so that a send takes a while, and an eager sweeper."""
     return settings.model_copy(update=SMALL)
+
+
+@pytest.fixture(scope="session")
+def _one_server() -> Iterator[PrivateRabbitMQ]:
+    with open_folder() as folder:
+        made = PrivateRabbitMQ(Path(folder), PASSWORD)
+        yield made
+        made.stop()
+
+
+@pytest.fixture
+async def server(_one_server: PrivateRabbitMQ) -> PrivateRabbitMQ:
+    """A broker on which tests may make users, and which none of them kills: one for each test process."""
+    await _one_server.ensure()
+    return _one_server
 
 
 @pytest.fixture

@@ -1,11 +1,17 @@
 """Servers of the test's own, which may be killed. They are the ones that deploy/run starts for a checkout."""
 
 import asyncio
+import hashlib
+import json
+import os
 import signal
 import tempfile
+import uuid
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import psutil  # type: ignore[import-untyped]
@@ -23,7 +29,7 @@ KILL = (signal.SIGKILL, 20.0)  # seconds until the last process of a killed serv
 @asynccontextmanager
 async def own_postgres() -> AsyncIterator[PrivatePostgres]:
     """A PostgreSQL at default durability, with a migrated database."""
-    with _open_folder() as folder:
+    with open_folder() as folder:
         server = PrivatePostgres(Path(folder), PASSWORD)
         try:
             await server.ensure()
@@ -38,7 +44,7 @@ async def own_postgres() -> AsyncIterator[PrivatePostgres]:
 @asynccontextmanager
 async def own_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
     """A RabbitMQ without any queue."""
-    with _open_folder() as folder:
+    with open_folder() as folder:
         server = PrivateRabbitMQ(Path(folder), PASSWORD)
         try:
             await server.ensure()
@@ -47,31 +53,47 @@ async def own_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
             await asyncio.to_thread(server.stop)
 
 
-def _open_folder() -> tempfile.TemporaryDirectory[str]:
+def open_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that PostgreSQL's own user may enter, as pytest's may not be."""
     folder = tempfile.TemporaryDirectory(prefix="clarion-faults-")
     Path(folder.name).chmod(0o755)
     return folder
 
 
-async def allow(server: PrivateRabbitMQ, user: str, *, configure: str, write: str, read: str) -> str:
+async def allow(server: PrivateRabbitMQ, *, configure: str, write: str, read: str) -> str:
     """Makes a user with these permissions, regular expressions over names; the user's AMQP URL."""
-    for command in (["add_user", user, PASSWORD], ["set_permissions", user, configure, write, read]):
-        await _rabbitmqctl(server, *command)
+    user = f"user-{uuid.uuid4().hex[:12]}"
+    permissions = {"configure": configure, "write": write, "read": read}
+    await _define(
+        server,
+        users=[{"name": user, "tags": [], **_hashed(PASSWORD)}],
+        permissions=[{"user": user, "vhost": "/", **permissions}],
+    )
     return str(URL(server.url).with_user(user).with_password(PASSWORD))
 
 
-async def _rabbitmqctl(server: PrivateRabbitMQ, *command: str) -> None:
+def _hashed(password: str) -> dict[str, str]:
+    salt = os.urandom(4)
+    digest = hashlib.sha256(salt + password.encode()).digest()
+    return {
+        "password_hash": b64encode(salt + digest).decode(),
+        "hashing_algorithm": "rabbit_password_hashing_sha256",
+    }
+
+
+async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
+    """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them."""
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
         found.script.with_name("rabbitmqctl"),
-        *command,
+        "import_definitions",
         env=psutil.Process(server.process.facts()["pid"]).environ(),  # which node, which cookie, which port mapper
+        stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate()
+    output, _ = await process.communicate(json.dumps(definitions).encode())
     assert process.returncode == 0, output.decode()
 
 

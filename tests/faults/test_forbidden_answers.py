@@ -6,36 +6,36 @@ import asyncpg
 import orjson
 from structlog.testing import capture_logs
 
+from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from tests.asking import asker
-from tests.faults.servers import allow, own_rabbitmq
+from tests.faults.servers import allow
 from tests.school import School
 from tests.waiting import until
 from workers.requests import RequestConsumer
 
 
 async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_repeated(
-    settings: Settings, pool: asyncpg.Pool, school: School, conn: asyncpg.Connection
+    settings: Settings, server: PrivateRabbitMQ, pool: asyncpg.Pool, school: School, conn: asyncpg.Connection
 ) -> None:
     """The broker closes the channel each time; consuming and commanding go on beside it."""
-    async with own_rabbitmq() as server:
-        names = rf"^{settings.amqp_prefix}\."
-        url = await allow(server, "restricted", configure=names, write=names, read=names)
-        restricted = Settings(**settings.model_dump() | {"amqp_url": url})
-        powerful = Settings(**settings.model_dump() | {"amqp_url": server.url})
-        publisher = Publisher(restricted, "test")
-        consumer = RequestConsumer(restricted, pool, publisher)
-        with capture_logs() as logs:
-            await asyncio.gather(publisher.broker.start(), consumer.start())
-            await until(lambda: consumer.broker.connected)
-            async with asker(powerful) as neighbour:
-                message = {"as_user_id": school.teacher, "recipients": [str(school.students[0])], "body": "Hello"}
-                await neighbour.publish(orjson.dumps({**message, "idempotency_key": "1"}))
-                await until(lambda: any(line["event"] == "answer_lost" for line in logs))
-                await consumer.drain()
-                await neighbour.left(0)
-        await publisher.broker.stop()
+    names = rf"^{settings.amqp_prefix}\."
+    url = await allow(server, configure=names, write=names, read=names)
+    restricted = Settings(**settings.model_dump() | {"amqp_url": url})
+    powerful = Settings(**settings.model_dump() | {"amqp_url": server.url})
+    publisher = Publisher(restricted, "test")
+    consumer = RequestConsumer(restricted, pool, publisher)
+    with capture_logs() as logs:
+        await asyncio.gather(publisher.broker.start(), consumer.start())
+        await until(lambda: consumer.broker.connected)
+        async with asker(powerful) as neighbour:
+            message = {"as_user_id": school.teacher, "recipients": [str(school.students[0])], "body": "Hello"}
+            await neighbour.publish(orjson.dumps({**message, "idempotency_key": "1"}))
+            await until(lambda: any(line["event"] == "answer_lost" for line in logs))
+            await consumer.drain()
+            await neighbour.left(0)
+    await publisher.broker.stop()
 
     assert {line["connection"] for line in logs if line["event"] == "broker_lost"} == {"clarion-answers"}
     assert "ACCESS_REFUSED" in str([line for line in logs if line["event"] in ("broker_lost", "answer_not_published")])

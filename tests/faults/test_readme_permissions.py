@@ -3,7 +3,6 @@
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
 
 import aio_pika
 import pytest
@@ -17,21 +16,19 @@ from service.runtime.answer_publisher import AnswerPublisher
 from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from tests import readme
-from tests.faults.servers import allow, own_rabbitmq
+from tests.faults.servers import allow
 from tests.waiting import until
 
 TOPOLOGY = Topology("clarion")
 
 
-@pytest.fixture
-async def server(settings: Settings) -> AsyncIterator[PrivateRabbitMQ]:
-    """A broker on which the test may make users, with everything declared."""
-    async with own_rabbitmq() as made:
-        publisher = Publisher(of(settings, made.url), "powerful")
-        await publisher.broker.start()
-        await until(lambda: publisher.connected)
-        await publisher.broker.stop()
-        yield made
+@pytest.fixture(autouse=True)
+async def _declared(settings: Settings, server: PrivateRabbitMQ) -> None:
+    """Everything is there, by somebody who may declare it."""
+    publisher = Publisher(of(settings, server.url), "powerful")
+    await publisher.broker.start()
+    await until(lambda: publisher.connected)
+    await publisher.broker.stop()
 
 
 def of(settings: Settings, url: str) -> Settings:
@@ -60,7 +57,7 @@ async def test_neighbours(settings: Settings, server: PrivateRabbitMQ) -> None:
 
 async def listening(server: PrivateRabbitMQ) -> None:
     """The program of the README takes an event, and its user can publish none."""
-    url = await allow(server, "listener", **readme.permissions("listen"))
+    url = await allow(server, **readme.permissions("listen"))
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", readme.consumer()),
         env=os.environ | {"CLARION_AMQP_URL": url, "CLARION_AMQP_PREFIX": TOPOLOGY.prefix},
@@ -91,7 +88,7 @@ async def listening(server: PrivateRabbitMQ) -> None:
 
 async def feeding(server: PrivateRabbitMQ) -> None:
     """A feed can be published, and neither commands nor requests."""
-    url = await allow(server, "feeder", **readme.permissions("feed"))
+    url = await allow(server, **readme.permissions("feed"))
     async with await aio_pika.connect(url) as connection:
         await send(await connection.channel(on_return_raises=True), TOPOLOGY.directory, "user_created")
         await refused(connection, TOPOLOGY.commands, "plan")
@@ -100,9 +97,9 @@ async def feeding(server: PrivateRabbitMQ) -> None:
 
 async def requesting(settings: Settings, server: PrivateRabbitMQ) -> None:
     """A request arrives, and a process of Clarion that may declare nothing answers it."""
-    asker = await allow(server, "asker", **readme.permissions("send by request"))
+    asker = await allow(server, **readme.permissions("send by request"))
     granted = readme.permissions("be a process")
-    ours = await allow(server, "process", **granted | {"configure": "^$"})
+    ours = await allow(server, **granted | {"configure": "^$"})
     answers, publisher = AnswerPublisher(of(settings, ours), "answers"), Publisher(of(settings, ours), "commands")
     async with await aio_pika.connect(asker) as connection:
         channel = await connection.channel(on_return_raises=True)

@@ -1,6 +1,6 @@
 """RabbitMQ users that may not declare anything, or hardly anything: it works, or says by name what is missing."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import pytest
 from structlog.testing import capture_logs
@@ -13,20 +13,13 @@ from service.runtime.broker import Publisher
 from service.runtime.settings import Settings
 from tests.amqp import stranger
 from tests.faults.place import place
-from tests.faults.servers import allow, own_rabbitmq
+from tests.faults.servers import allow
 from tests.waiting import until
 from workers.consumer import Consumer
 from workers.verdict import Done, Verdict
 
 NOTHING, ANYTHING = "^$", ".*"
 COMMAND = PlanBatch(batch_id=1)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[PrivateRabbitMQ]:
-    """A broker on which the test may make users."""
-    async with own_rabbitmq() as made:
-        yield made
 
 
 @pytest.fixture
@@ -60,7 +53,7 @@ async def test_a_send_is_carried_through_by_users_who_may_declare_nothing(
 ) -> None:
     await declared(as_user(small, server.url))
     names = rf"^{small.amqp_prefix}\."
-    restricted = as_user(small, await allow(server, "restricted", configure=NOTHING, write=names, read=names))
+    restricted = as_user(small, await allow(server, configure=NOTHING, write=names, read=names))
     async with place(restricted, students=240) as there:
         gateway, worker = await there.running.api(), await there.running.worker()
         await there.send(there.bulk())
@@ -80,7 +73,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await declared(powerful)
     logs.clear()
     names = Topology(settings.amqp_prefix)
-    url = await allow(server, "gateway", configure=NOTHING, write=f"^{names.commands}$", read=NOTHING)
+    url = await allow(server, configure=NOTHING, write=f"^{names.commands}$", read=NOTHING)
     publisher = Publisher(as_user(settings, url), "gateway")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -97,7 +90,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
 async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ, logs: list[EventDict]
 ) -> None:
-    url = await allow(server, "restricted", configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     publisher = Publisher(as_user(settings, url), "restricted")
     await publisher.broker.start()
     await until(lambda: any(line["event"] == "broker_unavailable" for line in logs))
@@ -127,7 +120,7 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
     gone = Topology(settings.amqp_prefix).command_queue("plan")
     async with stranger(powerful) as operator:
         await operator.channel.queue_delete(gone)
-    url = await allow(server, "restricted", configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     restricted = as_user(settings, url)
     handled: list[str] = []
 
@@ -161,7 +154,7 @@ async def test_whoever_may_configure_some_of_it_declares_those(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ
 ) -> None:
     names = Topology(settings.amqp_prefix)
-    url = await allow(server, "half", configure=rf"^{names.commands}", write=ANYTHING, read=ANYTHING)
+    url = await allow(server, configure=rf"^{names.commands}", write=ANYTHING, read=ANYTHING)
     publisher = Publisher(as_user(settings, url), "half")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -175,7 +168,7 @@ async def test_an_installation_of_users_who_may_do_nothing_serves_and_tells(
     small: Settings, server: PrivateRabbitMQ
 ) -> None:
     """Sends are accepted as long as the database answers (CONTRACT 6.1), and carried out once there is a way."""
-    url = await allow(server, "nobody", configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     async with place(as_user(small, url), students=240) as there:
         gateway = await there.running.start("api")
         await gateway.logged("api_started")
