@@ -79,10 +79,12 @@ class Graveyard:
 
     async def bodies(self, queue: str) -> list[bytes]:
         """All bodies of a queue in their order, taken off it."""
-        found = await self.outside.channel.get_queue(queue, ensure=False)
-        bodies = []
-        while (message := await found.get(no_ack=True, fail=False)) is not None:
-            bodies.append(message.body)
+        found = await self.outside.channel.declare_queue(queue, passive=True)
+        waiting = found.declaration_result.message_count or 0
+        bodies: list[bytes] = []
+        async with found.iterator(no_ack=True) as messages:
+            while len(bodies) < waiting:
+                bodies.append((await anext(messages)).body)
         return bodies
 
 

@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import asyncpg
-import pytest
 
 from service.domain.visibility import Range
 from sql.address_book import expand_ranges, reachable_by_enrollment
