@@ -121,8 +121,8 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         await run.institution.open()
         warm_up = await run.institution.course(sizes.warm_up)
         course = await run.institution.course(sizes.recipients)
-        figures = await _without_events(run, warm_up, course)
-        figures |= await _sending(run, warm_up, course)
+        figures = await _sending(run, warm_up, course)
+        figures |= await _again(run, warm_up, course)
         figures |= await _slow_baselines(run)
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
@@ -138,63 +138,69 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         }
 
 
-async def _without_events(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
-    """New threads on empty tables while nothing is told of them."""
-    await run.start(CLARION_EVENTS="false")
-    rounds = []
+async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
+    """New threads on empty tables: while nothing is told of them, then with a neighbour who takes all events, then raw
+    COPY of the same rows, in turns.
+    """
+    without, rounds, copies, peaks = [], [], [], []
     for number in range(run.sizes.rounds):
         tell(f"new threads without events, round {number + 1}")
-        await run.empty()
-        await run.send(warm_up)
-        await settle(run.conn)
-        rounds.append(await run.send(course))
-    await run.stop()
-    return {"without_events_per_second": median(sent.rate for sent in rounds)}
-
-
-async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
-    """New threads on empty tables, with a neighbour who takes all events, and raw COPY of the same rows, in turns; then
-    the last send's commands, and the same message to the same people, again.
-    """
-    await run.start()
-    api, *workers = run.processes
-    rounds, copies = [], []
-    async with everything(run.settings) as (_, run.neighbour):
-        for number in range(run.sizes.rounds):
-            tell(f"new threads, round {number + 1}")
-            await run.empty()
-            await run.send(warm_up)
-            await forget_events(run.conn)
-            await settle(run.conn)
-            sent = await run.send(course)
-            await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
-            rounds.append(sent)
-            send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
-            copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
-            tell(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
-    run.neighbour = None
-    peak = {
-        "peak_megabytes_api": peak_memory(api.pid) / 1e6,
-        "peak_megabytes_worker": max(peak_memory(worker.pid) for worker in workers) / 1e6,
-    }
-    tell("every command of the last batch again")
-    again = []
-    for _ in rounds:
-        again.append(await redeliver(run.conn, run.settings, workers, rounds[-1].batch_id))
-        tell(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
-    tell("the same people again, threads reused")
-    await settle(run.conn)
-    reused = await run.send(course)
+        await run.start(CLARION_EVENTS="false")
+        without.append(await _on_empty_tables(run, warm_up, course))
+        await run.stop()
+        tell(f"new threads, round {number + 1}")
+        await run.start()
+        async with everything(run.settings) as (_, run.neighbour):
+            sent = await _on_empty_tables(run, warm_up, course)
+        run.neighbour = None
+        peaks.append([peak_memory(process.pid) / 1e6 for process in run.processes])
+        await run.stop()
+        await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
+        send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
+        copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
+        rounds.append(sent)
+        tell(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
     return {
+        "without_events_per_second": median(sent.rate for sent in without),
         "new_per_second": median(sent.rate for sent in rounds),
         "new_seconds": median(sent.finished_after for sent in rounds),
         "accept_seconds": median(sent.accepted_after for sent in rounds),
         "raw_copy_per_second": median(copies),
         # Of each round, because the machine's own speed drifts between them.
         "rate_to_raw_copy": median(sent.rate / copied for sent, copied in zip(rounds, copies, strict=True)),
+        "rate_with_events_to_without": median(
+            sent.rate / alone.rate for sent, alone in zip(rounds, without, strict=True)
+        ),
         "wal_bytes_per_recipient": median(sent.wal / sent.recipients for sent in rounds),
         "stored_bytes_per_recipient": median(sent.stored / sent.recipients for sent in rounds),
-        **peak,
+        "peak_megabytes_api": max(api for api, *_ in peaks),
+        "peak_megabytes_worker": max(max(workers) for _, *workers in peaks),
+    }
+
+
+async def _on_empty_tables(run: Run, warm_up: Course, course: Course) -> Sent:
+    await run.empty()
+    await run.send(warm_up)
+    await forget_events(run.conn)
+    await settle(run.conn)
+    return await run.send(course)
+
+
+async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
+    """The commands of a send, and the same message to the same people, again."""
+    tell("every command of a batch again")
+    await run.start()
+    sent = await _on_empty_tables(run, warm_up, course)
+    await forget_events(run.conn)
+    await settle(run.conn)
+    again = []
+    for _ in range(run.sizes.rounds):
+        again.append(await redeliver(run.conn, run.settings, run.processes[1:], sent.batch_id))
+        tell(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
+    tell("the same people again, threads reused")
+    await settle(run.conn)
+    reused = await run.send(course)
+    return {
         "redelivery_seconds": median(redelivered.seconds for redelivered in again),
         "redelivery_rows_written": sum(redelivered.rows_written for redelivered in again),
         "reuse_per_second": reused.rate,
@@ -270,7 +276,6 @@ def _ratios(figures: dict[str, float]) -> dict[str, float]:
     return {
         "rate_to_canvas_way": new / figures["canvas_way_per_second"],
         "rate_to_message_per_recipient": new / figures["message_per_recipient_per_second"],
-        "rate_with_events_to_without": new / figures["without_events_per_second"],
         "relay_to_raw_publishing": figures["relay_events_per_second"] / figures["raw_events_per_second"],
         "accept_share": figures["accept_seconds"] / figures["new_seconds"],
         "redelivery_share": figures["redelivery_seconds"] / figures["new_seconds"],
