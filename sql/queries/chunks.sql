@@ -1,90 +1,18 @@
 -- name: read_chunk :many
 -- All that the delivery of a pending chunk of a running batch needs: what is sent, to whom, and who holds which of the
--- sender's codes (for tags, semantics.md 4.2). Delivered already, or stopped: only its states. No row: there is no such
--- chunk. Nothing is locked, so that a command which comes twice costs this one statement; deliver looks again.
--- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
--- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
-WITH standing AS (
-    SELECT c.state AS chunk_state, b.state AS batch_state
-    FROM chunks c
-    JOIN batches b ON b.id = c.batch_id
-    WHERE c.batch_id = $1::bigint AND c.position = $2::integer
-), chunk AS MATERIALIZED (
-    SELECT c.batch_id, c.first_id, c.recipients, c.attempts, b.send_id, b.sender_id, b.tags, b.user_note,
-           b.members_of_course
-    FROM chunks c
-    JOIN batches b ON b.id = c.batch_id
-    WHERE c.batch_id = $1::bigint AND c.position = $2::integer AND c.state = 'pending'
-      AND b.state IN ('created', 'sending')
-), sender_code AS MATERIALIZED (
-    SELECT u.code, bool_or(u.active) AS active
-    FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
-    GROUP BY u.code
-), asked_code AS MATERIALIZED (
-    SELECT code, active, CASE WHEN code LIKE 'course\_%' THEN substr(code, 8)::bigint END AS course_id
-    FROM sender_code WHERE code = ANY ((SELECT tags FROM chunk)::text[])
-), settling AS MATERIALIZED (
-    -- Both currently in an asked course, and nothing but courses asked for: no other code can matter to the two.
-    SELECT array_agg(course_id) FILTER (WHERE active) AS course_ids FROM asked_code HAVING count(*) = count(course_id)
-), promised AS MATERIALIZED (
-    -- Looked up when the send was accepted; the sender is current in the course to this moment.
-    SELECT members_of_course AS course_id FROM chunk
-    WHERE members_of_course = ANY ((SELECT course_ids FROM settling)::bigint[])
-), asked AS MATERIALIZED (
-    -- OFFSET 0: the standing is worked out once for each row, not for each mention.
-    SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active,
-           e.standing <> 'completed' AND e.course_id = ANY ((SELECT course_ids FROM settling)::bigint[]) AS settled
-    FROM (
-        SELECT user_id, course_id, standing FROM enrollment_standings
-        WHERE course_id = ANY (array(SELECT course_id FROM asked_code
-                                     WHERE course_id IS NOT NULL AND NOT EXISTS (SELECT FROM promised)))
-          AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
-                          AND (SELECT recipients[cardinality(recipients)] FROM chunk)
-          AND type <> 'StudentViewEnrollment'
-        OFFSET 0
-    ) e
-    WHERE e.standing IN ('active', 'invited', 'completed')
-), usual AS MATERIALIZED (
-    -- One course, and those in it are the recipients, one for one: then nobody is looked up or listed.
-    SELECT course_id FROM promised
-    UNION ALL
-    SELECT min(course_id) FROM asked WHERE settled
-    HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
-), other AS MATERIALIZED (
-    SELECT r.user_id, held.code, held.active
-    FROM (
-        SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
-        WHERE NOT EXISTS (SELECT FROM usual) AND (SELECT count(*) FROM sender_code) > 0
-          AND u NOT IN (SELECT user_id FROM asked WHERE settled)
-    ) r
-    CROSS JOIN LATERAL (
-        SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
-    ) held
-    JOIN sender_code s ON s.code = held.code
-), by_code AS (
-    SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders
-    FROM asked
-    WHERE NOT (settled AND EXISTS (SELECT FROM usual))
-    GROUP BY course_id, active
-    UNION ALL
-    -- No list of holders stands for all recipients.
-    SELECT 'course_' || course_id, true, NULL FROM usual
-    UNION ALL
-    SELECT code, active, array_agg(user_id) FROM other GROUP BY code, active
-    UNION ALL
-    -- An empty code stands for any current code at all, which decides whether concluded ones count.
-    SELECT '', true, array_agg(o.user_id)
-    FROM (SELECT user_id FROM other GROUP BY user_id HAVING NOT bool_or(active)) o
-    WHERE EXISTS (SELECT FROM user_codes u WHERE u.user_id = o.user_id AND u.active OFFSET 0)
-    HAVING count(*) > 0
-)
-SELECT standing.*, chunk.*, s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
-       s.has_attachments, s.has_media_objects,
-       array(SELECT code FROM sender_code) AS sender_codes,
-       array(SELECT code FROM sender_code WHERE active) AS sender_active_codes,
-       by_code.code, by_code.active, by_code.holders
-FROM standing
-LEFT JOIN (chunk JOIN sends s ON s.id = chunk.send_id LEFT JOIN by_code ON true) ON true;
+-- sender's codes. Delivered already, or stopped: only its states. No row: there is no such chunk. Nothing is locked, so
+-- that a command which comes twice costs this one statement; deliver looks again.
+SELECT c.state AS chunk_state, b.state AS batch_state, s.id AS send_id,
+       CASE WHEN s.id IS NOT NULL THEN c.recipients END AS recipients, c.first_id, b.tags, b.user_note,
+       s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
+       s.has_attachments, s.has_media_objects, codes.*
+FROM chunks c
+JOIN batches b ON b.id = c.batch_id
+LEFT JOIN sends s ON s.id = b.send_id AND c.state = 'pending' AND b.state IN ('created', 'sending')
+LEFT JOIN LATERAL (
+    SELECT * FROM codes_in_chunk(c.batch_id, c.position) WHERE s.id IS NOT NULL OFFSET 0
+) codes ON true
+WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
 
 -- name: deliver :one
 -- Writes one message into the thread of every recipient: private threads that exist are found by pair and context and
