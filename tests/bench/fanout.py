@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -29,7 +29,7 @@ from service.runtime.settings import Settings
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.events import compare, everything
 from tests.bench.institution import Course, Institution, with_a_past
-from tests.bench.place import empty, forget_events, place, settle
+from tests.bench.place import beside, checkpoint, empty, forget_events, place, settle
 from tests.bench.raw_copy import copy_seconds
 from tests.bench.reading import p50
 from tests.bench.redelivery import redeliver
@@ -121,6 +121,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         await run.institution.open()
         warm_up = await run.institution.course(sizes.warm_up)
         course = await run.institution.course(sizes.recipients)
+        await run.start()
         figures = await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
         figures |= await _slow_baselines(run)
@@ -139,27 +140,26 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
-    """New threads on empty tables: while nothing is told of them, then with a neighbour who takes all events, then raw
-    COPY of the same rows, in turns.
+    """New threads on empty tables: by an installation that tells nobody of them, by one whose events a neighbour takes,
+    and raw COPY of the same rows, in turns.
     """
-    without, rounds, copies, peaks = [], [], [], []
-    for number in range(run.sizes.rounds):
-        tell(f"new threads without events, round {number + 1}")
-        await run.start(CLARION_EVENTS="false")
-        without.append(await _on_empty_tables(run, warm_up, course))
-        await run.stop()
-        tell(f"new threads, round {number + 1}")
-        await run.start()
-        async with everything(run.settings) as (_, run.neighbour):
-            sent = await _on_empty_tables(run, warm_up, course)
-        run.neighbour = None
-        peaks.append([peak_memory(process.pid) / 1e6 for process in run.processes])
-        await run.stop()
-        await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
-        send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
-        copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
-        rounds.append(sent)
-        tell(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
+    without, rounds, copies = [], [], []
+    async with beside(run.settings) as settings, installation(settings) as clarion:
+        silent = replace(run, settings=settings, clarion=clarion)
+        await silent.start(CLARION_EVENTS="false")
+        for number in range(run.sizes.rounds):
+            tell(f"new threads without events, round {number + 1}")
+            without.append(await _on_empty_tables(silent, warm_up, course))
+            tell(f"new threads, round {number + 1}")
+            async with everything(run.settings) as (_, neighbour):
+                sent = await _on_empty_tables(replace(run, neighbour=neighbour), warm_up, course)
+            await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
+            send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
+            copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
+            rounds.append(sent)
+            tell(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
+        await silent.stop()
+    api, *workers = (peak_memory(process.pid) / 1e6 for process in run.processes)
     return {
         "without_events_per_second": median(sent.rate for sent in without),
         "new_per_second": median(sent.rate for sent in rounds),
@@ -173,26 +173,27 @@ async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float
         ),
         "wal_bytes_per_recipient": median(sent.wal / sent.recipients for sent in rounds),
         "stored_bytes_per_recipient": median(sent.stored / sent.recipients for sent in rounds),
-        "peak_megabytes_api": max(api for api, *_ in peaks),
-        "peak_megabytes_worker": max(max(workers) for _, *workers in peaks),
+        "peak_megabytes_api": api,
+        "peak_megabytes_worker": max(workers),
     }
 
 
 async def _on_empty_tables(run: Run, warm_up: Course, course: Course) -> Sent:
+    """Statistics are gathered before the warm-up, because PostgreSQL plans every statement anew after that."""
     await run.empty()
+    await settle(run.conn)
     await run.send(warm_up)
     await forget_events(run.conn)
-    await settle(run.conn)
+    await checkpoint(run.conn)
     return await run.send(course)
 
 
 async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
     """The commands of a send, and the same message to the same people, again."""
     tell("every command of a batch again")
-    await run.start()
     sent = await _on_empty_tables(run, warm_up, course)
     await forget_events(run.conn)
-    await settle(run.conn)
+    await checkpoint(run.conn)
     again = []
     for _ in range(run.sizes.rounds):
         again.append(await redeliver(run.conn, run.settings, run.processes[1:], sent.batch_id))

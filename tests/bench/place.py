@@ -40,6 +40,16 @@ async def place() -> AsyncIterator[Settings]:
         await _delete_queues(settings)
 
 
+@asynccontextmanager
+async def beside(settings: Settings) -> AsyncIterator[Settings]:
+    """The same database for a second installation, with names of its own on the broker."""
+    second = settings.model_copy(update={"amqp_prefix": f"{settings.amqp_prefix}-beside"})
+    try:
+        yield second
+    finally:
+        await _delete_queues(second)
+
+
 def _with_database(url: str, name: str) -> str:
     base, _, query = url.partition("?")
     return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
@@ -68,4 +78,9 @@ async def forget_events(conn: Connection) -> None:
 async def settle(conn: Connection) -> None:
     """What was written so far is on disk, and statistics are fresh, so that the next part pays only for itself."""
     await conn.execute("VACUUM (ANALYZE)")
+    await checkpoint(conn)
+
+
+async def checkpoint(conn: Connection) -> None:
+    """What was written so far is on disk."""
     await conn.execute("CHECKPOINT")
