@@ -65,9 +65,13 @@ class Process:
                 self._seen.notify_all()
 
     async def logged(self, text: str, *, times: int = 1, within: float = 30) -> None:
-        """Returns when that many log lines with ``text`` have been written."""
-        async with asyncio.timeout(within), self._seen:
-            await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)
+        """Returns when that many log lines with ``text`` have been written; TimeoutError tells the last lines."""
+        try:
+            async with asyncio.timeout(within), self._seen:
+                await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)
+        except TimeoutError:
+            last = "".join(self.lines[-20:])
+            raise TimeoutError(f"not {times} lines with {text!r} in {within} s; the last ones:\n{last}") from None
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and wait for the end; the exit status. A second call changes nothing."""
