@@ -243,6 +243,7 @@ async def _with_a_past(run: Run) -> dict[str, float]:
     await settle(run.conn)
     tell(f"  there after {perf_counter() - start:.0f} s; new threads among them")
     await run.send(await run.institution.course(run.sizes.warm_up))
+    await forget_events(run.conn)
     sent = await run.send(course)
     return {"with_past_per_second": sent.rate, "with_past_wal_bytes_per_recipient": sent.wal / sent.recipients}
 
