@@ -3,7 +3,7 @@
 Events of users, enrolments and their states, published confirmed, through the queue into committed rows: by one
 ``clarion worker --only directory``, once from a queue that is full and once while they are being published; and, in the
 same run, by the loop that is usually written, which takes a transaction for every event. The servers are those that
-CLARION_DATABASE_URL and CLARION_AMQP_URL name.
+CLARION_DATABASE_URL and CLARION_AMQP_URL name, or private ones of the checkout.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from service.runtime import logs
 from service.runtime.declaring import declare
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.bench.place import place
+from tests.bench.place import on_servers, place
 from tests.bench.resources import machine, peak_memory
 from tests.feed import feed, told
 from tests.processes import Process, installation
@@ -218,4 +218,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.directory", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     chosen = QUICK if parser.parse_args().quick else Sizes()
-    sys.stdout.write(json.dumps(asyncio.run(measure(chosen)), indent=2) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(chosen))), indent=2) + "\n")

@@ -29,7 +29,7 @@ from service.runtime import logs
 from service.runtime.declaring import declare
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.bench.place import place
+from tests.bench.place import on_servers, place
 from tests.waiting import until
 from workers.relay import Relay
 
@@ -155,5 +155,5 @@ if __name__ == "__main__":
     parser.add_argument("--raw", type=int, default=40_000, help="events published without the relay")
     parser.add_argument("--rounds", type=int, default=1)
     asked = parser.parse_args()
-    figures = uvloop.run(_main(asked.messages, asked.raw, asked.rounds))
+    figures = uvloop.run(on_servers(_main(asked.messages, asked.raw, asked.rounds)))
     sys.stdout.write(json.dumps(figures, indent=2) + "\n")

@@ -12,7 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, redirect_stdout
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from statistics import median
 from time import perf_counter
@@ -22,14 +22,12 @@ import aiohttp
 import asyncpg
 from aio_pika.abc import AbstractQueue
 
-from deploy.environment import STATE
-from deploy.servers import servers
 from service.runtime import logs
 from service.runtime.settings import Settings
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.events import compare, everything
 from tests.bench.institution import Course, Institution, with_a_past
-from tests.bench.place import beside, checkpoint, empty, forget_events, place, settle
+from tests.bench.place import beside, checkpoint, empty, forget_events, on_servers, place, settle
 from tests.bench.raw_copy import copy_seconds
 from tests.bench.reading import p50
 from tests.bench.redelivery import redeliver
@@ -106,11 +104,6 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
     """The whole run; the report."""
     load = os.getloadavg()[0]  # what the machine was busy with before; much of it, and the figures say little
     async with AsyncExitStack() as stack:
-        # What starting servers has to say is progress; stdout is for the report.
-        stack.enter_context(redirect_stdout(sys.stderr))
-        STATE.mkdir(mode=0o755, exist_ok=True)
-        found = await stack.enter_async_context(servers(STATE))
-        os.environ.update(found.environment())
         settings = await stack.enter_async_context(place())
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
@@ -300,4 +293,4 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(measure(_sizes())), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(_sizes()))), indent=2, ensure_ascii=False) + "\n")

@@ -1,19 +1,35 @@
 """Where a run takes place: a fresh database and broker names of its own, gone afterwards."""
 
 import os
+import sys
 import uuid
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, redirect_stdout
+from typing import Any, TypeVar
 
 import aio_pika
 import asyncpg
 
+from deploy.environment import STATE
+from deploy.servers import servers
 from service.contracts.topology import Topology
 from service.runtime.settings import Settings
 from sql import migrate
 from sql.connection import Connection
 
+T = TypeVar("T")
+
 HOT_TABLES = ("conversations", "participants", "messages", "message_views", "sends", "batches", "chunks", "outbox")
+
+
+async def on_servers(work: Coroutine[Any, Any, T]) -> T:
+    """Does the work on the servers that the two variables name, or else on private ones of the checkout."""
+    STATE.mkdir(mode=0o755, exist_ok=True)
+    # What starting servers has to say is progress; stdout is for the report.
+    with redirect_stdout(sys.stderr):
+        async with servers(STATE) as found:
+            os.environ.update(found.environment())
+            return await work
 
 
 @asynccontextmanager

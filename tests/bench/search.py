@@ -26,7 +26,7 @@ from service.runtime.settings import Settings
 from sql.connection import Connection
 from sql.statements import STATEMENTS
 from tests.bench.institution import Course, Institution
-from tests.bench.place import place, settle
+from tests.bench.place import on_servers, place, settle
 
 _AVATARS = Avatars("https://clarion.example")
 _PEOPLE = frozenset({Kind.USER})
@@ -214,4 +214,4 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(measure(_sizes())), indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(_sizes()))), indent=2, ensure_ascii=False) + "\n")
