@@ -41,6 +41,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
     other = await there.running.worker()
 
     for number in range(ROUNDS):
+        await gateway.logged("broker_connected", times=number + 1)  # it waits longer between attempts than the workers
         await there.send(there.private() if number % 2 else there.bulk())
         await killed_while_delivering(chance, worker, lambda: kill(rabbitmq))
         await gateway.logged("broker_lost", times=number + 1)
