@@ -18,7 +18,6 @@ _ALL_INSTRUCT = text_of("all_instruct")
 _ANY_STAFF = text_of("any_staff")
 _OPEN_SECTIONS = text_of("open_sections")
 _INSTRUCTED = text_of("instructed_by")
-_FAKE_STUDENT = text_of("is_fake_student")
 
 
 async def _ids(conn: Connection, statement: str, *args: object) -> list[int]:
@@ -91,8 +90,3 @@ async def any_open_section(
 async def instructed_by(conn: Connection, author_id: int, user_ids: Sequence[int]) -> list[int]:
     """Those of ``user_ids`` who are students where the author is an active teacher or TA; ascending."""
     return await _ids(conn, _INSTRUCTED, author_id, user_ids)
-
-
-async def is_fake_student(conn: Connection, user_id: int) -> bool:
-    """Whether all enrolments of the user, one at least, are StudentViewEnrollments."""
-    return bool(await conn.fetchval(_FAKE_STUDENT, user_id))

@@ -9,7 +9,7 @@ from typing import cast
 
 import orjson
 
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.tags import Codes
 from sql.connection import Connection
 from sql.outbox import cause_columns

@@ -8,7 +8,7 @@ from typing import Literal
 import asyncpg
 import orjson
 
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.events import Copies, FirstMessages, OfBatch
 from sql.connection import Connection
 from sql.statements import text_of

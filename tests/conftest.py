@@ -12,10 +12,10 @@ import hypothesis
 import pytest
 
 from service.runtime.settings import Settings
-from tests.databases import Databases, server_url, with_database
-from tests.institution import Institution
-from tests.school import School, make_school
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.databases import Databases, server_url, with_database
+from tests.support.institution import Institution
+from tests.support.school import School, make_school
 
 # How long an example takes says something about the machine, which other tests share, and nothing about the code.
 hypothesis.settings.register_profile(

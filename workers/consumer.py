@@ -1,6 +1,6 @@
 """The life of one message: receive, decode, handle, judge, settle.
 
-Only this module acknowledges, and workers.gathering, which does the same for many messages at a time.
+Only this module acknowledges, and workers.batch_consumer, which does the same for many messages at a time.
 """
 
 import asyncio
@@ -15,15 +15,16 @@ from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
-from service.runtime import causes
-from service.runtime.broker import BrokerUnavailable, Publisher, Session, broker_errors
+from service.runtime import event_metadata
+from service.runtime.broker import BrokerUnavailable, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER, Span, continued
-from workers.burying import bury
-from workers.pausing import FIRST_RETRY, LAST_RETRY, one_of
+from workers.backoff import FIRST_RETRY, LAST_RETRY, one_of
+from workers.dead_letter import bury
+from workers.outcome import Again, Discard, Done, Verdict, judge
 from workers.subscription import Subscription
-from workers.verdict import Again, Discard, Done, Verdict, judge
 
 log = structlog.get_logger(__name__)
 
@@ -170,8 +171,8 @@ class Consumer(Receiver):
             return Discard(f"not a command of ours: {_faults(error)}")
         if command.name != self.name:
             return Discard(f"{command.name} among commands to {self.name}")
-        cause = causes.job(self._settings, message_id=command.message_id, name=command.name)
-        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), causes.caused_by(cause):
+        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
+        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), event_metadata.caused_by(cause):
             return await self.held(session, self._step(command, returned=bool(message.redelivered)))
 
     def _step(self, command: AnyCommand, *, returned: bool) -> Callable[[], Awaitable[Verdict]]:

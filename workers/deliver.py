@@ -7,17 +7,17 @@ from time import perf_counter
 import asyncpg
 import structlog
 
-from service.application.delivering import ChunkOutcome, Nothing, deliver_chunk, read_chunk
-from service.application.tagging import TagSets
+from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
+from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
-from service.runtime import causes, metrics
+from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
 from sql.chunks import PendingChunk
 from sql.connection import Connection
 from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.verdict import Discard, Done, Verdict
+from workers.outcome import Discard, Done, Verdict
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,9 @@ class Deliverer:
             if found is None:
                 return None
             if found.hand_outs is not None and found.hand_outs > HAND_OUTS:
-                await chunks.fail_chunk(conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=causes.current())
+                await chunks.fail_chunk(
+                    conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=event_metadata.current()
+                )
                 return Discard(NO_VERDICT)
         return Discard(found.given_up) if found.given_up else None
 
@@ -113,7 +115,7 @@ class Deliverer:
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
             await chunks.fail_chunk(
-                conn, command.batch_id, command.position, error=error, now=now, cause=causes.current()
+                conn, command.batch_id, command.position, error=error, now=now, cause=event_metadata.current()
             )
             return Discard(error)
 

@@ -6,7 +6,7 @@ from time import perf_counter
 import asyncpg
 import structlog
 
-from service.application.directory import follow
+from service.application.directory.events import follow
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.runtime import metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT

@@ -7,12 +7,12 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, PlanBatch
-from service.runtime.broker import Publisher
 from service.runtime.postgres import ACQUIRE_TIMEOUT
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import chunks
-from workers.sweeping import SWEEP_LIMIT, Sweeper
-from workers.verdict import Done, Verdict
+from workers.outcome import Done, Verdict
+from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
 

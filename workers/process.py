@@ -10,22 +10,22 @@ import structlog
 
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.contracts.topology import Topology
-from service.runtime.broker import Publisher
 from service.runtime.postgres import close_pool, create_pool
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
+from workers.amqp_requests import KeySweeper, RequestConsumer
+from workers.batch_consumer import Gatherer
+from workers.batch_update import Updater
 from workers.consumer import DRAIN, Consumer, Receiver
 from workers.deliver import Deliverer
 from workers.directory import SET_SIZE, Follower
-from workers.gathering import Gatherer
-from workers.merging import MergeFollower
+from workers.merge import MergeFollower
+from workers.outcome import Verdict
 from workers.plan import Planner
 from workers.relay import Relay
 from workers.reply import ReplyWriter
-from workers.requests import KeySweeper, RequestConsumer
-from workers.sweeping import Sweeper
-from workers.update import Updater
-from workers.verdict import Verdict
+from workers.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 

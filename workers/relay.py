@@ -17,7 +17,7 @@ from service.runtime.messaging_spans import publishing_set
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.settings import Settings
 from sql import outbox
-from workers.pausing import LAST_RETRY, one_of
+from workers.backoff import LAST_RETRY, one_of
 
 log = structlog.get_logger(__name__)
 

@@ -7,18 +7,18 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import structlog
 
-from service.application.replying import deliver_queued, late_turn, next_turn
-from service.application.tagging import TagSets
+from service.application.messages.reply import deliver_queued, late_turn, next_turn
+from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
-from service.runtime.broker import Publisher
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from sql import pending_replies
 from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import MAX_ATTEMPTS, MEETINGS, told
-from workers.sweeping import SWEEP_LIMIT, Sweeper
-from workers.verdict import Discard, Done, Verdict
+from workers.outcome import Discard, Done, Verdict
+from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
 

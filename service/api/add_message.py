@@ -6,21 +6,21 @@ from typing import Any
 from aiohttp import web
 from pydantic import Field
 
-from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
+from service.api.publish import announce
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Conversation
-from service.api.viewpoints import includes, viewpoint
-from service.application.drafts import DraftParameters, draft_of
-from service.application.fields import StringList, parse
-from service.application.presenting import Viewpoint, present, present_messages
-from service.application.reply_checks import AddMessage
-from service.application.replying import Queued, Replier, Written
+from service.api.viewpoint import includes, viewpoint
+from service.application.messages.reply import Queued, Replier, Written
+from service.application.messages.reply_checks import AddMessage
+from service.application.parameters.message import DraftParameters, draft_of
+from service.application.parameters.types import StringList, parse
+from service.application.presentation.conversations import Viewpoint, present, present_messages
 from service.application.transactions import committed
 from service.contracts.commands import DeliverReply
 from service.domain.errors import Code

@@ -3,21 +3,21 @@
 from aiohttp import web
 from pydantic import Field
 
+from service.api.access import own_conversation
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
-from service.api.reach import own_conversation
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Conversation
-from service.api.viewpoints import includes, viewpoint
-from service.application.adding import Adder, AddRecipients
-from service.application.fields import RawList, ScalarString, StringList, parse
-from service.application.presenting import present
+from service.api.viewpoint import includes, viewpoint
+from service.application.messages.add_recipients import Adder, AddRecipients
+from service.application.parameters.types import RawList, ScalarString, StringList, parse
+from service.application.parameters.view import ViewParameters
+from service.application.presentation.conversations import present
 from service.application.transactions import committed
-from service.application.view_parameters import ViewParameters
 from service.domain.errors import Code
 from service.domain.recipients import as_text
 from sql.replies import newest_message

@@ -14,9 +14,9 @@ from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import DeletedMessage, Message, Nothing
-from service.application import administration
-from service.application.administration import Deletions, Restoration
-from service.application.fields import IdList, Parameters, ScalarString, parse
+from service.application.inbox import administration
+from service.application.inbox.administration import Deletions, Restoration
+from service.application.parameters.types import IdList, Parameters, ScalarString, parse
 from service.application.transactions import committed
 from service.domain.contexts import MAX_ID
 from service.domain.dates import parse_iso

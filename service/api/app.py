@@ -13,24 +13,26 @@ from service.api import (
     asyncapi,
     batch_update,
     batches,
-    conversations,
     create_conversation,
+    docs,
     health,
+    list_conversations,
     openapi,
-    own_view,
+    participant,
     progress,
     search,
-    viewer,
 )
 from service.api.authentication import authenticate
-from service.api.causing import tell_cause
 from service.api.errors import answer_errors
-from service.api.keys import BROKER, CREATOR, DOCUMENT, POOL, PUBLISHING, SETTINGS, SETTLING, BrokerState
+from service.api.event_metadata import tell_cause
+from service.api.keys import BROKER, CREATOR, POOL, SETTINGS, BrokerState
 from service.api.observation import add_headers, observe
+from service.api.openapi import DOCUMENT
+from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
-from service.api.throttle import add_throttle_headers, finish_settling
-from service.application.creating import Creator
-from service.application.tagging import TagSets
+from service.api.throttle import SETTLING, add_throttle_headers, finish_settling
+from service.application.messages.create import Creator
+from service.application.messages.tag_sets import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 
@@ -44,11 +46,11 @@ MODULES = (
     batch_update,
     progress,
     search,
-    conversations,
-    own_view,
+    list_conversations,
+    participant,
     openapi,
     asyncapi,
-    viewer,
+    docs,
 )
 
 

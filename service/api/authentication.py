@@ -8,15 +8,15 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from service.api.database import connection
-from service.api.keys import CALLER, ENDPOINT, SETTINGS
+from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
-from service.api.routing import scope_of
+from service.api.routing import ENDPOINT, scope_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
-from service.application.masquerade import act_as
+from service.application.address_book.masquerade import act_as
 from service.domain.dates import iso
 from service.domain.errors import Code, Refusal
 from service.domain.tokens import hash_token
-from sql.callers import CallerRow, find_caller
+from sql.authentication import CallerRow, find_caller
 from sql.connection import Connection
 
 _PREFIX = "/api/"
@@ -32,6 +32,9 @@ class Caller:
     scopes: tuple[str, ...] | None = None  # of the token; None: every route
     login: str | None = None
     sis_id: str | None = None
+
+
+CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
 
 
 def caller(request: web.Request) -> Caller:

@@ -3,19 +3,19 @@
 from aiohttp import web
 from pydantic import Field
 
-from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
+from service.api.publish import announce
 from service.api.responses import respond
 from service.api.shapes import Progress
-from service.application import batch_updating
-from service.application.fields import Parameters, RealArray, ScalarString, one_of, parse
+from service.application.inbox import batch_update
+from service.application.parameters.types import Parameters, RealArray, ScalarString, one_of, parse
 from service.contracts.commands import UpdateConversations
 from service.domain.errors import Code
-from service.domain.views import Event
+from service.domain.participant import Event
 
 
 class BatchUpdateParameters(Parameters):
@@ -36,11 +36,11 @@ class BatchUpdateParameters(Parameters):
 async def update_conversations(request: web.Request) -> web.Response:
     """200 with the progress of what was accepted."""
     sent = parse(BatchUpdateParameters, await read_parameters(request))
-    conversation_ids, event = batch_updating.validate(sent.conversation_ids, sent.event)
+    conversation_ids, event = batch_update.validate(sent.conversation_ids, sent.event)
     async with connection(request) as conn:
-        progress = await batch_updating.accept(conn, caller(request).user_id, conversation_ids, event)
+        progress = await batch_update.accept(conn, caller(request).user_id, conversation_ids, event)
     announce(request, UpdateConversations(progress_id=progress.id))
-    return respond(request, batch_updating.present_progress(progress, request.app[SETTINGS].base_url))
+    return respond(request, batch_update.present_progress(progress, request.app[SETTINGS].base_url))
 
 
 routes = [web.put("/api/v1/conversations", update_conversations)]

@@ -12,8 +12,8 @@ from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Batch, BatchProgress
-from service.application.fields import Parameters, StringList, one_of, parse
-from service.application.presenting_batches import present_batch, present_batches
+from service.application.parameters.types import Parameters, StringList, one_of, parse
+from service.application.presentation.batches import present_batch, present_batches
 from service.domain.batch import RUNNING, BatchState
 from service.domain.errors import Code, Refusal
 from sql import batches

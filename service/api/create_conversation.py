@@ -2,19 +2,19 @@
 
 from aiohttp import web
 
-from service.api.announcing import announce
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
+from service.api.publish import announce
 from service.api.responses import respond
 from service.api.shapes import Conversation
-from service.api.viewpoints import includes, viewpoint
-from service.application.answering import answer_created
-from service.application.create_parameters import CreateParameters, command_of
-from service.application.creating import Accepted
-from service.application.fields import parse
+from service.api.viewpoint import includes, viewpoint
+from service.application.messages.create import Accepted
+from service.application.parameters.conversation import CreateParameters, command_of
+from service.application.parameters.types import parse
+from service.application.presentation.created import answer_created
 from service.application.transactions import committed
 from service.contracts.commands import PlanBatch
 from service.domain.errors import Code

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from service.api.keys import METER, POOL
+from service.api.keys import POOL
+from service.api.metering import METER
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from sql.connection import Connection
 

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from aiohttp.typedefs import Handler
 
-from service.application.fields import Parameters
+from service.application.parameters.types import Parameters
 from service.domain.errors import Code
 
 

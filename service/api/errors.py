@@ -1,4 +1,4 @@
-"""The edge at which every error becomes an answer; the bodies stand in service/application/refusals.py."""
+"""The edge at which every error becomes an answer; the bodies stand in service/application/presentation/errors.py."""
 
 import secrets
 
@@ -7,8 +7,8 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from service.api.responses import respond
-from service.application.answers import Answer
-from service.application.refusals import answer_of, fault, unavailable
+from service.application.presentation.answer import Answer
+from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
 from service.runtime.postgres import UNAVAILABLE
 

@@ -11,7 +11,7 @@ from service.api.responses import respond
 from service.api.shapes import Health
 from service.runtime.metrics import CONTENT_TYPE, exposition
 from service.runtime.postgres import UNAVAILABLE
-from sql.liveness import database_answers
+from sql.health import database_answers
 
 PATIENCE = 2.0  # seconds; whoever probes has time-outs of its own
 

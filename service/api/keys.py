@@ -1,26 +1,19 @@
-"""What handlers find on the application and on a request, with its type."""
+"""What the application holds for its handlers, with its type. What belongs to one module stands there."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from service.application.creating import Creator
+from service.application.messages.create import Creator
 from service.runtime.settings import Settings
 
 if TYPE_CHECKING:
-    import asyncio
-
     import asyncpg
 
-    from service.api.authentication import Caller
-    from service.api.metering import Meter
-    from service.api.openapi import Document
-    from service.api.routing import Endpoint
-    from service.api.throttle import Reservation, Settlement
     from service.contracts.commands import AnyCommand
-    from service.runtime.declaring import Fault
+    from service.runtime.topology import Fault
 
 
 class BrokerState(Protocol):
@@ -42,14 +35,3 @@ SETTINGS = web.AppKey("settings", Settings)
 POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 CREATOR = web.AppKey("creator", Creator)
-PUBLISHING: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("publishing")  # commands on their way
-SETTLING: web.AppKey[set[Settlement]] = web.AppKey("settling")  # reservations on their way back
-DOCUMENT: web.AppKey[Document] = web.AppKey("document")
-
-CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
-ENDPOINT: web.RequestKey[Endpoint] = web.RequestKey("endpoint")
-METER: web.RequestKey[Meter] = web.RequestKey("meter")
-METHOD: web.RequestKey[str] = web.RequestKey("method")  # after _method and X-HTTP-Method-Override
-PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")
-REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
-RESERVATION: web.RequestKey[Reservation] = web.RequestKey("reservation")

@@ -5,6 +5,8 @@ import types
 from collections.abc import Coroutine, Generator
 from typing import Any, TypeVar
 
+from aiohttp import web
+
 Result = TypeVar("Result")
 
 
@@ -38,6 +40,9 @@ class Meter:
         """The request waits, or is done."""
         self._cpu = self.cpu
         self._step_started = None
+
+
+METER: web.RequestKey[Meter] = web.RequestKey("meter")
 
 
 @types.coroutine

@@ -10,11 +10,13 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.api.keys import ENDPOINT, METER, METHOD, REQUEST_ID
-from service.api.metering import Meter, metered
+from service.api.metering import METER, Meter, metered
+from service.api.routing import ENDPOINT, METHOD
 from service.runtime import tracing
 from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
 from service.runtime.tracing import HEADER, Span, continued
+
+REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
 
 log = structlog.get_logger()
 

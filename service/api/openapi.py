@@ -12,10 +12,9 @@ from pydantic import TypeAdapter
 
 from service.api.description import Description, Outcome, Tag, describe, description_of
 from service.api.error_shapes import SHAPES, Errors
-from service.api.keys import DOCUMENT
 from service.api.parameter_schemas import body_content, path_parameters, query_parameters
 from service.api.responses import respond
-from service.application.refusals import answer_of, fault, unavailable
+from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
 from service.runtime.settings import Settings
 
@@ -102,6 +101,9 @@ class Document:
     def _shapes(self) -> list[Any]:
         bodies = [outcome.body for _, found in self._routes for outcome in found.outcomes.values()]
         return list({repr(shape): shape for shape in [*bodies, *SHAPES.values()] if shape is not None}.values())
+
+
+DOCUMENT = web.AppKey("document", Document)
 
 
 class _Operation:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of
-from service.application.fields import Parameters, ScalarString, parse
+from service.application.parameters.types import Parameters, ScalarString, parse
 from service.domain.pagination import MAX_SIZE, Page, link_header, parse_page
 
 

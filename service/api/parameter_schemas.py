@@ -4,7 +4,7 @@ import re
 from typing import Any
 
 from service.api.pagination import PageParameters
-from service.application.fields import Parameters
+from service.application.parameters.types import Parameters
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _AS_USER = {

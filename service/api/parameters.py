@@ -4,9 +4,11 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from service.api.keys import PARAMETERS, SETTINGS
+from service.api.keys import SETTINGS
 from service.domain.encodings import read_form, read_json, read_multipart
 from service.domain.errors import Code, Refusal, unreadable
+
+PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"

@@ -11,9 +11,9 @@ from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.shapes import Progress
-from service.application import batch_updating
-from service.application.batch_updating import present_progress
-from service.application.fields import Parameters, ScalarString, parse
+from service.application.inbox import batch_update
+from service.application.inbox.batch_update import present_progress
+from service.application.parameters.types import Parameters, ScalarString, parse
 from service.domain.errors import Code
 
 
@@ -33,7 +33,7 @@ async def show_progress(request: web.Request) -> web.Response:
     """How far a batch update of the caller's has come."""
     progress_id = path_id(request)
     async with connection(request) as conn:
-        found = await batch_updating.read(conn, caller(request).user_id, progress_id)
+        found = await batch_update.read(conn, caller(request).user_id, progress_id)
     return respond(request, present_progress(found, request.app[SETTINGS].base_url))
 
 
@@ -49,7 +49,7 @@ async def cancel_progress(request: web.Request) -> web.Response:
     progress_id = path_id(request)
     sent = parse(CancelParameters, await read_parameters(request))
     async with connection(request) as conn:
-        cancelled = await batch_updating.cancel(conn, caller(request).user_id, progress_id, sent.message)
+        cancelled = await batch_update.cancel(conn, caller(request).user_id, progress_id, sent.message)
     return respond(request, present_progress(cancelled, request.app[SETTINGS].base_url))
 
 

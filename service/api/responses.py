@@ -5,7 +5,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from service.application.answers import encoded
+from service.application.presentation.answer import encoded
 from service.domain.string_ids import with_string_ids
 
 _JSON = "application/json; charset=utf-8"

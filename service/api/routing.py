@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.api.keys import ENDPOINT, METHOD
 from service.api.parameters import is_form, read_parameters
 from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
@@ -31,6 +30,10 @@ class Endpoint:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Hand the request to the handler of its effective method."""
         return await self.handlers[_verb(request[METHOD])](request)
+
+
+ENDPOINT: web.RequestKey[Endpoint] = web.RequestKey("endpoint")
+METHOD: web.RequestKey[str] = web.RequestKey("method")  # after _method and X-HTTP-Method-Override
 
 
 def _verb(method: str) -> str:

@@ -13,9 +13,9 @@ from service.api.keys import SETTINGS
 from service.api.parameters import query_of, read_parameters
 from service.api.responses import respond
 from service.api.shapes import Participant, RecipientContext
-from service.application import searching
-from service.application.fields import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
-from service.application.searching import Search
+from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
+from service.application.search import search as searching
+from service.application.search.search import Search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
 from service.domain.contexts import MAX_ID

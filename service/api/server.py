@@ -6,8 +6,8 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
-from service.application.answers import Answer
-from service.application.refusals import answer_of, fault
+from service.application.presentation.answer import Answer
+from service.application.presentation.errors import answer_of, fault
 from service.domain.errors import unreadable
 
 # A list may be filtered by hundreds of names; aiohttp's 8 KiB would cut that short.

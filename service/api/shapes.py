@@ -10,7 +10,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.batch import BatchState
 from service.domain.batch_updates import ProgressState
-from service.domain.views import State
+from service.domain.participant import State
 
 _EXACT = ConfigDict(extra="forbid")
 

@@ -13,12 +13,13 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from service.api.keys import METER, POOL, RESERVATION, SETTINGS, SETTLING
+from service.api.keys import POOL, SETTINGS
+from service.api.metering import METER
 from service.domain.leaky_bucket import LeakyBucket
 from service.runtime.metrics import THROTTLED
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.settings import Settings
-from sql.callers import change_bucket
+from sql.authentication import change_bucket
 
 log = structlog.get_logger(__name__)
 
@@ -51,6 +52,10 @@ class Reservation:
     def estimate(self, seconds: float) -> float:
         """In how many seconds the bucket drains after a change, as far as one replica knows."""
         return self.rules.poured(self.drains_in - (time.monotonic() - self.made_at), seconds)
+
+
+RESERVATION: web.RequestKey[Reservation] = web.RequestKey("reservation")
+SETTLING: web.AppKey[set[Settlement]] = web.AppKey("settling")  # reservations on their way back
 
 
 def rules_of(settings: Settings) -> LeakyBucket | None:

@@ -9,8 +9,8 @@ import uvloop
 from service.api import server
 from service.api.app import build_app
 from service.runtime import logs, tracing
-from service.runtime.broker import Publisher
 from service.runtime.postgres import close_pool, create_pool
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
 

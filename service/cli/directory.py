@@ -15,7 +15,7 @@ from typing import Annotated, cast
 
 import typer
 
-from service.application import directory
+from service.application.directory import events as directory_events
 from service.cli.ndjson import blocks_of_lines
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
@@ -96,7 +96,7 @@ async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
 
 
 async def _write(conn: Connection, found: EventSet, tally: Tally) -> None:
-    followed = await directory.follow(conn, found.events)
+    followed = await directory_events.follow(conn, found.events)
     tally.rows += followed.written
     for place, reason in followed.refused.items():
         tally.events[found.events[place].name] -= 1

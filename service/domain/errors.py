@@ -1,6 +1,6 @@
 """Refusals: what a caller did wrong, as values with a code.
 
-service/application/refusals.py gives each code its status and Canvas's body.
+service/application/presentation/errors.py gives each code its status and Canvas's body.
 """
 
 from collections.abc import Mapping

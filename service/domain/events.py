@@ -14,8 +14,8 @@ from service.contracts.events import (
     ConversationForwarded,
     MessageCreated,
 )
-from service.domain.cause import Cause
 from service.domain.dates import iso
+from service.domain.event_metadata import Cause
 
 
 class Encoded(NamedTuple):

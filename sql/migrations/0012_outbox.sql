@@ -28,7 +28,7 @@ CREATE TABLE outbox (
     conversation_ids bigint[] COMPRESSION lz4,
     message_ids      bigint[] COMPRESSION lz4,
     body             jsonb,
-    cause            jsonb NOT NULL,                                   -- service/domain/cause.py: metadata, all text
+    cause            jsonb NOT NULL,                                   -- service/domain/event_metadata.py: metadata, all text
     traceparent      text,
     PRIMARY KEY (lane, id),
     CHECK (CASE WHEN event LIKE 'batch\_%' THEN lane = 16 AND body IS NOT NULL

@@ -107,7 +107,7 @@ CREATE TABLE headcounts (
 );
 
 -- Names and enrolments come in different events, and what is derived from both has to see both. So those who write
--- them take turns. service/application/directory.py does before it locks anything else; a release that does not may
+-- them take turns. service/application/directory/events.py does before it locks anything else; a release that does not may
 -- meet a deadlock, and then begins anew.
 CREATE FUNCTION take_roster_turn() RETURNS void LANGUAGE sql
     RETURN pg_advisory_xact_lock(7206110512006);

@@ -174,8 +174,3 @@ WHERE e.course_id IN (
     SELECT course_id FROM enrollment_standings
     WHERE user_id = $1::bigint AND standing = 'active' AND type IN ('TeacherEnrollment', 'TaEnrollment')
 );
-
--- name: is_fake_student :one
--- Canvas's student view: a user whose only enrolments are of that kind (CONTRACT 6.6).
-SELECT coalesce(bool_and(type = 'StudentViewEnrollment'), false) AS fake
-FROM enrollments WHERE user_id = $1::bigint AND course_id IS NOT NULL;

@@ -17,15 +17,15 @@ from aiohttp import web
 from service.api import server
 from service.api.app import build_app
 from service.api.routing import register
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.api.calling import call
-from tests.api.gateway import ECHO, PUBLIC_URL, Api, publishing
-from tests.api.people import Classroom, Person
-from tests.api.replies import Reply
-from tests.databases import server_url
-from tests.institution import Institution
+from tests.support.broker import stranger
+from tests.support.calls import call
+from tests.support.classroom import Classroom, Person
+from tests.support.databases import server_url
+from tests.support.gateway import ECHO, PUBLIC_URL, Api, publishing
+from tests.support.institution import Institution
+from tests.support.replies import Reply
 
 
 @pytest.fixture(scope="session")

@@ -6,11 +6,11 @@ import asyncpg
 from aiohttp import ClientSession, FormData
 
 from sql.inbox import unread_count
-from tests.api.replies import KEYS, MESSAGE_KEYS, Reply
-from tests.institution import Institution
-from tests.rows import messages_of, rows
-from tests.school import School
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.participant_rows import messages_of, rows
+from tests.support.replies import KEYS, MESSAGE_KEYS, Reply
+from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

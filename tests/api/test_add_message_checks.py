@@ -4,12 +4,12 @@ import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
-from tests.api.calling import NOT_AUTHORISED, NOT_FOUND
-from tests.api.replies import KEYS, MESSAGE_KEYS, Reply, refused
-from tests.institution import Institution
-from tests.rows import rows
-from tests.school import School
-from tests.thread import Threads
+from tests.support.calls import NOT_AUTHORISED, NOT_FOUND
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.participant_rows import rows
+from tests.support.replies import KEYS, MESSAGE_KEYS, Reply, refused
+from tests.support.school import School
 
 
 @pytest.fixture

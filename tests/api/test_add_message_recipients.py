@@ -6,11 +6,11 @@ import asyncpg
 import pytest
 
 from sql.inbox import unread_count
-from tests.api.replies import Reply, refused
-from tests.institution import Institution
-from tests.rows import messages_of, rows
-from tests.school import School
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.participant_rows import messages_of, rows
+from tests.support.replies import Reply, refused
+from tests.support.school import School
 
 
 async def test_recipients_limit_it_and_leave_the_authors_times_behind(

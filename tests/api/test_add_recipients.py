@@ -9,10 +9,10 @@ from aiohttp import ClientSession
 
 from service.runtime.settings import Settings
 from sql.inbox import unread_count
-from tests.institution import Institution
-from tests.rows import messages_of, rows
-from tests.school import School
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.participant_rows import messages_of, rows
+from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 Add = Callable[..., Awaitable[Any]]

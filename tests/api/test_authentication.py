@@ -8,7 +8,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from tests.institution import Institution
+from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

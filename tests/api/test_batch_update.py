@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.api.calling import NOT_AUTHORISED, NOT_FOUND, call
-from tests.api.gateway import PUBLIC_URL
-from tests.institution import Institution
-from tests.thread import Threads
-from tests.views import view
+from tests.support.calls import NOT_AUTHORISED, NOT_FOUND, call
+from tests.support.conversations import Threads
+from tests.support.gateway import PUBLIC_URL
+from tests.support.institution import Institution
+from tests.support.participant_views import view
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, FormData
 
-from tests.institution import Institution
-from tests.school import School
+from tests.support.institution import Institution
+from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 PATH = "/api/v1/conversations"

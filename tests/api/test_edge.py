@@ -12,10 +12,10 @@ import structlog
 from aiohttp import web
 
 from service.api.app import build_app
-from service.runtime.broker import Publisher
 from service.runtime.postgres import create_pool
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.api.gateway import Api
+from tests.support.gateway import Api
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

@@ -9,12 +9,12 @@ import pytest
 from aiohttp import web
 
 from service.api.app import build_app
-from service.runtime.broker import Publisher
 from service.runtime.postgres import create_pool
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.api.gateway import Api, publishing, publishing_nowhere
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.gateway import Api, publishing, publishing_nowhere
+from tests.support.waiting import until
 
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 

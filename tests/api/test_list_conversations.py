@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.institution import Institution
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 PATH = "/api/v1/conversations"

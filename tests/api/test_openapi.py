@@ -11,10 +11,10 @@ from pydantic import TypeAdapter
 from service.api.app import MODULES
 from service.api.description import description_of
 from service.api.error_shapes import SHAPES, Errors
-from service.application.refusals import answer_of, fault, unavailable
+from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
-from tests.api import seeds
-from tests.api.gateway import PUBLIC_URL
+from tests.support import seeds
+from tests.support.gateway import PUBLIC_URL
 
 ROUTES = list(chain.from_iterable(module.routes for module in MODULES))
 

@@ -12,9 +12,9 @@ from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import register
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.api.gateway import PUBLIC_URL
+from tests.support.gateway import PUBLIC_URL
 
 ITEMS = list(range(7))
 

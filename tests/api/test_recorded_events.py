@@ -14,8 +14,8 @@ from service.api.app import build_app
 from service.api.keys import BROKER, POOL, SETTINGS
 from service.domain.events import events_of
 from sql import outbox
-from tests.api.gateway import PUBLIC_URL, Api
-from tests.api.people import Classroom, Person
+from tests.support.classroom import Classroom, Person
+from tests.support.gateway import PUBLIC_URL, Api
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]

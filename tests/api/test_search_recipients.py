@@ -9,9 +9,9 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from tests.api.calling import NOT_FOUND, call
-from tests.api.gateway import PUBLIC_URL
-from tests.institution import Institution
+from tests.support.calls import NOT_FOUND, call
+from tests.support.gateway import PUBLIC_URL
+from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 PATHS = ["/search/recipients", "/conversations/find_recipients"]

@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.api import shapes
-from tests.api import seeds
-from tests.api.gateway import PUBLIC_URL
-from tests.api.people import Classroom, Person
-from tests.api.proofs import SHOWN, AnId, JustNow, Shown, differences, fields_of, shows
-from tests.institution import Institution
+from tests.support import seeds
+from tests.support.classroom import Classroom, Person
+from tests.support.gateway import PUBLIC_URL
+from tests.support.institution import Institution
+from tests.support.proofs import SHOWN, AnId, JustNow, Shown, differences, fields_of, shows
 
 CONVERSATION = TypeAdapter(shapes.Conversation)
 NOBODY, GROUP = f"{PUBLIC_URL}/images/messages/avatar-50.png", f"{PUBLIC_URL}/images/messages/avatar-group-50.png"

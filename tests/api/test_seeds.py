@@ -7,12 +7,12 @@ import asyncpg
 from pydantic import TypeAdapter
 
 from service.api import shapes
-from service.application import batch_updating
-from tests.api import seeds
-from tests.api.people import Classroom, Person
-from tests.api.proofs import PROVEN, proves
-from tests.api.seeds import ATTACHMENT, CONVERSATION, MEDIA_COMMENT, MESSAGE, PARTICIPANT
-from tests.institution import Institution
+from service.application.inbox import batch_update
+from tests.support import seeds
+from tests.support.classroom import Classroom, Person
+from tests.support.institution import Institution
+from tests.support.proofs import PROVEN, proves
+from tests.support.seeds import ATTACHMENT, CONVERSATION, MEDIA_COMMENT, MESSAGE, PARTICIPANT
 
 LIST, CREATE = "GET /conversations", "POST /conversations"
 SHOW, UPDATE = "GET /conversations/:id", "PUT /conversations/:id"
@@ -314,7 +314,7 @@ async def test_batch_update(classroom: Classroom, conn: asyncpg.Connection) -> N
         TypeAdapter(shapes.Progress).validate_python(progress)
         assert progress["workflow_state"] == "queued"
         async with conn.transaction():
-            await batch_updating.carry_out(conn, progress["id"])
+            await batch_update.carry_out(conn, progress["id"])
         done = await classroom.first.get(f"/progress/{progress['id']}")
         assert (done["workflow_state"], done["completion"]) == ("completed", 100)
         if event == "destroy":

@@ -14,16 +14,16 @@ from aiohttp import web
 
 from service.api import server
 from service.api.app import build_app
-from service.api.keys import METER
+from service.api.metering import METER
 from service.api.responses import respond
 from service.api.routing import register
 from service.api.throttle import Reservation
 from service.domain.leaky_bucket import LeakyBucket
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql.callers import change_bucket, find_caller
-from tests.institution import Institution
-from tests.waiting import until
+from sql.authentication import change_bucket, find_caller
+from tests.support.institution import Institution
+from tests.support.waiting import until
 
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 Token = Callable[..., Awaitable[dict[str, str]]]

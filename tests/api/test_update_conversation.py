@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.api.calling import NOT_FOUND, call
-from tests.institution import Institution
-from tests.thread import START, Threads
-from tests.views import all_of_others, view
+from tests.support.calls import NOT_FOUND, call
+from tests.support.conversations import START, Threads
+from tests.support.institution import Institution
+from tests.support.participant_views import all_of_others, view
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

@@ -5,12 +5,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.address_book import resolve
-from service.application.searching import Search, search
+from service.application.address_book.recipients import resolve
+from service.application.search.search import Search, search
 from service.domain.bookmarks import MarkedPage
 from service.domain.search import parse_kinds, parse_place
-from tests.resolving import Resolve
-from tests.searches import AVATARS, Look
+from tests.support.recipients import Resolve
+from tests.support.searches import AVATARS, Look
 
 
 @pytest.fixture

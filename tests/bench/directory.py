@@ -20,17 +20,17 @@ from typing import Any
 import aio_pika
 import asyncpg
 
-from service.application.directory import apply
+from service.application.directory.events import apply
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import Topology
 from service.runtime import logs
-from service.runtime.declaring import declare
 from service.runtime.settings import Settings
+from service.runtime.topology import declare
 from sql.connection import Connection
 from tests.bench.place import on_servers, place
 from tests.bench.resources import machine, peak_memory
-from tests.feed import feed, told
-from tests.processes import Process, installation
+from tests.support.directory_feed import feed, told
+from tests.support.processes import Process, installation
 
 
 @dataclass(frozen=True)

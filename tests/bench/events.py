@@ -23,14 +23,14 @@ import uvloop
 from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from service.contracts.topology import Topology
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.events import Copies, Encoded, FirstMessages, events_of
 from service.runtime import logs
-from service.runtime.declaring import declare
 from service.runtime.settings import Settings
+from service.runtime.topology import declare
 from sql.connection import Connection
 from tests.bench.place import on_servers, place
-from tests.waiting import until
+from tests.support.waiting import until
 from workers.relay import Relay
 
 ON_THEIR_WAY = 200  # messages of raw publishing; aio-pika was fastest with about so many

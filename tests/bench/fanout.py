@@ -35,7 +35,7 @@ from tests.bench.resources import machine, peak_memory
 from tests.bench.sending import Sent, send
 from tests.bench.statements import statements_per_chunk
 from tests.bench.targets import TARGETS
-from tests.processes import Client, Installation, Process, free_port, installation
+from tests.support.processes import Client, Installation, Process, free_port, installation
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from statistics import median
 from time import perf_counter
 
-from tests.processes import Client
+from tests.support.processes import Client
 
 
 async def p50(client: Client, path: str, *, requests: int) -> float:

@@ -15,7 +15,7 @@ from service.contracts.topology import Topology
 from service.runtime.settings import Settings
 from sql.connection import Connection
 from tests.bench.resources import next_transaction, rows_written_since
-from tests.processes import Process
+from tests.support.processes import Process
 
 _TIMEOUT = 60  # seconds
 

@@ -8,7 +8,7 @@ from sql.connection import Connection
 from sql.verification import count_copies
 from tests.bench.institution import Course
 from tests.bench.resources import stored_bytes, wal_position
-from tests.processes import Client
+from tests.support.processes import Client
 
 SHORTEST_WAIT, FIRST_WAIT, LONGEST_WAIT = (
     0.005,

@@ -3,8 +3,8 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from service.application.delivering import ChunkOutcome, deliver_chunk, read_chunk
-from service.application.tagging import TagSets
+from service.application.messages.chunk import ChunkOutcome, deliver_chunk, read_chunk
+from service.application.messages.tag_sets import TagSets
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
 from sql import batches, sends

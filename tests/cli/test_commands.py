@@ -3,8 +3,8 @@
 import pytest
 
 from service.runtime.settings import Settings
-from tests.cli.commands import clarion
-from tests.processes import free_port
+from tests.support.commands import clarion
+from tests.support.processes import free_port
 
 
 async def test_every_command_is_listed_with_what_it_is_for(settings: Settings) -> None:

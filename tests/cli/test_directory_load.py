@@ -9,7 +9,7 @@ from pydantic_core import MultiHostUrl
 
 from service.contracts.directory import MAX_EVENT_BYTES
 from service.runtime.settings import Settings
-from tests.cli.commands import clarion
+from tests.support.commands import clarion
 
 
 def line(name: str, /, **body: Any) -> str:

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.domain.tokens import hash_token, is_scope
 from service.runtime.settings import Settings
-from tests.cli.commands import clarion
+from tests.support.commands import clarion
 
 SCOPE = "url:GET|/api/v1/conversations/:id"
 

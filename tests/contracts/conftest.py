@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger, stranger
-from tests.waiting import until
+from tests.support.broker import Stranger, stranger
+from tests.support.waiting import until
 
 
 @pytest.fixture

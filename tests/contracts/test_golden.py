@@ -1,6 +1,6 @@
 """Every message as it goes over the wire, to the byte: a change of one is a change of a golden file.
 
-The real code encodes and publishes, on the real broker. How to change the files: tests/contracts/wire.py.
+The real code encodes and publishes, on the real broker. How to change the files: tests/support/wire.py.
 """
 
 import re
@@ -15,24 +15,24 @@ import pytest
 from aio_pika.abc import AbstractQueue
 
 from service.api.asyncapi import document_of
-from service.application.create_parameters import CreateParameters
-from service.application.fields import parse
-from service.application.requesting import read
+from service.application.amqp_requests import read
+from service.application.parameters.conversation import CreateParameters
+from service.application.parameters.types import parse
 from service.contracts import examples
 from service.contracts.commands import AnyCommand
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import CREATE_CONVERSATION
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.events import Copies, Encoded, OfBatch, events_of
-from service.runtime.broker import Publisher
 from service.runtime.event_publisher import EventPublisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
-from tests.amqp import Stranger
-from tests.contracts.wire import GOLDEN, assert_golden, body_in, text_of
-from tests.school import School
-from tests.waiting import until
-from workers.requests import RequestConsumer
+from tests.support.broker import Stranger
+from tests.support.school import School
+from tests.support.waiting import until
+from tests.support.wire import GOLDEN, assert_golden, body_in, text_of
+from workers.amqp_requests import RequestConsumer
 
 HAPPENED = datetime.fromisoformat(examples.HAPPENED)
 WRITTEN = datetime.fromisoformat(examples.WRITTEN)

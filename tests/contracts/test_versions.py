@@ -14,20 +14,20 @@ import pytest
 from service.contracts import commands, directory, examples
 from service.contracts.commands import AnyCommand
 from service.contracts.topology import COMMANDS, CREATE_CONVERSATION, Topology
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger
 from tests.contracts.previous import commands as previous_commands
 from tests.contracts.previous import directory as previous_directory
 from tests.contracts.previous.topology import Topology as PreviousTopology
-from tests.contracts.wire import body_in
-from tests.feed import feed
-from tests.waiting import until
+from tests.support.broker import Stranger
+from tests.support.directory_feed import feed
+from tests.support.waiting import until
+from tests.support.wire import body_in
+from workers.amqp_requests import RequestConsumer
+from workers.batch_consumer import Gatherer
 from workers.consumer import Consumer
 from workers.directory import SET_SIZE, Follower
-from workers.gathering import Gatherer
-from workers.requests import RequestConsumer
-from workers.verdict import Done, Verdict
+from workers.outcome import Done, Verdict
 
 ENCODED = Path(__file__).parent / "previous" / "encoded"
 UNKNOWN = 99

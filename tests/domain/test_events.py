@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from service.contracts.events import EVENTS, parse_event
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.events import Copies, Encoded, FirstMessages, OfBatch, event_time, events_of
 
 RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)

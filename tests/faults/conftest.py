@@ -10,9 +10,9 @@ import pytest
 
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.faults.place import Place, place
-from tests.faults.servers import PASSWORD, open_folder
+from tests.support.broker import stranger
+from tests.support.fault_place import Place, place
+from tests.support.fault_servers import PASSWORD, open_folder
 
 SMALL = {
     "chunk_size": 3,

@@ -7,13 +7,13 @@ import orjson
 from structlog.testing import capture_logs
 
 from deploy.rabbitmq import PrivateRabbitMQ
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.asking import asker
-from tests.faults.servers import allow
-from tests.school import School
-from tests.waiting import until
-from workers.requests import RequestConsumer
+from tests.support.amqp_requests import asker
+from tests.support.fault_servers import allow
+from tests.support.school import School
+from tests.support.waiting import until
+from workers.amqp_requests import RequestConsumer
 
 
 async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_repeated(

@@ -8,7 +8,7 @@ import signal
 import aiohttp
 
 from service.runtime.settings import Settings
-from tests.faults.place import Place, place
+from tests.support.fault_place import Place, place
 
 ROUNDS = 6
 CLIENTS = 4

@@ -9,10 +9,10 @@ import pytest
 
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.faults.place import Place, killed_while_delivering, logged, place
-from tests.faults.servers import kill, own_rabbitmq
-from tests.processes import CONNECTIONS, Process
+from tests.support.broker import stranger
+from tests.support.fault_place import Place, killed_while_delivering, logged, place
+from tests.support.fault_servers import kill, own_rabbitmq
+from tests.support.processes import CONNECTIONS, Process
 
 ROUNDS = 3
 LOST = "the queue is lost: delete it"

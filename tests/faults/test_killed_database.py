@@ -8,8 +8,8 @@ import pytest
 
 from deploy.postgres import PrivatePostgres
 from service.runtime.settings import Settings
-from tests.faults.place import Place, killed_while_delivering, place
-from tests.faults.servers import kill, own_postgres
+from tests.support.fault_place import Place, killed_while_delivering, place
+from tests.support.fault_servers import kill, own_postgres
 
 ROUNDS = 4
 

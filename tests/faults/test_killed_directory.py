@@ -12,12 +12,12 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.faults.place import killed_while_delivering
-from tests.faults.servers import kill, own_postgres, own_rabbitmq
-from tests.feed import Feed, feed, told
-from tests.processes import Installation, Process, installation
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.directory_feed import Feed, feed, told
+from tests.support.fault_place import killed_while_delivering
+from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.processes import Installation, Process, installation
+from tests.support.waiting import until
 
 ROUNDS = 4
 PEOPLE = 150

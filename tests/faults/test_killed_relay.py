@@ -11,10 +11,10 @@ import pytest
 
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.amqp import stranger
-from tests.neighbour import Neighbour, neighbour
-from tests.processes import Installation, Process, installation
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.event_consumer import Neighbour, neighbour
+from tests.support.processes import Installation, Process, installation
+from tests.support.waiting import until
 
 ROUNDS = 8
 CHUNKS = 12  # of each round

@@ -10,12 +10,12 @@ from typing import Any
 import orjson
 
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.asking import Answer, Asker, asker
-from tests.faults.place import Place, place
-from tests.faults.servers import kill, own_postgres, own_rabbitmq
-from tests.processes import Process
-from tests.waiting import until
+from tests.support.amqp_requests import Answer, Asker, asker
+from tests.support.broker import stranger
+from tests.support.fault_place import Place, place
+from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.processes import Process
+from tests.support.waiting import until
 
 ROUNDS = 8
 KEYS = 6  # of each round

@@ -9,11 +9,11 @@ from functools import partial
 import pytest
 from aio_pika import DeliveryMode, Message
 
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger, stranger
-from tests.processes import Process, environment
-from tests.waiting import until
+from tests.support.broker import Stranger, stranger
+from tests.support.processes import Process, environment
+from tests.support.waiting import until
 
 ROUNDS = 4
 LETTERS = 600

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
-from tests.faults.place import Place, killed_while_delivering, logged
-from tests.neighbour import Heard, neighbour
-from tests.processes import Process
+from tests.support.event_consumer import Heard, neighbour
+from tests.support.fault_place import Place, killed_while_delivering, logged
+from tests.support.processes import Process
 
 ROUNDS = 4
 

@@ -5,9 +5,9 @@ import random
 import signal
 
 from service.runtime.settings import Settings
-from tests.faults.place import killed_while_delivering, place
-from tests.faults.servers import kill, own_postgres, own_rabbitmq
-from tests.processes import Process
+from tests.support.fault_place import killed_while_delivering, place
+from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.processes import Process
 
 ROUNDS = 2
 

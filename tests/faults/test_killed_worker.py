@@ -2,7 +2,7 @@
 
 import random
 
-from tests.faults.place import Place, killed_while_delivering
+from tests.support.fault_place import Place, killed_while_delivering
 
 ROUNDS = 8
 

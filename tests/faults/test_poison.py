@@ -7,8 +7,8 @@ from datetime import datetime
 
 import pytest
 
-from tests.amqp import stranger
-from tests.faults.place import Place, logged
+from tests.support.broker import stranger
+from tests.support.fault_place import Place, logged
 
 GARBAGE = {
     b"\x00\xff\xfe garbage": "Invalid JSON",

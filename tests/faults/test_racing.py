@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.runtime.settings import Settings
-from tests.faults.place import Place, logged
-from tests.road.copies import assert_whole
+from tests.support.copies import assert_whole
+from tests.support.fault_place import Place, logged
 
 
 @pytest.fixture

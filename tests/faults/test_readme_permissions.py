@@ -13,11 +13,11 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.contracts.commands import PlanBatch
 from service.contracts.topology import CREATE_CONVERSATION, Topology
 from service.runtime.answer_publisher import AnswerPublisher
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests import readme
-from tests.faults.servers import allow
-from tests.waiting import until
+from tests.support import readme
+from tests.support.fault_servers import allow
+from tests.support.waiting import until
 
 TOPOLOGY = Topology("clarion")
 

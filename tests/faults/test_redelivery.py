@@ -3,8 +3,8 @@
 import asyncpg
 
 from service.contracts.commands import DeliverChunk
-from tests.amqp import Stranger, stranger
-from tests.faults.place import Place
+from tests.support.broker import Stranger, stranger
+from tests.support.fault_place import Place
 
 WRITTEN = ("sends", "conversations", "participants", "messages", "chunks", "batches")
 

@@ -9,14 +9,14 @@ from structlog.typing import EventDict
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.contracts.commands import AnyCommand, DeliverReply, PlanBatch
 from service.contracts.topology import Topology
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.faults.place import place
-from tests.faults.servers import allow
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.fault_place import place
+from tests.support.fault_servers import allow
+from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.verdict import Done, Verdict
+from workers.outcome import Done, Verdict
 
 NOTHING, ANYTHING = "^$", ".*"
 COMMAND = PlanBatch(batch_id=1)

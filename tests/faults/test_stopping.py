@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.amqp import stranger
-from tests.faults.place import Place, logged
+from tests.support.broker import stranger
+from tests.support.fault_place import Place, logged
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
-from tests.processes import Client, Installation, installation
+from tests.support.processes import Client, Installation, installation
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from tests.institution import Institution
-from tests.processes import Client, Installation
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation
 
 AsUser = Callable[[int], Awaitable[Client]]
 

@@ -6,10 +6,10 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from tests.processes import Client, Installation
-from tests.rows import messages_of, rows
-from tests.school import School
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.participant_rows import messages_of, rows
+from tests.support.processes import Client, Installation
+from tests.support.school import School
 
 AsUser = Callable[[int], Awaitable[Client]]
 REPLIES = [f"Reply {n}" for n in range(30)]

@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from tests.processes import Client, Installation
-from tests.road.copies import assert_whole
-from tests.school import School
+from tests.support.copies import assert_whole
+from tests.support.processes import Client, Installation
+from tests.support.school import School
 
 AsUser = Callable[[int], Awaitable[Client]]
 

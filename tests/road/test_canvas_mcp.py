@@ -15,9 +15,9 @@ from typing import Any
 from mcp import ClientSession, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.institution import Institution
-from tests.processes import Client, Installation
-from tests.school import make_school
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation
+from tests.support.school import make_school
 
 AsUser = Callable[[int], Awaitable[Client]]
 

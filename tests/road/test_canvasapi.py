@@ -11,9 +11,9 @@ from canvasapi.conversation import Conversation
 from canvasapi.exceptions import BadRequest, Forbidden, InvalidAccessToken, ResourceDoesNotExist
 from canvasapi.progress import Progress
 
-from tests.institution import Institution
-from tests.processes import Client, Installation
-from tests.school import School, make_school
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation
+from tests.support.school import School, make_school
 
 AsUser = Callable[[int], Awaitable[Client]]
 

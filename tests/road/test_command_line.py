@@ -7,9 +7,9 @@ import asyncpg
 import pytest
 
 from sql.verification import Copies, count_copies
-from tests.cli.commands import Outcome, clarion
-from tests.processes import Client, Installation, free_port
-from tests.school import School
+from tests.support.commands import Outcome, clarion
+from tests.support.processes import Client, Installation, free_port
+from tests.support.school import School
 
 Command = Callable[..., Awaitable[Outcome]]
 

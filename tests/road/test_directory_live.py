@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.feed import Feed, feed, told
-from tests.institution import Institution
-from tests.processes import Client, Installation, Process
+from tests.support.broker import stranger
+from tests.support.directory_feed import Feed, feed, told
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation, Process
 
 AsUser = Callable[[int], Awaitable[Client]]
 DAY = 86_400  # seconds

@@ -9,14 +9,14 @@ import pytest
 
 from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.feed import feed
-from tests.feed import told as directory_event
-from tests.institution import Institution
-from tests.neighbour import Heard, Neighbour, neighbour
-from tests.processes import Client, Installation
-from tests.road.copies import assert_whole
-from tests.school import School, make_school
+from tests.support.broker import stranger
+from tests.support.copies import assert_whole
+from tests.support.directory_feed import feed
+from tests.support.directory_feed import told as directory_event
+from tests.support.event_consumer import Heard, Neighbour, neighbour
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation
+from tests.support.school import School, make_school
 
 AsUser = Callable[[int], Awaitable[Client]]
 

@@ -9,11 +9,11 @@ import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from service.runtime.settings import Settings
-from tests import readme
-from tests.amqp import Stranger, stranger
-from tests.processes import Client, Installation, environment
-from tests.school import School
-from tests.waiting import until
+from tests.support import readme
+from tests.support.broker import Stranger, stranger
+from tests.support.processes import Client, Installation, environment
+from tests.support.school import School
+from tests.support.waiting import until
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tests.institution import Institution
-from tests.processes import Client, Installation
-from tests.school import make_school
+from tests.support.institution import Institution
+from tests.support.processes import Client, Installation
+from tests.support.school import make_school
 
 AsUser = Callable[[int], Awaitable[Client]]
 

@@ -10,13 +10,13 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from service.contracts.commands import PlanBatch
 from service.contracts.topology import Topology
-from tests.amqp import Stranger, stranger
-from tests.collector import Collector, collector
-from tests.neighbour import Heard, Neighbour, neighbour
-from tests.processes import Client, Installation, Process
 from tests.road.test_bulk_send import bulk
-from tests.school import School
-from tests.waiting import until
+from tests.support.broker import Stranger, stranger
+from tests.support.collector import Collector, collector
+from tests.support.event_consumer import Heard, Neighbour, neighbour
+from tests.support.processes import Client, Installation, Process
+from tests.support.school import School
+from tests.support.waiting import until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"

@@ -12,10 +12,11 @@ from structlog.testing import capture_logs
 
 from service.contracts.commands import PlanBatch
 from service.domain.dead_letters import REASON_LIMIT
-from service.runtime.broker import Broker, BrokerUnavailable, Publisher, Session, broker_errors
+from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_errors
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import stranger
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.waiting import until
 
 COMMAND = PlanBatch(batch_id=1)
 

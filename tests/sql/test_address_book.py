@@ -7,7 +7,7 @@ import asyncpg
 
 from service.domain.visibility import Range
 from sql.address_book import expand_ranges, reachable_by_enrollment
-from tests.institution import Institution
+from tests.support.institution import Institution
 
 NOW = datetime.now(UTC)
 YESTERDAY, TOMORROW = NOW - timedelta(days=1), NOW + timedelta(days=1)

@@ -3,8 +3,8 @@ import pytest
 
 from service.domain.contexts import Context, ContextType
 from sql import conversations
-from tests.institution import Institution
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
 
 
 @pytest.fixture

@@ -8,8 +8,8 @@ import pytest
 from service.domain.scopes import Criteria, Scope
 from sql import inbox
 from sql.statements import STATEMENTS
-from tests.institution import Institution
-from tests.thread import START, Threads
+from tests.support.conversations import START, Threads
+from tests.support.institution import Institution
 
 ANYTHING = Criteria()
 

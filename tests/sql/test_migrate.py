@@ -8,11 +8,11 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from service.application.directory import follow
+from service.application.directory.events import follow
 from sql import migrate
-from tests.databases import server_url, with_database
-from tests.feed import START
-from tests.histories import event
+from tests.support.databases import server_url, with_database
+from tests.support.directory_feed import START
+from tests.support.directory_histories import event
 
 
 @pytest.fixture

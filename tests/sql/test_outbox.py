@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from service.domain.cause import Cause
+from service.domain.event_metadata import Cause
 from service.domain.events import Copies, OfBatch
 from service.runtime.ids import BLOCK
 from sql import outbox
 from sql.connection import Connection
-from tests.workers.batches import Batches
+from tests.support.batches import Batches
 
 CAUSE = Cause({"job_id": "deliver.7.12"}, "00-a-b-01")
 AT = datetime(2024, 5, 1, 12, 34, 56, tzinfo=UTC)

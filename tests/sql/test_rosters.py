@@ -10,11 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from service.application.directory import apply
+from service.application.directory.events import apply
 from service.contracts.directory import DirectoryEvent
 from sql.connection import Connection
-from tests.histories import disordered, event, in_sets
-from tests.institution import Institution
+from tests.support.directory_histories import disordered, event, in_sets
+from tests.support.institution import Institution
 
 _ID = st.integers(1, 3)
 _GONE = ("deleted", "rejected")

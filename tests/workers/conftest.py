@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger, stranger
-from tests.asking import Asker, asker
-from tests.feed import Feed, feed
-from tests.waiting import until
-from tests.workers.batches import Batches
-from tests.workers.requests import Requesting
-from workers.requests import RequestConsumer
+from tests.support.amqp_requests import Asker, asker
+from tests.support.batches import Batches
+from tests.support.broker import Stranger, stranger
+from tests.support.directory_feed import Feed, feed
+from tests.support.waiting import until
+from tests.support.worker_requests import Requesting
+from workers.amqp_requests import RequestConsumer
 
 
 @pytest.fixture

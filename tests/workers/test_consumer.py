@@ -9,14 +9,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.contracts.commands import AnyCommand, DeliverChunk
-from service.domain.cause import Cause
-from service.runtime import causes
-from service.runtime.broker import Publisher
+from service.domain.event_metadata import Cause
+from service.runtime import event_metadata
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger
-from tests.waiting import until
+from tests.support.broker import Stranger
+from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.verdict import Discard, Done, Verdict
+from workers.outcome import Discard, Done, Verdict
 
 COMMAND = DeliverChunk(batch_id=1, position=2)
 
@@ -71,7 +71,7 @@ async def test_what_a_command_changes_is_caused_by_it(
     caused: list[Cause | None] = []
 
     async def handle(_: AnyCommand) -> Verdict:
-        caused.append(causes.current())
+        caused.append(event_metadata.current())
         return Done()
 
     async with consuming(handle):
@@ -80,7 +80,7 @@ async def test_what_a_command_changes_is_caused_by_it(
 
     told = {"root_account_id": "10000000000001", "job_id": "deliver.1.2", "job_tag": "deliver"}
     assert [cause and cause.metadata for cause in caused] == [told]
-    assert causes.current() is None
+    assert event_metadata.current() is None
 
 
 async def test_a_command_is_held_while_something_is_away(
@@ -125,7 +125,7 @@ async def test_without_its_own_publisher_the_broker_puts_a_command_away(
     settings: Settings, outside: Stranger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body is kept and the queue goes on; only the reason is no longer ours."""
-    monkeypatch.setattr("workers.burying.FIRST_RETRY", 0.001)
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
     consumer = Consumer(settings, "deliver", Handler(Discard("it will never do")), away)
     await consumer.start()

@@ -7,10 +7,10 @@ import pytest
 
 from service.contracts.commands import DeliverChunk
 from service.runtime.settings import Settings
-from tests.workers.batches import Batches
+from tests.support.batches import Batches
 from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import MAX_ATTEMPTS, Deliverer
-from workers.verdict import Discard, Done
+from workers.outcome import Discard, Done
 
 
 @pytest.fixture

@@ -14,15 +14,15 @@ from structlog.testing import capture_logs
 
 from service.contracts.directory import MAX_EVENT_BYTES, DirectoryEvent, parse_event
 from service.contracts.topology import Topology
-from service.runtime.broker import Publisher
 from service.runtime.postgres import create_pool
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger
-from tests.feed import Feed, told
-from tests.histories import directory, directory_after, disordered, histories, on_wire
-from tests.waiting import until
+from tests.support.broker import Stranger
+from tests.support.directory_feed import Feed, told
+from tests.support.directory_histories import directory, directory_after, disordered, histories, on_wire
+from tests.support.waiting import until
+from workers.batch_consumer import Gatherer
 from workers.directory import Follower
-from workers.gathering import Gatherer
 
 USER, OTHER = told("user_created", user_id="10000000000001", name="Ana"), told("user_created", user_id=2, name="Ben")
 LONG = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(8192))  # a name no index takes

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from service.contracts.commands import DeliverChunk, PlanBatch, parse_command
-from service.runtime.broker import Publisher
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.amqp import Stranger
-from tests.workers.batches import Batches
+from tests.support.batches import Batches
+from tests.support.broker import Stranger
+from workers.outcome import Done
 from workers.plan import Planner
-from workers.verdict import Done
 
 LATER = timedelta(hours=1)
 

@@ -10,22 +10,22 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application.adding import Adder, AddRecipients
-from service.application.reply_checks import AddMessage
-from service.application.replying import Replier
-from service.application.tagging import TagSets
-from service.domain.cause import Cause
+from service.application.messages.add_recipients import Adder, AddRecipients
+from service.application.messages.reply import Replier
+from service.application.messages.reply_checks import AddMessage
+from service.application.messages.tag_sets import TagSets
+from service.domain.event_metadata import Cause
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.causes import caused_by
+from service.runtime.event_metadata import caused_by
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import outbox
 from sql.connection import Connection
-from tests.amqp import stranger
-from tests.neighbour import Neighbour, neighbour
-from tests.school import School
-from tests.thread import Threads
-from tests.waiting import until
+from tests.support.broker import stranger
+from tests.support.conversations import Threads
+from tests.support.event_consumer import Neighbour, neighbour
+from tests.support.school import School
+from tests.support.waiting import until
 from workers.relay import COPIES, ROWS, Relay
 
 CAUSE = Cause({"root_account_id": "10000000000001"}, "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")

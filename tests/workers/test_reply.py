@@ -5,20 +5,20 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application.reply_checks import AddMessage
-from service.application.replying import Queued, Replier
-from service.application.tagging import TagSets
+from service.application.messages.reply import Queued, Replier
+from service.application.messages.reply_checks import AddMessage
+from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
-from service.runtime.broker import Publisher
 from service.runtime.ids import IdBlocks
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.rows import messages_of
-from tests.school import School
-from tests.thread import Threads
+from tests.support.conversations import Threads
+from tests.support.participant_rows import messages_of
+from tests.support.school import School
 from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import MAX_ATTEMPTS
+from workers.outcome import Discard, Done, Verdict
 from workers.reply import ReplyWriter
-from workers.verdict import Discard, Done, Verdict
 
 
 @pytest.fixture

@@ -6,23 +6,23 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application import batch_updating
-from service.application.reply_checks import AddMessage
-from service.application.replying import Queued, Replier
-from service.application.tagging import TagSets
+from service.application.inbox import batch_update
+from service.application.messages.reply import Queued, Replier
+from service.application.messages.reply_checks import AddMessage
+from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
-from service.domain.views import Event
-from service.runtime import causes
-from service.runtime.broker import Publisher
+from service.domain.participant import Event
+from service.runtime import event_metadata
 from service.runtime.ids import IdBlocks
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
-from tests.amqp import Stranger
-from tests.school import School
-from tests.thread import Threads
+from tests.support.broker import Stranger
+from tests.support.conversations import Threads
+from tests.support.school import School
+from workers.batch_update import Updater
+from workers.outcome import Done
 from workers.reply import ReplyWriter
-from workers.update import Updater
-from workers.verdict import Done
 
 TRACEPARENTS = [f"00-{number:032x}-{number:016x}-01" for number in (1, 2, 3)]
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -84,7 +84,7 @@ async def test_a_batch_update_swept_up(
     conn: asyncpg.Connection, updater: Updater, outside: Stranger, traceparent: str | None
 ) -> None:
     with continued(traceparent):
-        await batch_updating.accept(conn, 1, ["1"], Event.STAR)
+        await batch_update.accept(conn, 1, ["1"], Event.STAR)
     await conn.execute("UPDATE progresses SET due_at = $1", LONG_AGO)
 
     assert await updater.sweep() == 1
@@ -102,7 +102,10 @@ async def test_replies_that_are_written_with_another_are_told_of_in_their_own_tr
     command = DeliverReply(reply_id=ids[1])
     redelivered = "00-0000000000000000000000000000000a-000000000000000a-01"  # the command's own, of a publish
 
-    with continued(redelivered), causes.caused_by(causes.job(settings, message_id="reply.2", name="reply")):
+    with (
+        continued(redelivered),
+        event_metadata.caused_by(event_metadata.job(settings, message_id="reply.2", name="reply")),
+    ):
         assert await writer.handle(command) == Done()
 
     told = [row["traceparent"] for row in await conn.fetch("SELECT traceparent FROM outbox ORDER BY id")]

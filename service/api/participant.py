@@ -1,0 +1,168 @@
+"""Changing one's own view: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
+
+from typing import Annotated, Any
+
+from aiohttp import web
+from pydantic import Field
+
+from service.api.access import own_conversation
+from service.api.authentication import caller
+from service.api.database import connection
+from service.api.description import Outcome, describe
+from service.api.keys import CREATOR
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.shapes import Conversation, Nothing
+from service.api.viewpoint import includes, viewpoint
+from service.application.inbox import participant
+from service.application.inbox.participant import Change
+from service.application.parameters.types import (
+    IF_FILLED,
+    GivenBool,
+    IdList,
+    Parameters,
+    Presence,
+    ScalarString,
+    one_of,
+    parse,
+)
+from service.application.parameters.view import ViewParameters
+from service.application.presentation.conversations import present
+from service.application.presentation.viewpoint import Viewpoint
+from service.application.transactions import committed
+from service.domain.errors import Code, unreadable
+from service.domain.participant import Event, State, parse_state
+from sql.connection import Connection
+
+
+class ConversationParameters(Parameters):
+    """``conversation[…]`` of an update."""
+
+    workflow_state: ScalarString = Field(None, description="The state from now on.", json_schema_extra=one_of(State))
+    subscribed: GivenBool = Field(None, description="Whether new messages make it unread; not for private ones.")
+    starred: GivenBool = Field(None, description="Whether it has a star.")
+
+
+class UpdateParameters(ViewParameters):
+    """canvas/endpoints.md 4.5"""
+
+    conversation: Annotated[ConversationParameters | None, IF_FILLED] = None
+
+
+class RemoveParameters(ViewParameters):
+    """canvas/endpoints.md 4.10; only an absent ``remove`` asks for nothing."""
+
+    remove: IdList = Field([], description="Messages of this conversation.")
+
+
+class _Asked(Parameters):
+    remove: Presence = False
+
+
+@describe(
+    "Update a conversation",
+    {200: Outcome("The conversation without messages.", Conversation)},
+    text="The caller's own view of it; nobody else is affected.",
+    parameters=UpdateParameters,
+    required=("conversation",),
+    refusals=(Code.INVALID_ATTRIBUTE, Code.INVALID_RECORD),
+)
+async def update_conversation(request: web.Request) -> web.Response:
+    """State, subscription and star of one conversation."""
+    conversation_id, user_id = path_id(request), caller(request).user_id
+    parameters = await read_parameters(request)
+    sent = parse(UpdateParameters, parameters)
+    async with connection(request) as conn:
+        await own_conversation(request, conn, conversation_id)
+        view = viewpoint(request, sent)
+        if sent.conversation is None:
+            raise unreadable("conversation is missing")
+        asked = sent.conversation
+        change = Change(asked.subscribed, parse_state(asked.workflow_state), asked.starred)
+        await committed(conn, lambda: participant.update_view(conn, user_id, conversation_id, change))
+        shown = await _present(conn, view, conversation_id, uuids="uuid" in includes(request, sent, parameters))
+    return respond(request, shown)
+
+
+@describe(
+    "Delete a conversation",
+    {200: Outcome("The conversation as the caller had it last, empty.", Conversation)},
+    text="From the caller's own view; a new message brings it back.",
+    parameters=ViewParameters,
+)
+async def delete_conversation(request: web.Request) -> web.Response:
+    """Deletes the caller's view. It takes no filter_mode, so a wrong one does no harm."""
+    conversation_id, user_id = path_id(request), caller(request).user_id
+    parameters = await read_parameters(request)
+    sent = parse(ViewParameters, parameters | {"filter_mode": None})
+    async with connection(request) as conn:
+        await own_conversation(request, conn, conversation_id)
+        await committed(conn, lambda: participant.apply_event(conn, user_id, [conversation_id], Event.DESTROY))
+        uuids = "uuid" in includes(request, sent, parameters)
+        shown = await _present(conn, viewpoint(request, sent), conversation_id, uuids=uuids, visible=False)
+    return respond(request, shown)
+
+
+@describe(
+    "Delete messages",
+    {
+        200: Outcome("The conversation without messages.", Conversation),
+        204: Outcome("Nothing was asked for."),
+    },
+    text="From the caller's own view; when none is left, the conversation is deleted.",
+    parameters=RemoveParameters,
+    required=("remove",),
+    refusals=(Code.INVALID_ATTRIBUTE,),
+)
+async def remove_messages(request: web.Request) -> web.Response:
+    """Deletes some messages from the caller's view; 204 when it is not said which."""
+    conversation_id, user_id = path_id(request), caller(request).user_id
+    parameters = await read_parameters(request)
+    sent = parse(RemoveParameters, parameters)
+    tag_sets = request.app[CREATOR].tag_sets
+    async with connection(request) as conn:
+        await own_conversation(request, conn, conversation_id)
+        view = viewpoint(request, sent)
+        if not parse(_Asked, parameters).remove:
+            return web.Response(status=204)
+        await committed(
+            conn, lambda: participant.remove_messages(conn, tag_sets, user_id, [conversation_id], list(sent.remove))
+        )
+        shown = await _present(conn, view, conversation_id, uuids="uuid" in includes(request, sent, parameters))
+    return respond(request, shown)
+
+
+async def _present(
+    conn: Connection, view: Viewpoint, conversation_id: int, *, uuids: bool, visible: bool | None = None
+) -> dict[str, Any]:
+    (shown,) = await present(
+        conn,
+        view,
+        [conversation_id],
+        messages="none",
+        avatars=True,
+        contexts=True,
+        with_context_name=False,
+        uuids=uuids,
+        forwarded_authors=False,
+        visible=visible,
+    )
+    return shown
+
+
+@describe("Mark all conversations as read", {200: Outcome("Done.", Nothing)})
+async def mark_all_as_read(request: web.Request) -> web.Response:
+    """All that waits in the caller's inbox is read."""
+    user_id = caller(request).user_id
+    async with connection(request) as conn:
+        await committed(conn, lambda: participant.mark_all_read(conn, user_id))
+    return respond(request, {})
+
+
+routes = [
+    web.post("/api/v1/conversations/mark_all_as_read", mark_all_as_read),
+    web.put("/api/v1/conversations/{id}", update_conversation),
+    web.delete("/api/v1/conversations/{id}", delete_conversation),
+    web.post("/api/v1/conversations/{id}/remove_messages", remove_messages),
+]

@@ -1,0 +1,151 @@
+"""From recipients as sent to the users meant (canvas/endpoints.md 4.2, "Recipient resolution", and 5)."""
+
+from collections.abc import Sequence
+
+from service.application.address_book import rights
+from service.application.address_book.rights import Known
+from service.domain.contexts import Context, ContextType
+from service.domain.errors import Code, Refusal
+from service.domain.recipients import Audience, Recipients, parse, sent_context
+from service.domain.rights import Right
+from service.domain.visibility import Members, Range, members, own_group, ranges
+from sql import address_book as reach
+from sql import rights as rows
+from sql.connection import Connection
+
+
+async def resolve(
+    conn: Connection,
+    *,
+    sender_id: int,
+    recipients: Sequence[str],
+    context_code: str | None,
+    conversation_id: int | None = None,
+) -> list[int]:
+    """Users the request means and the sender may write to: ids, ascending and distinct.
+
+    Without the sender, unless the sender alone is named. ``conversation_id``: its participants are acceptable
+    too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group that does not exist.
+    """
+    named = parse(recipients)
+    context = sent_context(context_code)
+    individuals = bool(named.user_ids or named.uuids)
+    contexts = {audience.context for audience in named.audiences} | ({context} if context else set())
+    # An individual may be known from any course or group of the sender, unless a group narrows it down.
+    everywhere = individuals and (context is None or context.type is not ContextType.GROUP)
+    known = await rights.load(conn, sender_id, contexts, everywhere=everywhere)
+    if context is not None and not _exists(known, context):
+        raise Refusal(Code.NOT_FOUND)
+    people = set(named.user_ids)
+    if named.uuids:
+        people.update(await reach.recipients_by_uuid(conn, sorted(named.uuids)))
+    if people == {sender_id} and not named.audiences:
+        return [sender_id]
+    people.discard(sender_id)
+    found = await _individuals(conn, known, sorted(people), context, conversation_id) if people else set()
+    members_found = await _audiences(conn, known, named)
+    return sorted(found | set(members_found)) if found else members_found
+
+
+def _exists(known: Known, context: Context) -> bool:
+    match context.type:
+        case ContextType.COURSE:
+            return context.id in known.courses
+        case ContextType.SECTION:
+            return context.id in known.sections
+        case _:
+            return context.id in known.groups
+
+
+async def _audiences(conn: Connection, known: Known, named: Recipients) -> list[int]:
+    """Everybody in the contexts given as recipients, ascending."""
+    spans: set[Range] = set()
+    groups: set[Members] = set()
+    for audience in named.audiences:
+        if audience.context.type is ContextType.GROUP:
+            group = known.groups.get(audience.context.id)
+            if group is not None and group.differentiation_tag >= audience.differentiation_tag:
+                reached = members(known.standing, group, known.course_of(group))
+                groups.update([reached] if reached else [])
+        else:
+            spans.update(_ranges(known, audience.context, audience))
+    sender_id = known.standing.user_id
+    enrolled = await reach.expand_ranges(conn, sorted(spans, key=repr), sender_id) if spans else []
+    if not groups:
+        return enrolled
+    grouped = await reach.group_members(conn, sorted(groups, key=repr), sender_id)
+    return sorted({*enrolled, *grouped})
+
+
+def _ranges(known: Known, context: Context, audience: Audience | None = None, *, as_admin: bool = False) -> list[Range]:
+    section_id = context.id if context.type is ContextType.SECTION else None
+    course = known.courses.get(known.sections.get(context.id, 0) if section_id else context.id)
+    if course is None:
+        return []
+    types = audience.types if audience else None
+    return ranges(known.standing, course, types=types, section_id=section_id, as_admin=as_admin)
+
+
+async def _individuals(
+    conn: Connection,
+    known: Known,
+    people: Sequence[int],
+    context: Context | None,
+    conversation_id: int | None,
+) -> set[int]:
+    """Those of ``people`` whom the sender may write to one by one (canvas/endpoints.md 5.1)."""
+    sender = known.standing
+    if context is None and sender.site_wide(Right.SEND_MESSAGES):
+        return set(await reach.existing_users(conn, people))
+    spans, groups = _reach_in(known, context) if context else _reach_everywhere(known)
+    found: set[int] = set()
+    if spans:
+        found.update(await reach.reachable_by_enrollment(conn, spans, sender.user_id, people))
+    if groups:
+        found.update(await reach.group_members(conn, groups, sender.user_id, people))
+    if context is None and sender.admin_records:
+        accounts = await accounts_with(conn, known, Right.READ_ROSTER)
+        if accounts:
+            found.update(await reach.reachable_by_roster(conn, people, accounts))
+    if conversation_id is not None:
+        found.update(await reach.fellow_participants(conn, conversation_id, sender.user_id, people))
+    return found
+
+
+def _reach_everywhere(known: Known) -> tuple[list[Range], list[Members]]:
+    """What the sender sees of own courses, current or concluded, and own groups."""
+    own_courses = {enrollment.course_id for enrollment in known.standing.enrollments}
+    spans = [
+        span
+        for course_id in sorted(own_courses & known.courses.keys())
+        for span in ranges(known.standing, known.courses[course_id])
+    ]
+    return spans, _own_groups(known)
+
+
+def _reach_in(known: Known, context: Context) -> tuple[list[Range], list[Members]]:
+    """The same inside one context."""
+    if context.type is ContextType.GROUP:
+        group = known.groups[context.id]
+        reached = members(known.standing, group, known.course_of(group), as_admin=True)
+        return [], [reached] if reached else []
+    course_id = known.sections[context.id] if context.type is ContextType.SECTION else context.id
+    return _ranges(known, context, as_admin=True), _own_groups(known, course_id)
+
+
+def _own_groups(known: Known, course_id: int | None = None) -> list[Members]:
+    return [
+        reached
+        for group in known.own_groups()
+        if (course_id is None or group.course_id == course_id)
+        and (reached := own_group(known.standing, group, known.course_of(group)))
+    ]
+
+
+async def accounts_with(conn: Connection, known: Known, right: Right) -> list[int]:
+    """Accounts where the sender holds a right as an administrator."""
+    records = [
+        (record, known.standing.holds(record, right, known.accounts.get(record.account_id, ())))
+        for record in known.standing.admin_records
+    ]
+    return await rows.accounts_granting(conn, right, records)

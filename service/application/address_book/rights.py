@@ -1,0 +1,115 @@
+"""A user's rights, with the courses, groups and accounts they are asked for."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from service.domain.contexts import Context, ContextType
+from service.domain.rights import Course, Group, Right, Standing
+from sql import rights as rows
+from sql.connection import Connection
+
+
+@dataclass(frozen=True)
+class Known:
+    """A user's standing and the places it was loaded for; what does not exist is not in the mappings."""
+
+    standing: Standing
+    courses: Mapping[int, Course]
+    sections: Mapping[int, int]  # section id -> course id
+    groups: Mapping[int, Group]
+    accounts: Mapping[int, tuple[int, ...]]  # account id -> itself and those above, nearest first
+
+    def course_of(self, group: Group) -> Course | None:
+        """The course a group belongs to."""
+        return None if group.course_id is None else self.courses.get(group.course_id)
+
+    def own_groups(self) -> list[Group]:
+        """Groups the user belongs to."""
+        return [group for id_, group in self.groups.items() if id_ in self.standing.group_ids]
+
+    def may(self, right: Right, context: Context) -> bool:
+        """Whether the user holds a right in a context; a section is its course, an unknown context grants none."""
+        match context.type:
+            case ContextType.ACCOUNT:
+                return self.standing.may_in_account(right, self.accounts.get(context.id, (context.id,)))
+            case ContextType.GROUP:
+                group = self.groups.get(context.id)
+                return group is not None and self.standing.may_in_group(right, group, self.course_of(group))
+            case ContextType.SECTION:
+                course = self.courses.get(self.sections.get(context.id, 0))
+            case ContextType.COURSE:
+                course = self.courses.get(context.id)
+        return course is not None and self.standing.may(right, course)
+
+
+def _of(type_: ContextType, contexts: Iterable[Context]) -> set[int]:
+    return {context.id for context in contexts if context.type is type_}
+
+
+async def load(
+    conn: Connection, user_id: int, contexts: Collection[Context] = (), *, everywhere: bool = False
+) -> Known:
+    """The user's standing in the given contexts; ``everywhere``: also in all own courses and groups.
+
+    At most eight statements, whatever the number of contexts.
+    """
+    enrollments = await rows.enrollments_of(conn, user_id)
+    admin_records = await rows.admin_records_of(conn, user_id)
+    asked_groups = _of(ContextType.GROUP, contexts)
+    member_of = await rows.group_ids_of(conn, user_id) if everywhere or asked_groups else frozenset()
+    asked_sections = _of(ContextType.SECTION, contexts)
+    sections = await rows.sections_by_id(conn, sorted(asked_sections)) if asked_sections else {}
+    wanted_groups = asked_groups | (member_of if everywhere else frozenset())
+    groups = await rows.groups_by_id(conn, sorted(wanted_groups)) if wanted_groups else {}
+    course_ids = {
+        *_of(ContextType.COURSE, contexts),
+        *sections.values(),
+        *(group.course_id for group in groups.values() if group.course_id is not None),
+        *(enrollment.course_id for enrollment in enrollments if everywhere),
+    }
+    courses = await rows.courses_by_id(conn, sorted(course_ids)) if course_ids else []
+    account_ids = {
+        *_of(ContextType.ACCOUNT, contexts),
+        *(record.account_id for record in admin_records),
+        *(course.account_id for course in courses if course.account_id is not None),
+        *(group.account_id for group in groups.values() if group.account_id is not None),
+    }
+    chains = await rows.account_chains(conn, sorted(account_ids)) if account_ids else {}
+    above = sorted({account for chain in chains.values() for account in chain})
+    overrides = await rows.overrides_on(conn, sorted(course_ids), above) if course_ids or above else {}
+    return Known(
+        Standing(user_id, enrollments, admin_records, member_of, overrides),
+        {course.id: _course(course, chains) for course in courses if course.workflow_state != "deleted"},
+        sections,
+        {group.id: _group(group, chains) for group in groups.values()},
+        chains,
+    )
+
+
+def _course(row: rows.CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Course:
+    return Course(
+        row.id,
+        row.name,
+        row.workflow_state,
+        chains.get(row.account_id or 0, ()),
+        row.ended,
+        row.ended_long_ago,
+    )
+
+
+def _group(row: rows.GroupRow, chains: Mapping[int, tuple[int, ...]]) -> Group:
+    return Group(row.id, row.course_id, chains.get(row.account_id or 0, ()), row.differentiation_tag)
+
+
+async def rights_in(
+    conn: Connection, *, user_id: int, rights: Collection[str], contexts: Sequence[Context]
+) -> dict[Context, frozenset[str]]:
+    """The rights among ``rights`` that the user holds in each context; names that are no rights are ignored."""
+    known = await load(conn, user_id, contexts)
+    asked = [Right(right) for right in Right if right in rights]
+    return {context: frozenset(right.value for right in asked if known.may(right, context)) for context in contexts}
+
+
+async def has_right(conn: Connection, *, user_id: int, right: str, context: Context) -> bool:
+    """Whether the user holds a right (canvas/conventions.md 12) in a course, section, group or account."""
+    return right in (await rights_in(conn, user_id=user_id, rights=[right], contexts=[context]))[context]

@@ -1,0 +1,144 @@
+"""Requests of neighbours (CONTRACT 4): POST /conversations without HTTP, by the same rules, once for each key."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+import orjson
+from pydantic import ValidationError
+
+from service.application.address_book.masquerade import find_user
+from service.application.messages.create import Accepted, Creator
+from service.application.parameters.conversation import CreateParameters, command_of
+from service.application.parameters.types import parse
+from service.application.parameters.view import viewpoint_of
+from service.application.presentation.answer import Answer, encoded
+from service.application.presentation.created import answer_created
+from service.application.presentation.errors import answer_of
+from service.application.transactions import committed
+from service.contracts.requests import MAX_ANSWER_BYTES, OMITTED, Request
+from service.contracts.topology import CREATE_CONVERSATION
+from service.domain.encodings import read_json
+from service.domain.errors import Code, Refusal, unreadable
+from sql.connection import Connection
+from sql.idempotency_keys import KeptAnswer, claim_request, find_request, keep_answer
+
+KEPT_FOR = timedelta(hours=24)  # CONTRACT 3, Idempotency-Key
+_NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another attempt may not meet
+
+
+class MalformedRequest(Exception):
+    """Nobody can tell what is asked, for whom or under which key; ``answer`` is for whoever asked."""
+
+    def __init__(self, reason: str, refusal: Refusal) -> None:
+        super().__init__(reason)
+        self.answer = kept(answer_of(refusal))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request that can be read; ``parameters`` are those of POST /conversations, and whatever came with them."""
+
+    as_user_id: str
+    key: str
+    parameters: Mapping[str, Any]
+    fingerprint: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Handled:
+    """A request at its end. ``batch_id``: of a bulk send that this attempt has stored and nobody has planned yet."""
+
+    answer: KeptAnswer
+    replayed: bool = False
+    batch_id: int | None = None
+
+
+def read(data: bytes, *, longest: int) -> Asked:
+    """The request in a message of at most ``longest`` bytes; MalformedRequest names what is wrong with it."""
+    try:
+        parameters = _parameters(data, longest)
+    except Refusal as refusal:
+        raise MalformedRequest(refusal.message or f"longer than {longest} bytes", refusal) from None
+    try:
+        request = Request.model_validate(parameters)
+    except ValidationError as error:
+        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False))
+        reason = "; ".join(faults)
+        raise MalformedRequest(reason, unreadable(reason)) from None
+    asked = {name: value for name, value in parameters.items() if name not in Request.model_fields}
+    return Asked(request.as_user_id, request.idempotency_key, asked, _fingerprint(request.version, asked))
+
+
+def _parameters(data: bytes, longest: int) -> dict[str, Any]:
+    if len(data) > longest:
+        raise Refusal(Code.TOO_LARGE)
+    return read_json(data)
+
+
+def _fingerprint(version: int, asked: Mapping[str, Any]) -> bytes:
+    """Of what came, not of what is understood: another release must not take a repeated request for another one."""
+    whole = orjson.dumps([CREATE_CONVERSATION, version, asked], option=orjson.OPT_SORT_KEYS)
+    return sha256(whole).digest()
+
+
+def kept(answer: Answer) -> KeptAnswer:
+    """The answer as it is kept and sent. One that no message can carry goes without its body."""
+    body = encoded(answer.body)
+    if len(body) > MAX_ANSWER_BYTES:
+        return KeptAnswer(answer.status, {**answer.headers, OMITTED: f"{len(body)} bytes"}, b"null")
+    return KeptAnswer(answer.status, answer.headers, body)
+
+
+async def carry_out(conn: Connection, creator: Creator, asked: Asked) -> Handled:
+    """Sends, refuses, or answers as before; committed when it returns.
+
+    A neighbour is trusted to speak for every user; who is none, or may not use conversations, is refused as such a user
+    of HTTP's as_user_id is. Of several at once with one key, the others wait for the first.
+    """
+    try:
+        user_id = await _sender(conn, asked)
+        return await committed(conn, lambda: _once(conn, creator, user_id, asked))
+    except Refusal as refusal:
+        return Handled(kept(answer_of(refusal)))
+
+
+async def _sender(conn: Connection, asked: Asked) -> int:
+    user = await find_user(conn, asked.as_user_id)
+    if user.fake_student:
+        raise Refusal(Code.NOT_AUTHORISED)
+    return user.user_id
+
+
+async def _once(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> Handled:
+    """Within a transaction; a Refusal from here leaves nothing behind, the claim of the key included."""
+    while not await claim_request(conn, user_id, asked.key, asked.fingerprint):
+        found = await find_request(conn, user_id, asked.key)
+        if found is None:
+            continue  # forgotten in between
+        if found.fingerprint != asked.fingerprint:
+            raise Refusal(Code.UNPROCESSABLE, "The idempotency key was used for another request.")
+        return Handled(found.answer, replayed=True)
+    try:
+        async with conn.transaction():
+            answer, batch_id = await _create(conn, creator, user_id, asked)
+    except Refusal as refusal:
+        answer, batch_id = answer_of(refusal), None
+        if answer.status in _NOT_KEPT:
+            raise
+    handled = Handled(kept(answer), batch_id=batch_id)
+    await keep_answer(conn, user_id, asked.key, handled.answer)
+    return handled
+
+
+async def _create(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> tuple[Answer, int | None]:
+    """The answer, and the id of a batch that waits to be planned."""
+    sent = parse(CreateParameters, dict(asked.parameters))
+    view = viewpoint_of(user_id, sent, creator.settings)
+    command = command_of(user_id, sent)
+    plan = await creator.validate(conn, command)
+    outcome = await creator.create(conn, command, plan)
+    answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)
+    return answer, outcome.batch_id if isinstance(outcome, Accepted) else None

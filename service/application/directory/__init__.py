@@ -1,0 +1,1 @@
+"""Following the institution: directory events, and accounts that are merged."""

@@ -1,0 +1,120 @@
+"""Following the institution: events into the directory's tables."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import zip_longest
+from types import MappingProxyType
+
+import asyncpg
+
+from service.application.directory.merge import merge
+from service.contracts.directory import DirectoryEvent
+from service.domain.directory import Change, change_of, rounds
+from service.domain.directory_shapes import SHAPES, Kind
+from service.runtime.postgres import CONFLICT, is_unavailable
+from sql import directory
+from sql.connection import Connection
+
+_UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]] = MappingProxyType(
+    {
+        Kind.ACCOUNT: directory.upsert_accounts,
+        Kind.USER: directory.upsert_users,
+        Kind.USER_ACCOUNT: directory.upsert_user_accounts,
+        Kind.ACCOUNT_USER: directory.upsert_account_users,
+        Kind.ROLE_OVERRIDE: directory.upsert_role_overrides,
+        Kind.COURSE: directory.upsert_courses,
+        Kind.SECTION: directory.upsert_sections,
+        Kind.GROUP_CATEGORY: directory.upsert_group_categories,
+        Kind.GROUP: directory.upsert_groups,
+        Kind.GROUP_MEMBERSHIP: directory.upsert_group_memberships,
+        Kind.ATTACHMENT: directory.upsert_attachments,
+    }
+)
+
+# Kinds of which the rosters of places are made (sql/migrations/0015_search_rosters.sql).
+_IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEMBERSHIP)
+_HEIR = SHAPES[Kind.USER].keys.index("merged_into_user_id")
+# Events need no second try among themselves; a merge may meet the sends of those it is about.
+_TRIES = 5
+# Says nothing about the events: the schema is not there (yet), or not for this user.
+_SCHEMA = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
+
+
+@dataclass(frozen=True)
+class Followed:
+    """How many rows of each kind are other than before, and why some events, by position, were left out."""
+
+    written: Counter[Kind] = field(default_factory=Counter)
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+async def follow(conn: Connection, events: Sequence[DirectoryEvent]) -> Followed:
+    """As apply, except that an event the database refuses does not take the others with it.
+
+    The set is halved until the refused event stands alone, each half in a transaction of its own and in order of
+    arrival. Raises, like apply, what says nothing about the events; what was committed by then may come again.
+    """
+    followed = Followed()
+    parts = [(0, events)]
+    while parts:
+        first, part = parts.pop()
+        try:
+            followed.written.update(await apply(conn, part))
+        except Exception as error:
+            if not _is_about_events(error):
+                raise
+            if len(part) == 1:
+                followed.refused[first] = " ".join(f"{type(error).__name__}: {error}".split())
+            else:
+                half = len(part) // 2
+                parts += [(first + half, part[half:]), (first, part[:half])]
+    return followed
+
+
+def _is_about_events(error: Exception) -> bool:
+    """Nothing else writes the directory's keys, so one that is taken after all tries stays taken."""
+    elsewhere = tuple(conflict for conflict in CONFLICT if conflict is not asyncpg.UniqueViolationError)
+    return not is_unavailable(error) and not isinstance(error, (*elsewhere, *_SCHEMA))
+
+
+async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[Kind]:
+    """Write a set of events in one transaction; returns how many rows of each kind are other than before.
+
+    Events may come in any order, several times, and from several processes at once: all write the kinds in
+    the order of Kind and the rows of a kind in ascending order, so they wait for each other and never
+    deadlock. Conversations of merged accounts move in the same transaction, last of all. Where that meets a
+    send, all is done again, and after five times raises one of postgres.CONFLICT.
+    """
+    changes: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
+    for event in events:
+        change = change_of(event)
+        changes[change.kind].append(change)
+    for _ in range(_TRIES - 1):
+        with suppress(*CONFLICT):
+            return await _write(conn, changes)
+    return await _write(conn, changes)
+
+
+async def _write(conn: Connection, changes: Mapping[Kind, Sequence[Change]]) -> Counter[Kind]:
+    written: Counter[Kind] = Counter()
+    async with conn.transaction():
+        if any(changes[kind] for kind in _IN_ROSTERS):
+            await directory.take_roster_turn(conn)
+        for kind, told in changes.items():
+            if kind is Kind.ENROLLMENT:
+                written[kind] = await _write_enrollments(conn, told, changes[Kind.ENROLLMENT_STATE])
+            elif kind is not Kind.ENROLLMENT_STATE:
+                for rows in rounds(told):
+                    written[kind] += await _UPSERTS[kind](conn, rows)
+        merged = {change.row[0] for change in changes[Kind.USER] if change.values[_HEIR] is not None}
+        if merged:
+            await merge(conn, merged)
+    return written
+
+
+async def _write_enrollments(conn: Connection, enrolled: Sequence[Change], states: Sequence[Change]) -> int:
+    nothing: Sequence[Change] = ()
+    pairs = zip_longest(rounds(enrolled), rounds(states), fillvalue=nothing)
+    return sum([await directory.upsert_enrollments(conn, rows, row_states) for rows, row_states in pairs])

@@ -1,0 +1,1 @@
+"""What one user sees and does with their own conversations."""

@@ -1,0 +1,120 @@
+"""Reading one's conversations: the list, one of them, how many are unread (canvas/endpoints.md 4.1, 4.4)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.application.address_book.reply_lock import replies_locked
+from service.application.presentation.conversations import Viewpoint, present
+from service.application.presentation.viewpoint import criteria_of
+from service.domain.errors import Code, Refusal
+from service.domain.pagination import Page
+from sql import conversations, inbox
+from sql.connection import Connection
+from sql.conversations import Standing
+from sql.participants import conversations_within
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of a list: its conversations, the length of the whole list, and all ids when asked for."""
+
+    conversations: list[dict[str, Any]]
+    total: int
+    all_ids: Sequence[int] | None
+
+
+async def list_conversations(
+    conn: Connection, view: Viewpoint, page: Page, *, all_ids: bool, avatars: bool, uuids: bool, beta: bool
+) -> Listing:
+    """A page of the viewer's list of that scope and those filters; empty past the end."""
+    if all_ids or view.filters or view.accounts is not None:
+        every = await _all_ids(conn, view)
+        ids, total = every[page.offset : page.offset + page.size], len(every)
+    else:
+        every = None
+        ids, total = await _page(conn, view, page)
+    shown = await present(
+        conn,
+        view,
+        ids,
+        messages="none",
+        avatars=avatars,
+        contexts=False,
+        with_context_name=True,
+        uuids=uuids,
+        forwarded_authors=False,
+        beta=beta,
+        visible=True,
+    )
+    return Listing(shown, total, every if all_ids else None)
+
+
+async def _all_ids(conn: Connection, view: Viewpoint) -> list[int]:
+    listed = await inbox.list_ids(conn, view.user_id, view.scope, await criteria_of(conn, view))
+    if view.accounts is None:
+        return listed
+    within = await conversations_within(conn, listed, view.accounts)
+    return [conversation_id for conversation_id in listed if conversation_id in within]
+
+
+async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int], int]:
+    """The page's ids and the list's length, which is only counted when the page does not show its end."""
+    found = await inbox.list_page(conn, view.user_id, view.scope, page.size + 1, page.offset)
+    if len(found) <= page.size and (found or page.offset == 0):
+        return found, page.offset + len(found)
+    return found[: page.size], await inbox.list_size(conn, view.user_id, view.scope)
+
+
+async def find_conversation(
+    conn: Connection, user_id: int, conversation_id: int, *, accounts: frozenset[int] | None = None
+) -> Standing:
+    """A conversation the user has; Refusal(NOT_FOUND) for any other, deleted ones included.
+
+    ``accounts``: those within whose conversations the caller has to stay, null for all.
+    """
+    standing = await conversations.find_standing(conn, user_id, conversation_id)
+    if standing is None or (accounts is not None and not await conversations_within(conn, [conversation_id], accounts)):
+        raise Refusal(Code.NOT_FOUND)
+    return standing
+
+
+async def show_conversation(
+    conn: Connection,
+    view: Viewpoint,
+    standing: Standing,
+    *,
+    mark_read: bool,
+    contexts: bool,
+    uuids: bool,
+    beta: bool,
+) -> dict[str, Any]:
+    """One conversation with all its messages; marked as read first, which ``visible`` takes into account."""
+    if standing.waiting and mark_read:
+        await conversations.mark_read(conn, view.user_id, standing.conversation_id)
+    (shown,) = await present(
+        conn,
+        view,
+        [standing.conversation_id],
+        messages="all",
+        avatars=True,
+        contexts=contexts,
+        with_context_name=True,
+        uuids=uuids,
+        forwarded_authors=True,
+        beta=beta,
+    )
+    shown["submissions"] = []
+    locked = await replies_locked(
+        conn,
+        user_id=view.user_id,
+        context=standing.context,
+        participant_ids=[*shown["audience"], view.user_id],
+        explicit_recipients=shown["audience"],
+    )
+    return {**shown, "cannot_reply": True} if locked else shown
+
+
+async def unread_count(conn: Connection, user_id: int) -> int:
+    """How many of the user's visible conversations are unread."""
+    return await inbox.unread_count(conn, user_id)

@@ -1,0 +1,1 @@
+"""Writing: new conversations, replies, added people, and the chunks of a batch."""

@@ -1,0 +1,84 @@
+"""Delivery of one chunk: read it, then write its messages and advance it in one transaction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from service.application.messages.tag_sets import TagSets, chunk_tags, retag
+from service.runtime import event_metadata
+from sql import chunks, sends
+from sql.address_book import instructed_by
+from sql.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """There was nothing to deliver; states of the chunk and of its batch, None when there is no such chunk."""
+
+    chunk_state: str | None
+    batch_state: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkOutcome:
+    """What was delivered; conversation ids when they were asked for."""
+
+    recipients: int
+    reused: int
+    conversation_ids: tuple[int, ...] = ()
+
+
+async def read_chunk(conn: Connection, batch_id: int, position: int) -> chunks.PendingChunk | Nothing:
+    """What a delivery needs to know of a chunk; for one that is done it is all there is to do."""
+    found = await chunks.read_chunk(conn, batch_id, position)
+    if isinstance(found, chunks.PendingChunk):
+        return found
+    return Nothing(found.chunk_state, found.batch_state) if found else Nothing(None, None)
+
+
+async def deliver_chunk(
+    conn: Connection,
+    tag_sets: TagSets,
+    pending: chunks.PendingChunk,
+    *,
+    want_ids: bool = False,
+) -> ChunkOutcome | Nothing:
+    """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
+
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same threads:
+    the caller rolls back and calls again, and the second attempt reuses them.
+    """
+    numbers = await chunk_tags(conn, tag_sets, pending)
+    delivered = await chunks.deliver(
+        conn,
+        pending.message,
+        first_id=pending.first_id,
+        tag_sets=numbers.conversation,
+        own_tag_sets=numbers.own,
+        sender_tag_sets=numbers.sender,
+        now=datetime.now(UTC),
+        cause=event_metadata.current(),
+        chunk=(pending.batch_id, pending.position),
+        want_ids=want_ids,
+    )
+    if delivered.claimed is None:
+        found = await read_chunk(conn, pending.batch_id, pending.position)
+        return found if isinstance(found, Nothing) else Nothing("pending", None)
+    if delivered.retagged:
+        await retag(conn, tag_sets, pending.tags, delivered.retagged)
+    if pending.user_note:
+        await note_recipients(conn, pending.message, pending.recipients)
+    return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids))
+
+
+async def deliver_at_once(conn: Connection, tag_sets: TagSets, batch_id: int, position: int) -> ChunkOutcome | Nothing:
+    """Reads and delivers a chunk in one transaction, the caller's, and brings its conversation ids."""
+    pending = await read_chunk(conn, batch_id, position)
+    return pending if isinstance(pending, Nothing) else await deliver_chunk(conn, tag_sets, pending, want_ids=True)
+
+
+async def note_recipients(conn: Connection, message: chunks.Message, recipients: Sequence[int]) -> None:
+    """user_note: a faculty journal entry for each recipient whose instructor the author is (CONTRACT 3)."""
+    students = await instructed_by(conn, message.author_id, recipients)
+    if students:
+        await sends.insert_journal_entries(conn, message.send_id, students)

@@ -1,0 +1,234 @@
+"""POST /conversations, whoever asks: validation in Canvas's order, then one of the sends of endpoints.md 4.2."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
+from service.application.address_book.recipients import resolve
+from service.application.address_book.request_tags import request_tags
+from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
+from service.application.messages.draft import Draft, compose, store
+from service.application.messages.tag_sets import TagSets, retag
+from service.domain import messages, tags
+from service.domain.batch import chunk_size
+from service.domain.contexts import Context
+from service.domain.errors import invalid
+from service.domain.messages import Kind
+from service.domain.recipients import as_text, parse
+from service.runtime import event_metadata
+from service.runtime.ids import IdBlocks
+from service.runtime.settings import Settings
+from service.runtime.tracing import current_traceparent
+from sql import batches, chunks, outbox, sends, threads
+from sql import tags as tag_rows
+from sql.connection import Connection
+
+# An accepted batch is planned at once by a command; should that be lost, the sweeper comes this much later.
+UNPLANNED_AFTER = timedelta(seconds=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateConversation(Draft):
+    """The request, parsed; ``recipients`` keeps the types the client sent (step 6 looks at them)."""
+
+    recipients: Sequence[Any]
+    subject: str | None = None
+    group_conversation: bool = False
+    bulk_message: bool = False
+    force_new: bool = False
+    asynchronous: bool = False
+    display_from: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An asynchronous batch is stored; its delivery is commanded after the commit."""
+
+    batch_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The conversations written, in the answer's order; ``single`` is (conversation, message) unless a batch."""
+
+    conversation_ids: Sequence[int]
+    single: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Validated:
+    """A request that may be carried out."""
+
+    kind: Kind
+    recipients: Sequence[int]
+    context: Context | None
+    tags: tuple[str, ...]
+    send: sends.NewSend
+
+
+@dataclass(frozen=True, slots=True)
+class Creator:
+    """What creating needs of its process."""
+
+    settings: Settings
+    ids: IdBlocks
+    tag_sets: TagSets
+
+    async def validate(self, conn: Connection, request: CreateConversation) -> Validated:
+        """Steps 1 to 8 of canvas/endpoints.md 4.2 in their order; raises the first Refusal."""
+        raw = as_text(request.recipients)
+        if not request.recipients:
+            raise invalid("recipients", "blank")
+        recipients = await resolve(conn, sender_id=request.author_id, recipients=raw, context_code=request.context_code)
+        await check_tags(
+            conn,
+            sender_id=request.author_id,
+            recipients=raw,
+            group_conversation=request.group_conversation,
+            bulk_message=request.bulk_message,
+        )
+        if not recipients:
+            raise invalid("recipients", "invalid")
+        if not request.body.strip():
+            raise invalid("body", "blank")
+        if request.display_from:
+            raise invalid("display_from", "only available for site admin service users")
+        context = await check_context(
+            conn,
+            sender_id=request.author_id,
+            recipients=recipients,
+            context_code=request.context_code,
+            root_account_id=self.settings.root_account_id,
+        )
+        if not all(isinstance(item, str) for item in request.recipients):
+            raise invalid("recipients", "invalid")
+        await check_roles(conn, sender_id=request.author_id, recipients=raw)
+        kind = messages.kind_of(
+            group=request.group_conversation,
+            bulk=request.bulk_message,
+            force_new=request.force_new,
+            recipients=len(recipients),
+        )
+        self._check_size(kind, recipients)
+        messages.check_record(request.subject, request.body)
+        filed_under = await request_tags(conn, tags=request.tags, recipients=raw, context_code=request.context_code)
+        send = await compose(
+            conn,
+            request,
+            root_account_id=self.settings.root_account_id,
+            private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
+            subject=request.subject,
+            context=context,
+            automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
+        )
+        return Validated(kind, recipients, context, filed_under, send)
+
+    def _check_size(self, kind: Kind, recipients: Sequence[int]) -> None:
+        limits = {
+            Kind.GROUP: self.settings.max_group_conversation_size,
+            Kind.PRIVATE: self.settings.max_group_conversation_size,
+            Kind.BULK_PRIVATE: self.settings.max_bulk_private_recipients,
+        }
+        if kind in limits and len(recipients) > limits[kind]:
+            raise invalid("recipients", "too many for group conversation")
+
+    async def create(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
+        """Carries a validated request out within the caller's transaction.
+
+        Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it: roll back, run again.
+        """
+        match plan.kind:
+            case Kind.PRIVATE:
+                return await self._private(conn, request, plan)
+            case Kind.GROUP:
+                return await self._group(conn, request, plan)
+            case _:
+                return await self._batch(conn, request, plan)
+
+    async def _private(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+        message = await store(conn, plan.send, plan.context)
+        (recipient,) = plan.recipients
+        pair = {message.author_id, recipient}
+        codes = await tag_rows.codes_of_users(conn, list(pair))
+        tagging = tags.infer(plan.tags, (), codes, pair)
+        numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
+        first_id = await self.ids.take(conn, 1)
+        delivered = await chunks.deliver(
+            conn,
+            message,
+            first_id=first_id,
+            recipients=[recipient],
+            tag_sets=[numbers[tagging.effective]],
+            own_tag_sets=[numbers[tagging.own[recipient]]],
+            sender_tag_sets=[numbers[tagging.own[message.author_id]]],
+            now=message.created_at,
+            cause=event_metadata.current(),
+            want_ids=True,
+        )
+        if delivered.retagged:
+            await retag(conn, self.tag_sets, plan.tags, delivered.retagged)
+        if request.user_note:
+            await note_recipients(conn, message, plan.recipients)
+        return Created(delivered.conversation_ids, (delivered.conversation_ids[0], first_id))
+
+    async def _group(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+        message = await store(conn, plan.send, plan.context)
+        participants = sorted({message.author_id, *plan.recipients})
+        codes = await tag_rows.codes_of_users(conn, participants)
+        tagging = tags.infer(plan.tags, (), codes, participants)
+        numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
+        conversation_id = await self.ids.take(conn, 1)
+        await threads.open_group(
+            conn,
+            message,
+            conversation_id=conversation_id,
+            tag_set=numbers[tagging.effective],
+            participants=participants,
+            own_tag_sets=[numbers[tagging.own[user]] for user in participants],
+        )
+        await outbox.record_message(
+            conn,
+            event_metadata.current(),
+            event="delivered",
+            author_id=message.author_id,
+            created_at=message.created_at,
+            conversation_id=conversation_id,
+            message_id=conversation_id,
+        )
+        if request.user_note:
+            await note_recipients(conn, message, plan.recipients)
+        return Created([conversation_id], (conversation_id, conversation_id))
+
+    async def _batch(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
+        message = await store(conn, plan.send, plan.context)
+        batch_id, count = await batches.insert_batch(
+            conn,
+            batches.NewBatch(
+                send_id=message.send_id,
+                sender_id=message.author_id,
+                tags=plan.tags,
+                user_note=request.user_note,
+                recipients=plan.recipients,
+                chunk_size=chunk_size(len(plan.recipients), self.settings.chunk_size),
+                created_at=message.created_at,
+                due_at=message.created_at + UNPLANNED_AFTER,
+                members_of_course=_only_course(request, plan.tags),
+                traceparent=current_traceparent(),
+            ),
+        )
+        if request.asynchronous:
+            return Accepted(batch_id)
+        written: list[int] = []
+        for position in range(count):
+            outcome = await deliver_at_once(conn, self.tag_sets, batch_id, position)
+            assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
+            written.extend(outcome.conversation_ids)
+        return Created(await threads.order_of_new_threads(conn, message.author_id, written), None)
+
+
+def _only_course(request: CreateConversation, request_tags: Sequence[str]) -> int | None:
+    """The course of which all recipients were found to be current members and under which alone the send is filed."""
+    course_id = parse(as_text(request.recipients)).only_course
+    return course_id if tuple(request_tags) == (f"course_{course_id}",) else None

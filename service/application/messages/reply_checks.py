@@ -1,0 +1,136 @@
+"""Whether a reply may be sent: the checks of canvas/endpoints.md 4.9 in their order."""
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from service.application.address_book import rights
+from service.application.address_book.recipient_checks import check_tags
+from service.application.address_book.recipients import resolve
+from service.application.address_book.reply_lock import replies_locked
+from service.application.messages.draft import Draft
+from service.domain.contexts import MAX_ID, ContextType
+from service.domain.errors import Code, Refusal, invalid
+from service.domain.messages import MAX_BODY
+from service.domain.recipients import STUDENT, parse
+from service.domain.rights import Right
+from sql import replies
+from sql.connection import Connection
+from sql.replies import Thread
+
+_DIGITS = re.compile(r"\d{1,19}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddMessage(Draft):
+    """The request, parsed. ``recipients``: None when it names none; ``included_messages`` as sent."""
+
+    conversation_id: int
+    recipients: Sequence[str] | None = None
+    included_messages: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A reply that may be sent, its recipients resolved."""
+
+    thread: Thread
+    recipients: Sequence[int] | None
+    included_message_ids: Sequence[int]
+
+
+async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: int) -> Checked:
+    """Raises the Refusal of the first check that fails.
+
+    The second one, a concluded course, has nothing left to refuse: the first locks replies there for everybody.
+    """
+    thread = await replies.find_thread(conn, request.author_id, request.conversation_id)
+    if thread is None:
+        raise Refusal(Code.NOT_FOUND)
+    locked = await replies_locked(
+        conn,
+        user_id=request.author_id,
+        context=thread.context,
+        participant_ids=thread.participants,
+        explicit_recipients=sorted(parse(request.recipients or ()).user_ids),
+    )
+    if locked:
+        raise Refusal(Code.NOT_AUTHORISED)
+    if not request.body.strip():
+        raise invalid("empty_message", "Unable to create message without a body")
+    recipients = None
+    if request.recipients is not None:
+        recipients = await _recipients(conn, request, thread, request.recipients)
+        if not thread.private:
+            check_room(thread.participants, recipients, max_group_size)
+        await _check_course(conn, request.author_id, thread, recipients)
+    included = await _included(conn, request)
+    _check_length(request.body)
+    return Checked(thread, recipients, included)
+
+
+async def _recipients(conn: Connection, request: AddMessage, thread: Thread, named: Sequence[str]) -> list[int]:
+    await check_tags(
+        conn,
+        sender_id=request.author_id,
+        recipients=named,
+        group_conversation=not thread.private,
+        bulk_message=False,
+    )
+    return await resolve(
+        conn,
+        sender_id=request.author_id,
+        recipients=named,
+        context_code=request.context_code,
+        conversation_id=thread.conversation_id,
+    )
+
+
+def check_room(
+    participants: Collection[int],
+    recipients: Collection[int],
+    max_group_size: int,
+    message: str = "Too many participants for group conversation",
+) -> None:
+    """A group may grow to the largest group and its founder; one that is larger already goes on as it is."""
+    everybody = {*participants, *recipients}
+    if len(everybody) > len(set(participants)) and len(everybody) > max_group_size + 1:
+        raise invalid("recipients", message)
+
+
+async def _check_course(conn: Connection, author_id: int, thread: Thread, recipients: Sequence[int]) -> None:
+    """Check 5: who is only a student in the conversation's course writes to nobody who has left it."""
+    if thread.context is None or thread.context.type is not ContextType.COURSE:
+        return
+    known = await rights.load(conn, author_id, [thread.context])
+    course = known.courses.get(thread.context.id)
+    if course is None or course.workflow_state != "available":
+        return
+    only_student = known.standing.best_role(course.id) == STUDENT
+    if not only_student or known.standing.administers(Right.READ_AS_ADMIN, course):
+        return
+    others = [user for user in recipients if user != author_id]
+    outsiders = await replies.outsiders_of_course(conn, course.id, others)
+    if outsiders:
+        sentence = f"These recipients have no active enrollment in the course: {', '.join(outsiders)}"
+        raise Refusal(Code.REPLY_REFUSED, sentence, attribute="recipients")
+
+
+async def _included(conn: Connection, request: AddMessage) -> list[int]:
+    wanted = list(dict.fromkeys(request.included_messages))
+    if not wanted:
+        return []
+    ids = [int(text) for text in wanted if _DIGITS.fullmatch(text)]
+    stored = [id_ for id_ in ids if id_ <= MAX_ID]
+    found = await replies.included_messages(conn, request.author_id, request.conversation_id, stored)
+    if len(found) < len(wanted):
+        raise invalid("included_messages", "not for this conversation")
+    if not all(found.values()):
+        raise invalid("included_messages", "not a participant")
+    return sorted(found)
+
+
+def _check_length(body: str) -> None:
+    """An unstorable body escapes Canvas's action, and has a form of its own (canvas/conventions.md 9)."""
+    if len(body) > MAX_BODY:
+        raise Refusal(Code.UNPROCESSABLE, "too long", details={"field": "body", "error_code": "too_long"})

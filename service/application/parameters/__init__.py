@@ -1,0 +1,1 @@
+"""What a request may say: the models that validate its parameters."""

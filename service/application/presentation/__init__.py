@@ -1,0 +1,1 @@
+"""What an answer says: conversations, messages, participants, batches and errors in Canvas's shapes."""

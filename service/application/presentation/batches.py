@@ -1,0 +1,48 @@
+"""Batches as the API shows them (canvas/endpoints.md 3.3, CONTRACT 3)."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from service.application.presentation.messages import present_messages
+from service.domain import batch as rules
+from sql.batches import Batch
+from sql.connection import Connection
+from sql.messages import MessageKey
+
+
+async def present_batches(
+    conn: Connection, found: Sequence[Batch], *, viewer_id: int, base_url: str
+) -> list[dict[str, Any]]:
+    """Batch objects as Canvas lists them."""
+    keys = [MessageKey(batch.message_id, None, batch.send_id) for batch in found]
+    messages = await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
+    now = datetime.now(UTC)
+    return [
+        {
+            "id": batch.id,
+            "workflow_state": batch.progress.state,
+            "completion": rules.completion(batch.progress, now),
+            "recipient_count": batch.progress.total,
+            "message": messages[batch.message_id],
+            "tags": batch.tags,
+        }
+        for batch in found
+    ]
+
+
+async def present_batch(conn: Connection, found: Batch, *, viewer_id: int, base_url: str) -> dict[str, Any]:
+    """One batch with its progress."""
+    (shown,) = await present_batches(conn, [found], viewer_id=viewer_id, base_url=base_url)
+    progress, now = found.progress, datetime.now(UTC)
+    return shown | {
+        "total": progress.total,
+        "delivered": progress.delivered,
+        "failed": progress.failed,
+        "skipped": progress.skipped,
+        "created_at": progress.created_at,
+        "started_at": progress.started_at,
+        "finished_at": progress.finished_at,
+        "eta": rules.eta(progress, now),
+        "recipients_per_second": round(rules.rate(progress, now), 1),
+    }

@@ -1,0 +1,96 @@
+"""What a refusal looks like to the one who is refused (canvas/conventions.md 2 and 9).
+
+One table, used by the HTTP gateway and by the workers that answer requests from the broker.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from service.application.presentation.answer import Answer
+from service.domain.errors import Code, Refusal
+
+_CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
+_NOTHING: Mapping[str, str] = {}
+
+
+class _Form(NamedTuple):
+    status: int
+    shape: Callable[[Refusal, str], Any]
+    message: str = ""  # when the refusal brings none
+    headers: Mapping[str, str] = _NOTHING
+
+
+def _attribute(refusal: Refusal, message: str) -> Any:
+    return [{"attribute": refusal.attribute, "message": message}]  # shape A
+
+
+def _sentence(_refusal: Refusal, message: str) -> Any:
+    return {"message": message}  # shape B
+
+
+def _record(refusal: Refusal, message: str) -> Any:
+    kind = refusal.kind or message
+    error = {"attribute": refusal.attribute, "type": kind, "message": message or kind}
+    return {"errors": {refusal.attribute: [error]}}  # shape C
+
+
+def _errors(refusal: Refusal, message: str) -> Any:
+    return {"errors": [{"message": message, **refusal.details}]}  # shape D
+
+
+def _unauthorised(_refusal: Refusal, message: str) -> Any:
+    return {"status": "unauthorized", "errors": [{"message": message}]}  # shape E
+
+
+def _unauthenticated(_refusal: Refusal, message: str) -> Any:
+    return {"status": "unauthenticated", "errors": [{"message": message}]}  # shape E
+
+
+def _empty(_refusal: Refusal, _message: str) -> Any:
+    return {}  # shape F
+
+
+def _page(_refusal: Refusal, message: str) -> Any:
+    return {"status": "bad_request", "errors": [{"page": message}]}  # conventions.md 4
+
+
+def _bare(refusal: Refusal, message: str) -> Any:
+    return {"errors": message, **refusal.details}  # conventions.md 3: a string, not a list
+
+
+_FORMS: Mapping[Code, _Form] = {
+    Code.INVALID_ATTRIBUTE: _Form(400, _attribute),
+    Code.INVALID_RECORD: _Form(400, _record),
+    Code.INVALID_BATCH_UPDATE: _Form(400, _sentence),
+    Code.REPLY_REFUSED: _Form(401, _attribute),
+    Code.NO_RECIPIENTS: _Form(400, _empty),
+    Code.BAD_REQUEST: _Form(400, _errors, "The request could not be read."),
+    Code.INVALID_PAGE: _Form(400, _page),
+    Code.TOO_LARGE: _Form(413, _errors, "The request is too large."),
+    Code.NOT_FOUND: _Form(404, _errors, "The specified resource does not exist."),
+    Code.NOT_AUTHORISED: _Form(403, _unauthorised, "user not authorized to perform that action"),
+    Code.UNAUTHENTICATED: _Form(401, _unauthenticated, "user authorization required", _CHALLENGE),
+    Code.BAD_TOKEN: _Form(401, _errors, "Invalid access token.", _CHALLENGE),
+    Code.INSUFFICIENT_SCOPE: _Form(401, _errors, "Insufficient scopes on access token."),
+    Code.BAD_AS_USER: _Form(401, _bare, "Invalid as_user_id"),
+    Code.CONFLICT: _Form(409, _errors, "The state of the resource does not allow this."),
+    Code.UNPROCESSABLE: _Form(422, _errors, "The request cannot be processed."),
+}
+
+
+def answer_of(refusal: Refusal) -> Answer:
+    """Status, body and headers of a refusal."""
+    form = _FORMS[refusal.code]
+    return Answer(form.status, form.shape(refusal, refusal.message or form.message), form.headers)
+
+
+def fault(report_id: int) -> Answer:
+    """500: an error of ours; the id stands in the log beside the traceback."""
+    error = {"message": "An error occurred.", "error_code": "internal_server_error"}
+    return Answer(500, {"errors": [error], "error_report_id": report_id})
+
+
+def unavailable() -> Answer:
+    """503: the database is away, or went away and nobody knows how the last statement ended."""
+    error = {"message": "The service is unavailable, try again.", "error_code": "service_unavailable"}
+    return Answer(503, {"errors": [error]})

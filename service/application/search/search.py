@@ -1,0 +1,133 @@
+"""Finding recipients: contexts first, then people, as one list (canvas/endpoints.md 4.13)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from service.application.address_book import rights
+from service.application.address_book.rights import Known
+from service.application.search import contexts as searching_contexts
+from service.application.search import people as searching_people
+from service.application.search.people import Reach
+from service.domain.avatars import Avatars
+from service.domain.bookmarks import Bookmark, MarkedPage, PersonMark, PlaceMark
+from service.domain.contexts import Context, ContextType
+from service.domain.errors import Code, Refusal
+from service.domain.search import Kind, Place
+from service.domain.user_forms import parse_user_form
+from sql.authentication import find_masquerade_target
+from sql.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for. ``terms`` null: no search at all, only a place to browse."""
+
+    terms: Sequence[str] | None = None
+    place: Place | None = None
+    kinds: frozenset[Kind] = frozenset(Kind)
+    excluded_users: Sequence[int] = ()
+    excluded_codes: frozenset[str] = frozenset()
+    permissions: frozenset[str] = frozenset()
+    messageable_only: bool = False
+    synthetic: bool = False
+    include_inactive: bool = False
+
+    @property
+    def lists_contexts(self) -> bool:
+        """Whether contexts are part of the answer: inside a place only on demand."""
+        inside = self.place is None or self.synthetic or self.place.parts is not None
+        return inside and bool(self.kinds - {Kind.USER})
+
+    @property
+    def lists_people(self) -> bool:
+        """Whether people are: not as long as the parts of a place are browsed."""
+        if Kind.USER not in self.kinds:
+            return False
+        if self.place is None:
+            return True
+        return self.place.parts is None and not (
+            self.lists_contexts and searching_contexts.browsed(self.place, self.terms)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of the list; ``following`` is where the next one begins, null on the last."""
+
+    items: list[dict[str, Any]]
+    following: Bookmark | None
+
+
+async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPage, avatars: Avatars) -> Found:
+    """A page of what the viewer finds; Refusal(NOT_FOUND) when the place does not exist.
+
+    The number of statements depends neither on the institution nor on the page.
+    """
+    contexts = [asked.place.context] if asked.place else []
+    known = await rights.load(conn, viewer_id, contexts, everywhere=True)
+    if asked.place and not _exists(known, asked.place.context):
+        raise Refusal(Code.NOT_FOUND)
+    wanted = page.size + 1
+    entries: list[searching_contexts.Entry] = []
+    if asked.lists_contexts and not isinstance(page.after, PersonMark):
+        entries = await searching_contexts.entries(
+            conn,
+            known,
+            terms=asked.terms,
+            place=asked.place,
+            kinds=asked.kinds,
+            excluded=asked.excluded_codes,
+            messageable_only=asked.messageable_only,
+            include_inactive=asked.include_inactive,
+        )
+        if isinstance(page.after, PlaceMark):
+            entries = [entry for entry in entries if entry.key > page.after.key]
+        entries = entries[:wanted]
+    people: list[searching_people.Person] = []
+    reach = await searching_people.reach(conn, known, asked.place)
+    if asked.lists_people and len(entries) < wanted:
+        people = await searching_people.page(
+            conn,
+            reach,
+            terms=asked.terms or (),
+            excluded=asked.excluded_users,
+            after=page.after if isinstance(page.after, PersonMark) else None,
+            wanted=wanted - len(entries),
+        )
+    more = len(entries) + len(people) > page.size
+    entries, people = entries[: page.size], people[: page.size - len(entries)]
+    items = [
+        *await searching_contexts.show(conn, known, entries, asked.permissions, avatars, named=asked.place is None),
+        *await searching_people.show(conn, reach, people, avatars),
+    ]
+    if not more:
+        return Found(items, None)
+    return Found(items, people[-1].mark if people else PlaceMark(entries[-1].key))
+
+
+def _exists(known: Known, context: Context) -> bool:
+    match context.type:
+        case ContextType.COURSE:
+            return context.id in known.courses
+        case ContextType.SECTION:
+            return known.sections.get(context.id) in known.courses
+        case _:
+            return context.id in known.groups
+
+
+async def find_user(
+    conn: Connection, viewer_id: int, text: str, *, conversation_id: int | None, avatars: Avatars
+) -> list[dict[str, Any]]:
+    """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for nobody.
+
+    ``conversation_id``: whoever takes part in it with the viewer will do as well.
+    """
+    form = parse_user_form(text, viewer_id)
+    target = await find_masquerade_target(conn, **form._asdict()) if form else None
+    if target is None:
+        raise Refusal(Code.NOT_FOUND)
+    known = await rights.load(conn, viewer_id, everywhere=True)
+    reach: Reach = await searching_people.reach(conn, known, None)
+    people = await searching_people.individual(conn, reach, target.user_id, conversation_id)
+    return await searching_people.show(conn, reach, people, avatars, own_contexts=False)

@@ -1,0 +1,198 @@
+"""``clarion dead``: what could not be handled, looked through, sent back, dropped (CONTRACT 4)."""
+
+import asyncio
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
+from typing import IO, Annotated, Any, TypeVar
+
+import orjson
+import typer
+
+from service.cli.failure import Failed
+from service.domain.dead_letters import Letter
+from service.runtime import logs
+from service.runtime import settings as configuration
+from service.runtime.broker import BrokerUnavailable
+from service.runtime.dead_letters.queue import Found, look
+from service.runtime.dead_letters.requeue import Tally, drop, requeue
+from service.runtime.settings import Settings
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Look through the dead letters: what could not be handled, each with its reason. They stay until they are"
+    " requeued or dropped.",
+)
+
+_IN_MEMORY = 4 << 20  # bytes of a list; the rest goes to a file, so that letters are back before anybody reads of them
+
+_T = TypeVar("_T")
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="As clarion dead list shows them.")]
+All = Annotated[bool, typer.Option("--all", help="Every letter there is.")]
+Source = Annotated[str | None, typer.Option("--source", metavar="QUEUE", help="With --all: only those from there.")]
+
+
+@app.command("list")
+def list_letters(
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
+) -> None:
+    """One line a letter, oldest first: id, source, first time, last time, attempts, reason.
+
+    Letters that another reader holds at this moment are not among them.
+    """
+    settings = configuration.load()
+    describe = _as_json if as_json else _as_line
+    with tempfile.SpooledTemporaryFile(_IN_MEMORY) as lines:
+        _run(_list(settings, describe, lines))
+        lines.seek(0)
+        sys.stdout.flush()
+        shutil.copyfileobj(lines, sys.stdout.buffer)
+
+
+async def _list(settings: Settings, describe: Callable[[Found], bytes], lines: IO[bytes]) -> None:
+    async with look(settings) as seen:
+        async for found in seen.letters():
+            lines.write(describe(found) + b"\n")
+
+
+def _as_line(found: Found) -> bytes:
+    letter = found.letter
+    parts = (
+        letter.id,
+        letter.source or "-",
+        _moment(letter.first_time) or "-",
+        _moment(letter.last_time) or "-",
+        str(letter.attempts),
+        letter.reason,
+    )
+    return "  ".join(map(_printable, parts)).encode()
+
+
+def _as_json(found: Found) -> bytes:
+    return orjson.dumps(_described(found) | {"bytes": len(found.message.body)})
+
+
+def _described(found: Found) -> dict[str, Any]:
+    letter = found.letter
+    return {
+        "id": letter.id,
+        "source": letter.source,
+        "first_time": _moment(letter.first_time),
+        "last_time": _moment(letter.last_time),
+        "attempts": letter.attempts,
+        "reason": letter.reason,
+        "routing_key": letter.routing_key,
+        "message_id": found.message.message_id,
+    }
+
+
+@app.command("show")
+def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
+    """Print what is known of a letter and its headers, then an empty line and its body as it came."""
+    found = _run(_find(configuration.load(), letter_id))
+    if found is None:
+        raise Failed(f"there is no dead letter {_printable(letter_id)}")
+    for name, value in _described(found).items():
+        typer.echo(f"{name}: {_printable('-' if value is None else str(value))}")
+    properties: Mapping[str, Any] = {
+        "type": found.message.type,
+        "content_type": found.message.content_type,
+        "correlation_id": found.message.correlation_id,
+        "reply_to": found.message.reply_to,
+    }
+    for name, value in properties.items():
+        if value is not None:
+            typer.echo(f"{name}: {_printable(value)}")
+    for name, value in sorted(found.message.headers.items()):
+        typer.echo(f"header {_printable(name)}: {_printable(str(value))}")
+    typer.echo()
+    sys.stdout.flush()
+    if sys.stdout.isatty():
+        typer.echo(_printable(found.message.body.decode("utf-8", "backslashreplace"), also="\n\t"))
+    else:
+        sys.stdout.buffer.write(found.message.body)
+
+
+async def _find(settings: Settings, letter_id: str) -> Found | None:
+    async with look(settings) as seen:
+        async for found in seen.letters():
+            if found.letter.id == letter_id:
+                return found
+    return None
+
+
+@app.command("requeue")
+def requeue_letters(ids: Ids = None, everything: All = False, source: Source = None) -> None:
+    """Send letters back to where they came from, to be handled once more.
+
+    Removed only when the broker has confirmed them there: interrupted, one may be handled twice and none is lost. One
+    that dies again keeps its first time and counts its attempts.
+
+    A chunk or a batch update that was given up is settled, and was told so: its letter finds nothing to do and goes. A
+    reply that was given up is delivered after all.
+    """
+    chosen = _Chosen(ids, everything, source)
+    tally = Tally()
+    _tell(requeue(configuration.load(), chosen, tally), chosen, tally, "requeued")
+    if tally.left:
+        raise Failed(f"{tally.left} came from no queue of ours and were left, such as {tally.example}")
+
+
+@app.command("drop")
+def drop_letters(ids: Ids = None, everything: All = False, source: Source = None) -> None:
+    """Remove letters, for good."""
+    chosen = _Chosen(ids, everything, source)
+    tally = Tally()
+    _tell(drop(configuration.load(), chosen, tally), chosen, tally, "dropped")
+
+
+class _Chosen:
+    """The letters that a command means. An id may be that of several: one letter that was put away twice."""
+
+    def __init__(self, ids: list[str] | None, everything: bool, source: str | None) -> None:
+        if bool(ids) == everything:
+            raise typer.BadParameter("name letters, or say --all", param_hint="ID...")
+        if source is not None and not everything:
+            raise typer.BadParameter("goes with --all", param_hint="--source")
+        self._ids = frozenset(ids or ())
+        self._source = source
+        self.missing = set(self._ids)
+
+    def __call__(self, letter: Letter) -> bool:
+        self.missing.discard(letter.id)
+        return letter.id in self._ids if self._ids else self._source in (None, letter.source)
+
+
+def _tell(work: Coroutine[Any, Any, None], chosen: _Chosen, tally: Tally, done: str) -> None:
+    """Runs the work and says how much of it was done, however it ended."""
+    try:
+        _run(work)
+    finally:
+        typer.echo(f"{tally.done} {done}")
+    if chosen.missing:
+        raise Failed(f"there is no dead letter {', '.join(map(_printable, sorted(chosen.missing)))}")
+
+
+def _run(work: Coroutine[Any, Any, _T]) -> _T:
+    logs.silence()
+    try:
+        return asyncio.run(work)
+    except BrokerUnavailable as error:
+        raise Failed(str(error)) from None
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _printable(text: str, also: str = "") -> str:
+    """One line that does nothing to a terminal: anybody may have written it."""
+    if text.isprintable():
+        return text
+    return "".join(
+        letter if letter.isprintable() or letter in also else letter.encode("unicode_escape").decode()
+        for letter in text
+    )

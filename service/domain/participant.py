@@ -1,0 +1,181 @@
+"""One user's view of a conversation, and what moves it (canvas/semantics.md 7.1 and 8, endpoints.md 4.5).
+
+Messages of others move it too; they are written in bulk, so those rules stand in sql/queries/chunks.sql.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+
+from service.domain.errors import Code, Refusal
+
+NO_TAGS = 0  # number of the empty tag list
+
+
+class State(StrEnum):
+    """The three values of workflow_state. There is no deleted: a deleted view has no messages."""
+
+    READ = "read"
+    UNREAD = "unread"
+    ARCHIVED = "archived"
+
+
+def parse_state(value: str | None) -> State | None:
+    """The state of that name, None when none was sent; Refusal(INVALID_RECORD) for anything else (shape C)."""
+    if value is None:
+        return None
+    try:
+        return State(value)
+    except ValueError:
+        kind = "inclusion" if value.strip() else "blank"
+        raise Refusal(Code.INVALID_RECORD, kind, attribute="workflow_state", kind=kind) from None
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a participant row says, as far as its user can change it. ``tag_set`` is the number of a tag list."""
+
+    conversation_id: int
+    private: bool  # of the conversation
+    state: State
+    subscribed: bool
+    starred: bool
+    message_count: int
+    last_message_at: datetime | None  # null: in no inbox scope
+    visible_last_authored_at: datetime | None
+    has_attachments: bool
+    has_media_objects: bool
+    tag_set: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remains:
+    """The human messages that a user still has of a conversation, at least one."""
+
+    message_count: int
+    newest: datetime
+    oldest: datetime
+    nearest: datetime | None  # the newest that is not later than the view's last_message_at
+    authored: datetime | None  # the newest of the user's own
+    has_attachments: bool
+    has_media_objects: bool
+    tag_sets: Sequence[int]  # numbers of the tag lists of these messages, oldest message first
+
+
+class Event(StrEnum):
+    """What a batch update can do to every conversation (canvas/endpoints.md 4.11)."""
+
+    MARK_AS_READ = "mark_as_read"
+    MARK_AS_UNREAD = "mark_as_unread"
+    STAR = "star"
+    UNSTAR = "unstar"
+    ARCHIVE = "archive"
+    DESTROY = "destroy"
+
+
+def emptied(view: View) -> View:
+    """After the last human message is gone; the archive, the subscription and the place among people stay."""
+    return replace(
+        view,
+        state=State.READ if view.state is State.UNREAD else view.state,
+        starred=False,
+        message_count=0,
+        last_message_at=None,
+        visible_last_authored_at=None,
+        has_attachments=False,
+        has_media_objects=False,
+        tag_set=NO_TAGS,
+    )
+
+
+_MOVES: Mapping[Event, Callable[[View], View]] = {
+    Event.MARK_AS_READ: lambda view: replace(view, state=State.READ),
+    Event.MARK_AS_UNREAD: lambda view: replace(view, state=State.UNREAD),
+    Event.STAR: lambda view: replace(view, starred=True),
+    Event.UNSTAR: lambda view: replace(view, starred=False),
+    Event.ARCHIVE: lambda view: replace(view, state=State.ARCHIVED),
+    Event.DESTROY: emptied,
+}
+
+
+def moved(view: View, event: Event) -> View:
+    """After an event of a batch update. Each is done twice as well as once."""
+    return _MOVES[event](view)
+
+
+def muted(view: View) -> View:
+    """After unsubscribing: an unread conversation counts as read, an archived one stays where it is."""
+    if view.private or not view.subscribed:
+        return view
+    return replace(view, subscribed=False, state=State.READ if view.state is State.UNREAD else view.state)
+
+
+def unmuted(view: View, newest: datetime | None) -> View:
+    """After subscribing again; ``newest`` is the time of the newest human message the user has.
+
+    What came meanwhile makes it unread, even from the archive. A thread that nobody has answered stays in no inbox.
+    """
+    if view.private or view.subscribed:
+        return view
+    subscribed = replace(view, subscribed=True)
+    if view.last_message_at is None or newest is None:
+        return subscribed
+    state = State.UNREAD if newest > view.last_message_at else view.state
+    return replace(subscribed, last_message_at=newest, state=state)
+
+
+def recounted(view: View, remains: Remains | None, tag_set: int) -> View:
+    """After some of its messages were deleted; None: no human message is left."""
+    if remains is None:
+        return emptied(view)
+    return replace(
+        view,
+        message_count=remains.message_count,
+        last_message_at=_last_message_at(view, remains),
+        visible_last_authored_at=remains.authored,
+        has_attachments=remains.has_attachments,
+        has_media_objects=remains.has_media_objects,
+        tag_set=tag_set,
+    )
+
+
+def _last_message_at(view: View, remains: Remains) -> datetime | None:
+    if view.last_message_at is None:
+        return None
+    if view.subscribed:
+        return remains.newest
+    # Muted: what has come since shall not show, unless there is nothing else.
+    return remains.nearest or remains.oldest
+
+
+def restored(view: View, remains: Remains | None, tag_set: int) -> View:
+    """After a deleted message was given back: as after a deletion, and a thread that was gone is in the inbox again."""
+    counted = recounted(view, remains, tag_set)
+    if remains is None or view.last_message_at is not None:
+        return counted
+    return replace(counted, last_message_at=remains.newest)
+
+
+def remaining_tags(old: Sequence[str], of_messages: Sequence[Sequence[str]], held: Collection[str]) -> tuple[str, ...]:
+    """A private view's tags once only these messages are left; ``held``: the codes its user holds or held.
+
+    A message is stored with the tags of both its readers. Those that never were this user's are not in ``old``; if
+    none of ``old`` is left, what the messages say counts as far as the user has to do with it.
+    """
+    said = dict.fromkeys(tag for tags in of_messages for tag in tags)
+    kept = tuple(tag for tag in old if tag in said)
+    return kept or tuple(tag for tag in said if tag in held)
+
+
+def workflow_state(*, archived: bool, unread: bool) -> str:
+    """``archived``, ``unread`` or ``read``: the archive hides whether a conversation was read."""
+    if archived:
+        return "archived"
+    return "unread" if unread else "read"
+
+
+def properties(*, last_author: bool, attachments: bool, media_objects: bool) -> list[str]:
+    """The subset that holds, always in this order (canvas/endpoints.md 3.1)."""
+    flags = {"last_author": last_author, "attachments": attachments, "media_objects": media_objects}
+    return [name for name, holds in flags.items() if holds]

@@ -1,0 +1,117 @@
+"""Dead letters sent back to where they came from, or dropped."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aio_pika.abc import AbstractChannel, AbstractExchange
+
+from service.contracts.topology import Topology
+from service.domain.dead_letters import Letter
+from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
+from service.runtime.dead_letters.message import returning
+from service.runtime.dead_letters.queue import Found, Look, connected, look
+from service.runtime.settings import Settings
+
+AT_ONCE = 100  # letters on their way back that are not confirmed
+
+
+class Sender:
+    """Sends letters back to where they came from, each confirmed and by the road that all others take."""
+
+    def __init__(self, topology: Topology, session: Session, channel: AbstractChannel) -> None:
+        self._topology = topology
+        self._session = session
+        self._channel = channel
+        self._roads: dict[str, tuple[AbstractExchange, str]] = {}
+
+    def knows(self, letter: Letter) -> bool:
+        """Whether it came from a queue of this installation."""
+        return self._binding(letter.source) is not None
+
+    async def send(self, found: Found) -> None:
+        """BrokerUnavailable when it was not confirmed, or no queue wanted it."""
+        source = found.letter.source or ""
+        exchange, key = self._roads[source]
+        with broker_errors():
+            await exchange.publish(
+                returning(found.letter, found.message),
+                found.letter.routing_key if key == "#" else key,
+                mandatory=True,
+                timeout=PUBLISH_TIMEOUT,
+            )
+
+    async def open_roads(self, sources: set[str]) -> None:
+        """Has to come before letters of these sources are sent; BrokerUnavailable when one is gone for good."""
+        for source in sources - self._roads.keys():
+            binding = self._binding(source)
+            if binding is None:
+                continue
+            with broker_errors():
+                await self._session.find_queue(self._topology, source)
+                self._roads[source] = (
+                    await self._channel.get_exchange(binding[0], ensure=False),
+                    binding[1],
+                )
+
+    def _binding(self, source: str | None) -> tuple[str, str] | None:
+        for binding in self._topology.bindings:
+            if binding.queue == source != self._topology.dead:
+                return binding.exchange, binding.key
+        return None
+
+
+@dataclass
+class Tally:
+    """How many letters were dealt with, also when it ended before its time, and how many had to be left.
+
+    ``left``: from no queue of this installation; ``example`` is the id of one.
+    """
+
+    done: int = 0
+    left: int = 0
+    example: str = ""
+
+
+Choice = Callable[[Letter], bool]
+
+
+async def requeue(settings: Settings, chosen: Choice, tally: Tally) -> None:
+    """Sends the chosen letters back, and only then removes them: ended between, they are handled twice, never lost."""
+    topology = Topology(settings.amqp_prefix)
+    async with look(settings) as seen, connected(settings) as session:
+        with broker_errors():
+            sender = Sender(topology, session, await session.channel())
+        together: list[Found] = []
+        async for found in seen.letters():
+            if not chosen(found.letter):
+                continue
+            if not sender.knows(found.letter):
+                tally.left, tally.example = tally.left + 1, found.letter.id
+                continue
+            together.append(found)
+            if len(together) == AT_ONCE:
+                await _send_back(seen, sender, together, tally)
+                together = []
+        await _send_back(seen, sender, together, tally)
+
+
+async def _send_back(seen: Look, sender: Sender, together: list[Found], tally: Tally) -> None:
+    await sender.open_roads({found.letter.source for found in together if found.letter.source is not None})
+    outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
+    for found, outcome in zip(together, outcomes, strict=True):
+        if outcome is None:
+            await seen.remove(found)
+            tally.done += 1
+    for outcome in outcomes:
+        if outcome is not None:
+            raise outcome
+
+
+async def drop(settings: Settings, chosen: Choice, tally: Tally) -> None:
+    """Removes the chosen letters."""
+    async with look(settings) as seen:
+        async for found in seen.letters():
+            if chosen(found.letter):
+                await seen.remove(found)
+                tally.done += 1

@@ -1,0 +1,83 @@
+"""Publishing commands and dead letters, each confirmed by the broker."""
+
+from datetime import datetime
+
+import aio_pika
+from aio_pika.abc import AbstractExchange, AbstractMessage
+from aio_pika.exceptions import PublishError
+
+from service.contracts.commands import AnyCommand
+from service.contracts.topology import Topology
+from service.runtime.broker import PUBLISH_TIMEOUT, Broker, BrokerUnavailable, Session, broker_errors, require
+from service.runtime.dead_letters.message import dying
+from service.runtime.messaging_spans import publishing
+from service.runtime.settings import Settings
+from service.runtime.topology import Fault
+from service.runtime.tracing import HEADER, current_traceparent
+
+
+class Publisher:
+    """Publishes commands, each confirmed by the broker; mandatory, so a missing queue is an error.
+
+    Declares what the installation has on the broker; ``faults``: what of it was not as it should be when last seen.
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._topology = Topology(settings.amqp_prefix)
+        self._commands: AbstractExchange | None = None
+        self._dead: AbstractExchange | None = None
+        self.faults: tuple[Fault, ...] = ()
+        self.broker = Broker(settings, name, self._open, self._look_again)
+
+    @property
+    def connected(self) -> bool:
+        """Whether a publish has a chance."""
+        return self.broker.connected
+
+    async def _open(self, session: Session) -> None:
+        await self._declare(session)
+        channel = await session.channel()
+        self._commands = await channel.get_exchange(self._topology.commands, ensure=False)
+        self._dead = await channel.get_exchange(self._topology.dead, ensure=False)
+
+    async def _declare(self, session: Session) -> None:
+        self.faults = await session.declare(self._topology)
+        require(self.faults, self._topology.commands)
+
+    async def _look_again(self, session: Session) -> None:
+        if self.faults:
+            await self._declare(session)
+
+    async def command(self, command: AnyCommand) -> None:
+        """Publishes one command; BrokerUnavailable when it was not confirmed."""
+        message = aio_pika.Message(
+            command.model_dump_json().encode(),
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            message_id=command.message_id,
+            type=command.name,
+        )
+        await self._publish(self._commands, message, command.name)
+
+    async def dead_letter(
+        self, original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime
+    ) -> None:
+        """Puts away what could not be handled, as it came; BrokerUnavailable when it was not confirmed.
+
+        ``source``: the queue it came to, under ``routing_key``.
+        """
+        letter = dying(original, reason=reason, source=source, routing_key=routing_key, now=now)
+        await self._publish(self._dead, letter, source)
+
+    async def _publish(self, exchange: AbstractExchange | None, message: aio_pika.Message, key: str) -> None:
+        if exchange is None or not self.connected:
+            raise BrokerUnavailable("not connected")
+        with publishing(exchange.name, key, message.message_id), broker_errors():
+            if traceparent := current_traceparent():
+                message.headers[HEADER] = traceparent
+            try:
+                await exchange.publish(message, key, mandatory=True, timeout=PUBLISH_TIMEOUT)
+            except PublishError:
+                # The queue is gone. A new session declares it.
+                self.broker.end_session("a publish was returned")
+                raise

@@ -1,0 +1,112 @@
+"""Acting as another user shows only what belongs to the actor's own accounts (canvas/semantics.md 13)."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+
+from tests.support.calls import NOT_FOUND, call
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+
+Token = Callable[..., Awaitable[dict[str, str]]]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A user with a conversation of this root account, one of both, one of another's, and one of none."""
+
+    user: int
+    own: int
+    both: int
+    foreign: int
+    homeless: int
+
+
+@pytest.fixture
+async def case(institution: Institution, threads: Threads, conn: asyncpg.Connection) -> Case:
+    elsewhere = await institution.account()
+    user, ann = await institution.users(2)
+    made = [await threads.private(ann, user) for _ in range(4)]
+    roots = [[1], [1, elsewhere], [elsewhere], []]
+    for conversation, accounts in zip(made, roots, strict=True):
+        await conn.execute(
+            "UPDATE sends SET root_account_ids = $2 FROM conversations c WHERE c.id = $1 AND sends.id = c.send_id",
+            conversation,
+            accounts,
+        )
+    return Case(user, *made)
+
+
+@pytest.fixture
+async def admin(institution: Institution, token: Token) -> dict[str, str]:
+    user = await institution.user()
+    await institution.admin(user)
+    return await token(user)
+
+
+async def test_the_list(client: ClientSession, admin: dict[str, str], case: Case, token: Token) -> None:
+    async def listed(headers: dict[str, str], query: str) -> Any:
+        return await call(client, headers, "GET", f"/conversations?include_all_conversation_ids=1{query}")
+
+    found = await listed(admin, f"&as_user_id={case.user}")
+    assert [c["id"] for c in found["conversations"]] == found["conversation_ids"] == [case.own]
+    found = await listed(await token(case.user), "")
+    assert found["conversation_ids"] == [case.homeless, case.foreign, case.both, case.own]
+
+
+async def test_the_pages_of_the_list(client: ClientSession, admin: dict[str, str], case: Case) -> None:
+    path = f"/api/v1/conversations?as_user_id={case.user}&per_page=1"
+    async with client.get(path, headers=admin) as response:
+        assert [c["id"] for c in await response.json()] == [case.own]
+        assert 'rel="next"' not in response.headers["Link"]
+
+
+@pytest.mark.parametrize(
+    ("method", "suffix", "sent"),
+    [
+        ("GET", "", None),
+        ("PUT", "", {"conversation": {"starred": True}}),
+        ("POST", "/remove_messages", {"remove": ["12"]}),
+        ("DELETE", "", None),
+    ],
+)
+async def test_single_conversations(
+    *, client: ClientSession, admin: dict[str, str], case: Case, method: str, suffix: str, sent: Any
+) -> None:
+    async def ask(conversation: int, status: int) -> Any:
+        path = f"/conversations/{conversation}{suffix}?as_user_id={case.user}"
+        return await call(client, admin, method, path, status=status, json=sent)
+
+    assert (await ask(case.own, 200))["id"] == case.own
+    for hidden in (case.both, case.foreign, case.homeless):
+        assert await ask(hidden, 404) == NOT_FOUND
+
+
+async def test_site_administrators_see_everything(
+    client: ClientSession, institution: Institution, token: Token, case: Case
+) -> None:
+    operator = await institution.user()
+    await institution.admin(operator, account=await institution.account(site_admin=True))
+    headers = await token(operator)
+
+    found = await call(client, headers, "GET", f"/conversations?as_user_id={case.user}")
+
+    assert [c["id"] for c in found] == [case.homeless, case.foreign, case.both, case.own]
+    for conversation in (case.foreign, case.homeless):
+        await call(client, headers, "GET", f"/conversations/{conversation}?as_user_id={case.user}")
+
+
+async def test_an_administrator_of_both_accounts_sees_what_belongs_to_both(
+    client: ClientSession, institution: Institution, token: Token, case: Case, conn: asyncpg.Connection
+) -> None:
+    user = await institution.user()
+    for account in await conn.fetch("SELECT id FROM accounts"):
+        await institution.admin(user, account=account["id"])
+
+    found = await call(client, await token(user), "GET", f"/conversations?as_user_id={case.user}")
+
+    assert [c["id"] for c in found] == [case.foreign, case.both, case.own]

@@ -1,0 +1,48 @@
+"""What an inbox shows after two accounts were merged (canvas/semantics.md 2.6)."""
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+from aiohttp import ClientSession
+
+from service.application.directory.events import apply
+from tests.support.calls import call
+from tests.support.classroom import Classroom, Person
+from tests.support.merges import merged
+
+Token = Callable[..., Awaitable[dict[str, str]]]
+
+
+async def test_the_heir_reads_and_goes_on_with_both_inboxes(
+    client: ClientSession, token: Token, classroom: Classroom, conn: asyncpg.Connection
+) -> None:
+    teacher, old, heir, other = classroom.teacher, classroom.first, classroom.second, classroom.third
+    old_headers = await token(old.id)
+    gone = await teacher.write(("recipients[]", old.id), ("subject", "First"), ("body", "To the old account"))
+    await old.write(("recipients[]", teacher.id), ("body", "From the old account"))
+    kept = await teacher.write(("recipients[]", heir.id), ("subject", "Second"), ("body", "To the new account"))
+    alone = await other.write(("recipients[]", old.id), ("body", "Just you"))
+    group = await teacher.write(*classroom.to(old, heir, other))
+
+    await apply(conn, [merged(old.id, heir.id)])
+
+    await call(client, old_headers, "GET", "/conversations", status=401)
+    assert set(await heir.ids()) == {kept["id"], alone["id"], group["id"]}
+    assert await heir.get("/conversations/unread_count") == {"unread_count": "3"}
+    shown = await heir.get(f"/conversations/{kept['id']}", ("auto_mark_as_read", False))
+    assert [(m["id"], m["body"], m["author_id"]) for m in shown["messages"][1:]] == [
+        (shown["messages"][1]["id"], "From the old account", heir.id),
+        (gone["id"], "To the old account", teacher.id),
+    ]
+    assert (shown["subject"], shown["message_count"], shown["audience"]) == ("Second", 3, [teacher.id])
+    assert {person["id"] for person in shown["participants"]} == {teacher.id, heir.id}
+    await heir.get(f"/conversations/{gone['id']}", status=404)
+    assert (await heir.get(f"/conversations/{group['id']}"))["audience"] == [teacher.id, other.id]
+    assert await sent_by(heir) == {kept["id"]}
+    assert gone["id"] not in await teacher.ids(("scope", "sent"))
+    again = await other.write(("recipients[]", heir.id))
+    assert again["id"] == alone["id"]
+
+
+async def sent_by(person: Person) -> set[int]:
+    return set(await person.ids(("scope", "sent")))

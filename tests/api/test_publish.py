@@ -1,0 +1,110 @@
+"""What the gateway accepts for later, it commands at once, and without a broker accepts it all the same."""
+
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+
+from service.api.app import build_app
+from service.contracts.commands import DeliverReply, PlanBatch, UpdateConversations
+from service.runtime.settings import Settings
+from tests.support.broker import Stranger, stranger
+from tests.support.calls import call
+from tests.support.conversations import Threads
+from tests.support.gateway import Api, publishing_nowhere
+from tests.support.school import School
+
+Token = Callable[..., Awaitable[dict[str, str]]]
+Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Queues of the test's own, so that a command is found. Replies are queued from three participants on."""
+    own = f"test-{uuid.uuid4().hex[:12]}"
+    return settings.model_copy(update={"amqp_prefix": own, "queued_reply_participants": 3})
+
+
+@pytest.fixture
+async def outside(settings: Settings, api: Api) -> AsyncIterator[Stranger]:
+    """A look at the gateway's queues; removes them in the end."""
+    async with stranger(settings) as made:
+        yield made
+        await made.forget()
+
+
+async def commanded(outside: Stranger, name: str) -> bytes:
+    """The body of the one command of that name."""
+    await outside.waiting(name, 1)
+    queue = await outside.channel.get_queue(outside.topology.command_queue(name), ensure=False)
+    message = await queue.get(no_ack=True)
+    return message.body
+
+
+async def send_in_bulk(client: aiohttp.ClientSession, headers: dict[str, str], school: School) -> None:
+    to = [str(student) for student in school.students[:3]]
+    sent = {"recipients": to, "body": "Hello", "mode": "async"}
+    assert await call(client, headers, "POST", "/conversations", status=202, json=sent) == []
+
+
+async def test_a_bulk_send(client: aiohttp.ClientSession, token: Token, school: School, outside: Stranger) -> None:
+    headers = await token(school.teacher)
+    await send_in_bulk(client, headers, school)
+    (batch,) = await call(client, headers, "GET", "/conversations/batches")
+
+    command = PlanBatch.model_validate_json(await commanded(outside, "plan"))
+
+    assert command.batch_id == batch["id"]
+
+
+async def test_a_batch_update(client: aiohttp.ClientSession, token: Token, school: School, outside: Stranger) -> None:
+    sent = {"conversation_ids": [7], "event": "star"}
+    progress = await call(client, await token(school.teacher), "PUT", "/conversations", json=sent)
+
+    command = UpdateConversations.model_validate_json(await commanded(outside, "update"))
+
+    assert command.progress_id == progress["id"]
+
+
+async def test_a_reply_to_many(
+    *,
+    client: aiohttp.ClientSession,
+    token: Token,
+    school: School,
+    threads: Threads,
+    outside: Stranger,
+    conn: asyncpg.Connection,
+) -> None:
+    conversation = await threads.group(school.teacher, school.students[:3])
+    path = f"/conversations/{conversation}/add_message"
+    await call(client, await token(school.teacher), "POST", path, status=202, json={"body": "Later"})
+
+    command = DeliverReply.model_validate_json(await commanded(outside, "reply"))
+
+    assert command.reply_id == await conn.fetchval("SELECT id FROM pending_replies")
+
+
+async def test_without_a_broker_it_is_accepted_and_left_to_the_sweeper(
+    *,
+    edge_settings: Settings,
+    pool: asyncpg.Pool,
+    serve: Serve,
+    token: Token,
+    school: School,
+    conn: asyncpg.Connection,
+) -> None:
+    async with publishing_nowhere(edge_settings) as broker:
+        client = await serve(build_app(edge_settings, pool, broker))
+        headers = await token(school.teacher)
+
+        await send_in_bulk(client, headers, school)
+        sent = {"conversation_ids": [7], "event": "star"}
+        progress = await call(client, headers, "PUT", "/conversations", json=sent)
+
+    assert progress["workflow_state"] == "queued"
+    soon = "due_at BETWEEN now() AND now() + interval '6 s'"
+    assert await conn.fetchval(f"SELECT count(*) FROM chunks WHERE state = 'pending' AND {soon}") == 1
+    assert await conn.fetchval(f"SELECT count(*) FROM progresses WHERE state = 'queued' AND {soon}") == 1

@@ -1,0 +1,221 @@
+"""The state machine of a participant row, as far as its user drives it (canvas/semantics.md 7.1, 8)."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.domain import participant
+from service.domain.errors import Code, Refusal
+from service.domain.participant import NO_TAGS, Event, Remains, State, View
+
+READ, UNREAD, ARCHIVED = State
+NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
+TIMES = st.integers(0, 10).map(lambda minutes: NOON + timedelta(minutes=minutes))
+VIEWS = st.builds(
+    View,
+    conversation_id=st.just(1),
+    private=st.booleans(),
+    state=st.sampled_from(State),
+    subscribed=st.booleans(),
+    starred=st.booleans(),
+    message_count=st.integers(0, 3),
+    last_message_at=st.none() | TIMES,
+    visible_last_authored_at=st.none() | TIMES,
+    has_attachments=st.booleans(),
+    has_media_objects=st.booleans(),
+    tag_set=st.integers(0, 3),
+)
+
+
+@st.composite
+def remains(draw: st.DrawFn, view: View) -> Remains:
+    """Some messages that are left, as the database would sum them up."""
+    times = sorted(draw(st.lists(TIMES, min_size=1, max_size=4)))
+    before = [time for time in times if view.last_message_at is not None and time <= view.last_message_at]
+    own = draw(st.lists(st.sampled_from(times)))
+    return Remains(
+        message_count=len(times),
+        newest=times[-1],
+        oldest=times[0],
+        nearest=before[-1] if before else None,
+        authored=max(own) if own else None,
+        has_attachments=draw(st.booleans()),
+        has_media_objects=draw(st.booleans()),
+        tag_sets=[0] * len(times),
+    )
+
+
+VIEWS_WITH_REMAINS = VIEWS.flatmap(lambda view: st.tuples(st.just(view), remains(view)))
+
+
+def a_view(state: State = UNREAD, *, private: bool = False, subscribed: bool = True, received: bool = True) -> View:
+    return View(
+        conversation_id=1,
+        private=private,
+        state=state,
+        subscribed=subscribed,
+        starred=True,
+        message_count=2,
+        last_message_at=NOON if received else None,
+        visible_last_authored_at=NOON,
+        has_attachments=True,
+        has_media_objects=True,
+        tag_set=7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "after"),
+    [
+        (Event.MARK_AS_READ, {READ: READ, UNREAD: READ, ARCHIVED: READ}),
+        (Event.MARK_AS_UNREAD, {READ: UNREAD, UNREAD: UNREAD, ARCHIVED: UNREAD}),
+        (Event.ARCHIVE, {READ: ARCHIVED, UNREAD: ARCHIVED, ARCHIVED: ARCHIVED}),
+        (Event.STAR, {READ: READ, UNREAD: UNREAD, ARCHIVED: ARCHIVED}),
+        (Event.UNSTAR, {READ: READ, UNREAD: UNREAD, ARCHIVED: ARCHIVED}),
+        (Event.DESTROY, {READ: READ, UNREAD: READ, ARCHIVED: ARCHIVED}),
+    ],
+)
+def test_states_after_events(event: Event, after: dict[State, State]) -> None:
+    assert {state: participant.moved(a_view(state), event).state for state in State} == after
+
+
+@pytest.mark.parametrize(
+    ("move", "after"),
+    [
+        (participant.muted, {READ: READ, UNREAD: READ, ARCHIVED: ARCHIVED}),
+        (lambda v: participant.unmuted(replace(v, subscribed=False), NOON), {s: s for s in State}),
+        (
+            lambda v: participant.unmuted(replace(v, subscribed=False), NOON + timedelta(1)),
+            dict.fromkeys(State, UNREAD),
+        ),
+        (lambda v: participant.recounted(v, None, 0), {READ: READ, UNREAD: READ, ARCHIVED: ARCHIVED}),
+    ],
+    ids=["unsubscribe", "subscribe, nothing new", "subscribe, something new", "delete the last message"],
+)
+def test_states_after_other_changes(move: object, after: dict[State, State]) -> None:
+    assert callable(move)
+    assert {state: move(a_view(state)).state for state in State} == after
+
+
+@given(VIEWS, st.sampled_from(Event))
+def test_every_event_done_twice_is_done_once(view: View, event: Event) -> None:
+    """So a command may come again."""
+    once = participant.moved(view, event)
+    assert participant.moved(once, event) == once
+
+
+@given(VIEWS, st.sampled_from([e for e in Event if e is not Event.DESTROY]))
+def test_events_change_their_own_field_only(view: View, event: Event) -> None:
+    after = participant.moved(view, event)
+    field = "starred" if event in (Event.STAR, Event.UNSTAR) else "state"
+    assert replace(after, **{field: getattr(view, field)}) == view
+
+
+@given(VIEWS)
+def test_an_emptied_view_keeps_subscription_and_place(view: View) -> None:
+    after = participant.emptied(view)
+    assert (after.message_count, after.last_message_at, after.visible_last_authored_at) == (0, None, None)
+    assert (after.starred, after.has_attachments, after.has_media_objects) == (False, False, False)
+    assert after.tag_set == NO_TAGS
+    assert after.state is not UNREAD
+    assert (after.subscribed, after.private) == (view.subscribed, view.private)
+
+
+@given(VIEWS, TIMES)
+def test_a_private_conversation_cannot_be_muted(view: View, newest: datetime) -> None:
+    private = replace(view, private=True)
+    assert participant.muted(private) == private
+    assert participant.unmuted(private, newest) == private
+
+
+@given(VIEWS, st.none() | TIMES)
+def test_subscribing_never_shows_what_was_never_received(view: View, newest: datetime | None) -> None:
+    after = participant.unmuted(replace(view, private=False, subscribed=False, last_message_at=None), newest)
+    assert after.subscribed
+    assert after.last_message_at is None
+    assert after.state is view.state
+
+
+@given(VIEWS)
+def test_muting_twice_is_muting_once(view: View) -> None:
+    """One who is muted and marks as unread stays unread when the same is asked again."""
+    muted = replace(participant.muted(replace(view, private=False)), state=UNREAD)
+    assert participant.muted(muted) == muted
+
+
+@given(VIEWS_WITH_REMAINS)
+def test_recounting_follows_what_is_left(drawn: tuple[View, Remains]) -> None:
+    view, left = drawn
+    after = participant.recounted(view, left, 9)
+    assert (after.message_count, after.tag_set) == (left.message_count, 9)
+    assert after.visible_last_authored_at == left.authored
+    assert (after.has_attachments, after.has_media_objects) == (left.has_attachments, left.has_media_objects)
+    assert (after.state, after.starred, after.subscribed) == (view.state, view.starred, view.subscribed)
+    if view.last_message_at is None:
+        assert after.last_message_at is None
+    elif view.subscribed:
+        assert after.last_message_at == left.newest
+    else:
+        assert after.last_message_at == (left.nearest if left.nearest is not None else left.oldest)
+
+
+@given(VIEWS_WITH_REMAINS)
+def test_a_restored_thread_is_in_the_inbox_again(drawn: tuple[View, Remains]) -> None:
+    view, left = drawn
+    after = participant.restored(participant.emptied(view), left, 9)
+    assert after.last_message_at == left.newest
+    assert participant.restored(after, left, 9) == after or not view.subscribed
+
+
+class TestTagsLeft:
+    def test_are_those_of_the_messages_left(self) -> None:
+        left = participant.remaining_tags(
+            ["course_1", "course_2"], [["course_2"], ["course_2"]], {"course_1", "course_2"}
+        )
+        assert left == ("course_2",)
+
+    def test_do_not_grow_by_what_was_only_the_others(self) -> None:
+        assert participant.remaining_tags(["course_1"], [["course_1", "course_2"]], {"course_1", "course_2"}) == (
+            "course_1",
+        )
+
+    def test_may_come_back_when_they_are_all_that_is_left(self) -> None:
+        """A newer message under a current course had pushed out a concluded one."""
+        assert participant.remaining_tags(["course_2"], [["course_1", "course_9"]], {"course_1", "course_2"}) == (
+            "course_1",
+        )
+
+
+def test_states_by_name() -> None:
+    assert [participant.parse_state(text) for text in ("read", "unread", "archived", None)] == [*State, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"), [("deleted", "inclusion"), ("Read", "inclusion"), ("", "blank"), (" ", "blank")]
+)
+def test_other_names_are_refused(text: str, kind: str) -> None:
+    with pytest.raises(Refusal) as refused:
+        participant.parse_state(text)
+    assert (refused.value.code, refused.value.attribute, refused.value.kind) == (
+        Code.INVALID_RECORD,
+        "workflow_state",
+        kind,
+    )
+
+
+def test_the_archive_hides_whether_a_conversation_was_read() -> None:
+    assert participant.workflow_state(archived=True, unread=True) == "archived"
+    assert participant.workflow_state(archived=True, unread=False) == "archived"
+    assert participant.workflow_state(archived=False, unread=True) == "unread"
+    assert participant.workflow_state(archived=False, unread=False) == "read"
+
+
+@given(st.booleans(), st.booleans(), st.booleans())
+def test_properties_are_what_holds_in_a_fixed_order(author: bool, files: bool, media: bool) -> None:
+    shown = participant.properties(last_author=author, attachments=files, media_objects=media)
+
+    order = ["last_author", "attachments", "media_objects"]
+    assert shown == [name for name, holds in zip(order, (author, files, media), strict=True) if holds]

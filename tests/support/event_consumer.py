@@ -1,0 +1,107 @@
+"""A neighbour on the exchange of events: takes what comes, as it comes."""
+
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+
+import aio_pika
+from aio_pika.abc import AbstractIncomingMessage
+
+from service.contracts.events import AnyEvent, MessageCreated, parse_event
+from service.contracts.topology import Topology
+from service.domain.event_metadata import Cause
+from service.runtime.settings import Settings
+from service.runtime.topology import declare
+from sql import outbox
+from sql.connection import Connection
+from tests.support.waiting import until
+
+_LAST = count(10**15)  # message ids that no other event has
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One delivery."""
+
+    event: AnyEvent
+    message_id: str
+    traceparent: object
+
+
+@dataclass
+class Neighbour:
+    """``heard``: everything so far, in the order in which it came."""
+
+    heard: list[Heard] = field(default_factory=list)
+
+    async def take(self, message: AbstractIncomingMessage) -> None:
+        """Reads it by its contract."""
+        assert message.message_id
+        assert message.routing_key == message.type
+        assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
+        event = parse_event(message.routing_key or "", message.body)
+        assert event.metadata.event_name == event.name
+        self.heard.append(Heard(event, message.message_id, message.headers.get("traceparent")))
+        await message.ack()
+
+    @property
+    def times(self) -> Counter[str]:
+        """How often each message id came."""
+        return Counter(heard.message_id for heard in self.heard)
+
+    @property
+    def messages(self) -> dict[int, list[int]]:
+        """Ids of messages by their conversation, in the order in which each came first."""
+        found: defaultdict[int, dict[int, None]] = defaultdict(dict)
+        for heard in self.heard:
+            if isinstance(heard.event, MessageCreated):
+                found[int(heard.event.body.conversation_id)].setdefault(int(heard.event.body.message_id))
+        return {conversation: list(messages) for conversation, messages in found.items()}
+
+    async def until(self, condition: Callable[["Neighbour"], bool], *, within: float = 30) -> None:
+        """Returns when the condition holds of what was heard."""
+        await until(lambda: condition(self), within=within)
+
+    async def everything(self, conn: Connection, *, within: float = 60) -> list[Heard]:
+        """What is committed, to the last event; it is forgotten here, so that the next call returns the rest.
+
+        When the outbox is empty all is confirmed, and so in this neighbour's queue before anything recorded later.
+        """
+
+        async def nothing_left() -> bool:
+            return bool(await conn.fetchval("SELECT count(*) = 0 FROM outbox"))
+
+        await until(nothing_left, within=within)
+        last = next(_LAST)
+        await outbox.record_message(
+            conn,
+            Cause({"root_account_id": "1"}),
+            event="delivered",
+            author_id=1,
+            created_at=datetime.now(UTC),
+            conversation_id=1,
+            message_id=last,
+        )
+        await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0, within=within)
+        await until(nothing_left, within=within)
+        found = [one for one in self.heard if one.message_id != f"{MessageCreated.name}.{last}"]
+        self.heard.clear()
+        return found
+
+
+@asynccontextmanager
+async def neighbour(settings: Settings, key: str = "#") -> AsyncIterator[Neighbour]:
+    """Listening for as long as the block runs, to the events whose names fit the key."""
+    topology = Topology(settings.amqp_prefix)
+    async with await aio_pika.connect(str(settings.amqp_url)) as connection:
+        await declare(connection, topology)
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=1000)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(topology.events, key)
+        made = Neighbour()
+        await queue.consume(made.take)
+        yield made

@@ -1,0 +1,202 @@
+"""What neighbours are answered, and what happens when nobody takes the answer."""
+
+from typing import Any
+
+import aio_pika
+import asyncpg
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from service.contracts.requests import MAX_ANSWER_BYTES
+from service.runtime import metrics
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from tests.support.amqp_requests import Asker
+from tests.support.broker import Stranger
+from tests.support.institution import Institution
+from tests.support.school import School
+from tests.support.waiting import until
+from tests.support.worker_requests import Requesting, count, request, written
+from workers.amqp_requests import KeySweeper
+
+
+@pytest.fixture
+def sweepers(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> list[KeySweeper]:
+    """Two of them, of two workers."""
+    return [KeySweeper(settings, pool, publisher) for _ in range(2)]
+
+
+async def test_a_request_for_nobody_is_answered_like_as_user_id_of_nobody_and_not_kept(
+    requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
+) -> None:
+    gone = await institution.user(state="deleted")
+    async with requesting():
+        for nobody in (gone, 10**9, "self", "uuid:none", "sis_user_id:", "9" * 40, "\U0001f600"):
+            answer = await asking.ask(request(school, as_user_id=nobody))
+            assert (answer.status, answer.body) == (401, {"errors": "Invalid as_user_id"})
+
+    assert await count(conn, "requests") == 0
+
+
+async def test_the_fake_student_may_not(
+    requesting: Requesting, asking: Asker, school: School, institution: Institution
+) -> None:
+    viewing = await institution.user()
+    await institution.enroll(school.course, viewing, "StudentView")
+    async with requesting():
+        answer = await asking.ask(request(school, as_user_id=viewing, recipients=[str(school.teacher)]))
+
+    assert answer.status == 403
+    assert answer.body["status"] == "unauthorized"
+
+
+MALFORMED = {
+    b"": "The JSON body is malformed.",
+    b"\xff{}": "The JSON body is malformed.",
+    b"[]": "The JSON body must be an object.",
+    b'{"as_user_id": 1, "idempotency_key": "k\\u0000"}': "Parameters must not contain NUL bytes.",
+    b'{"as_user_id": 1}': "idempotency_key: Field required",
+    b'{"idempotency_key": "k"}': "as_user_id: Field required",
+    b'{"as_user_id": [1], "idempotency_key": "k"}': "as_user_id: Input should be a valid string",
+    b'{"as_user_id": 1, "idempotency_key": "k", "version": 2}': (
+        "version: Value error, version 2 is not known to this release, which reads 1"
+    ),
+    b'{"as_user_id": 1, "idempotency_key": "k", "a":' + b"[" * 40 + b"]" * 40 + b"}": (
+        "Parameters are nested more than 32 deep."
+    ),
+}
+
+
+async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with_its_reason(
+    requesting: Requesting, asking: Asker, school: School, outside: Stranger
+) -> None:
+    async with requesting():
+        for body, reason in MALFORMED.items():
+            answer = await asking.ask(body)
+            assert (answer.status, answer.body) == (400, {"errors": [{"message": reason}]})
+            (letter,) = await outside.dead_letters(1)
+            assert (letter.body, letter.reason) == (body, f"not a request: {reason}")
+        await asking.publish(b"{", reply_to=None)
+        await outside.dead_letters(1)
+        assert (await asking.ask(request(school))).status == 201
+
+    await asking.left(0)
+
+
+async def test_what_is_too_long_for_http_is_too_long_here(
+    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: Stranger
+) -> None:
+    body = orjson.dumps(request(school, body="x" * settings.max_body_bytes))
+    async with requesting():
+        answer = await asking.ask(body)
+        (letter,) = await outside.dead_letters(1)
+
+    assert (answer.status, answer.body) == (413, {"errors": [{"message": "The request is too large."}]})
+    assert letter.reason == f"not a request: longer than {settings.max_body_bytes} bytes"
+
+
+async def test_without_reply_to_it_is_sent_all_the_same(
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+) -> None:
+    async with requesting():
+        await asking.publish(orjson.dumps(request(school)), reply_to=None)
+        await until(lambda: written(conn, 1))
+
+    await asking.left(0)
+    assert asking.answers == []
+
+
+async def test_an_answer_for_a_queue_that_is_gone_is_counted_and_not_repeated(
+    requesting: Requesting,
+    asking: Asker,
+    school: School,
+    conn: asyncpg.Connection,
+) -> None:
+    counter = metrics.ANSWERS_LOST.labels("unroutable")
+    before = counter._value.get()
+    with capture_logs() as logs:
+        async with requesting():
+            await asking.publish(orjson.dumps(request(school)), reply_to="nobody-listens-here")
+            await until(lambda: any(line["event"] == "answer_lost" for line in logs))
+
+    assert counter._value.get() == before + 1
+    assert await count(conn, "sends") == 1
+    await asking.left(0)
+
+
+async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
+    requesting: Requesting, asking: Asker, school: School
+) -> None:
+    full: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
+    queue = await asking.channel.declare_queue(exclusive=True, arguments=full)
+    await asking.channel.default_exchange.publish(aio_pika.Message(b"full"), queue.name)
+    with capture_logs() as logs:
+        async with requesting():
+            await asking.publish(orjson.dumps(request(school)), reply_to=queue.name)
+            await until(lambda: any(line["event"] == "answer_lost" for line in logs))
+            assert (await asking.ask(request(school))).replayed
+
+    assert [line["reason"] for line in logs if line["event"] == "answer_lost"] == ["not confirmed"]
+    await asking.left(0)
+
+
+async def test_direct_reply_to_is_answered(
+    requesting: Requesting, asking: Asker, school: School, settings: Settings
+) -> None:
+    """RabbitMQ's own way to hear answers without a queue."""
+    queue = await asking.channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
+    async with requesting():
+        await queue.consume(asking.take_unacknowledged, no_ack=True)
+        await asking.publish(orjson.dumps(request(school)), reply_to="amq.rabbitmq.reply-to", correlation_id="7")
+        await until(lambda: len(asking.answers) == 1)
+
+    assert (asking.answers[0].status, asking.answers[0].correlation_id) == (201, "7")
+
+
+async def test_an_answer_no_message_can_carry_goes_without_its_body(
+    requesting: Requesting, asking: Asker, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.application.amqp_requests.MAX_ANSWER_BYTES", 100)
+    async with requesting():
+        answers = [await asking.ask(request(school)) for _ in range(2)]
+
+    assert [(answer.status, answer.body) for answer in answers] == [(201, None)] * 2
+    assert [answer.headers["Body-Omitted"].endswith(" bytes") for answer in answers] == [True] * 2
+    assert MAX_ANSWER_BYTES < 16 * 2**20  # RabbitMQ 4 takes no more
+
+
+async def test_a_consumer_whose_connection_broke_before_the_answer_answers_again(
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Committed and not answered: the redelivery finds the key."""
+    async with requesting() as (consumer,):
+        answers = consumer._answers.publish
+
+        async def break_first(*arguments: Any, **named: Any) -> bool:
+            monkeypatch.setattr(consumer._answers, "publish", answers)
+            consumer.broker.end_session("test")
+            raise ConnectionResetError
+
+        monkeypatch.setattr(consumer._answers, "publish", break_first)
+        answer = await asking.ask(request(school))
+
+    assert (answer.status, answer.replayed) == (201, True)
+    assert await count(conn, "sends") == 1
+
+
+async def test_a_fault_of_ours_is_answered_like_http_and_goes_to_the_dead_letters(
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: Stranger
+) -> None:
+    await conn.execute("ALTER TABLE sends ADD CONSTRAINT no_hellos CHECK (body <> 'Hello')")
+    try:
+        async with requesting():
+            answer = await asking.ask(request(school))
+            (letter,) = await outside.dead_letters(1)
+    finally:
+        await conn.execute("ALTER TABLE sends DROP CONSTRAINT no_hellos")
+
+    assert answer.status == 500
+    assert answer.body["errors"] == [{"message": "An error occurred.", "error_code": "internal_server_error"}]
+    assert letter.reason.startswith("CheckViolationError: ")
+    assert await count(conn, "requests") == 0

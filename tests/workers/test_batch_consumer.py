@@ -1,0 +1,212 @@
+"""The life of messages that are handled in sets, on a real queue."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from service.contracts.topology import Topology
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from tests.support.broker import Stranger
+from tests.support.directory_feed import Feed
+from tests.support.waiting import until
+from workers.batch_consumer import Gatherer
+
+SET_SIZE = 10
+
+
+class Handler:
+    """Notes the sets it is given and refuses what it is told to; raises its errors first; waits while it is shut."""
+
+    def __init__(self, *errors: Exception, refusing: Sequence[bytes] = ()) -> None:
+        self.given: list[list[bytes]] = []
+        self.errors = list(errors)
+        self.refusing = refusing
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def __call__(self, bodies: Sequence[bytes]) -> dict[int, str]:
+        self.given.append(list(bodies))
+        await self.open.wait()
+        if self.errors:
+            raise self.errors.pop(0)
+        return {place: f"no {body.decode()}" for place, body in enumerate(bodies) if body in self.refusing}
+
+    def has(self, how_many: int) -> bool:
+        return sum(map(len, self.given)) >= how_many
+
+
+Gathering = Callable[..., AbstractAsyncContextManager[Gatherer]]
+
+
+def numbered(first: int, last: int) -> list[bytes]:
+    return [b"%d" % number for number in range(first, last + 1)]
+
+
+@pytest.fixture
+def gathering(settings: Settings, publisher: Publisher) -> Gathering:
+    """A gatherer of the directory's queue while the block runs; drained at its end."""
+
+    @asynccontextmanager
+    async def gather(handler: Handler, *, burying: Publisher = publisher) -> AsyncIterator[Gatherer]:
+        queue = Topology(settings.amqp_prefix).directory
+        gatherer = Gatherer(settings, "directory", queue, handler, burying, set_size=SET_SIZE)
+        await gatherer.start()
+        await until(lambda: gatherer.broker.connected)
+        yield gatherer
+        await gatherer.drain()
+
+    return gather
+
+
+async def left(outside: Stranger, how_many: int) -> None:
+    """Returns when so many are in the queue and with nobody."""
+    await outside.waiting_in(outside.topology.directory, how_many)
+
+
+async def test_a_lone_message_waits_for_nobody(gathering: Gathering, source: Feed, outside: Stranger) -> None:
+    handler = Handler()
+
+    async with gathering(handler):
+        await source.tell(b"1")
+        await until(lambda: handler.has(1))
+
+    assert handler.given == [[b"1"]]
+    await left(outside, 0)
+
+
+async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
+    gathering: Gathering, source: Feed, outside: Stranger
+) -> None:
+    handler = Handler()
+    handler.open.clear()
+
+    async with gathering(handler):
+        await source.tell(b"1")
+        await until(lambda: handler.has(1))
+        for body in numbered(2, 2 * SET_SIZE):  # as many as are handed out before one is acknowledged
+            await source.tell(body)
+        await left(outside, 0)
+        assert handler.given == [[b"1"]]
+        handler.open.set()
+        await until(lambda: handler.has(2 * SET_SIZE))
+
+    assert [body for taken in handler.given for body in taken] == numbered(1, 2 * SET_SIZE)
+    assert len(handler.given[1]) == SET_SIZE
+    await left(outside, 0)
+
+
+async def test_nothing_is_acknowledged_before_it_is_handled(
+    gathering: Gathering, source: Feed, outside: Stranger
+) -> None:
+    handler = Handler()
+    handler.open.clear()
+
+    async with gathering(handler) as gatherer:
+        for body in numbered(1, 5):
+            await source.tell(body)
+        await until(lambda: handler.has(1))
+        gatherer.broker.end_session("test")
+        await until(lambda: handler.has(2))
+        handler.open.set()
+        await left(outside, 0)
+        await until(lambda: handler.has(6))
+
+    again = [body for taken in handler.given[1:] for body in taken]
+    assert again[:5] == numbered(1, 5)
+    await left(outside, 0)
+
+
+async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
+    gathering: Gathering, source: Feed, outside: Stranger
+) -> None:
+    poison = [b"1", b"7", b"30"]
+
+    async with gathering(Handler(refusing=poison)):
+        for body in numbered(1, 30):
+            await source.tell(body)
+        letters = await outside.dead_letters(3)
+
+    assert {letter.body: letter.reason for letter in letters} == {body: f"no {body.decode()}" for body in poison}
+    await left(outside, 0)
+
+
+async def test_a_set_is_held_while_something_is_away(gathering: Gathering, source: Feed, outside: Stranger) -> None:
+    errors = [asyncpg.CannotConnectNowError("starting up"), asyncpg.UndefinedTableError("users"), LookupError("ours")]
+    handler = Handler(*errors)
+
+    async with gathering(handler):
+        await source.tell(b"1")
+        await until(lambda: handler.has(4))
+
+    assert handler.given == [[b"1"]] * 4
+    await left(outside, 0)
+
+
+async def test_a_held_set_goes_back_when_the_worker_stops(
+    gathering: Gathering, source: Feed, outside: Stranger
+) -> None:
+    handler = Handler(*[ConnectionRefusedError()] * 1000)
+
+    async with gathering(handler):
+        await source.tell(*numbered(1, 5))
+        await until(lambda: handler.has(2))
+
+    await left(outside, 5)
+
+
+async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_other(
+    gathering: Gathering, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
+    away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
+    handler = Handler(refusing=[b"1", b"5"])
+
+    async with gathering(handler, burying=away):
+        for body in numbered(1, 5):
+            await source.tell(body)
+        letters = await outside.dead_letters(2)
+        await left(outside, 0)
+
+    assert {letter.body for letter in letters} == {b"1", b"5"}
+    assert handler.has(5)
+
+
+async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
+    gathering: Gathering, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 60)
+    away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
+
+    with capture_logs() as logs:
+        async with gathering(Handler(refusing=[b"1"]), burying=away):
+            await source.tell(b"1")
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+
+    await left(outside, 1)
+    await outside.waiting_in(outside.topology.dead, 0)
+
+
+async def test_a_queue_that_does_not_answer_is_told_of_and_never_deleted(
+    gathering: Gathering, source: Feed, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is in it is nowhere else."""
+    handler = Handler()
+    async with gathering(handler) as gatherer:
+        monkeypatch.setattr("workers.subscription.CONSUME_TIMEOUT", 0)
+        with capture_logs() as logs:
+            gatherer.broker.end_session("test")
+            await until(lambda: not gatherer.broker.connected)
+            await source.tell(b"1")
+            await until(lambda: any(line["event"] == "queue_unusable" for line in logs))
+        assert not handler.given
+        monkeypatch.undo()
+        await until(lambda: handler.has(1))
+
+    (told,) = (line for line in logs if line["event"] == "queue_unusable")
+    assert told["queue"] == outside.topology.directory
+    await left(outside, 0)

@@ -1,0 +1,188 @@
+"""How a commanded batch update ends (workers/batch_update.py)."""
+
+from collections.abc import AsyncIterator, Sequence
+
+import asyncpg
+import pytest
+
+from service.application.inbox import batch_update
+from service.contracts.commands import UpdateConversations
+from service.domain.batch_updates import ProgressState
+from service.domain.participant import Event
+from service.runtime.postgres import create_pool
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from sql import batch_updates as rows
+from sql.batch_updates import Progress
+from tests.support.conversations import Threads
+from tests.support.institution import Institution
+from tests.support.participant_views import view
+from workers.batch_update import Updater
+from workers.consumer import HAND_OUTS, NO_VERDICT
+from workers.deliver import MAX_ATTEMPTS
+from workers.outcome import Discard, Done
+
+
+@pytest.fixture
+def updater(settings: Settings, pool: asyncpg.Pool) -> Updater:
+    """Its publisher is not connected: handling needs no broker."""
+    return Updater(settings, pool, Publisher(settings, "test"))
+
+
+@pytest.fixture
+async def people(institution: Institution) -> list[int]:
+    return await institution.users(2)
+
+
+@pytest.fixture
+async def unstarrable(conn: asyncpg.Connection) -> AsyncIterator[None]:
+    """A database that lets nobody star anything, for reasons of its own."""
+    await conn.execute("ALTER TABLE participants ADD CONSTRAINT no_stars CHECK (NOT starred)")
+    yield
+    await conn.execute("ALTER TABLE participants DROP CONSTRAINT no_stars")
+
+
+async def accept(conn: asyncpg.Connection, user: int, ids: Sequence[object], event: Event) -> UpdateConversations:
+    progress = await batch_update.accept(conn, user, [str(id_) for id_ in ids], event)
+    return UpdateConversations(progress_id=progress.id)
+
+
+async def look(conn: asyncpg.Connection, command: UpdateConversations) -> Progress:
+    found = await rows.find_progress(conn, command.progress_id)
+    assert found is not None
+    return found
+
+
+async def test_one_command_does_the_whole(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = [await threads.private(ann, me) for _ in range(9)]
+    command = await accept(conn, me, made, Event.ARCHIVE)
+
+    assert await updater.handle(command) == Done()
+
+    assert (await look(conn, command)).message == "9 conversations processed"
+    assert all([(await view(conn, m, me))["archived"] for m in made])
+
+
+async def test_a_command_that_comes_twice_or_late_does_no_harm(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    done, cancelled = await accept(conn, me, [made], Event.STAR), await accept(conn, me, [made], Event.ARCHIVE)
+    await updater.handle(done)
+    await batch_update.cancel(conn, me, cancelled.progress_id, None)
+    await threads.update(made, me, starred=False)
+
+    assert [await updater.handle(command) for command in (done, cancelled)] == [Done(), Done()]
+
+    after = await view(conn, made, me)
+    assert (after["starred"], after["archived"]) == (False, False)
+    assert (await look(conn, cancelled)).state is ProgressState.FAILED
+
+
+async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) -> None:
+    assert await updater.handle(UpdateConversations(progress_id=12)) == Discard("no such progress")
+
+
+async def age(conn: asyncpg.Connection) -> None:
+    """The last failure was long ago."""
+    await conn.execute("UPDATE progresses SET tried_at = tried_at - interval '1 hour'")
+
+
+@pytest.mark.usefixtures("unstarrable")
+async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_reason(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, settings: Settings
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [12, 13, 14, 15, made], Event.STAR)
+
+    waits = []
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert await updater.handle(command) == Done()
+        assert await updater.handle(command) == Done()  # doubled: within the wait it does not count
+        assert (await look(conn, command)).state is ProgressState.QUEUED
+        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM progresses"))
+        await age(conn)
+    verdict = await updater.handle(command)
+
+    found = await look(conn, command)
+    assert isinstance(verdict, Discard)
+    assert "no_stars" in verdict.reason
+    assert (found.state, found.done) == (ProgressState.FAILED, 0)
+    assert "no_stars" in (found.message or "")
+    assert [wait.total_seconds() / settings.retry_after for wait in waits] == [1, 2, 4, 8]
+    assert await updater.handle(command) == Done()
+    returned = await updater.returned(command)
+    assert isinstance(returned, Discard)
+    assert "no_stars" in returned.reason
+
+
+async def test_a_failure_that_passes_leaves_no_trace(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+    await conn.execute("ALTER TABLE participants ADD CONSTRAINT no_stars CHECK (NOT starred)")
+    try:
+        assert await updater.handle(command) == Done()
+    finally:
+        await conn.execute("ALTER TABLE participants DROP CONSTRAINT no_stars")
+
+    assert await updater.handle(command) == Done()
+
+    found = await look(conn, command)
+    assert (found.state, found.message) == (ProgressState.COMPLETED, "1 conversation processed")
+
+
+async def test_an_update_whose_workers_die_fails_in_the_end(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command, cancelled, done = [await accept(conn, me, [made], Event.ARCHIVE) for _ in range(3)]
+    await batch_update.cancel(conn, me, cancelled.progress_id, "changed my mind")
+    await updater.handle(done)
+
+    assert [await updater.returned(command) for _ in range(HAND_OUTS)] == [None] * HAND_OUTS
+    assert await updater.returned(command) == Discard(NO_VERDICT)
+    assert await updater.returned(command) == Discard(NO_VERDICT)
+
+    assert ((await look(conn, command)).state, (await look(conn, command)).message) == ("failed", NO_VERDICT)
+    assert [await updater.returned(other) for other in (cancelled, done)] == [None, None]
+    assert await updater.returned(UpdateConversations(progress_id=12)) is None
+
+
+@pytest.mark.parametrize("event", Event)
+async def test_five_hundred_cost_a_handful_of_statements(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], settings: Settings, event: Event
+) -> None:
+    """Of every kind: one's own, once and again, somebody else's, missing ones and what is no id at all."""
+    me, ann = people
+    own = [await threads.private(ann, me) for _ in range(100)]
+    foreign = [await threads.private(ann, ann) for _ in range(10)]
+    ids = [*own, *foreign, *own[::-1], *own, *own, *range(12, 72), *(f"wat-{number}" for number in range(30))]
+    first, command = await accept(conn, me, own[:1], Event.STAR), await accept(conn, me, ids, event)
+    seen: list[str] = []
+
+    pool = await create_pool(settings, size=1)
+    updater = Updater(settings, pool, Publisher(settings, "test"))
+    await updater.handle(first)  # by now the connection knows what types there are
+    async with pool.acquire() as only:
+        only.add_query_logger(lambda query: seen.append(query.query))
+    await updater.handle(command)
+    async with pool.acquire() as only:
+        await only.execute("SELECT")  # the log of a statement is written before the next one ends
+    await pool.close()
+
+    found = await look(conn, command)
+    assert (found.total, found.done, len(found.refused)) == (500, 500, 100)
+    assert (found.message or "").startswith("400 conversations processed\n")
+    statements = seen[: seen.index("SELECT")]
+    assert statements[0].startswith("BEGIN")
+    assert "COMMIT;" in statements
+    assert len(statements) <= 7, statements

@@ -1,0 +1,64 @@
+"""Which error means which end of a command."""
+
+import asyncpg
+import pytest
+
+from service.runtime.broker import BrokerUnavailable
+from workers.outcome import Again, Discard, judge
+
+
+def unencodable() -> Exception:
+    """What asyncpg raises for a value that does not fit its parameter: an InterfaceError by descent."""
+
+    class Unencodable(asyncpg.InterfaceError, ValueError):
+        pass
+
+    return Unencodable("value out of int64 range")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation"),
+        asyncpg.CannotConnectNowError("the database system is in recovery mode"),
+        asyncpg.CrashShutdownError("terminating connection"),
+        asyncpg.AdminShutdownError("terminating connection"),
+        asyncpg.IdleInTransactionSessionTimeoutError("terminating connection"),
+        asyncpg.TooManyConnectionsError("sorry, too many clients already"),
+        asyncpg.DiskFullError("could not extend file"),
+        asyncpg.ReadOnlySQLTransactionError("cannot execute INSERT in a read-only transaction"),
+        asyncpg.InvalidPasswordError("password authentication failed"),
+        asyncpg.InvalidCatalogNameError("database does not exist"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("got result for unknown protocol state 3"),
+        ConnectionRefusedError(111, "refused"),
+        TimeoutError(),
+        BrokerUnavailable("not connected"),
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.UniqueViolationError("duplicate key value"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_lies_outside_the_command_is_tried_again(error: Exception) -> None:
+    verdict = judge(error)
+
+    assert isinstance(verdict, Again)
+    assert type(error).__name__ in verdict.reason
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.RaiseError("no"),
+        asyncpg.CheckViolationError("violates check constraint"),
+        asyncpg.UndefinedTableError("no such table"),
+        unencodable(),
+        LookupError("a fault of ours"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_what_lies_in_the_command_goes_to_the_dead_letters(error: Exception) -> None:
+    verdict = judge(error)
+
+    assert isinstance(verdict, Discard)
+    assert verdict.reason == f"{type(error).__name__}: {error}"

@@ -1,0 +1,75 @@
+"""The loop around a sweep: it outlives what can pass, and does not die of the rest in silence."""
+
+import asyncio
+
+import asyncpg
+import pytest
+
+from service.runtime.broker import BrokerUnavailable
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from tests.support.broker import Stranger
+from workers.process import Worker
+from workers.sweeper import SWEEP_LIMIT, Sweeper
+
+
+class Scripted(Sweeper):
+    """Every sweep has its outcome; after the last one it stops."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, *outcomes: int | Exception) -> None:
+        super().__init__(settings.model_copy(update={"sweep_interval": 0.001}), publisher)
+        self.outcomes = list(outcomes)
+
+    async def sweep(self) -> int:
+        """The next outcome."""
+        outcome = self.outcomes.pop(0)
+        if not self.outcomes:
+            self.stop()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+
+async def test_whatever_database_and_broker_say_the_next_sweep_comes(
+    settings: Settings, publisher: Publisher, outside: Stranger
+) -> None:
+    sweeper = Scripted(
+        settings,
+        publisher,
+        asyncpg.CannotConnectNowError("starting up"),
+        asyncpg.UndefinedTableError("not migrated yet"),
+        asyncpg.DeadlockDetectedError("deadlock detected"),
+        asyncpg.InterfaceError("connection is closed"),
+        BrokerUnavailable("not connected"),
+        ConnectionRefusedError(),
+        TimeoutError(),
+        SWEEP_LIMIT,
+        0,
+    )
+
+    await asyncio.wait_for(sweeper.run_sweeper(), 10)
+
+    assert sweeper.outcomes == []
+
+
+async def test_a_sweeper_that_dies_ends_its_worker(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger
+) -> None:
+    """A worker without its sweeper looks well, and what is lost stays lost."""
+    worker = Worker(settings, pool, publisher)
+    sweeper = Scripted(settings, publisher, 0, LookupError("a fault of ours"), 0)
+    worker.tasks = [asyncio.create_task(sweeper.run_sweeper())]
+
+    with pytest.raises(LookupError, match="a fault of ours"):
+        await asyncio.wait_for(worker.serve(asyncio.Event()), 10)
+
+
+async def test_a_worker_serves_until_it_is_told_to_stop(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher
+) -> None:
+    stop = asyncio.Event()
+    serving = asyncio.create_task(Worker(settings, pool, publisher).serve(stop))
+
+    stop.set()
+
+    await asyncio.wait_for(serving, 10)

@@ -1,0 +1,143 @@
+"""Requests of neighbours: carried out once for each key, and answered where they say (CONTRACT 4)."""
+
+import secrets
+from datetime import timedelta
+from functools import partial
+
+import asyncpg
+import orjson
+import structlog
+from aio_pika.abc import AbstractIncomingMessage
+from structlog.contextvars import bound_contextvars
+
+from service.application.amqp_requests import KEPT_FOR, Asked, Handled, MalformedRequest, carry_out, kept, read
+from service.application.messages.create import Creator
+from service.application.messages.tag_sets import TagSets
+from service.application.presentation.errors import fault
+from service.contracts.commands import PlanBatch
+from service.contracts.requests import REPLAYED
+from service.contracts.topology import CREATE_CONVERSATION, Topology
+from service.runtime import event_metadata, metrics
+from service.runtime.answer_publisher import AnswerPublisher
+from service.runtime.broker import BrokerUnavailable, Session
+from service.runtime.ids import IdBlocks
+from service.runtime.postgres import ACQUIRE_TIMEOUT
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from sql.idempotency_keys import KeptAnswer, forget_requests
+from workers.backoff import FIRST_RETRY, LAST_RETRY
+from workers.consumer import Receiver
+from workers.outcome import Again, Discard, Done, Verdict, judge
+from workers.sweeper import SWEEP_LIMIT, Sweeper
+
+log = structlog.get_logger(__name__)
+
+LANES = 4  # requests in work at once; each has a connection to the database
+ATTEMPTS = 5  # at an answer that the broker does not confirm, though it is there
+
+
+class RequestConsumer(Receiver):
+    """Consumes the queue of requests. Any number of them, in any number of processes, may meet on a key."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
+        queue = Topology(settings.amqp_prefix).requests
+        super().__init__(settings, "requests", queue, publisher, lanes=LANES, replaceable=False)
+        self._pool = pool
+        self._creator = Creator(settings, IdBlocks(), TagSets())
+        self._answers = AnswerPublisher(settings, "clarion-answers")
+
+    async def start(self) -> None:
+        """Connects and consumes, in the background."""
+        await self._answers.broker.start()
+        await super().start()
+
+    async def drain(self) -> None:
+        """Takes no new request, finishes and answers those in work, disconnects."""
+        await super().drain()
+        await self._answers.broker.stop()
+
+    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Verdict:
+        """A request that cannot be read goes to the dead letters, and like any other it is answered."""
+        try:
+            asked = read(message.body, longest=self._settings.max_body_bytes)
+        except MalformedRequest as error:
+            verdict = await self._reply(session, message, Handled(error.answer))
+            return Discard(f"not a request: {error}") if isinstance(verdict, Done) else verdict
+        cause = event_metadata.job(self._settings, message_id=message.message_id or asked.key, name=CREATE_CONVERSATION)
+        with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key), event_metadata.caused_by(cause):
+            return await self.held(session, partial(self._carry_out, session, message, asked))
+
+    async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Verdict:
+        """Raises what keeps it from an end; whether a commit counted is then unknown, and the key tells the next."""
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                handled = await carry_out(conn, self._creator, asked)
+        except Exception as error:
+            verdict = judge(error)
+            if isinstance(verdict, Again):
+                raise
+            report_id = secrets.randbelow(10**12)
+            log.exception("request_failed", error_report_id=report_id)
+            answered = await self._reply(session, message, Handled(kept(fault(report_id))))
+            return verdict if isinstance(answered, Done) else answered
+        log.info("request_handled", status=handled.answer.status, replayed=handled.replayed)
+        if handled.batch_id is not None:
+            await self._plan(handled.batch_id)
+        return await self._reply(session, message, handled)
+
+    async def _plan(self, batch_id: int) -> None:
+        """Should this fail, a sweeper finds the batch."""
+        metrics.BATCHES_ACCEPTED.inc()
+        try:
+            await self._publisher.command(PlanBatch(batch_id=batch_id))
+        except BrokerUnavailable as error:
+            log.warning("command_not_published", batch_id=batch_id, error=str(error))
+
+    async def _reply(self, session: Session, message: AbstractIncomingMessage, handled: Handled) -> Verdict:
+        """Done also when the queue does not take it: the asker may ask again under the key. Again: interrupted."""
+        metrics.REQUESTS_HANDLED.labels(handled.answer.status).inc()
+        if not message.reply_to:
+            return Done()
+        attempts, pause = 0, FIRST_RETRY
+        while attempts < ATTEMPTS:
+            attempts += self._answers.connected
+            try:
+                if await self._publish(message.reply_to, message.correlation_id, handled):
+                    return Done()
+                return _lost(message.reply_to, "unroutable")
+            except BrokerUnavailable as error:
+                log.warning("answer_not_published", reply_to=message.reply_to, error=str(error), retry_in=pause)
+            if await self.ends(session, within=pause):
+                return Again("not yet answered")
+            pause = min(pause * 2, LAST_RETRY)
+        return _lost(message.reply_to, "not confirmed")
+
+    async def _publish(self, queue: str, correlation_id: str | None, handled: Handled) -> bool:
+        headers = {**handled.answer.headers, **({REPLAYED: "true"} if handled.replayed else {})}
+        return await self._answers.publish(
+            queue, _payload(handled.answer), kind=CREATE_CONVERSATION, correlation_id=correlation_id, headers=headers
+        )
+
+
+def _payload(answer: KeptAnswer) -> bytes:
+    return orjson.dumps({"status": answer.status, "body": orjson.Fragment(answer.body)})
+
+
+def _lost(reply_to: str, reason: str) -> Verdict:
+    metrics.ANSWERS_LOST.labels(reason).inc()
+    log.error("answer_lost", reply_to=reply_to, reason=reason)
+    return Done()
+
+
+class KeySweeper(Sweeper):
+    """Forgets keys after their day."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher, kept_for: timedelta = KEPT_FOR):
+        super().__init__(settings, publisher)
+        self._pool = pool
+        self._kept_for = kept_for
+
+    async def sweep(self) -> int:
+        """Deletes old keys, SWEEP_LIMIT at most; returns how many."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            return await forget_requests(conn, older_than=self._kept_for, limit=SWEEP_LIMIT)

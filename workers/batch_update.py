@@ -1,0 +1,99 @@
+"""UpdateConversations: carries a batch update out and sweeps up those that were left."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import structlog
+
+from service.application.inbox.batch_update import carry_out
+from service.contracts.commands import UpdateConversations
+from service.domain.batch_updates import ProgressState
+from service.runtime import metrics
+from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from sql import batch_updates as rows
+from workers.consumer import HAND_OUTS, NO_VERDICT
+from workers.deliver import ERROR_LIMIT, MAX_ATTEMPTS, told
+from workers.outcome import Discard, Done, Verdict
+from workers.sweeper import SWEEP_LIMIT, Sweeper
+
+log = structlog.get_logger(__name__)
+
+
+class Updater(Sweeper):
+    """Handles UpdateConversations; any number of them may meet on one update, and one of them does it."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
+        super().__init__(settings, publisher)
+        self._patience = timedelta(seconds=settings.retry_after)
+        self._pool = pool
+
+    async def handle(self, command: UpdateConversations) -> Verdict:
+        """Brings the update to its end; a finished or cancelled one is left as it is.
+
+        Raises what postgres.is_unavailable or CONFLICT knows: the row says whether it was done, and the next attempt
+        looks there.
+        """
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+                state = await carry_out(conn, command.progress_id)
+        except Exception as error:
+            if is_unavailable(error) or isinstance(error, CONFLICT):
+                raise
+            log.exception("update_failed")
+            return await self._give_back(command, error)
+        if state is None:
+            return await self._explain(command)
+        metrics.UPDATES_FINISHED.labels(state).inc()
+        log.info("conversations_updated", state=state)
+        return Done()
+
+    async def returned(self, command: UpdateConversations) -> Verdict | None:
+        """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            error = await rows.hand_out_progress(
+                conn,
+                command.progress_id,
+                max_hand_outs=HAND_OUTS,
+                error=NO_VERDICT,
+                now=datetime.now(UTC),
+                max_attempts=MAX_ATTEMPTS,
+            )
+        return None if error is None else Discard(error)
+
+    async def _give_back(self, command: UpdateConversations, error: Exception) -> Verdict:
+        """Leaves the update to the sweeper, or gives it up: its user is told what stopped it, like the dead letters."""
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            given_up = await rows.postpone_progress(
+                conn,
+                command.progress_id,
+                error=str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__,
+                now=datetime.now(UTC),
+                first_wait=self._patience,
+                max_attempts=MAX_ATTEMPTS,
+            )
+        if not given_up:
+            log.warning("update_postponed")
+            return Done()
+        metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
+        return Discard(told(error))
+
+    async def _explain(self, command: UpdateConversations) -> Verdict:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            found = await rows.find_progress(conn, command.progress_id)
+        if found is None:
+            return Discard("no such progress")
+        log.info("nothing_to_update", state=found.state)
+        return Done()
+
+    async def sweep(self) -> int:
+        """Publishes updates that are due; returns how many. One that is not confirmed falls due again."""
+        now = datetime.now(UTC)
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            due = await rows.take_due_progresses(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+        await asyncio.gather(*(self._repeat(UpdateConversations(progress_id=id_), trace) for id_, trace in due))
+        if due:
+            log.info("updates_swept", updates=len(due))
+        return len(due)
