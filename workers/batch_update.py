@@ -13,7 +13,7 @@ from service.runtime import metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import batch_updates as rows
+from sql import batch_updates
 from workers.consumer import HAND_OUTS, NO_VERDICT
 from workers.deliver import ERROR_LIMIT, MAX_ATTEMPTS, told
 from workers.outcome import Discard, Done, Verdict
@@ -53,7 +53,7 @@ class Updater(Sweeper):
     async def returned(self, command: UpdateConversations) -> Verdict | None:
         """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await rows.hand_out_progress(
+            error = await batch_updates.hand_out_progress(
                 conn,
                 command.progress_id,
                 max_hand_outs=HAND_OUTS,
@@ -66,7 +66,7 @@ class Updater(Sweeper):
     async def _give_back(self, command: UpdateConversations, error: Exception) -> Verdict:
         """Leaves the update to the sweeper, or gives it up: its user is told what stopped it, like the dead letters."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            given_up = await rows.postpone_progress(
+            given_up = await batch_updates.postpone_progress(
                 conn,
                 command.progress_id,
                 error=str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__,
@@ -82,7 +82,7 @@ class Updater(Sweeper):
 
     async def _explain(self, command: UpdateConversations) -> Verdict:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            found = await rows.find_progress(conn, command.progress_id)
+            found = await batch_updates.find_progress(conn, command.progress_id)
         if found is None:
             return Discard("no such progress")
         log.info("nothing_to_update", state=found.state)
@@ -92,7 +92,7 @@ class Updater(Sweeper):
         """Publishes updates that are due; returns how many. One that is not confirmed falls due again."""
         now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            due = await rows.take_due_progresses(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+            due = await batch_updates.take_due_progresses(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
         await asyncio.gather(*(self._repeat(UpdateConversations(progress_id=id_), trace) for id_, trace in due))
         if due:
             log.info("updates_swept", updates=len(due))

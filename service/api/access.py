@@ -4,7 +4,7 @@ from aiohttp import web
 
 from service.api.authentication import caller
 from service.application.address_book.masquerade import accounts_in_reach
-from service.application.inbox.list_conversations import find_conversation
+from service.application.inbox.show_conversation import find_conversation
 from sql.connection import Connection
 from sql.conversations import Standing
 

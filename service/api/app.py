@@ -21,6 +21,7 @@ from service.api import (
     participant,
     progress,
     search,
+    show_conversation,
 )
 from service.api.authentication import authenticate
 from service.api.errors import answer_errors
@@ -47,6 +48,7 @@ MODULES = (
     progress,
     search,
     list_conversations,
+    show_conversation,
     participant,
     openapi,
     asyncapi,

@@ -1,4 +1,4 @@
-"""Reading over HTTP: GET /conversations, /conversations/unread_count and /conversations/:id."""
+"""GET /conversations and /conversations/unread_count."""
 
 from dataclasses import replace
 from typing import Any
@@ -6,17 +6,16 @@ from typing import Any
 from aiohttp import web
 from pydantic import Field
 
-from service.api.access import caller_accounts, own_conversation
+from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
-from service.api.routing import path_id
 from service.api.shapes import Conversation, ConversationsWithIds, UnreadCount
 from service.api.viewpoint import includes, viewpoint
-from service.application.inbox import list_conversations as reading
+from service.application.inbox.list_conversations import count_unread, load_page
 from service.application.parameters.types import CanvasBool, Presence, parse
 from service.application.parameters.view import ViewParameters
 from service.domain.errors import Code
@@ -31,15 +30,6 @@ class ListParameters(ViewParameters):
     include_all_conversation_ids: Presence = Field(
         False, description="Answer an object with the page and the ids of all pages. Any value counts as true."
     )
-    include_beta: Presence = Field(False, description=_BETA)
-    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
-
-
-class ShowParameters(ViewParameters):
-    """canvas/endpoints.md 4.4"""
-
-    auto_mark_as_read: CanvasBool = Field(True, description="An unread conversation becomes read.")
-    include_participant_contexts: CanvasBool = Field(True, description="Say what participants share with the caller.")
     include_beta: Presence = Field(False, description=_BETA)
     interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
 
@@ -61,7 +51,7 @@ async def list_conversations(request: web.Request) -> web.Response:
     included = includes(request, sent, parameters)
     async with connection(request) as conn:
         view = replace(view, accounts=await caller_accounts(request, conn))
-        listing = await reading.list_conversations(
+        listing = await load_page(
             conn,
             view,
             page,
@@ -80,38 +70,11 @@ async def list_conversations(request: web.Request) -> web.Response:
 async def unread_count(request: web.Request) -> web.Response:
     """How many conversations are unread, as text: Canvas keeps that for old clients."""
     async with connection(request) as conn:
-        count = await reading.unread_count(conn, caller(request).user_id)
+        count = await count_unread(conn, caller(request).user_id)
     return respond(request, {"unread_count": str(count)})
-
-
-@describe(
-    "Show a conversation",
-    {200: Outcome("The conversation with all its messages.", Conversation)},
-    text="With every message that the caller has and has not deleted, newest first.",
-    parameters=ShowParameters,
-    refusals=(Code.INVALID_ATTRIBUTE,),
-)
-async def show_conversation(request: web.Request) -> web.Response:
-    """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
-    conversation_id = path_id(request)
-    parameters = await read_parameters(request)
-    sent = parse(ShowParameters, parameters)
-    async with connection(request) as conn:
-        standing = await own_conversation(request, conn, conversation_id)
-        shown = await reading.show_conversation(
-            conn,
-            viewpoint(request, sent),
-            standing,
-            mark_read=sent.auto_mark_as_read,
-            contexts=sent.include_participant_contexts,
-            uuids="uuid" in includes(request, sent, parameters),
-            beta=sent.include_beta,
-        )
-    return respond(request, shown)
 
 
 routes = [
     web.get("/api/v1/conversations", list_conversations),
     web.get("/api/v1/conversations/unread_count", unread_count),
-    web.get("/api/v1/conversations/{id}", show_conversation),
 ]

@@ -14,8 +14,7 @@ from service.api.parameters import query_of, read_parameters
 from service.api.responses import respond
 from service.api.shapes import Participant, RecipientContext
 from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
-from service.application.search import search as searching
-from service.application.search.search import Search
+from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
 from service.domain.contexts import MAX_ID
@@ -84,7 +83,7 @@ async def find_recipients(request: web.Request) -> web.Response:
     if sent.user_id:
         shared = sent.from_conversation_id
         async with connection(request) as conn:
-            people = await searching.find_user(
+            people = await find_user(
                 conn, viewer_id, sent.user_id, conversation_id=shared[0] if shared else None, avatars=avatars
             )
         return respond(request, people)
@@ -93,7 +92,7 @@ async def find_recipients(request: web.Request) -> web.Response:
         return respond(request, [])
     page = parse_marked_page(sent.page, sent.per_page)
     async with connection(request) as conn:
-        found = await searching.search(conn, viewer_id, asked, page, avatars)
+        found = await search(conn, viewer_id, asked, page, avatars)
     return respond(request, found.items, headers=_links(request, page, found.following))
 
 

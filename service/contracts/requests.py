@@ -1,7 +1,7 @@
 """Requests of neighbours, who send messages without HTTP (CONTRACT 4).
 
-A request is the JSON of POST /conversations (service/application/parameters/conversation.py) with the keys of ``Request``
-among its own. The answer goes to the queue that the message names in ``reply_to``.
+A request is the JSON of POST /conversations (service/application/parameters/conversation.py) with the keys of
+``Request`` among its own. The answer goes to the queue that the message names in ``reply_to``.
 """
 
 from typing import Annotated, Any

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from service.application.address_book.recipients import resolve
-from service.application.search.search import Search, search
+from service.application.search.recipients import Search, search
 from service.domain.bookmarks import MarkedPage
 from service.domain.search import parse_kinds, parse_place
 from tests.support.recipients import Resolve

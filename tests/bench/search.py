@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncpg
 
-from service.application.search.search import Search, search
+from service.application.search.recipients import Search, search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import MarkedPage, PersonMark
 from service.domain.search import Kind, parse_place

@@ -2,7 +2,7 @@
 
 import pytest
 
-from service.domain import batch_updates as rules
+from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
 
 
@@ -12,7 +12,7 @@ from service.domain.batch_updates import ProgressState
      (0, 0, "queued", 0.0), (0, 0, "failed", 100.0)],
 )  # fmt: skip
 def test_completion(done: int, total: int, state: str, percent: float) -> None:
-    found = rules.completion(done, total, ProgressState(state))
+    found = batch_updates.completion(done, total, ProgressState(state))
     assert found == percent
     assert isinstance(found, float)
 
@@ -22,11 +22,11 @@ def test_completion(done: int, total: int, state: str, percent: float) -> None:
     [
         (1, [], "completed", "1 conversation processed"),
         (3, [], "completed", "3 conversations processed"),
-        (2, ["9"], "completed", f"1 conversation processed\n{rules.MISSING}: 9"),
-        (2, ["9", "wat"], "failed", f"0 conversations processed\n{rules.MISSING}: 9, wat"),
+        (2, ["9"], "completed", f"1 conversation processed\n{batch_updates.MISSING}: 9"),
+        (2, ["9", "wat"], "failed", f"0 conversations processed\n{batch_updates.MISSING}: 9, wat"),
         (0, [], "failed", "0 conversations processed"),
     ],
 )
 def test_the_end(total: int, refused: list[str], state: str, message: str) -> None:
-    assert rules.final_state(total, len(refused)) == state
-    assert rules.summary(total, refused) == message
+    assert batch_updates.final_state(total, len(refused)) == state
+    assert batch_updates.summary(total, refused) == message

@@ -12,7 +12,7 @@ from service.domain.participant import Event
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import batch_updates as rows
+from sql import batch_updates
 from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
@@ -48,7 +48,7 @@ async def accept(conn: asyncpg.Connection, user: int, ids: Sequence[object], eve
 
 
 async def look(conn: asyncpg.Connection, command: UpdateConversations) -> Progress:
-    found = await rows.find_progress(conn, command.progress_id)
+    found = await batch_updates.find_progress(conn, command.progress_id)
     assert found is not None
     return found
 

@@ -9,9 +9,9 @@ from service.domain.errors import invalid
 from service.domain.recipients import OBSERVER, STUDENT, parse
 from service.domain.rights import Course, Right
 from service.domain.visibility import observed
-from sql import address_book as reach
-from sql import rights as rows
+from sql import address_book
 from sql.connection import Connection
+from sql.rights import is_root_account
 
 
 async def check_context(
@@ -51,7 +51,7 @@ async def _check_reach(conn: Connection, known: Known, course: Course, recipient
     if known.standing.may(Right.SEND_MESSAGES, course):
         return
     exempt = sorted(observed(known.standing, course.id))
-    if not await reach.all_instruct(conn, course.id, recipients, exempt):
+    if not await address_book.all_instruct(conn, course.id, recipients, exempt):
         raise invalid(f"Unable to send messages to users in {course.name}", "")
 
 
@@ -66,7 +66,7 @@ def _acceptable(known: Known, context: Context) -> bool:
 
 async def _acceptable_account(conn: Connection, known: Known, account_id: int, root_account_id: int) -> bool:
     """Step 5b for accounts: a root account, with read_roster there or on an account below."""
-    is_root = await rows.is_root_account(conn, account_id)
+    is_root = await is_root_account(conn, account_id)
     if not (account_id == root_account_id if is_root is None else is_root):
         return False
     if known.standing.may_in_account(Right.READ_ROSTER, known.accounts.get(account_id, ())):

@@ -9,9 +9,9 @@ from service.domain.errors import Code, Refusal
 from service.domain.recipients import Audience, Recipients, parse, sent_context
 from service.domain.rights import Right
 from service.domain.visibility import Members, Range, members, own_group, ranges
-from sql import address_book as reach
-from sql import rights as rows
+from sql import address_book
 from sql.connection import Connection
+from sql.rights import accounts_granting
 
 
 async def resolve(
@@ -38,7 +38,7 @@ async def resolve(
         raise Refusal(Code.NOT_FOUND)
     people = set(named.user_ids)
     if named.uuids:
-        people.update(await reach.recipients_by_uuid(conn, sorted(named.uuids)))
+        people.update(await address_book.recipients_by_uuid(conn, sorted(named.uuids)))
     if people == {sender_id} and not named.audiences:
         return [sender_id]
     people.discard(sender_id)
@@ -70,10 +70,10 @@ async def _audiences(conn: Connection, known: Known, named: Recipients) -> list[
         else:
             spans.update(_ranges(known, audience.context, audience))
     sender_id = known.standing.user_id
-    enrolled = await reach.expand_ranges(conn, sorted(spans, key=repr), sender_id) if spans else []
+    enrolled = await address_book.expand_ranges(conn, sorted(spans, key=repr), sender_id) if spans else []
     if not groups:
         return enrolled
-    grouped = await reach.group_members(conn, sorted(groups, key=repr), sender_id)
+    grouped = await address_book.group_members(conn, sorted(groups, key=repr), sender_id)
     return sorted({*enrolled, *grouped})
 
 
@@ -96,19 +96,19 @@ async def _individuals(
     """Those of ``people`` whom the sender may write to one by one (canvas/endpoints.md 5.1)."""
     sender = known.standing
     if context is None and sender.site_wide(Right.SEND_MESSAGES):
-        return set(await reach.existing_users(conn, people))
+        return set(await address_book.existing_users(conn, people))
     spans, groups = _reach_in(known, context) if context else _reach_everywhere(known)
     found: set[int] = set()
     if spans:
-        found.update(await reach.reachable_by_enrollment(conn, spans, sender.user_id, people))
+        found.update(await address_book.reachable_by_enrollment(conn, spans, sender.user_id, people))
     if groups:
-        found.update(await reach.group_members(conn, groups, sender.user_id, people))
+        found.update(await address_book.group_members(conn, groups, sender.user_id, people))
     if context is None and sender.admin_records:
         accounts = await accounts_with(conn, known, Right.READ_ROSTER)
         if accounts:
-            found.update(await reach.reachable_by_roster(conn, people, accounts))
+            found.update(await address_book.reachable_by_roster(conn, people, accounts))
     if conversation_id is not None:
-        found.update(await reach.fellow_participants(conn, conversation_id, sender.user_id, people))
+        found.update(await address_book.fellow_participants(conn, conversation_id, sender.user_id, people))
     return found
 
 
@@ -148,4 +148,4 @@ async def accounts_with(conn: Connection, known: Known, right: Right) -> list[in
         (record, known.standing.holds(record, right, known.accounts.get(record.account_id, ())))
         for record in known.standing.admin_records
     ]
-    return await rows.accounts_granting(conn, right, records)
+    return await accounts_granting(conn, right, records)

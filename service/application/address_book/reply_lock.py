@@ -7,7 +7,7 @@ from service.application.address_book.rights import Known
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import WRITING, Course, Right
 from service.domain.visibility import observed
-from sql import address_book as reach
+from sql import address_book
 from sql.connection import Connection
 
 
@@ -34,7 +34,7 @@ async def replies_locked(
             return True
         staff = sorted(set(explicit_recipients) & set(participant_ids))
         if _observes_all(known, course, set(participant_ids) - {user_id}) or (
-            staff and await reach.any_staff(conn, course.id, staff)
+            staff and await address_book.any_staff(conn, course.id, staff)
         ):
             return False
     return not any(known.may(right, context) for right in WRITING)
@@ -53,11 +53,13 @@ async def _takes_part(conn: Connection, known: Known, course: Course) -> bool:
     if any(enrollment.current for enrollment in enrollments):
         return True
     if known.standing.administers(Right.READ_AS_ADMIN, course):
-        return await reach.any_open_section(conn, course.id, None, course.ended)
+        return await address_book.any_open_section(conn, course.id, None, course.ended)
     if not enrollments:
         return False
     sections = sorted({e.section_id for e in enrollments if e.section_id is not None})
-    return await reach.any_open_section(conn, course.id, sections, course.ended) if sections else not course.ended
+    return (
+        await address_book.any_open_section(conn, course.id, sections, course.ended) if sections else not course.ended
+    )
 
 
 def _observes_all(known: Known, course: Course, others: set[int]) -> bool:

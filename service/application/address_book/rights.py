@@ -5,8 +5,19 @@ from dataclasses import dataclass
 
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import Course, Group, Right, Standing
-from sql import rights as rows
 from sql.connection import Connection
+from sql.rights import (
+    CourseRow,
+    GroupRow,
+    account_chains,
+    admin_records_of,
+    courses_by_id,
+    enrollments_of,
+    group_ids_of,
+    groups_by_id,
+    overrides_on,
+    sections_by_id,
+)
 
 
 @dataclass(frozen=True)
@@ -53,30 +64,30 @@ async def load(
 
     At most eight statements, whatever the number of contexts.
     """
-    enrollments = await rows.enrollments_of(conn, user_id)
-    admin_records = await rows.admin_records_of(conn, user_id)
+    enrollments = await enrollments_of(conn, user_id)
+    admin_records = await admin_records_of(conn, user_id)
     asked_groups = _of(ContextType.GROUP, contexts)
-    member_of = await rows.group_ids_of(conn, user_id) if everywhere or asked_groups else frozenset()
+    member_of = await group_ids_of(conn, user_id) if everywhere or asked_groups else frozenset()
     asked_sections = _of(ContextType.SECTION, contexts)
-    sections = await rows.sections_by_id(conn, sorted(asked_sections)) if asked_sections else {}
+    sections = await sections_by_id(conn, sorted(asked_sections)) if asked_sections else {}
     wanted_groups = asked_groups | (member_of if everywhere else frozenset())
-    groups = await rows.groups_by_id(conn, sorted(wanted_groups)) if wanted_groups else {}
+    groups = await groups_by_id(conn, sorted(wanted_groups)) if wanted_groups else {}
     course_ids = {
         *_of(ContextType.COURSE, contexts),
         *sections.values(),
         *(group.course_id for group in groups.values() if group.course_id is not None),
         *(enrollment.course_id for enrollment in enrollments if everywhere),
     }
-    courses = await rows.courses_by_id(conn, sorted(course_ids)) if course_ids else []
+    courses = await courses_by_id(conn, sorted(course_ids)) if course_ids else []
     account_ids = {
         *_of(ContextType.ACCOUNT, contexts),
         *(record.account_id for record in admin_records),
         *(course.account_id for course in courses if course.account_id is not None),
         *(group.account_id for group in groups.values() if group.account_id is not None),
     }
-    chains = await rows.account_chains(conn, sorted(account_ids)) if account_ids else {}
+    chains = await account_chains(conn, sorted(account_ids)) if account_ids else {}
     above = sorted({account for chain in chains.values() for account in chain})
-    overrides = await rows.overrides_on(conn, sorted(course_ids), above) if course_ids or above else {}
+    overrides = await overrides_on(conn, sorted(course_ids), above) if course_ids or above else {}
     return Known(
         Standing(user_id, enrollments, admin_records, member_of, overrides),
         {course.id: _course(course, chains) for course in courses if course.workflow_state != "deleted"},
@@ -86,7 +97,7 @@ async def load(
     )
 
 
-def _course(row: rows.CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Course:
+def _course(row: CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Course:
     return Course(
         row.id,
         row.name,
@@ -97,7 +108,7 @@ def _course(row: rows.CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Cours
     )
 
 
-def _group(row: rows.GroupRow, chains: Mapping[int, tuple[int, ...]]) -> Group:
+def _group(row: GroupRow, chains: Mapping[int, tuple[int, ...]]) -> Group:
     return Group(row.id, row.course_id, chains.get(row.account_id or 0, ()), row.differentiation_tag)
 
 

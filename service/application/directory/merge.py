@@ -7,8 +7,20 @@ write: conversations, ascending, then participant rows, ascending by conversatio
 from collections.abc import Collection
 
 from service.domain.merge import plan
-from sql import merge as merging
 from sql.connection import Connection
+from sql.merge import (
+    hand_over_authorship,
+    hand_over_updates,
+    heirs_of,
+    left_behind,
+    lock_conversations,
+    lock_merging,
+    lock_rows,
+    move_rows,
+    move_views,
+    recount,
+    rehome_messages,
+)
 
 
 async def merge(conn: Connection, user_ids: Collection[int]) -> None:
@@ -17,18 +29,18 @@ async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     In the caller's transaction. Doing it again changes nothing. Raises what postgres.CONFLICT lists when a send met
     it: roll back, run again.
     """
-    await merging.lock_merging(conn)
-    heirs = await merging.heirs_of(conn, user_ids)
+    await lock_merging(conn)
+    heirs = await heirs_of(conn, user_ids)
     if not heirs:
         return
-    await merging.hand_over_updates(conn, heirs)
-    conversations = await merging.lock_conversations(conn, heirs)
-    planned = plan(await merging.lock_rows(conn, conversations, heirs), heirs)
-    await merging.move_views(conn, planned.fates)
-    await merging.rehome_messages(conn, planned.homes)
-    await merging.move_rows(conn, planned.fates, planned.pairs)
-    await merging.hand_over_authorship(conn, heirs, conversations.keys() - planned.homes.keys())
-    await merging.recount(conn, planned.fates)
+    await hand_over_updates(conn, heirs)
+    conversations = await lock_conversations(conn, heirs)
+    planned = plan(await lock_rows(conn, conversations, heirs), heirs)
+    await move_views(conn, planned.fates)
+    await rehome_messages(conn, planned.homes)
+    await move_rows(conn, planned.fates, planned.pairs)
+    await hand_over_authorship(conn, heirs, conversations.keys() - planned.homes.keys())
+    await recount(conn, planned.fates)
 
 
 async def follow_up(conn: Connection) -> int:
@@ -36,7 +48,7 @@ async def follow_up(conn: Connection) -> int:
 
     A chunk or a request that had its recipients by then delivers to the old id. Same transaction rules as merge.
     """
-    found = await merging.left_behind(conn)
+    found = await left_behind(conn)
     if found:
         await merge(conn, found)
     return len(found)

@@ -11,8 +11,7 @@ from service.application.messages.tag_sets import TagSets
 from service.application.presentation.messages import present_messages
 from service.domain.errors import Code, Refusal
 from service.domain.rights import ACCOUNT_ADMIN, Right
-from sql import administration as rows
-from sql import messages
+from sql import administration, messages
 from sql.connection import Connection
 from sql.messages import MessageKey
 
@@ -38,7 +37,7 @@ async def deleted_messages(
     conn: Connection, wanted: Deletions, *, viewer_id: int, base_url: str
 ) -> list[dict[str, Any]]:
     """Message objects with who deleted them, when and where; newest deletion first."""
-    found = await rows.deleted_messages(
+    found = await administration.deleted_messages(
         conn, wanted.user_ids, conversation_id=wanted.conversation_id, before=wanted.before, after=wanted.after
     )
     keys = {row.id: MessageKey(row.id, row.conversation_id, row.send_id) for row in found}
@@ -75,5 +74,5 @@ async def delete_for_all(conn: Connection, user_id: int, conversation_id: int) -
     """
     if not (await load(conn, user_id)).standing.site_wide(Right.MANAGE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)
-    if not await rows.delete_for_all(conn, conversation_id):
+    if not await administration.delete_for_all(conn, conversation_id):
         raise Refusal(Code.NOT_FOUND)

@@ -5,14 +5,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.application.inbox.participant import apply_event
-from service.domain import batch_updates as rules
+from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
 from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
 from service.domain.participant import Event
 from service.runtime.tracing import current_traceparent
-from sql import batch_updates as rows
-from sql.batch_updates import Progress
+from sql.batch_updates import Progress, cancel_progress, claim_progress, find_progress, finish_progress, insert_progress
 from sql.connection import Connection
 
 # Longer than any id: what is none may come back in the final message, but not without end.
@@ -28,8 +27,8 @@ def validate(conversation_ids: Sequence[Any] | None, event: str | None) -> tuple
     """The checks of canvas/endpoints.md 4.11 in their order; raises the first Refusal. null: not an array."""
     if conversation_ids is None:
         raise _refused("conversation_ids not specified")
-    if len(conversation_ids) > rules.MAX_CONVERSATIONS:
-        raise _refused(f"conversation batch size limit ({rules.MAX_CONVERSATIONS}) exceeded")
+    if len(conversation_ids) > batch_updates.MAX_CONVERSATIONS:
+        raise _refused(f"conversation batch size limit ({batch_updates.MAX_CONVERSATIONS}) exceeded")
     if event is None:
         raise _refused("event not specified")
     try:
@@ -45,7 +44,7 @@ def _refused(message: str) -> Refusal:
 async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str], event: Event) -> Progress:
     """Stores an update that passed validation, for a worker to carry out."""
     now = datetime.now(UTC)
-    return await rows.insert_progress(
+    return await insert_progress(
         conn,
         user_id=user_id,
         event=event,
@@ -62,16 +61,16 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits, and then finds
     it finished.
     """
-    progress = await rows.claim_progress(conn, progress_id)
+    progress = await claim_progress(conn, progress_id)
     if progress is None:
         return None
     left = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)}
     wanted = sorted({id_ for id_ in left.values() if id_ is not None})
     found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
     refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
-    state = rules.final_state(progress.total, len(refused))
-    message = rules.summary(progress.total, [progress.conversation_ids[position] for position in refused])
-    await rows.finish_progress(
+    state = batch_updates.final_state(progress.total, len(refused))
+    message = batch_updates.summary(progress.total, [progress.conversation_ids[position] for position in refused])
+    await finish_progress(
         conn, progress_id, done=progress.total, refused=refused, state=state, message=message, now=datetime.now(UTC)
     )
     return state
@@ -87,7 +86,7 @@ def _id(text: str) -> int | None:
 
 async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:
     """A progress of the user's; Refusal(NOT_FOUND) for an unknown one, NOT_AUTHORISED for another user's."""
-    found = await rows.find_progress(conn, progress_id)
+    found = await find_progress(conn, progress_id)
     if found is None:
         raise Refusal(Code.NOT_FOUND)
     if found.user_id != user_id:
@@ -98,7 +97,7 @@ async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:
 async def cancel(conn: Connection, user_id: int, progress_id: int, message: str | None) -> Progress:
     """Fails a progress of the user's, whatever its state was; refuses as ``read`` does."""
     await read(conn, user_id, progress_id)
-    cancelled = await rows.cancel_progress(conn, progress_id, message, now=datetime.now(UTC))
+    cancelled = await cancel_progress(conn, progress_id, message, now=datetime.now(UTC))
     if cancelled is None:
         raise Refusal(Code.NOT_FOUND)
     return cancelled
@@ -112,7 +111,7 @@ def present_progress(progress: Progress, base_url: str) -> dict[str, Any]:
         "context_type": "User",
         "user_id": progress.user_id,
         "tag": TAG,
-        "completion": rules.completion(progress.done, progress.total, progress.state),
+        "completion": batch_updates.completion(progress.done, progress.total, progress.state),
         "workflow_state": progress.state,
         "created_at": progress.created_at,
         "updated_at": progress.updated_at,

@@ -1,17 +1,14 @@
-"""Reading one's conversations: the list, one of them, how many are unread (canvas/endpoints.md 4.1, 4.4)."""
+"""The list of one's conversations, and how many of them are unread (canvas/endpoints.md 4.1, 4.7)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from service.application.address_book.reply_lock import replies_locked
 from service.application.presentation.conversations import Viewpoint, present
 from service.application.presentation.viewpoint import criteria_of
-from service.domain.errors import Code, Refusal
 from service.domain.pagination import Page
-from sql import conversations, inbox
+from sql import inbox
 from sql.connection import Connection
-from sql.conversations import Standing
 from sql.participants import conversations_within
 
 
@@ -24,7 +21,7 @@ class Listing:
     all_ids: Sequence[int] | None
 
 
-async def list_conversations(
+async def load_page(
     conn: Connection, view: Viewpoint, page: Page, *, all_ids: bool, avatars: bool, uuids: bool, beta: bool
 ) -> Listing:
     """A page of the viewer's list of that scope and those filters; empty past the end."""
@@ -66,55 +63,6 @@ async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int
     return found[: page.size], await inbox.list_size(conn, view.user_id, view.scope)
 
 
-async def find_conversation(
-    conn: Connection, user_id: int, conversation_id: int, *, accounts: frozenset[int] | None = None
-) -> Standing:
-    """A conversation the user has; Refusal(NOT_FOUND) for any other, deleted ones included.
-
-    ``accounts``: those within whose conversations the caller has to stay, null for all.
-    """
-    standing = await conversations.find_standing(conn, user_id, conversation_id)
-    if standing is None or (accounts is not None and not await conversations_within(conn, [conversation_id], accounts)):
-        raise Refusal(Code.NOT_FOUND)
-    return standing
-
-
-async def show_conversation(
-    conn: Connection,
-    view: Viewpoint,
-    standing: Standing,
-    *,
-    mark_read: bool,
-    contexts: bool,
-    uuids: bool,
-    beta: bool,
-) -> dict[str, Any]:
-    """One conversation with all its messages; marked as read first, which ``visible`` takes into account."""
-    if standing.waiting and mark_read:
-        await conversations.mark_read(conn, view.user_id, standing.conversation_id)
-    (shown,) = await present(
-        conn,
-        view,
-        [standing.conversation_id],
-        messages="all",
-        avatars=True,
-        contexts=contexts,
-        with_context_name=True,
-        uuids=uuids,
-        forwarded_authors=True,
-        beta=beta,
-    )
-    shown["submissions"] = []
-    locked = await replies_locked(
-        conn,
-        user_id=view.user_id,
-        context=standing.context,
-        participant_ids=[*shown["audience"], view.user_id],
-        explicit_recipients=shown["audience"],
-    )
-    return {**shown, "cannot_reply": True} if locked else shown
-
-
-async def unread_count(conn: Connection, user_id: int) -> int:
+async def count_unread(conn: Connection, user_id: int) -> int:
     """How many of the user's visible conversations are unread."""
     return await inbox.unread_count(conn, user_id)

@@ -9,12 +9,10 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from service.application.messages.tag_sets import TagSets
-from service.domain import participant as rules
+from service.domain import participant
 from service.domain.errors import Code, Refusal
 from service.domain.participant import Event, Remains, State, View
-from sql import administration
-from sql import participants as rows
-from sql import tags as tag_rows
+from sql import administration, participants, tags
 from sql.connection import Connection
 
 Recount: TypeAlias = Callable[[View, Remains | None, int], View]
@@ -34,11 +32,11 @@ async def update_view(conn: Connection, user_id: int, conversation_id: int, chan
     view = await _lock_one(conn, user_id, conversation_id)
     changed = view
     if change.subscribed is False:
-        changed = rules.muted(view)
+        changed = participant.muted(view)
     elif change.subscribed:
-        remains = {} if view.subscribed else await rows.remains_of(conn, user_id, [conversation_id])
+        remains = {} if view.subscribed else await participants.remains_of(conn, user_id, [conversation_id])
         left = remains.get(conversation_id)
-        changed = rules.unmuted(view, left.newest if left else None)
+        changed = participant.unmuted(view, left.newest if left else None)
     if change.state is not None:
         changed = replace(changed, state=change.state)
     if change.starred is not None:
@@ -48,7 +46,7 @@ async def update_view(conn: Connection, user_id: int, conversation_id: int, chan
 
 async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> View:
     """Refusal(NOT_FOUND) when the user takes no part in it."""
-    locked = await rows.lock_views(conn, user_id, [conversation_id])
+    locked = await participants.lock_views(conn, user_id, [conversation_id])
     if not locked:
         raise Refusal(Code.NOT_FOUND)
     return locked[0]
@@ -57,20 +55,20 @@ async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> Vie
 async def _save(conn: Connection, user_id: int, before: Sequence[View], after: Sequence[View]) -> None:
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     if changed:
-        await rows.save_views(conn, user_id, changed, now=datetime.now(UTC))
+        await participants.save_views(conn, user_id, changed, now=datetime.now(UTC))
 
 
 async def mark_all_read(conn: Connection, user_id: int) -> None:
     """Empties the unread list (canvas/endpoints.md 4.6)."""
-    await rows.mark_all_read(conn, user_id, now=datetime.now(UTC))
+    await participants.mark_all_read(conn, user_id, now=datetime.now(UTC))
 
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:
     """Does the same to many conversations, deleted ones included; returns those in which the user takes part."""
-    views = await rows.lock_views(conn, user_id, conversation_ids)
+    views = await participants.lock_views(conn, user_id, conversation_ids)
     if event is Event.DESTROY:
-        await rows.hide_messages(conn, user_id, [v.conversation_id for v in views], None, now=datetime.now(UTC))
-    await _save(conn, user_id, views, [rules.moved(view, event) for view in views])
+        await participants.hide_messages(conn, user_id, [v.conversation_id for v in views], None, now=datetime.now(UTC))
+    await _save(conn, user_id, views, [participant.moved(view, event) for view in views])
     return {view.conversation_id for view in views}
 
 
@@ -81,9 +79,9 @@ async def remove_messages(
 
     Messages that the user does not have are ignored.
     """
-    views = await rows.lock_views(conn, user_id, conversation_ids)
-    hidden = await rows.hide_messages(conn, user_id, conversation_ids, message_ids, now=datetime.now(UTC))
-    await _recount(conn, tag_sets, user_id, [v for v in views if v.conversation_id in hidden], rules.recounted)
+    views = await participants.lock_views(conn, user_id, conversation_ids)
+    hidden = await participants.hide_messages(conn, user_id, conversation_ids, message_ids, now=datetime.now(UTC))
+    await _recount(conn, tag_sets, user_id, [v for v in views if v.conversation_id in hidden], participant.recounted)
 
 
 async def restore_message(
@@ -92,17 +90,17 @@ async def restore_message(
     """Gives a user a deleted message back and counts again; Refusal(NOT_FOUND) when they take no part there."""
     view = await _lock_one(conn, user_id, conversation_id)
     await administration.restore_message(conn, conversation_id, user_id, message_id)
-    await _recount(conn, tag_sets, user_id, [view], rules.restored)
+    await _recount(conn, tag_sets, user_id, [view], participant.restored)
 
 
 async def _recount(conn: Connection, tag_sets: TagSets, user_id: int, views: Sequence[View], recount: Recount) -> None:
     """Brings locked rows into line with the messages that are left; generated ones do not outlive the last other."""
     if not views:
         return
-    left = await rows.remains_of(conn, user_id, [view.conversation_id for view in views])
+    left = await participants.remains_of(conn, user_id, [view.conversation_id for view in views])
     gone = [view.conversation_id for view in views if view.conversation_id not in left]
     if gone:
-        await rows.hide_messages(conn, user_id, gone, None, now=datetime.now(UTC))
+        await participants.hide_messages(conn, user_id, gone, None, now=datetime.now(UTC))
     numbers = await _tag_sets_left(conn, tag_sets, user_id, views, left)
     after = [
         recount(view, left.get(view.conversation_id), numbers.get(view.conversation_id, view.tag_set)) for view in views
@@ -118,10 +116,10 @@ async def _tag_sets_left(
     if not private:
         return {}
     met = {number for view in private for number in (view.tag_set, *left[view.conversation_id].tag_sets)}
-    known = await tag_rows.tag_sets_by_id(conn, sorted(met))
-    held = (await tag_rows.codes_of_users(conn, [user_id]))[user_id].all
+    known = await tags.tag_sets_by_id(conn, sorted(met))
+    held = (await tags.codes_of_users(conn, [user_id]))[user_id].all
     lists = {
-        view.conversation_id: rules.remaining_tags(
+        view.conversation_id: participant.remaining_tags(
             known[view.tag_set], [known[number] for number in left[view.conversation_id].tag_sets], held
         )
         for view in private

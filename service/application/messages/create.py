@@ -22,8 +22,8 @@ from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
 from sql import batches, chunks, outbox, sends, threads
-from sql import tags as tag_rows
 from sql.connection import Connection
+from sql.tags import codes_of_users
 
 # An accepted batch is planned at once by a command; should that be lost, the sweeper comes this much later.
 UNPLANNED_AFTER = timedelta(seconds=5)
@@ -151,7 +151,7 @@ class Creator:
         message = await store(conn, plan.send, plan.context)
         (recipient,) = plan.recipients
         pair = {message.author_id, recipient}
-        codes = await tag_rows.codes_of_users(conn, list(pair))
+        codes = await codes_of_users(conn, list(pair))
         tagging = tags.infer(plan.tags, (), codes, pair)
         numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
         first_id = await self.ids.take(conn, 1)
@@ -176,7 +176,7 @@ class Creator:
     async def _group(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
         message = await store(conn, plan.send, plan.context)
         participants = sorted({message.author_id, *plan.recipients})
-        codes = await tag_rows.codes_of_users(conn, participants)
+        codes = await codes_of_users(conn, participants)
         tagging = tags.infer(plan.tags, (), codes, participants)
         numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
         conversation_id = await self.ids.take(conn, 1)

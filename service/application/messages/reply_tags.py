@@ -4,9 +4,9 @@ from collections.abc import Collection, Mapping, Sequence
 
 from service.application.messages.tag_sets import TagSets
 from service.domain import tags
-from sql import tags as tag_rows
 from sql.connection import Connection
 from sql.replies import LockedThread, Receivers
+from sql.tags import codes_of_users, tag_sets_by_id
 
 
 async def file_message(
@@ -24,8 +24,8 @@ async def file_message(
     that of a private conversation does, so that the rows can be recomputed when some are deleted.
     """
     users = sorted(receivers)
-    codes = await tag_rows.codes_of_users(conn, sorted(thread.participants))
-    known = await tag_rows.tag_sets_by_id(conn, sorted({thread.tag_set, *thread.participants.values()}))
+    codes = await codes_of_users(conn, sorted(thread.participants))
+    known = await tag_sets_by_id(conn, sorted({thread.tag_set, *thread.participants.values()}))
     before = known[thread.tag_set]
     tagging = tags.infer(request_tags, before, codes, users)
     rows: Mapping[int, tuple[str, ...]] = {

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from service.domain import tags
 from service.domain.tags import Codes
 from sql import chunks, threads
-from sql import tags as tag_rows
 from sql.connection import Connection
+from sql.tags import codes_of_users, intern_tag_sets, tag_sets_by_id
 
 # Distinct tag lists of an institution number in the thousands; each entry is a few hundred bytes.
 _REMEMBERED = 20_000
@@ -24,7 +24,7 @@ class TagSets:
         wanted = set(lists)
         numbers = {codes: self._numbers[codes] for codes in wanted if codes in self._numbers}
         while missing := wanted - numbers.keys():
-            for codes, number, settled in await tag_rows.intern_tag_sets(conn, missing):
+            for codes, number, settled in await intern_tag_sets(conn, missing):
                 numbers[codes] = number
                 if settled and len(self._numbers) < _REMEMBERED:
                     self._numbers[codes] = number
@@ -92,8 +92,8 @@ async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str]
     added = {row.conversation_id: row.added for row in rows}
     before = await threads.conversation_tag_sets(conn, list(added))
     numbers_met = {*before.values(), *added.values(), *(n for r in rows for n in (r.tag_set, r.new_tag_set))}
-    known = await tag_rows.tag_sets_by_id(conn, list(numbers_met))
-    held = await tag_rows.codes_of_users(conn, list({row.user_id for row in rows}))
+    known = await tag_sets_by_id(conn, list(numbers_met))
+    held = await codes_of_users(conn, list({row.user_id for row in rows}))
     merged = {row: tags.participant_tags(known[row.tag_set], known[row.new_tag_set], held[row.user_id]) for row in rows}
     grown = {}
     for conversation, number in added.items():

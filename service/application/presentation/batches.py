@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from service.application.presentation.messages import present_messages
-from service.domain import batch as rules
+from service.domain.batch import completion, eta, rate
 from sql.batches import Batch
 from sql.connection import Connection
 from sql.messages import MessageKey
@@ -22,7 +22,7 @@ async def present_batches(
         {
             "id": batch.id,
             "workflow_state": batch.progress.state,
-            "completion": rules.completion(batch.progress, now),
+            "completion": completion(batch.progress, now),
             "recipient_count": batch.progress.total,
             "message": messages[batch.message_id],
             "tags": batch.tags,
@@ -43,6 +43,6 @@ async def present_batch(conn: Connection, found: Batch, *, viewer_id: int, base_
         "created_at": progress.created_at,
         "started_at": progress.started_at,
         "finished_at": progress.finished_at,
-        "eta": rules.eta(progress, now),
-        "recipients_per_second": round(rules.rate(progress, now), 1),
+        "eta": eta(progress, now),
+        "recipients_per_second": round(rate(progress, now), 1),
     }

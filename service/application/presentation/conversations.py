@@ -15,8 +15,7 @@ from service.application.presentation.viewpoint import Viewpoint, criteria_of
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.participant import properties, workflow_state
 from service.domain.previews import preview
-from sql import conversations as rows_of
-from sql import inbox, people
+from sql import conversations, inbox, people
 from sql import messages as message_rows
 from sql.connection import Connection
 
@@ -45,7 +44,7 @@ async def present(
     ``contexts``: common_courses and common_groups of participants. ``visible``: a fixed answer, or null to
     look whether the viewer's list (scope and filters of ``view``) holds the conversation.
     """
-    rows = await rows_of.conversation_views(conn, view.user_id, conversation_ids)
+    rows = await conversations.conversation_views(conn, view.user_id, conversation_ids)
     participants = await people.participants_of(conn, [row["id"] for row in rows])
     threads = await _threads(conn, view, rows, messages)
     strangers = await _strangers(conn, threads, participants) if forwarded_authors else {}
@@ -117,7 +116,7 @@ async def _visible(conn: Connection, view: Viewpoint, rows: Sequence[asyncpg.Rec
 async def _context_names(conn: Connection, rows: Sequence[asyncpg.Record]) -> dict[int, str | None]:
     """The explicit context's name, else that of the conversation's first tag (endpoints.md 3.8)."""
     meant = {row["id"]: _named_context(row) for row in rows}
-    names = await rows_of.context_names(conn, {context for context in meant.values() if context})
+    names = await conversations.context_names(conn, {context for context in meant.values() if context})
     return {id_: names.get(context) if context else None for id_, context in meant.items()}
 
 

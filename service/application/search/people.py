@@ -16,9 +16,9 @@ from service.domain.rights import Right
 from service.domain.search import Place, pattern, visible_ranges
 from service.domain.visibility import Members, Range, members, own_group
 from sql import address_book
-from sql import people as rows
 from sql import search as statements
 from sql.connection import Connection
+from sql.people import people_by_id, shared_courses, shared_groups
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
@@ -123,7 +123,7 @@ async def individual(conn: Connection, reach: Reach, user_id: int, conversation_
     """The user alone, or nobody when the viewer may not write to them."""
     if user_id != reach.viewer_id and not await _within(conn, reach, user_id, conversation_id):
         return []
-    found = await rows.people_by_id(conn, [user_id])
+    found = await people_by_id(conn, [user_id])
     return [Person(row, PersonMark("", user_id)) for row in found.values()]
 
 
@@ -160,9 +160,9 @@ async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping
     if reach.context is not None:
         return {id_: Common(groups={str(reach.context.id): ["Member"]}) for id_ in ids}
     found = {id_: Common() for id_ in ids}
-    for user_id, course_id, held in await rows.shared_courses(conn, reach.viewer_id, ids):
+    for user_id, course_id, held in await shared_courses(conn, reach.viewer_id, ids):
         found[user_id].courses[str(course_id)] = held
-    for user_id, group_id in await rows.shared_groups(conn, reach.viewer_id, ids):
+    for user_id, group_id in await shared_groups(conn, reach.viewer_id, ids):
         found[user_id].groups[str(group_id)] = ["Member"]
     if reach.accounts:
         for user_id, common in found.items():

@@ -12,7 +12,7 @@ from service.application.inbox import batch_update
 from service.domain.batch_updates import MISSING, ProgressState
 from service.domain.errors import Code, Refusal
 from service.domain.participant import Event
-from sql import batch_updates as rows
+from sql import batch_updates
 from sql.batch_updates import Progress
 from sql.connection import Connection
 from tests.support.conversations import Threads
@@ -54,7 +54,7 @@ async def begun_by_an_earlier_release(conn: Connection, progress: int, *, done: 
 
 
 async def look(conn: Connection, progress: int) -> Progress:
-    found = await rows.find_progress(conn, progress)
+    found = await batch_updates.find_progress(conn, progress)
     assert found is not None
     return found
 
@@ -308,7 +308,7 @@ async def test_the_sweeper_finds_what_nobody_is_at(conn: asyncpg.Connection, peo
 
     async def due(seconds: float) -> list[int]:
         moment = now + timedelta(seconds=seconds)
-        due = await rows.take_due_progresses(conn, now=moment, due_at=moment + PATIENCE, limit=10)
+        due = await batch_updates.take_due_progresses(conn, now=moment, due_at=moment + PATIENCE, limit=10)
         return sorted(id_ for id_, _ in due)
 
     assert await due(0) == []
@@ -325,4 +325,4 @@ async def test_the_sweeper_leaves_alone_what_is_being_done(
 
     async with pool.acquire() as own, own.transaction():
         await batch_update.carry_out(own, progress)
-        assert await rows.take_due_progresses(conn, now=later, due_at=later + PATIENCE, limit=10) == []
+        assert await batch_updates.take_due_progresses(conn, now=later, due_at=later + PATIENCE, limit=10) == []

@@ -12,8 +12,8 @@ from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at
 from service.application.messages.tag_sets import TagSets
 from service.domain import tags
 from sql import batches, sends
-from sql import tags as tag_rows
 from sql.connection import Connection
+from sql.tags import codes_of_users
 from tests.support.institution import Institution
 from tests.support.waiting import until
 
@@ -104,7 +104,7 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
         async with conn.transaction():
             await deliver_at_once(conn, tag_sets, batch_id, position)
 
-    codes = await tag_rows.codes_of_users(conn, [sender, *students])
+    codes = await codes_of_users(conn, [sender, *students])
     expected = {}
     for student in students:
         pair = {sender: codes[sender], student: codes[student]}

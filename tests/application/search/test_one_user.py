@@ -5,7 +5,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.search.search import find_user
+from service.application.search.recipients import find_user
 from service.domain.errors import Code, Refusal
 from tests.support.conversations import Threads
 from tests.support.institution import Institution

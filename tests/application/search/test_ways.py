@@ -6,8 +6,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.search import people as searching_people
-from service.application.search.search import Search, search
+from service.application.search import people as people_search
+from service.application.search.recipients import Search, search
 from service.domain.bookmarks import MarkedPage
 from service.domain.search import Kind
 from tests.support.institution import Institution
@@ -18,7 +18,7 @@ from tests.support.searches import AVATARS, Look, named
 def limits(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """From what number on enrolments, steps, matches and places are many; together they make every way be taken."""
     for name, limit in zip(("_FEW", "_STEPS", "_MATCHES", "_PLACES"), request.param, strict=True):
-        monkeypatch.setattr(searching_people, name, limit)
+        monkeypatch.setattr(people_search, name, limit)
 
 
 @pytest.mark.usefixtures("limits")
@@ -72,7 +72,7 @@ async def test_walking_visits_everybody_once_namesakes_too(
 def only_by_match(monkeypatch: pytest.MonkeyPatch) -> None:
     """Terms are looked for in indexes of names at once."""
     for name in ("_FEW", "_STEPS"):
-        monkeypatch.setattr(searching_people, name, 0)
+        monkeypatch.setattr(people_search, name, 0)
 
 
 @pytest.mark.usefixtures("only_by_match")

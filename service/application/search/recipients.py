@@ -6,8 +6,7 @@ from typing import Any
 
 from service.application.address_book import rights
 from service.application.address_book.rights import Known
-from service.application.search import contexts as searching_contexts
-from service.application.search import people as searching_people
+from service.application.search import contexts, people
 from service.application.search.people import Reach
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, PersonMark, PlaceMark
@@ -46,9 +45,7 @@ class Search:
             return False
         if self.place is None:
             return True
-        return self.place.parts is None and not (
-            self.lists_contexts and searching_contexts.browsed(self.place, self.terms)
-        )
+        return self.place.parts is None and not (self.lists_contexts and contexts.browsed(self.place, self.terms))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +61,14 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
 
     The number of statements depends neither on the institution nor on the page.
     """
-    contexts = [asked.place.context] if asked.place else []
-    known = await rights.load(conn, viewer_id, contexts, everywhere=True)
+    named = [asked.place.context] if asked.place else []
+    known = await rights.load(conn, viewer_id, named, everywhere=True)
     if asked.place and not _exists(known, asked.place.context):
         raise Refusal(Code.NOT_FOUND)
     wanted = page.size + 1
-    entries: list[searching_contexts.Entry] = []
+    entries: list[contexts.Entry] = []
     if asked.lists_contexts and not isinstance(page.after, PersonMark):
-        entries = await searching_contexts.entries(
+        entries = await contexts.entries(
             conn,
             known,
             terms=asked.terms,
@@ -84,10 +81,10 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
         if isinstance(page.after, PlaceMark):
             entries = [entry for entry in entries if entry.key > page.after.key]
         entries = entries[:wanted]
-    people: list[searching_people.Person] = []
-    reach = await searching_people.reach(conn, known, asked.place)
+    persons: list[people.Person] = []
+    reach = await people.reach(conn, known, asked.place)
     if asked.lists_people and len(entries) < wanted:
-        people = await searching_people.page(
+        persons = await people.page(
             conn,
             reach,
             terms=asked.terms or (),
@@ -95,15 +92,15 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
             after=page.after if isinstance(page.after, PersonMark) else None,
             wanted=wanted - len(entries),
         )
-    more = len(entries) + len(people) > page.size
-    entries, people = entries[: page.size], people[: page.size - len(entries)]
+    more = len(entries) + len(persons) > page.size
+    entries, persons = entries[: page.size], persons[: page.size - len(entries)]
     items = [
-        *await searching_contexts.show(conn, known, entries, asked.permissions, avatars, named=asked.place is None),
-        *await searching_people.show(conn, reach, people, avatars),
+        *await contexts.show(conn, known, entries, asked.permissions, avatars, named=asked.place is None),
+        *await people.show(conn, reach, persons, avatars),
     ]
     if not more:
         return Found(items, None)
-    return Found(items, people[-1].mark if people else PlaceMark(entries[-1].key))
+    return Found(items, persons[-1].mark if persons else PlaceMark(entries[-1].key))
 
 
 def _exists(known: Known, context: Context) -> bool:
@@ -128,6 +125,6 @@ async def find_user(
     if target is None:
         raise Refusal(Code.NOT_FOUND)
     known = await rights.load(conn, viewer_id, everywhere=True)
-    reach: Reach = await searching_people.reach(conn, known, None)
-    people = await searching_people.individual(conn, reach, target.user_id, conversation_id)
-    return await searching_people.show(conn, reach, people, avatars, own_contexts=False)
+    reach: Reach = await people.reach(conn, known, None)
+    persons = await people.individual(conn, reach, target.user_id, conversation_id)
+    return await people.show(conn, reach, persons, avatars, own_contexts=False)

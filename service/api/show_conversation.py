@@ -1,0 +1,58 @@
+"""GET /conversations/:id: one conversation with its messages."""
+
+from aiohttp import web
+from pydantic import Field
+
+from service.api.access import own_conversation
+from service.api.database import connection
+from service.api.description import Outcome, describe
+from service.api.parameters import read_parameters
+from service.api.responses import respond
+from service.api.routing import path_id
+from service.api.shapes import Conversation
+from service.api.viewpoint import includes, viewpoint
+from service.application.inbox.show_conversation import load_conversation
+from service.application.parameters.types import CanvasBool, Presence, parse
+from service.application.parameters.view import ViewParameters
+from service.domain.errors import Code
+
+_BETA = "Say whether the conversation has a context. Any value counts as true."
+_IGNORED = "Changes nothing: submissions are no part of conversations any more."
+
+
+class ShowParameters(ViewParameters):
+    """canvas/endpoints.md 4.4"""
+
+    auto_mark_as_read: CanvasBool = Field(True, description="An unread conversation becomes read.")
+    include_participant_contexts: CanvasBool = Field(True, description="Say what participants share with the caller.")
+    include_beta: Presence = Field(False, description=_BETA)
+    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
+
+
+@describe(
+    "Show a conversation",
+    {200: Outcome("The conversation with all its messages.", Conversation)},
+    text="With every message that the caller has and has not deleted, newest first.",
+    parameters=ShowParameters,
+    refusals=(Code.INVALID_ATTRIBUTE,),
+)
+async def show_conversation(request: web.Request) -> web.Response:
+    """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
+    conversation_id = path_id(request)
+    parameters = await read_parameters(request)
+    sent = parse(ShowParameters, parameters)
+    async with connection(request) as conn:
+        standing = await own_conversation(request, conn, conversation_id)
+        shown = await load_conversation(
+            conn,
+            viewpoint(request, sent),
+            standing,
+            mark_read=sent.auto_mark_as_read,
+            contexts=sent.include_participant_contexts,
+            uuids="uuid" in includes(request, sent, parameters),
+            beta=sent.include_beta,
+        )
+    return respond(request, shown)
+
+
+routes = [web.get("/api/v1/conversations/{id}", show_conversation)]
