@@ -3,19 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
-
-import asyncpg
+from typing import NamedTuple
 
 from service.domain.batch import BatchState, Progress
 from sql.arrays import array_text
 from sql.connection import Connection
-from sql.statements import text_of
-
-_INSERT = text_of("insert_batch")
-_LIST = text_of("list_batches")
-_COUNT = text_of("count_batches")
-_FIND = text_of("find_batch")
+from sql.statements import Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,57 +38,83 @@ class NewBatch:
     members_of_course: int | None = None  # all recipients are current members, and the only tag is the course
 
 
-def _batch(row: asyncpg.Record) -> Batch:
-    return Batch(
-        id=row["id"],
-        send_id=row["send_id"],
-        message_id=row["message_id"],
-        tags=tuple(row["tags"]),
-        progress=Progress(
-            state=BatchState(row["state"]),
-            total=row["total"],
-            delivered=row["delivered"],
-            failed=row["failed"],
-            skipped=row["skipped"],
-            created_at=row["created_at"],
-            started_at=row["started_at"],
-            finished_at=row["finished_at"],
-        ),
-    )
+class BatchRow(NamedTuple):
+    """What a sender may see of a row of batches."""
+
+    id: int
+    send_id: int
+    message_id: int
+    tags: list[str]
+    state: str
+    total: int
+    delivered: int
+    failed: int
+    skipped: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+    def batch(self) -> Batch:
+        """The row as others take it."""
+        progress = Progress(
+            state=BatchState(self.state),
+            total=self.total,
+            delivered=self.delivered,
+            failed=self.failed,
+            skipped=self.skipped,
+            created_at=self.created_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+        )
+        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress)
 
 
-async def insert_batch(conn: Connection, batch: NewBatch) -> tuple[int, int]:
-    """Stores a batch and its chunks; returns its id and how many chunks there are."""
-    row = await conn.fetchrow(
-        _INSERT,
-        batch.send_id,
-        batch.sender_id,
-        batch.tags,
-        batch.user_note,
-        array_text(batch.recipients),
-        batch.created_at,
-        batch.chunk_size,
-        batch.due_at,
-        batch.traceparent,
-        batch.members_of_course,
+class InsertedBatch(NamedTuple):
+    """A batch that was stored, and how many chunks it has."""
+
+    id: int
+    chunks: int
+
+
+_INSERT = One("insert_batch", InsertedBatch)
+_LIST = Many("list_batches", BatchRow)
+_COUNT = Value[int]("count_batches")
+_FIND = One("find_batch", BatchRow)
+
+
+async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
+    """Stores a batch and its chunks."""
+    row = await _INSERT(
+        conn,
+        send_id=batch.send_id,
+        sender_id=batch.sender_id,
+        tags=batch.tags,
+        user_note=batch.user_note,
+        recipients=array_text(batch.recipients),
+        created_at=batch.created_at,
+        chunk_size=batch.chunk_size,
+        due_at=batch.due_at,
+        traceparent=batch.traceparent,
+        members_of_course=batch.members_of_course,
     )
     assert row is not None  # noqa: S101 - the statement inserts the row it selects
-    return row["id"], row["chunks"]
+    return row
 
 
 async def list_batches(
     conn: Connection, sender_id: int, states: Sequence[BatchState], *, limit: int, offset: int
 ) -> list[Batch]:
     """One page of the sender's batches in these states, oldest first."""
-    return [_batch(row) for row in await conn.fetch(_LIST, sender_id, states, limit, offset)]
+    rows = await _LIST(conn, sender_id=sender_id, states=states, limit=limit, offset=offset)
+    return [row.batch() for row in rows]
 
 
 async def count_batches(conn: Connection, sender_id: int, states: Sequence[BatchState]) -> int:
     """How many batches of the sender's are in these states."""
-    return cast(int, await conn.fetchval(_COUNT, sender_id, states))
+    return await _COUNT(conn, sender_id=sender_id, states=states)
 
 
 async def find_batch(conn: Connection, batch_id: int, sender_id: int) -> Batch | None:
     """The sender's batch of that id, or None."""
-    row = await conn.fetchrow(_FIND, batch_id, sender_id)
-    return _batch(row) if row else None
+    row = await _FIND(conn, batch_id=batch_id, sender_id=sender_id)
+    return None if row is None else row.batch()

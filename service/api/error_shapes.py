@@ -1,4 +1,4 @@
-"""The JSON of refusals, for the OpenAPI document (conventions.md 9); service/application/presentation/errors.py makes it."""
+"""The JSON of refusals, for OpenAPI (conventions.md 9); service/application/presentation/errors.py makes it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NotRequired

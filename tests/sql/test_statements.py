@@ -1,19 +1,34 @@
-"""Every named statement is one the database accepts, explains itself and is used."""
+"""Every named statement is one the database accepts, explains itself, and is called as it is written."""
 
+import ast
+import dataclasses
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import asyncpg
 import pytest
 
 import sql
-from sql.statements import STATEMENTS, Statement
+from sql.statements import STATEMENTS, Column, Command, Many, One, Value
 
 ALL = sorted(STATEMENTS.values(), key=lambda statement: statement.name)
 PACKAGE = Path(sql.__file__).parent
+Call = One[object] | Many[object] | Column[object] | Value[object] | Command
+
+
+def calls() -> Iterator[tuple[str, str, Call]]:
+    """(module, name there, statement that can be run) of the whole package."""
+    for path in sorted(PACKAGE.glob("*.py")):
+        module = import_module(f"sql.{path.stem}")
+        for name, found in vars(module).items():
+            if isinstance(found, One | Many | Column | Value | Command):
+                yield path.stem, name, found
 
 
 async def test_every_statement_can_be_prepared(conn: asyncpg.Connection) -> None:
-    """On the migrated schema; a wrong one would otherwise fail in somebody's request."""
+    """On the migrated schema; a wrong one would otherwise fail in a request."""
     for statement in ALL:
         try:
             await conn.prepare(statement.text)
@@ -21,14 +36,47 @@ async def test_every_statement_can_be_prepared(conn: asyncpg.Connection) -> None
             pytest.fail(f"{statement.source}: {statement.name}: {error}")
 
 
-@pytest.mark.parametrize("statement", ALL, ids=lambda statement: statement.name)
-def test_every_statement_says_why_it_exists(statement: Statement) -> None:
-    """The line below the name."""
-    assert statement.text.startswith("-- ")
+async def test_every_row_has_the_columns_of_its_statement(conn: asyncpg.Connection) -> None:
+    """In their order, because rows are made by position."""
+    for module, _, call in calls():
+        if isinstance(call, One | Many):
+            prepared = await conn.prepare(call.statement.text)
+            columns = [column.name for column in prepared.get_attributes()]
+            assert fields_of(call.row) == columns, f"sql/{module}.py: {call.statement.name}"
 
 
-def test_every_statement_has_exactly_one_typed_caller() -> None:
-    """``text_of("name")`` stands in one module of the package."""
+def fields_of(row: type) -> list[str]:
+    """Names of a NamedTuple or of a dataclass."""
+    named: tuple[str, ...] | None = getattr(row, "_fields", None)
+    return list(named) if named is not None else [field.name for field in dataclasses.fields(row)]
+
+
+async def test_a_column_and_a_value_are_one_column(conn: asyncpg.Connection) -> None:
+    for module, _, call in calls():
+        if isinstance(call, Column | Value):
+            prepared = await conn.prepare(call.statement.text)
+            assert len(prepared.get_attributes()) == 1, f"sql/{module}.py: {call.statement.name}"
+
+
+def test_every_statement_says_why_it_exists() -> None:
+    """In the line below its name."""
+    assert [statement.name for statement in ALL if not statement.text.startswith("-- ")] == []
+
+
+def test_every_statement_has_exactly_one_caller() -> None:
     modules = "".join(path.read_text("utf-8") for path in PACKAGE.glob("*.py"))
-    counted = {statement.name: modules.count(f'text_of("{statement.name}")') for statement in ALL}
-    assert {name: n for name, n in counted.items() if n != 1} == {}
+    counted = Counter(call.statement.name for _, _, call in calls())
+    counted.update({statement.name: modules.count(f'text_of("{statement.name}")') for statement in ALL})
+    assert {statement.name: counted[statement.name] for statement in ALL if counted[statement.name] != 1} == {}
+
+
+def test_every_call_gives_the_parameters_of_its_statement() -> None:
+    """A name too many or too few would raise only when the call is made."""
+    known = {(module, name): call for module, name, call in calls()}
+    for path in sorted(PACKAGE.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and (path.stem, node.func.id) in known:
+                given = {keyword.arg for keyword in node.keywords}
+                wanted = set(known[path.stem, node.func.id].statement.parameters)
+                assert None in given or given == wanted, f"{path.name}:{node.lineno}: {node.func.id}"
+
