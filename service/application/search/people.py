@@ -4,8 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import asyncpg
-
 from service.application.address_book.recipients import accounts_with
 from service.application.address_book.rights import Known
 from service.application.presentation.participants import Common, Portrait
@@ -45,9 +43,9 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody found: the columns people are shown by."""
+    """A person found: the columns people are shown by."""
 
-    row: asyncpg.Record
+    row: statements.FoundPerson
     mark: PersonMark
 
 
@@ -116,7 +114,7 @@ async def page(
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
         found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
-    return [Person(row, PersonMark(row["sort_name"], row["id"])) for row in found or ()]
+    return [Person(row, PersonMark(row.sort_name, row.id)) for row in found or ()]
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
@@ -124,7 +122,7 @@ async def individual(conn: Connection, reach: Reach, user_id: int, conversation_
     if user_id != reach.viewer_id and not await _within(conn, reach, user_id, conversation_id):
         return []
     found = await people_by_id(conn, [user_id])
-    return [Person(row, PersonMark("", user_id)) for row in found.values()]
+    return [Person(statements.FoundPerson(*row, sort_name=""), PersonMark("", user_id)) for row in found.values()]
 
 
 async def _within(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> bool:
@@ -146,10 +144,10 @@ async def show(
     """Participant objects; ``own_contexts`` off: the viewer shares nothing with themselves."""
     if not people:
         return []
-    ids = [person.row["id"] for person in people]
+    ids = [person.row.id for person in people]
     shared = ids if own_contexts else [id_ for id_ in ids if id_ != reach.viewer_id]
     common = {id_: Common() for id_ in ids} | dict(await _common(conn, reach, shared))
-    return Portrait(False, avatars, common).show([person.row for person in people])
+    return Portrait(False, avatars, common).show([person.row._asdict() for person in people])
 
 
 async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping[int, Common]:
