@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-_README = Path(__file__).parents[1] / "README.md"
+_README = Path(__file__).parents[2] / "README.md"
 _SECTION = "## For integrators\n"
 
 
