@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contracts import citations
-from tests.contracts.citations import BOOKS, CONTRACTS, PROMISES, ROOT, Citations
+from tests.support import citations
+from tests.support.citations import BOOKS, CONTRACTS, PROMISES, ROOT, Citations
 
 _CODE = CONTRACTS / "commands.py"
 _PAGE = ROOT / "README.md"

@@ -34,7 +34,7 @@ _HEADING = re.compile(r"(?:\#+ (?P<heading>\d+(?:\.\d+)*)\.? |(?P<paragraph>\d+(
 _LISTED = re.compile(r"(?P<number>\d+)\. |[ ]+(?P<letter>[a-z])\. ")
 
 _READ = {".py", ".sql", ".md", ".toml", ".example", ".txt", ".html", ".js", ".css"}
-_GRAMMAR = {Path(__file__), Path(__file__).with_name("test_citations.py")}  # they show what is none
+_GRAMMAR = {Path(__file__), ROOT / "tests" / "contracts" / "test_citations.py"}  # they show what is none
 
 
 @dataclass(frozen=True, slots=True)
