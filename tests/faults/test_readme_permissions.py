@@ -1,4 +1,4 @@
-"""RabbitMQ users with the permissions that the page for integrators names: enough for what they are for, and no more."""
+"""RabbitMQ users with the permissions that the integrators' page names: enough for what they are for, and no more."""
 
 import asyncio
 import os
