@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.trace import Span, StatusCode
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
@@ -19,7 +20,7 @@ from service.runtime import causes
 from service.runtime.broker import BrokerUnavailable, Publisher, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.settings import Settings
-from service.runtime.tracing import HEADER, Span, continued
+from service.runtime.tracing import HEADER, continued
 from workers.burying import bury
 from workers.pausing import FIRST_RETRY, LAST_RETRY, one_of
 from workers.subscription import Subscription
@@ -110,7 +111,7 @@ class Receiver(ABC):
             return  # waited here while its connection broke, and was handed to somebody else
         verdict = Again("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(verdict, Discard):
-            span.fail(verdict.reason)
+            span.set_status(StatusCode.ERROR, verdict.reason)
             source, ends = self._subscription.queue, (self._stopping, session.broken)
             verdict = await bury(self._publisher, message, verdict.reason, source=source, ends=ends)
         async with asyncio.timeout(SETTLE_TIMEOUT):
