@@ -15,12 +15,12 @@ def publishing(exchange: str, key: str, message_id: str | None) -> AbstractConte
 
 
 def publishing_set(exchange: str, rows: int, causes: Iterable[object]) -> AbstractContextManager[Span]:
-    """What ``rows`` of an outbox tell, until all of it is confirmed, on behalf of the traces of ``causes``."""
+    """The events of ``rows`` of an outbox, until all are confirmed, on behalf of the traces of ``causes``."""
     return _linked(_span("publish", exchange, {"clarion.outbox.rows": rows}), causes)
 
 
 def receiving(queue: str, message_id: str | None) -> AbstractContextManager[Span]:
-    """From the message's arrival in this process to the moment somebody has time for it."""
+    """From the message's arrival in this process to the moment a lane is free for it."""
     return _span("receive", queue, _id(message_id))
 
 

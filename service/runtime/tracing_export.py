@@ -1,4 +1,4 @@
-"""Telling spans to a collector over OTLP/HTTP, by OpenTelemetry's SDK, where the standard OTEL_* variables ask for it.
+"""Export of spans over OTLP/HTTP, by OpenTelemetry's SDK, where the standard OTEL_* variables ask for it.
 
 What is asked is read here, because the SDK alone would export unasked; all else the SDK reads for itself:
 OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*.
@@ -20,8 +20,8 @@ SHUTDOWN_TIMEOUT = 5.0  # seconds
 def exporting(service_name: str) -> Iterator[None]:
     """Exports for as long as the block runs, if the environment asks for it; once in a process.
 
-    SettingsError for what is asked and not known here. ``service_name`` is told where OTEL_SERVICE_NAME tells no
-    other. At the end the collector is told of the last spans, for SHUTDOWN_TIMEOUT at most.
+    SettingsError for what is asked and not known here. ``service_name`` counts where OTEL_SERVICE_NAME names no
+    other. At the end the last spans are exported, which takes SHUTDOWN_TIMEOUT at most.
     """
     if not _asked_for(os.environ):
         yield

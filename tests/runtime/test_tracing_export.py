@@ -26,7 +26,7 @@ def _unasked(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=repr,
 )
-def test_neither_sdk_nor_exporter_is_loaded_where_nobody_asked(variables: dict[str, str]) -> None:
+def test_neither_sdk_nor_exporter_is_loaded_unasked(variables: dict[str, str]) -> None:
     program = (
         "import sys, service.cli.api, service.cli.worker\n"
         "from service.runtime.tracing_export import exporting\n"
