@@ -10,6 +10,7 @@ from functools import partial
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.trace import Span, StatusCode
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
@@ -20,7 +21,7 @@ from service.runtime.broker import BrokerUnavailable, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from service.runtime.tracing import HEADER, Span, continued
+from service.runtime.tracing import HEADER, continued
 from workers.backoff import FIRST_RETRY, LAST_RETRY, one_of
 from workers.dead_letter import bury
 from workers.outcome import Again, Discard, Done, Verdict, judge
@@ -111,7 +112,7 @@ class Receiver(ABC):
             return  # waited here while its connection broke, and was handed to somebody else
         verdict = Again("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(verdict, Discard):
-            span.fail(verdict.reason)
+            span.set_status(StatusCode.ERROR, verdict.reason)
             source, ends = self._subscription.queue, (self._stopping, session.broken)
             verdict = await bury(self._publisher, message, verdict.reason, source=source, ends=ends)
         async with asyncio.timeout(SETTLE_TIMEOUT):
