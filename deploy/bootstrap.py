@@ -45,7 +45,7 @@ def main() -> None:
     try:
         # What preparing has to say is progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
-            prepare(tests=script != "run")
+            prepare(tests=script in ("test", "bench"))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (CannotRun, OSError) as error:
