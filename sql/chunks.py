@@ -206,7 +206,7 @@ async def postpone_chunk(
 async def hand_out_chunk(conn: Connection, batch_id: int, position: int) -> HandedOut | None:
     """Counts one more hand-out of a pending chunk whose command came back without a verdict; None without a chunk."""
     row = await conn.fetchrow(_HAND_OUT, batch_id, position)
-    return HandedOut(row["hand_outs"], row["error"] if row["given_up"] else None) if row else None
+    return HandedOut(row["redeliveries"], row["error"] if row["given_up"] else None) if row else None
 
 
 async def fail_chunk(

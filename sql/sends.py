@@ -17,7 +17,7 @@ _INSERT_JOURNAL_ENTRIES = text_of("insert_journal_entries")
 
 @dataclass(frozen=True, slots=True)
 class NewSend:
-    """A row of sends before it has an id; columns as in the migration."""
+    """A row of sends before it has an id; columns as in sql/schema.sql."""
 
     author_id: int
     created_at: datetime

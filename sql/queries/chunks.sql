@@ -202,11 +202,11 @@ RETURNING attempts;
 -- name: hand_out_chunk :one
 -- A command came back without a verdict, so its worker may have died of the chunk: count that before it is tried again.
 WITH counted AS (
-    UPDATE chunks SET hand_outs = hand_outs + 1
+    UPDATE chunks SET redeliveries = redeliveries + 1
     WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
-    RETURNING hand_outs
+    RETURNING redeliveries
 )
-SELECT c.error, c.state = 'failed' AS given_up, (SELECT hand_outs FROM counted) AS hand_outs
+SELECT c.error, c.state = 'failed' AS given_up, (SELECT redeliveries FROM counted) AS redeliveries
 FROM chunks c
 WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
 

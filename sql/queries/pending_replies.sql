@@ -19,7 +19,7 @@ FROM (
     SELECT * FROM pending_replies WHERE conversation_id = $1::bigint AND failed_at IS NULL ORDER BY id LIMIT 1
 ) r
 JOIN sends s ON s.id = r.send_id
-WHERE r.attempts = 0 AND r.hand_outs = 0 OR r.id = $2::bigint;
+WHERE r.attempts = 0 AND r.redeliveries = 0 OR r.id = $2::bigint;
 
 -- name: given_up_reply :one
 -- One that was given up and is commanded again, since somebody requeued its letter: the others have long passed it.
@@ -57,9 +57,9 @@ WITH commanded AS (
     LIMIT 1
 ), counted AS (
     UPDATE pending_replies r
-    SET hand_outs = r.hand_outs + 1,
-        error = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $3::text ELSE r.error END,
-        failed_at = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $4::timestamptz END
+    SET redeliveries = r.redeliveries + 1,
+        error = CASE WHEN r.id = $1::bigint AND r.redeliveries >= $2::integer THEN $3::text ELSE r.error END,
+        failed_at = CASE WHEN r.id = $1::bigint AND r.redeliveries >= $2::integer THEN $4::timestamptz END
     FROM first
     WHERE r.id = first.id AND r.failed_at IS NULL
     RETURNING r.id, r.failed_at, r.error
