@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.contexts import Context, ContextType, named_context
 from service.domain.recipients import INSTRUCTORS, Audience
 from service.domain.rights import Course, Right, Standing
 from service.domain.visibility import Range, Types, ranges
 
-_CONTEXT = re.compile(r"(course|section|group)_(\d{1,19})(?:_([A-Za-z_]+))?", re.ASCII)
-_TAG = re.compile(r"differentiation_tag_(\d{1,19})", re.ASCII)
+_CONTEXT = re.compile(r"(course|section|group)_(\d+)(?:_([A-Za-z_]+))?", re.ASCII)
+_TAG = re.compile(r"differentiation_tag_(\d+)", re.ASCII)
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
@@ -69,12 +69,12 @@ class Place:
 def parse_place(code: str | None) -> Place | None:
     """The place a ``context`` names, a differentiation tag as its group; None for what is no code at all."""
     if match := _TAG.fullmatch(code or ""):
-        type_, digits, suffix = "group", match[1], None
+        context, suffix = named_context("group", match[1]), None
     elif match := _CONTEXT.fullmatch(code or ""):
-        type_, digits, suffix = match[1], match[2], match[3]
+        context, suffix = named_context(match[1], match[2]), match[3]
     else:
         return None
-    return Place(Context(ContextType(type_.capitalize()), int(digits)), suffix) if int(digits) <= MAX_ID else None
+    return None if context is None else Place(context, suffix)
 
 
 def parse_kinds(types: Iterable[str]) -> frozenset[Kind]:

@@ -1,6 +1,6 @@
 """A user's rights, with the courses, groups and accounts they are asked for."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from service.domain.contexts import Context, ContextType
@@ -110,17 +110,3 @@ def _course(row: CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Course:
 
 def _group(row: GroupRow, chains: Mapping[int, tuple[int, ...]]) -> Group:
     return Group(row.id, row.course_id, chains.get(row.account_id or 0, ()), row.differentiation_tag)
-
-
-async def rights_in(
-    conn: Connection, *, user_id: int, rights: Collection[str], contexts: Sequence[Context]
-) -> dict[Context, frozenset[str]]:
-    """The rights among ``rights`` that the user holds in each context; names that are no rights are ignored."""
-    known = await load(conn, user_id, contexts)
-    asked = [Right(right) for right in Right if right in rights]
-    return {context: frozenset(right.value for right in asked if known.may(right, context)) for context in contexts}
-
-
-async def has_right(conn: Connection, *, user_id: int, right: str, context: Context) -> bool:
-    """Whether the user holds a right (canvas/conventions.md 12) in a course, section, group or account."""
-    return right in (await rights_in(conn, user_id=user_id, rights=[right], contexts=[context]))[context]

@@ -1,6 +1,5 @@
 """Whether a reply may be sent: the checks of canvas/endpoints.md 4.9 in their order."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -9,16 +8,15 @@ from service.application.address_book.recipient_checks import check_tags
 from service.application.address_book.recipients import resolve
 from service.application.address_book.reply_lock import replies_locked
 from service.application.messages.draft import Draft
-from service.domain.contexts import MAX_ID, ContextType
+from service.domain.contexts import ContextType
 from service.domain.errors import Code, Refusal, invalid
+from service.domain.ids import parse_id
 from service.domain.messages import MAX_BODY
 from service.domain.recipients import STUDENT, parse
 from service.domain.rights import Right
 from sql import replies
 from sql.connection import Connection
 from sql.replies import Thread
-
-_DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,9 +118,8 @@ async def _included(conn: Connection, request: AddMessage) -> list[int]:
     wanted = list(dict.fromkeys(request.included_messages))
     if not wanted:
         return []
-    ids = [int(text) for text in wanted if _DIGITS.fullmatch(text)]
-    stored = [id_ for id_ in ids if id_ <= MAX_ID]
-    found = await replies.included_messages(conn, request.author_id, request.conversation_id, stored)
+    ids = [id_ for text in wanted if (id_ := parse_id(text)) is not None]
+    found = await replies.included_messages(conn, request.author_id, request.conversation_id, ids)
     if len(found) < len(wanted):
         raise invalid("included_messages", "not for this conversation")
     if not all(found.values()):
