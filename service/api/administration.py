@@ -8,7 +8,7 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import CREATOR, SETTINGS
+from service.api.keys import SETTINGS, TAG_SETS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
@@ -93,7 +93,7 @@ async def list_deleted(request: web.Request) -> web.Response:
 async def restore_message(request: web.Request) -> web.Response:
     """One user gets one deleted message back."""
     sent = parse(RestoreParameters, await read_parameters(request))
-    viewer, tag_sets = caller(request).user_id, request.app[CREATOR].tag_sets
+    viewer, tag_sets = caller(request).user_id, request.app[TAG_SETS]
     base_url = request.app[SETTINGS].base_url
     async with connection(request) as conn:
         await administration.check_site_admin(conn, viewer)

@@ -6,8 +6,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.messages.create import Accepted, CreateConversation, Created, Creator
+from service.application.messages.create import Accepted, CreateConversation, Created, carry_out, validate
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.domain.errors import Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
@@ -20,13 +21,13 @@ Create = Callable[..., Awaitable[Any]]
 @pytest.fixture
 def create(conn: asyncpg.Connection, settings: Settings, school: School) -> Create:
     """Creates as the teacher unless said otherwise."""
-    creator = Creator(settings, IdBlocks(), TagSets())
+    work = Work(settings, IdBlocks(), TagSets(), cause=None)
 
     async def run(recipients: list[Any], **more: Any) -> Any:
         asked = {"author_id": school.teacher, "body": "Hello", "recipients": recipients, **more}
-        plan = await creator.validate(conn, command := CreateConversation(**asked))
+        plan = await validate(work, conn, command := CreateConversation(**asked))
         async with conn.transaction():
-            return await creator.create(conn, command, plan)
+            return await carry_out(work, conn, command, plan)
 
     return run
 
