@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from service.application.address_book import rights
 from service.application.address_book.rights import Known
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import invalid
-from service.domain.recipients import OBSERVER, STUDENT, parse
+from service.domain.recipients import OBSERVER, STUDENT, Recipients
 from service.domain.rights import Course, Right
 from service.domain.visibility import observed
 from sql import address_book
@@ -16,22 +15,22 @@ from sql.rights import is_root_account
 
 async def check_context(
     conn: Connection,
+    known: Known,
     *,
-    sender_id: int,
     recipients: Sequence[int],
     context_code: str | None,
     root_account_id: int,
 ) -> Context | None:
     """The context to store, None when none is given; raises the Refusal of steps 5a, 5b and 5c.
 
-    ``recipients``: the resolved ones. ``root_account_id``: the host's, a root account even before any event told.
+    ``known``: the sender's, there as well. ``recipients``: the resolved ones. ``root_account_id``: the host's, a root
+    account even before there is any event about it.
     """
     if not context_code or not context_code.strip():
         return None
     context = parse_code(context_code)
     if context is None or context.type is ContextType.SECTION:
         raise invalid("context_code", "invalid")
-    known = await rights.load(conn, sender_id, [context])
     if context.type is ContextType.ACCOUNT:
         if not await _acceptable_account(conn, known, context.id, root_account_id):
             raise invalid("context_code", "invalid")
@@ -75,33 +74,24 @@ async def _acceptable_account(conn: Connection, known: Known, account_id: int, r
     return any(known.standing.may_in_account(Right.READ_ROSTER, known.accounts[id_]) for id_ in below)
 
 
-async def check_roles(conn: Connection, *, sender_id: int, recipients: Sequence[str]) -> None:
+def check_roles(known: Known, named: Recipients) -> None:
     """Step 6: a whole course, its students or its observers take send_messages_all there."""
     restricted = [
         audience.context
-        for audience in parse(recipients).audiences
+        for audience in named.audiences
         if audience.context.type is ContextType.COURSE
         and (audience.types is None or audience.types & {STUDENT, OBSERVER})
     ]
-    if not restricted:
-        return
-    known = await rights.load(conn, sender_id, restricted)
     if not all(known.may(Right.SEND_MESSAGES_ALL, context) for context in restricted):
         raise invalid("recipients", "restricted by role")
 
 
-async def check_tags(
-    conn: Connection, *, sender_id: int, recipients: Sequence[str], group_conversation: bool, bulk_message: bool
-) -> None:
+def check_tags(known: Known, named: Recipients, *, group_conversation: bool, bulk_message: bool) -> None:
     """Differentiation tags as recipients: only with manage_tags, and never in one shared conversation.
 
     Resolution step 7; a Refusal where Canvas lets an error surface.
     """
-    named = [a.context for a in parse(recipients).audiences if a.context.type is ContextType.GROUP]
-    if not named:
-        return
-    known = await rights.load(conn, sender_id, named)
-    tags = [context for context in named if _is_tag(known, context)]
+    tags = [audience.context for audience in named.audiences if _is_tag(known, audience.context)]
     if not all(known.may(Right.MANAGE_TAGS, context) for context in tags):
         raise invalid("recipients", "insufficient permissions to use differentiation tags")
     if tags and group_conversation and not bulk_message:
@@ -109,4 +99,5 @@ async def check_tags(
 
 
 def _is_tag(known: Known, context: Context) -> bool:
-    return context.id in known.groups and known.groups[context.id].differentiation_tag
+    group = known.groups.get(context.id) if context.type is ContextType.GROUP else None
+    return group is not None and group.differentiation_tag

@@ -1,12 +1,12 @@
 """From recipients as sent to the users meant (canvas/endpoints.md 4.2, "Recipient resolution", and 5)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.application.address_book import rights
 from service.application.address_book.rights import Known
-from service.domain.contexts import Context, ContextType
+from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import Code, Refusal
-from service.domain.recipients import Audience, Recipients, parse, sent_context
+from service.domain.recipients import Audience, Recipients, sent_context
 from service.domain.rights import Right
 from service.domain.visibility import Members, Range, members, own_group, ranges
 from sql import address_book
@@ -14,26 +14,39 @@ from sql.connection import Connection
 from sql.rights import accounts_granting
 
 
+async def sender_rights(
+    conn: Connection,
+    sender_id: int,
+    named: Recipients,
+    context_code: str | None,
+    *,
+    also: Collection[Context] = (),
+) -> Known:
+    """The sender's rights in all contexts that a request names and in ``also``: loaded once for all of its checks."""
+    context = sent_context(context_code) or parse_code(context_code or "")
+    contexts = {*also, *(audience.context for audience in named.audiences), *([context] if context else [])}
+    # An individual may be known from any course or group of the sender, unless a group narrows it down.
+    narrowed = context is not None and context.type is ContextType.GROUP
+    everywhere = bool(named.user_ids or named.uuids) and not narrowed
+    return await rights.load(conn, sender_id, contexts, everywhere=everywhere)
+
+
 async def resolve(
     conn: Connection,
-    *,
-    sender_id: int,
-    recipients: Sequence[str],
+    known: Known,
+    named: Recipients,
     context_code: str | None,
+    *,
     conversation_id: int | None = None,
 ) -> list[int]:
     """Users the request means and the sender may write to: ids, ascending and distinct.
 
-    Without the sender, unless the sender alone is named. ``conversation_id``: its participants are acceptable
-    too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group that does not exist.
+    ``known``: of sender_rights. Without the sender, unless the sender alone is named. ``conversation_id``: its
+    participants are acceptable too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group
+    that does not exist.
     """
-    named = parse(recipients)
+    sender_id = known.standing.user_id
     context = sent_context(context_code)
-    individuals = bool(named.user_ids or named.uuids)
-    contexts = {audience.context for audience in named.audiences} | ({context} if context else set())
-    # An individual may be known from any course or group of the sender, unless a group narrows it down.
-    everywhere = individuals and (context is None or context.type is not ContextType.GROUP)
-    known = await rights.load(conn, sender_id, contexts, everywhere=everywhere)
     if context is not None and not _exists(known, context):
         raise Refusal(Code.NOT_FOUND)
     people = set(named.user_ids)

@@ -1,6 +1,7 @@
 """Whether a user may still reply in a conversation (canvas/endpoints.md 6)."""
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 from service.application.address_book import rights
 from service.application.address_book.rights import Known
@@ -9,6 +10,11 @@ from service.domain.rights import WRITING, Course, Right
 from service.domain.visibility import observed
 from sql import address_book
 from sql.connection import Connection
+
+
+def may_lock(context: Context | None) -> TypeGuard[Context]:
+    """Conversations without a context or of an account are never locked."""
+    return context is not None and context.type in (ContextType.COURSE, ContextType.GROUP)
 
 
 async def replies_locked(
@@ -21,19 +27,29 @@ async def replies_locked(
 ) -> bool:
     """True when the user may not reply in a conversation of this context.
 
-    ``explicit_recipients``: user ids of the request's ``recipients`` parameter (add_message) or the audience
-    (show). Conversations without a context or of an account are never locked.
+    ``explicit_recipients``: user ids of the request's ``recipients`` parameter (add_message) or the audience (show).
     """
-    if context is None or context.type not in (ContextType.COURSE, ContextType.GROUP):
+    if not may_lock(context):
         return False
     known = await rights.load(conn, user_id, [context])
+    return await is_locked(conn, known, context, participant_ids, explicit_recipients)
+
+
+async def is_locked(
+    conn: Connection,
+    known: Known,
+    context: Context,
+    participant_ids: Sequence[int],
+    explicit_recipients: Sequence[int],
+) -> bool:
+    """The same in a context that may lock, for a user whose rights there are known."""
     # A context that is gone, and a group whose course is, grants no right in the end: locked.
     course = _course(known, context)
     if course is not None:
         if course.completed or not await _takes_part(conn, known, course):
             return True
         staff = sorted(set(explicit_recipients) & set(participant_ids))
-        if _observes_all(known, course, set(participant_ids) - {user_id}) or (
+        if _observes_all(known, course, set(participant_ids) - {known.standing.user_id}) or (
             staff and await address_book.any_staff(conn, course.id, staff)
         ):
             return False

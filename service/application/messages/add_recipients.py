@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from service.application.address_book.recipient_checks import check_tags
-from service.application.address_book.recipients import resolve
+from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.reply_checks import check_room
 from service.application.messages.reply_tags import file_message
 from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal, invalid
+from service.domain.recipients import parse
 from service.runtime.settings import Settings
 from sql import outbox, replies, threads
 from sql.connection import Connection
@@ -41,16 +42,10 @@ async def validate(work: Work, conn: Connection, request: AddRecipients) -> Chec
     thread = await replies.find_thread(conn, request.adder_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)
-    await check_tags(
-        conn,
-        sender_id=request.adder_id,
-        recipients=request.recipients,
-        group_conversation=True,
-        bulk_message=False,
-    )
-    recipients = await resolve(
-        conn, sender_id=request.adder_id, recipients=request.recipients, context_code=request.context_code
-    )
+    named = parse(request.recipients)
+    known = await sender_rights(conn, request.adder_id, named, request.context_code)
+    check_tags(known, named, group_conversation=True, bulk_message=False)
+    recipients = await resolve(conn, known, named, request.context_code)
     if not recipients:
         raise Refusal(Code.NO_RECIPIENTS)
     _check(work.settings, thread, recipients)

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
-from service.application.address_book.recipients import resolve
+from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
 from service.application.messages.draft import Draft, compose, store
@@ -17,7 +17,7 @@ from service.domain.batch import chunk_size
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
-from service.domain.recipients import as_text, parse
+from service.domain.recipients import Recipients, as_text, parse
 from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
 from sql import batches, chunks, outbox, sends, threads
@@ -58,9 +58,10 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A request that may be carried out."""
+    """A request that may be carried out: whom it names, and who that is."""
 
     kind: Kind
+    named: Recipients
     recipients: Sequence[int]
     context: Context | None
     tags: tuple[str, ...]
@@ -69,33 +70,23 @@ class Validated:
 
 async def validate(work: Work, conn: Connection, request: CreateConversation) -> Validated:
     """Steps 1 to 8 of canvas/endpoints.md 4.2 in their order; raises the first Refusal."""
-    raw = as_text(request.recipients)
     if not request.recipients:
         raise invalid("recipients", "blank")
-    recipients = await resolve(conn, sender_id=request.author_id, recipients=raw, context_code=request.context_code)
-    await check_tags(
-        conn,
-        sender_id=request.author_id,
-        recipients=raw,
-        group_conversation=request.group_conversation,
-        bulk_message=request.bulk_message,
-    )
-    if not recipients:
-        raise invalid("recipients", "invalid")
-    if not request.body.strip():
-        raise invalid("body", "blank")
-    if request.display_from:
-        raise invalid("display_from", "only available for site admin service users")
+    named = parse(as_text(request.recipients))
+    known = await sender_rights(conn, request.author_id, named, request.context_code)
+    recipients = await resolve(conn, known, named, request.context_code)
+    check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
+    _check_given(request, recipients)
     context = await check_context(
         conn,
-        sender_id=request.author_id,
+        known,
         recipients=recipients,
         context_code=request.context_code,
         root_account_id=work.settings.root_account_id,
     )
     if not all(isinstance(item, str) for item in request.recipients):
         raise invalid("recipients", "invalid")
-    await check_roles(conn, sender_id=request.author_id, recipients=raw)
+    check_roles(known, named)
     kind = messages.kind_of(
         group=request.group_conversation,
         bulk=request.bulk_message,
@@ -104,7 +95,9 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
     )
     _check_size(work.settings, kind, recipients)
     messages.check_record(request.subject, request.body)
-    filed_under = await request_tags(conn, tags=request.tags, recipients=raw, context_code=request.context_code)
+    filed_under = await request_tags(
+        conn, tags=request.tags, recipients=as_text(request.recipients), context_code=request.context_code
+    )
     send = await compose(
         conn,
         request,
@@ -114,7 +107,16 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         context=context,
         automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
     )
-    return Validated(kind, recipients, context, filed_under, send)
+    return Validated(kind, named, recipients, context, filed_under, send)
+
+
+def _check_given(request: CreateConversation, recipients: Sequence[int]) -> None:
+    if not recipients:
+        raise invalid("recipients", "invalid")
+    if not request.body.strip():
+        raise invalid("body", "blank")
+    if request.display_from:
+        raise invalid("display_from", "only available for site admin service users")
 
 
 def _check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
@@ -210,7 +212,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
             created_at=message.created_at,
             due_at=message.created_at + UNPLANNED_AFTER,
-            members_of_course=_only_course(request, plan.tags),
+            members_of_course=_only_course(plan),
             traceparent=current_traceparent(),
         ),
     )
@@ -224,7 +226,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
     return Created(await threads.order_of_new_threads(conn, message.author_id, written), None)
 
 
-def _only_course(request: CreateConversation, request_tags: Sequence[str]) -> int | None:
+def _only_course(plan: Validated) -> int | None:
     """The course of which all recipients were found to be current members and under which alone the send is filed."""
-    course_id = parse(as_text(request.recipients)).only_course
-    return course_id if tuple(request_tags) == (f"course_{course_id}",) else None
+    course_id = plan.named.only_course
+    return course_id if plan.tags == (f"course_{course_id}",) else None

@@ -247,3 +247,26 @@ async def test_the_sweeper_takes_the_first_of_every_line(
     assert await take(now) == []
     assert await take(later) == firsts
     assert await take(later) == []
+
+
+async def test_the_checks_of_a_reply_ask_nothing_twice(
+    settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """The author's rights are loaded once, for the conversation's context and for all that the request names."""
+    work = Work(settings, IdBlocks(), TagSets(), cause=None)
+    conversation = await threads.group(school.teacher, school.students[:3])
+    await conn.execute("UPDATE sends SET context_type = 'Course', context_id = $1", school.course)
+    request = AddMessage(
+        author_id=school.teacher,
+        conversation_id=conversation,
+        body="Reply",
+        recipients=[str(school.students[4]), f"course_{school.course}_tas"],
+    )
+    asked: list[str] = []
+    with conn.query_logger(lambda query: asked.append(query.query)):
+        await validate(work, conn, request)
+        await asyncio.sleep(0)  # the driver calls the logger from the event loop's queue
+
+    # The driver's own look at types, once per connection, is not ours.
+    ours = [query for query in asked if "pg_catalog" not in query and "set_config" not in query]
+    assert len(ours) == len(set(ours)) <= 13
