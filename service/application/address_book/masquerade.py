@@ -69,6 +69,6 @@ async def accounts_in_reach(conn: Connection, real_user_id: int | None) -> froze
     if real_user_id is None:
         return None
     known = await load(conn, real_user_id)
-    if known.standing.site_wide(Right.BECOME_USER):
+    if known.roles.site_wide(Right.BECOME_USER):
         return None
     return frozenset(await accounts_with(conn, known, Right.BECOME_USER))

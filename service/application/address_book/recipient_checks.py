@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import invalid
 from service.domain.recipients import OBSERVER, STUDENT, Recipients
@@ -15,7 +15,7 @@ from sql.rights import is_root_account
 
 async def check_context(
     conn: Connection,
-    known: Known,
+    known: UserRights,
     *,
     recipients: Sequence[int],
     context_code: str | None,
@@ -45,36 +45,36 @@ async def check_context(
     return context
 
 
-async def _check_reach(conn: Connection, known: Known, course: Course, recipients: Sequence[int]) -> None:
+async def _check_reach(conn: Connection, known: UserRights, course: Course, recipients: Sequence[int]) -> None:
     """Step 5a: without send_messages one writes to instructors and to one's own observed students."""
-    if known.standing.may(Right.SEND_MESSAGES, course):
+    if known.roles.may(Right.SEND_MESSAGES, course):
         return
-    exempt = sorted(observed(known.standing, course.id))
+    exempt = sorted(observed(known.roles, course.id))
     if not await address_book.all_instruct(conn, course.id, recipients, exempt):
         raise invalid(f"Unable to send messages to users in {course.name}", "")
 
 
-def _acceptable(known: Known, context: Context) -> bool:
+def _acceptable(known: UserRights, context: Context) -> bool:
     """Step 5b for courses and groups: a membership or send_messages (canvas/endpoints.md 5.4)."""
     if context.type is ContextType.COURSE:
-        member = context.id in known.courses and bool(known.standing.enrolled(context.id))
+        member = context.id in known.courses and bool(known.roles.enrolled(context.id))
     else:
-        member = context.id in known.groups and context.id in known.standing.group_ids
+        member = context.id in known.groups and context.id in known.roles.group_ids
     return member or known.may(Right.SEND_MESSAGES, context)
 
 
-async def _acceptable_account(conn: Connection, known: Known, account_id: int, root_account_id: int) -> bool:
+async def _acceptable_account(conn: Connection, known: UserRights, account_id: int, root_account_id: int) -> bool:
     """Step 5b for accounts: a root account, with read_roster there or on an account below."""
     is_root = await is_root_account(conn, account_id)
     if not (account_id == root_account_id if is_root is None else is_root):
         return False
-    if known.standing.may_in_account(Right.READ_ROSTER, known.accounts.get(account_id, ())):
+    if known.roles.may_in_account(Right.READ_ROSTER, known.accounts.get(account_id, ())):
         return True
-    below = [r.account_id for r in known.standing.admin_records if account_id in known.accounts.get(r.account_id, ())]
-    return any(known.standing.may_in_account(Right.READ_ROSTER, known.accounts[id_]) for id_ in below)
+    below = [r.account_id for r in known.roles.admin_records if account_id in known.accounts.get(r.account_id, ())]
+    return any(known.roles.may_in_account(Right.READ_ROSTER, known.accounts[id_]) for id_ in below)
 
 
-def check_roles(known: Known, named: Recipients) -> None:
+def check_roles(known: UserRights, named: Recipients) -> None:
     """Step 6: a whole course, its students or its observers take send_messages_all there."""
     restricted = [
         audience.context
@@ -86,7 +86,7 @@ def check_roles(known: Known, named: Recipients) -> None:
         raise invalid("recipients", "restricted by role")
 
 
-def check_tags(known: Known, named: Recipients, *, group_conversation: bool, bulk_message: bool) -> None:
+def check_tags(known: UserRights, named: Recipients, *, group_conversation: bool, bulk_message: bool) -> None:
     """Differentiation tags as recipients: only with manage_tags, and never in one shared conversation.
 
     Resolution step 7; a Refusal where Canvas lets an error surface.
@@ -98,6 +98,6 @@ def check_tags(known: Known, named: Recipients, *, group_conversation: bool, bul
         raise invalid("recipients", "differentiation tags cannot share a group conversation")
 
 
-def _is_tag(known: Known, context: Context) -> bool:
+def _is_tag(known: UserRights, context: Context) -> bool:
     group = known.groups.get(context.id) if context.type is ContextType.GROUP else None
     return group is not None and group.differentiation_tag

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TypeGuard
 
 from service.application.address_book import rights
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import WRITING, Course, Right
 from service.domain.visibility import observed
@@ -37,7 +37,7 @@ async def replies_locked(
 
 async def is_locked(
     conn: Connection,
-    known: Known,
+    known: UserRights,
     context: Context,
     participant_ids: Sequence[int],
     explicit_recipients: Sequence[int],
@@ -49,26 +49,26 @@ async def is_locked(
         if course.completed or not await _takes_part(conn, known, course):
             return True
         staff = sorted(set(explicit_recipients) & set(participant_ids))
-        if _observes_all(known, course, set(participant_ids) - {known.standing.user_id}) or (
+        if _observes_all(known, course, set(participant_ids) - {known.roles.user_id}) or (
             staff and await address_book.any_staff(conn, course.id, staff)
         ):
             return False
     return not any(known.may(right, context) for right in WRITING)
 
 
-def _course(known: Known, context: Context) -> Course | None:
+def _course(known: UserRights, context: Context) -> Course | None:
     if context.type is ContextType.COURSE:
         return known.courses.get(context.id)
     group = known.groups.get(context.id)
     return None if group is None else known.course_of(group)
 
 
-async def _takes_part(conn: Connection, known: Known, course: Course) -> bool:
+async def _takes_part(conn: Connection, known: UserRights, course: Course) -> bool:
     """Step 2: a current enrolment, or a visible section that is not over (CONTRACT 6.4)."""
-    enrollments = known.standing.enrolled(course.id)
+    enrollments = known.roles.enrolled(course.id)
     if any(enrollment.current for enrollment in enrollments):
         return True
-    if known.standing.administers(Right.READ_AS_ADMIN, course):
+    if known.roles.administers(Right.READ_AS_ADMIN, course):
         return await address_book.any_open_section(conn, course.id, None, course.ended)
     if not enrollments:
         return False
@@ -78,6 +78,6 @@ async def _takes_part(conn: Connection, known: Known, course: Course) -> bool:
     )
 
 
-def _observes_all(known: Known, course: Course, others: set[int]) -> bool:
-    mine = observed(known.standing, course.id)
+def _observes_all(known: UserRights, course: Course, others: set[int]) -> bool:
+    mine = observed(known.roles, course.id)
     return bool(mine) and others <= mine

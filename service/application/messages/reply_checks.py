@@ -7,7 +7,7 @@ from service.application.address_book import rights
 from service.application.address_book.recipient_checks import check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.reply_lock import is_locked, may_lock
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.messages.draft import Draft
 from service.domain.contexts import ContextType
 from service.domain.errors import Code, Refusal, invalid
@@ -65,7 +65,7 @@ async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: 
 
 async def _author_rights(
     conn: Connection, request: AddMessage, thread: Thread, named: Recipients | None
-) -> Known | None:
+) -> UserRights | None:
     """Of the author in all contexts that the checks ask about; None when they ask about none."""
     own = [thread.context] if may_lock(thread.context) else []
     if named is not None:
@@ -73,14 +73,14 @@ async def _author_rights(
     return await rights.load(conn, request.author_id, own) if own else None
 
 
-async def _check_lock(conn: Connection, known: Known, thread: Thread, named: Recipients | None) -> None:
+async def _check_lock(conn: Connection, known: UserRights, thread: Thread, named: Recipients | None) -> None:
     explicit = sorted(named.user_ids) if named else []
     if may_lock(thread.context) and await is_locked(conn, known, thread.context, thread.participants, explicit):
         raise Refusal(Code.NOT_AUTHORISED)
 
 
 async def _recipients(
-    conn: Connection, known: Known, thread: Thread, named: Recipients, context_code: str | None
+    conn: Connection, known: UserRights, thread: Thread, named: Recipients, context_code: str | None
 ) -> list[int]:
     check_tags(known, named, group_conversation=not thread.private, bulk_message=False)
     return await resolve(conn, known, named, context_code, conversation_id=thread.conversation_id)
@@ -98,17 +98,17 @@ def check_room(
         raise invalid("recipients", message)
 
 
-async def _check_course(conn: Connection, known: Known, thread: Thread, recipients: Sequence[int]) -> None:
+async def _check_course(conn: Connection, known: UserRights, thread: Thread, recipients: Sequence[int]) -> None:
     """Check 5: who is only a student in the conversation's course writes to nobody who has left it."""
     if thread.context is None or thread.context.type is not ContextType.COURSE:
         return
     course = known.courses.get(thread.context.id)
     if course is None or course.workflow_state != "available":
         return
-    only_student = known.standing.best_role(course.id) == STUDENT
-    if not only_student or known.standing.administers(Right.READ_AS_ADMIN, course):
+    only_student = known.roles.best_role(course.id) == STUDENT
+    if not only_student or known.roles.administers(Right.READ_AS_ADMIN, course):
         return
-    others = [user for user in recipients if user != known.standing.user_id]
+    others = [user for user in recipients if user != known.roles.user_id]
     outsiders = await replies.outsiders_of_course(conn, course.id, others)
     if outsiders:
         sentence = f"These recipients have no active enrollment in the course: {', '.join(outsiders)}"
