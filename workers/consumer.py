@@ -16,7 +16,6 @@ from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
-from service.runtime import event_metadata
 from service.runtime.broker import BrokerUnavailable, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
@@ -172,8 +171,7 @@ class Consumer(Receiver):
             return Discard(f"not a command of ours: {_faults(error)}")
         if command.name != self.name:
             return Discard(f"{command.name} among commands to {self.name}")
-        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
-        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), event_metadata.caused_by(cause):
+        with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
             return await self.held(session, self._step(command, returned=bool(message.redelivered)))
 
     def _step(self, command: AnyCommand, *, returned: bool) -> Callable[[], Awaitable[Verdict]]:

@@ -7,8 +7,8 @@ from typing import Any
 from service.application.inbox.participant import apply_event
 from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import parse_id
 from service.domain.participant import Event
 from service.runtime.tracing import current_traceparent
 from sql.batch_updates import Progress, cancel_progress, claim_progress, find_progress, finish_progress, insert_progress
@@ -64,7 +64,9 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     progress = await claim_progress(conn, progress_id)
     if progress is None:
         return None
-    left = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)}
+    left = {
+        position: parse_id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)
+    }
     wanted = sorted({id_ for id_ in left.values() if id_ is not None})
     found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
     refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
@@ -74,14 +76,6 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
         conn, progress_id, done=progress.total, refused=refused, state=state, message=message, now=datetime.now(UTC)
     )
     return state
-
-
-def _id(text: str) -> int | None:
-    """The conversation that is meant; None for what can be no id."""
-    if not (text.isascii() and text.isdigit()):
-        return None
-    number = int(text)
-    return number if number <= MAX_ID else None
 
 
 async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:

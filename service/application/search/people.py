@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from service.application.address_book.recipients import accounts_with
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.presentation.participants import Common, Portrait
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import PersonMark
@@ -51,28 +51,28 @@ class Person:
     mark: PersonMark
 
 
-async def reach(conn: Connection, known: Known, place: Place | None) -> Reach:
+async def reach(conn: Connection, known: UserRights, place: Place | None) -> Reach:
     """How far the viewer sees, everywhere or in one place."""
     if place is not None:
         return _reach_in(known, place)
-    standing = known.standing
-    own_courses = sorted({enrollment.course_id for enrollment in standing.enrollments} & known.courses.keys())
-    spans = [span for id_ in own_courses for span in visible_ranges(standing, known.courses[id_], individuals=True)]
-    own = [own_group(standing, group, known.course_of(group)) for group in known.own_groups()]
-    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if standing.admin_records else []
-    return Reach(standing.user_id, spans, [group for group in own if group], accounts)
+    roles = known.roles
+    own_courses = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
+    spans = [span for id_ in own_courses for span in visible_ranges(roles, known.courses[id_], individuals=True)]
+    own = [own_group(roles, group, known.course_of(group)) for group in known.own_groups()]
+    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if roles.admin_records else []
+    return Reach(roles.user_id, spans, [group for group in own if group], accounts)
 
 
-def _reach_in(known: Known, place: Place) -> Reach:
-    standing, context = known.standing, place.context
+def _reach_in(known: UserRights, place: Place) -> Reach:
+    roles, context = known.roles, place.context
     if context.type is ContextType.GROUP:
         group = known.groups[context.id]
-        seen = members(standing, group, known.course_of(group), as_admin=True)
-        return Reach(standing.user_id, groups=[seen] if seen else [], context=context)
+        seen = members(roles, group, known.course_of(group), as_admin=True)
+        return Reach(roles.user_id, groups=[seen] if seen else [], context=context)
     section_id = context.id if context.type is ContextType.SECTION else None
     course = known.courses[context.id if section_id is None else known.sections[section_id]]
-    spans = visible_ranges(standing, course, types=place.types, section_id=section_id, as_admin=True)
-    return Reach(standing.user_id, spans, context=context, course_id=course.id)
+    spans = visible_ranges(roles, course, types=place.types, section_id=section_id, as_admin=True)
+    return Reach(roles.user_id, spans, context=context, course_id=course.id)
 
 
 async def page(

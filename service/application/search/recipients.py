@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from service.application.address_book import rights
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.search import contexts, people
 from service.application.search.people import Reach
 from service.domain.avatars import Avatars
@@ -103,7 +103,7 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
     return Found(items, persons[-1].mark if persons else PlaceMark(entries[-1].key))
 
 
-def _exists(known: Known, context: Context) -> bool:
+def _exists(known: UserRights, context: Context) -> bool:
     match context.type:
         case ContextType.COURSE:
             return context.id in known.courses
