@@ -32,6 +32,6 @@ class BrokerState(Protocol):
 
 
 SETTINGS = web.AppKey("settings", Settings)
-POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
+POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 CREATOR = web.AppKey("creator", Creator)

@@ -1,4 +1,4 @@
-"""Changing one's own view: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
+"""Changing what one has of a conversation: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
 
 from typing import Annotated
 
@@ -79,7 +79,7 @@ async def update_conversation(request: web.Request) -> web.Response:
             raise unreadable("conversation is missing")
         asked = sent.conversation
         change = Change(asked.subscribed, parse_state(asked.workflow_state), asked.starred)
-        await committed(conn, lambda: participant.update_view(conn, user_id, conversation_id, change))
+        await committed(conn, lambda: participant.apply_change(conn, user_id, conversation_id, change))
         uuids = "uuid" in includes(request, sent, parameters)
         (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)

@@ -59,7 +59,7 @@ async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str]
 async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     """Does an update, or what is left of it, within the caller's transaction; returns the state at its end.
 
-    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits, and then finds
+    None: finished, cancelled or unknown, so nothing was done. Another worker at the same update waits, and then finds
     it finished.
     """
     progress = await claim_progress(conn, progress_id)

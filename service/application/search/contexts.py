@@ -187,7 +187,7 @@ def _group(known: Known, row: statements.GroupRow, states: dict[int, State]) -> 
 
 
 async def _roles(conn: Connection, known: Known, place: Place) -> list[Entry]:
-    """The roles that somebody in the place has."""
+    """The roles that are held in the place."""
     section_id = place.context.id if place.context.type is ContextType.SECTION else None
     course = known.courses[known.sections[section_id] if section_id is not None else place.context.id]
     seen = visible_ranges(known.standing, course, section_id=section_id, as_admin=True)
@@ -237,9 +237,9 @@ async def _counted(conn: Connection, viewer_id: int, shown: Sequence[Entry]) -> 
     counts = await statements.count_enrolled(conn, viewer_id, spans) if any(spans.values()) else {}
     if groups:
         counts |= await statements.count_members(conn, groups)
-    nobody = statements.Headcount(0)
+    none = statements.Headcount(0)
     return [
-        replace(entry, count=counts.get(n, nobody).everybody) if n in asked else entry for n, entry in enumerate(shown)
+        replace(entry, count=counts.get(n, none).everybody) if n in asked else entry for n, entry in enumerate(shown)
     ]
 
 

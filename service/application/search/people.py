@@ -24,7 +24,7 @@ _FEW = 300
 _MATCHES = 2_000
 _MATCHES_PER_PERSON = 4
 _STEPS = 300
-# The places where the viewer sees somebody, each of which is walked by itself.
+# The places where the viewer sees people, each of which is walked by itself.
 _PLACES = 10
 _NO_LIMIT = 2**31 - 1
 _ROSTER_ONLY = {"0": ["FakeEnrollment"]}
@@ -86,7 +86,7 @@ async def page(
     """The next ``wanted`` people behind ``after``, by sortable name and id.
 
     One to five statements, each a way to the same answer that is quick where the ones before are not: the viewer
-    sees few people; every so often somebody in the order of names, of a place or of all, is one of them; a term is
+    sees few people; every so often a person in the order of names, of a place or of all, is one of them; a term is
     rare.
     """
     if not (reach.ranges or reach.groups or reach.accounts):
@@ -122,7 +122,7 @@ async def page(
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
-    """The user alone, or nobody when the viewer may not write to them."""
+    """The user alone, or an empty list when the viewer may not write to them."""
     if user_id != reach.viewer_id and not await _within(conn, reach, user_id, conversation_id):
         return []
     found = await people_by_id(conn, [user_id])

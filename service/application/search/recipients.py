@@ -116,9 +116,9 @@ def _exists(known: Known, context: Context) -> bool:
 async def find_user(
     conn: Connection, viewer_id: int, text: str, *, conversation_id: int | None, avatars: Avatars
 ) -> list[Participant]:
-    """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for nobody.
+    """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for none.
 
-    ``conversation_id``: whoever takes part in it with the viewer will do as well.
+    ``conversation_id``: one who takes part in it with the viewer will do as well.
     """
     form = parse_user_form(text, viewer_id)
     target = await find_masquerade_target(conn, **form._asdict()) if form else None
