@@ -33,7 +33,7 @@ class BrokerState(Protocol):
 
 
 SETTINGS = web.AppKey("settings", Settings)
-POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
+POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 IDS = web.AppKey("ids", IdBlocks)
 TAG_SETS = web.AppKey("tag_sets", TagSets)

@@ -9,8 +9,8 @@ from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
 from service.domain.rights import Right
 from service.domain.user_forms import UserForm, parse_user_form
-from sql.authentication import TargetRow, administered_accounts, find_masquerade_target
 from sql.connection import Connection
+from sql.masquerade import TargetRow, administered_accounts, find_masquerade_target
 
 
 async def find_user(conn: Connection, text: str) -> TargetRow:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.application.inbox.participant import apply_event
+from service.application.presentation import shapes
 from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
 from service.domain.errors import Code, Refusal
@@ -58,7 +59,7 @@ async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str]
 async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     """Does an update, or what is left of it, within the caller's transaction; returns the state at its end.
 
-    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits, and then finds
+    None: finished, cancelled or unknown, so nothing was done. Another worker at the same update waits, and then finds
     it finished.
     """
     progress = await claim_progress(conn, progress_id)
@@ -97,7 +98,7 @@ async def cancel(conn: Connection, user_id: int, progress_id: int, message: str 
     return cancelled
 
 
-def present_progress(progress: Progress, base_url: str) -> dict[str, Any]:
+def present_progress(progress: Progress, base_url: str) -> shapes.Progress:
     """The object of canvas/endpoints.md 4.14; updates of conversations have no results."""
     return {
         "id": progress.id,
