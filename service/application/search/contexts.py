@@ -153,7 +153,7 @@ async def _offer(conn: Connection, known: UserRights, course_id: int | None) -> 
         [_section(known, row, states[row.course_id]) for row in shown],
         [entry for entry in grouped if entry.group and not entry.group.differentiation_tag],
         [entry for entry in grouped if entry.group and entry.group.differentiation_tag],
-        any(not row.default for row in shown),
+        any(not row.default_section for row in shown),
     )
 
 

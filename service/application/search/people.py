@@ -17,7 +17,7 @@ from service.domain.visibility import Members, Range, members, own_group
 from sql import address_book
 from sql import search as statements
 from sql.connection import Connection
-from sql.people import PersonRow, people_by_id, shared_courses, shared_groups
+from sql.people import people_by_id, shared_courses, shared_groups
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
@@ -115,10 +115,7 @@ async def page(
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
         found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
-    return [
-        Person(PersonRow(*(row[key] for key in PersonRow._fields)), PersonMark(row["sort_name"], row["id"]))
-        for row in found or ()
-    ]
+    return [Person(row, PersonMark(row.sort_name, row.id)) for row in found or ()]
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
@@ -151,7 +148,7 @@ async def show(
     ids = [person.row.id for person in people]
     shared = ids if own_contexts else [id_ for id_ in ids if id_ != reach.viewer_id]
     common = {id_: Common() for id_ in ids} | dict(await _common(conn, reach, shared))
-    return Portrait(False, avatars, common).show([person.row for person in people])
+    return Portrait(False, avatars, common).show([person.row._asdict() for person in people])
 
 
 async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping[int, Common]:
