@@ -7,7 +7,7 @@ from typing import cast
 
 import asyncpg
 
-from sql.chunks import Message
+from sql.sends import Message
 from sql.connection import Connection
 from sql.statements import text_of
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple, cast
 
 from service.domain.contexts import Context, ContextType
-from sql.chunks import Message
+from sql.sends import Message
 from sql.connection import Connection
 from sql.statements import text_of
 
