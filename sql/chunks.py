@@ -140,7 +140,7 @@ async def postpone_chunk(
 
 
 async def count_chunk_redelivery(conn: Connection, batch_id: int, position: int) -> Redelivery | None:
-    """Counts a command that came back without an outcome against its chunk, if that is pending; None without a chunk."""
+    """Counts that a pending chunk's command came back without an outcome; None when there is no such chunk."""
     return await _COUNT_REDELIVERY(conn, batch_id=batch_id, position=position)
 
 

@@ -7,8 +7,8 @@ from typing import cast
 
 import asyncpg
 
-from sql.sends import Message
 from sql.connection import Connection
+from sql.sends import Message
 from sql.statements import text_of
 
 _QUEUE = text_of("queue_reply")
