@@ -48,7 +48,7 @@ WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state =
 RETURNING attempts;
 
 -- name: count_chunk_redelivery :one
--- A command came back without an outcome, so its worker may have died of the chunk: count that before it is tried again.
+-- A command came back without an outcome, so its worker may have died of the chunk: count that before the next attempt.
 WITH counted AS (
     UPDATE chunks SET hand_outs = hand_outs + 1
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'

@@ -7,8 +7,7 @@ VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint,
 -- name: take_events :many
 -- The oldest rows of a lane without another relay, deleted: until this transaction commits the others see them, and if
 -- it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
--- written, rows younger than patience wait, so that it has the processors for itself; its own progress, in lane 16, does
--- not wait.
+-- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not.
 -- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
 -- the row.
 -- The lock is tried on one lane after the other until one is free: OFFSET keeps the planner from trying them all first.
