@@ -68,13 +68,13 @@ class Deliverer:
         """
         at = (command.batch_id, command.position)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            found = await chunks.hand_out_chunk(conn, *at)
+            found = await chunks.count_chunk_redelivery(conn, *at)
             if found is None:
                 return None
-            if found.hand_outs is not None and found.hand_outs > HAND_OUTS:
+            if found.redeliveries is not None and found.redeliveries > HAND_OUTS:
                 await chunks.fail_chunk(conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=self._cause(command))
                 return Discard(NO_VERDICT)
-        return Discard(found.given_up) if found.given_up else None
+        return Discard(found.failure) if found.failure else None
 
     def _cause(self, command: DeliverChunk) -> Cause | None:
         return event_metadata.job(self._settings, message_id=command.message_id, name=command.name)

@@ -56,8 +56,8 @@ class ReplyWriter(Sweeper):
     async def returned(self, command: DeliverReply) -> Verdict | None:
         """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await pending_replies.hand_out_reply(
-                conn, command.reply_id, max_hand_outs=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
+            error = await pending_replies.count_reply_redelivery(
+                conn, command.reply_id, max_redeliveries=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
             )
         return None if error is None else Discard(error)
 

@@ -13,9 +13,10 @@ from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.recipients import parse
 from service.runtime.settings import Settings
-from sql import outbox, replies, threads
+from sql import outbox, replies
 from sql.connection import Connection
 from sql.replies import LockedThread, Receivers, Thread
+from sql.tags import retag_conversations, retag_participants
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +108,9 @@ async def _retag(
         if tag_sets[user] != before
     ]
     if changed:
-        await threads.retag_participants(conn, changed)
+        await retag_participants(conn, changed)
     if tag_set != thread.tag_set:
-        await threads.retag_conversations(conn, [(conversation_id, tag_set)])
+        await retag_conversations(conn, [(conversation_id, tag_set)])
 
 
 async def _announce(

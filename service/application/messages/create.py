@@ -20,7 +20,7 @@ from service.domain.messages import Kind
 from service.domain.recipients import Recipients, as_text, parse
 from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
-from sql import batches, chunks, outbox, sends, threads
+from sql import batches, deliveries, outbox, sends
 from sql.connection import Connection
 from sql.tags import codes_of_users
 
@@ -151,7 +151,7 @@ async def _private(work: Work, conn: Connection, request: CreateConversation, pl
     tagging = tags.infer(plan.tags, (), codes, pair)
     numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
     first_id = await work.ids.take(conn, 1)
-    delivered = await chunks.deliver(
+    delivered = await deliveries.deliver(
         conn,
         message,
         first_id=first_id,
@@ -177,7 +177,7 @@ async def _group(work: Work, conn: Connection, request: CreateConversation, plan
     tagging = tags.infer(plan.tags, (), codes, participants)
     numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
     conversation_id = await work.ids.take(conn, 1)
-    await threads.open_group(
+    await deliveries.open_group(
         conn,
         message,
         conversation_id=conversation_id,
@@ -223,7 +223,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
         outcome = await deliver_at_once(conn, work.tag_sets, batch_id, position, cause=work.cause)
         assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
         written.extend(outcome.conversation_ids)
-    return Created(await threads.order_of_new_threads(conn, message.author_id, written), None)
+    return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 
 
 def _only_course(plan: Validated) -> int | None:

@@ -148,7 +148,7 @@ async def show(
     ids = [person.row.id for person in people]
     shared = ids if own_contexts else [id_ for id_ in ids if id_ != reach.viewer_id]
     common = {id_: Common() for id_ in ids} | dict(await _common(conn, reach, shared))
-    return Portrait(False, avatars, common).show([person.row._asdict() for person in people])
+    return Portrait(False, avatars, common).show([person.row for person in people])
 
 
 async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping[int, Common]:
