@@ -34,11 +34,12 @@ def _plural(key: str) -> str:
 
 def _arrays(kind: Kind, changes: Sequence[Change]) -> dict[str, list[Any]]:
     """The parameters of a statement: parallel lists."""
-    return {
+    marks: dict[str, list[Any]] = {
         "ids": [change.row[0] for change in changes],
         "times": [change.as_of for change in changes],
         "present_keys": [change.present_keys for change in changes],
-    } | {_plural(key): [change.values[n] for change in changes] for n, key in enumerate(SHAPES[kind].keys)}
+    }
+    return marks | {_plural(key): [change.values[n] for change in changes] for n, key in enumerate(SHAPES[kind].keys)}
 
 
 async def _upsert(conn: Connection, command: Command, kind: Kind, changes: Sequence[Change]) -> int:

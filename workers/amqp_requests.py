@@ -11,8 +11,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from structlog.contextvars import bound_contextvars
 
 from service.application.amqp_requests import KEPT_FOR, Asked, Handled, MalformedRequest, carry_out, kept, read
-from service.application.messages.create import Creator
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.application.presentation.errors import fault
 from service.contracts.commands import PlanBatch
 from service.contracts.requests import REPLAYED
@@ -43,7 +43,7 @@ class RequestConsumer(Receiver):
         queue = Topology(settings.amqp_prefix).requests
         super().__init__(settings, "requests", queue, publisher, lanes=LANES, replaceable=False)
         self._pool = pool
-        self._creator = Creator(settings, IdBlocks(), TagSets())
+        self._ids, self._tag_sets = IdBlocks(), TagSets()
         self._answers = AnswerPublisher(settings, "clarion-answers")
 
     async def start(self) -> None:
@@ -63,15 +63,14 @@ class RequestConsumer(Receiver):
         except MalformedRequest as error:
             verdict = await self._reply(session, message, Handled(error.answer))
             return Discard(f"not a request: {error}") if isinstance(verdict, Done) else verdict
-        cause = event_metadata.job(self._settings, message_id=message.message_id or asked.key, name=CREATE_CONVERSATION)
-        with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key), event_metadata.caused_by(cause):
+        with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key):
             return await self.held(session, partial(self._carry_out, session, message, asked))
 
     async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Verdict:
         """Raises what keeps it from an end; whether a commit counted is then unknown, and the key tells the next."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-                handled = await carry_out(conn, self._creator, asked)
+                handled = await carry_out(self._work(message, asked), conn, asked)
         except Exception as error:
             verdict = judge(error)
             if isinstance(verdict, Again):
@@ -84,6 +83,11 @@ class RequestConsumer(Receiver):
         if handled.batch_id is not None:
             await self._plan(handled.batch_id)
         return await self._reply(session, message, handled)
+
+    def _work(self, message: AbstractIncomingMessage, asked: Asked) -> Work:
+        message_id = message.message_id or asked.key
+        cause = event_metadata.job(self._settings, message_id=message_id, name=CREATE_CONVERSATION)
+        return Work(self._settings, self._ids, self._tag_sets, cause)
 
     async def _plan(self, batch_id: int) -> None:
         """Should this fail, a sweeper finds the batch."""

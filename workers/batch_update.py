@@ -53,10 +53,10 @@ class Updater(Sweeper):
     async def returned(self, command: UpdateConversations) -> Verdict | None:
         """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await batch_updates.hand_out_progress(
+            error = await batch_updates.count_redelivery(
                 conn,
                 command.progress_id,
-                max_hand_outs=HAND_OUTS,
+                max_redeliveries=HAND_OUTS,
                 error=NO_VERDICT,
                 now=datetime.now(UTC),
                 max_attempts=MAX_ATTEMPTS,

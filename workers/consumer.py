@@ -10,17 +10,17 @@ from functools import partial
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.trace import Span, StatusCode
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
-from service.runtime import event_metadata
 from service.runtime.broker import BrokerUnavailable, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from service.runtime.tracing import HEADER, Span, continued
+from service.runtime.tracing import HEADER, continued
 from workers.backoff import FIRST_RETRY, LAST_RETRY, one_of
 from workers.dead_letter import bury
 from workers.outcome import Again, Discard, Done, Verdict, judge
@@ -111,7 +111,7 @@ class Receiver(ABC):
             return  # waited here while its connection broke, and was handed to somebody else
         verdict = Again("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(verdict, Discard):
-            span.fail(verdict.reason)
+            span.set_status(StatusCode.ERROR, verdict.reason)
             source, ends = self._subscription.queue, (self._stopping, session.broken)
             verdict = await bury(self._publisher, message, verdict.reason, source=source, ends=ends)
         async with asyncio.timeout(SETTLE_TIMEOUT):
@@ -171,8 +171,7 @@ class Consumer(Receiver):
             return Discard(f"not a command of ours: {_faults(error)}")
         if command.name != self.name:
             return Discard(f"{command.name} among commands to {self.name}")
-        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
-        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), event_metadata.caused_by(cause):
+        with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
             return await self.held(session, self._step(command, returned=bool(message.redelivered)))
 
     def _step(self, command: AnyCommand, *, returned: bool) -> Callable[[], Awaitable[Verdict]]:

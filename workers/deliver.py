@@ -10,6 +10,7 @@ import structlog
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
+from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.settings import Settings
@@ -67,15 +68,16 @@ class Deliverer:
         """
         at = (command.batch_id, command.position)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            found = await chunks.hand_out_chunk(conn, *at)
+            found = await chunks.count_chunk_redelivery(conn, *at)
             if found is None:
                 return None
-            if found.hand_outs is not None and found.hand_outs > HAND_OUTS:
-                await chunks.fail_chunk(
-                    conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=event_metadata.current()
-                )
+            if found.redeliveries is not None and found.redeliveries > HAND_OUTS:
+                await chunks.fail_chunk(conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=self._cause(command))
                 return Discard(NO_VERDICT)
-        return Discard(found.given_up) if found.given_up else None
+        return Discard(found.failure) if found.failure else None
+
+    def _cause(self, command: DeliverChunk) -> Cause | None:
+        return event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
 
     async def _deliver(self, command: DeliverChunk) -> ChunkOutcome | Nothing:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
@@ -84,15 +86,15 @@ class Deliverer:
                 return pending
             for meeting in range(MEETINGS):
                 try:
-                    return await self._write(conn, pending)
+                    return await self._write(conn, pending, self._cause(command))
                 except CONFLICT as error:
                     log.info("threads_contended", meeting=meeting, error=type(error).__name__)
         raise RuntimeError(f"other sends were in the way {MEETINGS} times")
 
-    async def _write(self, conn: Connection, pending: PendingChunk) -> ChunkOutcome | Nothing:
+    async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         async with conn.transaction(), self._lanes:
             started = perf_counter()
-            outcome = await deliver_chunk(conn, self._tag_sets, pending)
+            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
         seconds = perf_counter() - started
         if isinstance(outcome, ChunkOutcome):
             metrics.CHUNK_SECONDS.observe(seconds)
@@ -115,7 +117,7 @@ class Deliverer:
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
             await chunks.fail_chunk(
-                conn, command.batch_id, command.position, error=error, now=now, cause=event_metadata.current()
+                conn, command.batch_id, command.position, error=error, now=now, cause=self._cause(command)
             )
             return Discard(error)
 

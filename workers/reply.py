@@ -10,6 +10,7 @@ import structlog
 from service.application.messages.reply import deliver_queued, late_turn, next_turn
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
+from service.runtime import event_metadata
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -28,6 +29,7 @@ class ReplyWriter(Sweeper):
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)
+        self._settings = settings
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
         self._tag_sets = TagSets()
@@ -46,22 +48,22 @@ class ReplyWriter(Sweeper):
             return Done()
         conversation_id, given_up = found
         if given_up:
-            return await self._deliver_one(conversation_id, command.reply_id, late=True) or Done()
-        while (verdict := await self._deliver_one(conversation_id, command.reply_id)) is None:
+            return await self._deliver_one(conversation_id, command, late=True) or Done()
+        while (verdict := await self._deliver_one(conversation_id, command)) is None:
             pass
         return verdict
 
     async def returned(self, command: DeliverReply) -> Verdict | None:
         """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await pending_replies.hand_out_reply(
-                conn, command.reply_id, max_hand_outs=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
+            error = await pending_replies.count_reply_redelivery(
+                conn, command.reply_id, max_redeliveries=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
             )
         return None if error is None else Discard(error)
 
-    async def _deliver_one(self, conversation_id: int, commanded_id: int, *, late: bool = False) -> Verdict | None:
+    async def _deliver_one(self, conversation_id: int, command: DeliverReply, *, late: bool = False) -> Verdict | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
-        waiting_id = commanded_id
+        commanded_id = waiting_id = command.reply_id
         for meeting in range(MEETINGS):
             try:
                 async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
@@ -71,7 +73,8 @@ class ReplyWriter(Sweeper):
                     waiting_id = turn.waiting.id
                     # Those that come with the commanded one are in traces of their own.
                     with continued(turn.waiting.traceparent) if waiting_id != commanded_id else nullcontext():
-                        await deliver_queued(conn, self._tag_sets, turn)
+                        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
+                        await deliver_queued(conn, self._tag_sets, turn, cause=cause)
             except CONFLICT as error:
                 log.info("conversation_contended", meeting=meeting, error=type(error).__name__)
             except Exception as error:

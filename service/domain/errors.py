@@ -3,9 +3,9 @@
 service/application/presentation/errors.py gives each code its status and Canvas's body.
 """
 
-from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict
 
 
 class Code(StrEnum):
@@ -15,7 +15,7 @@ class Code(StrEnum):
     INVALID_RECORD = "invalid_record"  # a stored field breaks its limits
     INVALID_BATCH_UPDATE = "invalid_batch_update"
     REPLY_REFUSED = "reply_refused"  # the two checks of add_message that Canvas answers with 401
-    NO_RECIPIENTS = "no_recipients"  # add_recipients with nobody to add
+    NO_RECIPIENTS = "no_recipients"  # add_recipients without anyone to add
     BAD_REQUEST = "bad_request"  # the request cannot be read at all
     INVALID_PAGE = "invalid_page"  # a page parameter of a bookmark list that no link has led to
     TOO_LARGE = "too_large"
@@ -29,6 +29,14 @@ class Code(StrEnum):
     UNPROCESSABLE = "unprocessable"
 
 
+class Details(TypedDict, total=False):
+    """Further keys of an error object."""
+
+    expired_at: datetime
+    field: str
+    error_code: str
+
+
 class Refusal(Exception):
     """A request that will be refused the same way however often it is repeated."""
 
@@ -39,14 +47,14 @@ class Refusal(Exception):
         *,
         attribute: str = "",
         kind: str = "",
-        details: Mapping[str, Any] | None = None,
+        details: Details | None = None,
     ) -> None:
         super().__init__(message or code)
         self.code = code
         self.message = message
         self.attribute = attribute
         self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
-        self.details = details or {}  # further keys of the error object, e.g. expired_at
+        self.details: Details = details or {}
 
 
 def invalid(attribute: str, message: str) -> Refusal:

@@ -1,10 +1,11 @@
-"""Reading of recipients (canvas/endpoints.md 4.2, resolution steps 1 and 3) and of request tags."""
+"""Reading of recipients (canvas/endpoints.md 4.2 resolution steps 1 and 3) and of request tags."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.contexts import Context, ContextType
+from service.domain.ids import MAX_ID
 from service.domain.recipients import (
     DESIGNER,
     OBSERVER,

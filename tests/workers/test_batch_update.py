@@ -89,7 +89,7 @@ async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) 
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE progresses SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 hour'")
 
 
 @pytest.mark.usefixtures("unstarrable")
@@ -105,7 +105,7 @@ async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_
         assert await updater.handle(command) == Done()
         assert await updater.handle(command) == Done()  # doubled: within the wait it does not count
         assert (await look(conn, command)).state is ProgressState.QUEUED
-        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM progresses"))
+        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM batch_updates"))
         await age(conn)
     verdict = await updater.handle(command)
 

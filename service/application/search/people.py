@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from service.application.address_book.recipients import accounts_with
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.presentation.participants import Common, Portrait
+from service.application.presentation.participants import Person as Shown
+from service.application.presentation.shapes import Participant
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import PersonMark
 from service.domain.contexts import Context, ContextType
@@ -23,7 +24,7 @@ _FEW = 300
 _MATCHES = 2_000
 _MATCHES_PER_PERSON = 4
 _STEPS = 300
-# The places where the viewer sees somebody, each of which is walked by itself.
+# The places where the viewer sees people, each of which is walked by itself.
 _PLACES = 10
 _NO_LIMIT = 2**31 - 1
 _ROSTER_ONLY = {"0": ["FakeEnrollment"]}
@@ -43,34 +44,34 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person found: the columns people are shown by."""
+    """A person found: what is shown of them, and where in the list they stand."""
 
-    row: statements.FoundPerson
+    row: Shown
     mark: PersonMark
 
 
-async def reach(conn: Connection, known: Known, place: Place | None) -> Reach:
+async def reach(conn: Connection, known: UserRights, place: Place | None) -> Reach:
     """How far the viewer sees, everywhere or in one place."""
     if place is not None:
         return _reach_in(known, place)
-    standing = known.standing
-    own_courses = sorted({enrollment.course_id for enrollment in standing.enrollments} & known.courses.keys())
-    spans = [span for id_ in own_courses for span in visible_ranges(standing, known.courses[id_], individuals=True)]
-    own = [own_group(standing, group, known.course_of(group)) for group in known.own_groups()]
-    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if standing.admin_records else []
-    return Reach(standing.user_id, spans, [group for group in own if group], accounts)
+    roles = known.roles
+    own_courses = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
+    spans = [span for id_ in own_courses for span in visible_ranges(roles, known.courses[id_], individuals=True)]
+    own = [own_group(roles, group, known.course_of(group)) for group in known.own_groups()]
+    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if roles.admin_records else []
+    return Reach(roles.user_id, spans, [group for group in own if group], accounts)
 
 
-def _reach_in(known: Known, place: Place) -> Reach:
-    standing, context = known.standing, place.context
+def _reach_in(known: UserRights, place: Place) -> Reach:
+    roles, context = known.roles, place.context
     if context.type is ContextType.GROUP:
         group = known.groups[context.id]
-        seen = members(standing, group, known.course_of(group), as_admin=True)
-        return Reach(standing.user_id, groups=[seen] if seen else [], context=context)
+        seen = members(roles, group, known.course_of(group), as_admin=True)
+        return Reach(roles.user_id, groups=[seen] if seen else [], context=context)
     section_id = context.id if context.type is ContextType.SECTION else None
     course = known.courses[context.id if section_id is None else known.sections[section_id]]
-    spans = visible_ranges(standing, course, types=place.types, section_id=section_id, as_admin=True)
-    return Reach(standing.user_id, spans, context=context, course_id=course.id)
+    spans = visible_ranges(roles, course, types=place.types, section_id=section_id, as_admin=True)
+    return Reach(roles.user_id, spans, context=context, course_id=course.id)
 
 
 async def page(
@@ -85,7 +86,7 @@ async def page(
     """The next ``wanted`` people behind ``after``, by sortable name and id.
 
     One to five statements, each a way to the same answer that is quick where the ones before are not: the viewer
-    sees few people; every so often somebody in the order of names, of a place or of all, is one of them; a term is
+    sees few people; every so often a person in the order of names, of a place or of all, is one of them; a term is
     rare.
     """
     if not (reach.ranges or reach.groups or reach.accounts):
@@ -118,11 +119,11 @@ async def page(
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
-    """The user alone, or nobody when the viewer may not write to them."""
+    """The user alone, or an empty list when the viewer may not write to them."""
     if user_id != reach.viewer_id and not await _within(conn, reach, user_id, conversation_id):
         return []
     found = await people_by_id(conn, [user_id])
-    return [Person(statements.FoundPerson(*row, sort_name=""), PersonMark("", user_id)) for row in found.values()]
+    return [Person(row, PersonMark("", user_id)) for row in found.values()]
 
 
 async def _within(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> bool:
@@ -140,14 +141,14 @@ async def _within(conn: Connection, reach: Reach, user_id: int, conversation_id:
 
 async def show(
     conn: Connection, reach: Reach, people: Sequence[Person], avatars: Avatars, *, own_contexts: bool = True
-) -> list[dict[str, Any]]:
+) -> list[Participant]:
     """Participant objects; ``own_contexts`` off: the viewer shares nothing with themselves."""
     if not people:
         return []
     ids = [person.row.id for person in people]
     shared = ids if own_contexts else [id_ for id_ in ids if id_ != reach.viewer_id]
     common = {id_: Common() for id_ in ids} | dict(await _common(conn, reach, shared))
-    return Portrait(False, avatars, common).show([person.row._asdict() for person in people])
+    return Portrait(False, avatars, common).show([person.row for person in people])
 
 
 async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping[int, Common]:

@@ -1,0 +1,102 @@
+-- What delivering a chunk needs, and the events of its batch.
+
+-- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
+-- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
+-- no recipient shares any, one row with the sender's codes alone.
+-- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
+-- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
+-- A function, because read_chunk needs this for chunks that are to be delivered only: in a statement, PostgreSQL would
+-- lock thirty tables and indexes and set up a plan of two hundred lines for a command that came twice, to find nothing.
+CREATE OR REPLACE FUNCTION codes_in_chunk(of_batch bigint, at_position integer) RETURNS TABLE (
+    sender_codes text[], sender_active_codes text[], code text, active boolean, holders bigint[]
+) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH chunk AS MATERIALIZED (
+        SELECT c.recipients, b.sender_id, b.tags, b.members_of_course
+        FROM chunks c
+        JOIN batches b ON b.id = c.batch_id
+        WHERE c.batch_id = of_batch AND c.position = at_position
+    ), sender_code AS MATERIALIZED (
+        SELECT u.code, bool_or(u.active) AS active
+        FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
+        GROUP BY u.code
+    ), asked_code AS MATERIALIZED (
+        SELECT code, active, CASE WHEN code LIKE 'course\_%' THEN substr(code, 8)::bigint END AS course_id
+        FROM sender_code WHERE code = ANY ((SELECT tags FROM chunk)::text[])
+    ), settling AS MATERIALIZED (
+        -- Both currently in an asked course, and nothing but courses asked for: no other code can matter to the two.
+        SELECT array_agg(course_id) FILTER (WHERE active) AS course_ids
+        FROM asked_code HAVING count(*) = count(course_id)
+    ), promised AS MATERIALIZED (
+        -- Looked up when the send was accepted; the sender is current in the course to this moment.
+        SELECT members_of_course AS course_id FROM chunk
+        WHERE members_of_course = ANY ((SELECT course_ids FROM settling)::bigint[])
+    ), asked AS MATERIALIZED (
+        -- OFFSET 0: the standing is worked out once for each row, not for each mention.
+        SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active,
+               e.standing <> 'completed' AND e.course_id = ANY ((SELECT course_ids FROM settling)::bigint[]) AS settled
+        FROM (
+            SELECT user_id, course_id, standing FROM enrollment_standings
+            WHERE course_id = ANY (array(SELECT course_id FROM asked_code
+                                         WHERE course_id IS NOT NULL AND NOT EXISTS (SELECT FROM promised)))
+              AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
+                              AND (SELECT recipients[cardinality(recipients)] FROM chunk)
+              AND type <> 'StudentViewEnrollment'
+            OFFSET 0
+        ) e
+        WHERE e.standing IN ('active', 'invited', 'completed')
+    ), usual AS MATERIALIZED (
+        -- One course, and those in it are the recipients, one for one: then none is looked up or listed.
+        SELECT course_id FROM promised
+        UNION ALL
+        SELECT min(course_id) FROM asked WHERE settled
+        HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
+    ), other AS MATERIALIZED (
+        SELECT r.user_id, held.code, held.active
+        FROM (
+            SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
+            WHERE NOT EXISTS (SELECT FROM usual) AND (SELECT count(*) FROM sender_code) > 0
+              AND u NOT IN (SELECT user_id FROM asked WHERE settled)
+        ) r
+        CROSS JOIN LATERAL (
+            SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
+        ) held
+        JOIN sender_code s ON s.code = held.code
+    ), by_code AS (
+        SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders
+        FROM asked
+        WHERE NOT (settled AND EXISTS (SELECT FROM usual))
+        GROUP BY course_id, active
+        UNION ALL
+        -- No list of holders stands for all recipients.
+        SELECT 'course_' || course_id, true, NULL FROM usual
+        UNION ALL
+        SELECT code, active, array_agg(user_id) FROM other GROUP BY code, active
+        UNION ALL
+        -- An empty code stands for any current code at all, which decides whether concluded ones count.
+        SELECT '', true, array_agg(o.user_id)
+        FROM (SELECT user_id FROM other GROUP BY user_id HAVING NOT bool_or(active)) o
+        WHERE EXISTS (SELECT FROM user_codes u WHERE u.user_id = o.user_id AND u.active OFFSET 0)
+        HAVING count(*) > 0
+    )
+    SELECT array(SELECT code FROM sender_code), array(SELECT code FROM sender_code WHERE active),
+           by_code.code, by_code.active, by_code.holders
+    FROM chunk LEFT JOIN by_code ON true;
+END $$;
+
+-- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
+-- it is, or how it ended.
+CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN first THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
+           || CASE state WHEN 'sent' THEN 'batch_finished' WHEN 'cancelled' THEN 'batch_finished'
+                         WHEN 'error' THEN 'batch_failed' ELSE 'batch_progress' END;
+
+-- A batch in the body of its events (CONTRACT 4): ids and counts as text.
+CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object(
+        'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
+        'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
