@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import structlog
@@ -10,13 +11,19 @@ from service.application.inbox.batch_update import carry_out
 from service.contracts.commands import UpdateConversations
 from service.domain.batch_updates import ProgressState
 from service.runtime import metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import batch_updates
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import ERROR_LIMIT, MAX_ATTEMPTS, told
-from workers.outcome import Discard, Done, Verdict
+from workers.attempts import (
+    ERROR_LIMIT,
+    MAX_ATTEMPTS,
+    MAX_REDELIVERIES,
+    TOO_MANY_REDELIVERIES,
+    error_text,
+    retry_conflicts,
+)
+from workers.outcome import DeadLetter, Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -30,17 +37,15 @@ class Updater(Sweeper):
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
 
-    async def handle(self, command: UpdateConversations) -> Verdict:
+    async def handle(self, command: UpdateConversations) -> Outcome:
         """Brings the update to its end; a finished or cancelled one is left as it is.
 
-        Raises what postgres.is_unavailable or CONFLICT knows: the row says whether it was done, and the next attempt
-        looks there.
+        Raises what postgres.is_unavailable knows: the row says whether it was done, and the next attempt looks there.
         """
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-                state = await carry_out(conn, command.progress_id)
+            state = await retry_conflicts(partial(self._carry_out, command.progress_id), event="update_contended")
         except Exception as error:
-            if is_unavailable(error) or isinstance(error, CONFLICT):
+            if is_unavailable(error):
                 raise
             log.exception("update_failed")
             return await self._give_back(command, error)
@@ -50,21 +55,25 @@ class Updater(Sweeper):
         log.info("conversations_updated", state=state)
         return Done()
 
-    async def returned(self, command: UpdateConversations) -> Verdict | None:
-        """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
+    async def _carry_out(self, progress_id: int) -> ProgressState | None:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            return await carry_out(conn, progress_id)
+
+    async def redelivered(self, command: UpdateConversations) -> Outcome | None:
+        """Notes that a command was delivered before and not settled: its worker may have been killed by the update."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             error = await batch_updates.hand_out_progress(
                 conn,
                 command.progress_id,
-                max_hand_outs=HAND_OUTS,
-                error=NO_VERDICT,
+                max_hand_outs=MAX_REDELIVERIES,
+                error=TOO_MANY_REDELIVERIES,
                 now=datetime.now(UTC),
                 max_attempts=MAX_ATTEMPTS,
             )
-        return None if error is None else Discard(error)
+        return None if error is None else DeadLetter(error)
 
-    async def _give_back(self, command: UpdateConversations, error: Exception) -> Verdict:
-        """Leaves the update to the sweeper, or gives it up: its user is told what stopped it, like the dead letters."""
+    async def _give_back(self, command: UpdateConversations, error: Exception) -> Outcome:
+        """Leaves the update to the sweeper, or gives it up: its message says to the user why, like the dead letter."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             given_up = await batch_updates.postpone_progress(
                 conn,
@@ -78,13 +87,13 @@ class Updater(Sweeper):
             log.warning("update_postponed")
             return Done()
         metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
-        return Discard(told(error))
+        return DeadLetter(error_text(error))
 
-    async def _explain(self, command: UpdateConversations) -> Verdict:
+    async def _explain(self, command: UpdateConversations) -> Outcome:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             found = await batch_updates.find_progress(conn, command.progress_id)
         if found is None:
-            return Discard("no such progress")
+            return DeadLetter("no such progress")
         log.info("nothing_to_update", state=found.state)
         return Done()
 

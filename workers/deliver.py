@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import perf_counter
 
 import asyncpg
@@ -11,19 +12,15 @@ from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_ch
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
 from service.runtime import event_metadata, metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.outcome import Discard, Done, Verdict
+from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES, error_text, retry_conflicts
+from workers.outcome import DeadLetter, Done, Outcome
 
 log = structlog.get_logger(__name__)
-
-MEETINGS = 20  # attempts at once when other sends write the same threads; each of theirs ends a meeting
-MAX_ATTEMPTS = 5  # failures of the chunk itself before it is given up; the wait between them doubles
-ERROR_LIMIT = 2000  # characters kept of an error
 
 
 class Deliverer:
@@ -40,11 +37,11 @@ class Deliverer:
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
         self.commands_at_once = settings.deliver_lanes + 1
 
-    async def handle(self, command: DeliverChunk) -> Verdict:
+    async def handle(self, command: DeliverChunk) -> Outcome:
         """Delivers the chunk once, however often it is commanded.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the chunk will tell the
-        next attempt.
+        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the next attempt
+        finds it in the chunk's row.
         """
         try:
             outcome = await self._deliver(command)
@@ -53,15 +50,15 @@ class Deliverer:
                 raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
-            return await self._give_back(command, told(error))
+            return await self._give_back(command, error_text(error))
         if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
         return Done()
 
-    async def returned(self, command: DeliverChunk) -> Verdict | None:
-        """Notes that a command was handed out before and brought no verdict: its worker may have died of it.
+    async def redelivered(self, command: DeliverChunk) -> Outcome | None:
+        """Notes that a command was delivered before and not settled: its worker may have been killed by the chunk.
 
         Too often, and the chunk is given up, as after too many failures.
         """
@@ -70,24 +67,19 @@ class Deliverer:
             found = await chunks.hand_out_chunk(conn, *at)
             if found is None:
                 return None
-            if found.hand_outs is not None and found.hand_outs > HAND_OUTS:
+            if found.hand_outs is not None and found.hand_outs > MAX_REDELIVERIES:
                 await chunks.fail_chunk(
-                    conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=event_metadata.current()
+                    conn, *at, error=TOO_MANY_REDELIVERIES, now=datetime.now(UTC), cause=event_metadata.current()
                 )
-                return Discard(NO_VERDICT)
-        return Discard(found.given_up) if found.given_up else None
+                return DeadLetter(TOO_MANY_REDELIVERIES)
+        return DeadLetter(found.given_up) if found.given_up else None
 
     async def _deliver(self, command: DeliverChunk) -> ChunkOutcome | Nothing:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             pending = await read_chunk(conn, command.batch_id, command.position)
             if isinstance(pending, Nothing):
                 return pending
-            for meeting in range(MEETINGS):
-                try:
-                    return await self._write(conn, pending)
-                except CONFLICT as error:
-                    log.info("threads_contended", meeting=meeting, error=type(error).__name__)
-        raise RuntimeError(f"other sends were in the way {MEETINGS} times")
+            return await retry_conflicts(partial(self._write, conn, pending), event="threads_contended")
 
     async def _write(self, conn: Connection, pending: PendingChunk) -> ChunkOutcome | Nothing:
         async with conn.transaction(), self._lanes:
@@ -99,7 +91,7 @@ class Deliverer:
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
 
-    async def _give_back(self, command: DeliverChunk, error: str) -> Verdict:
+    async def _give_back(self, command: DeliverChunk, error: str) -> Outcome:
         """Leaves the chunk to the sweeper, or gives it up; its recipients then count as failed."""
         now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
@@ -117,16 +109,11 @@ class Deliverer:
             await chunks.fail_chunk(
                 conn, command.batch_id, command.position, error=error, now=now, cause=event_metadata.current()
             )
-            return Discard(error)
+            return DeadLetter(error)
 
 
-def _explain(outcome: Nothing) -> Verdict:
+def _explain(outcome: Nothing) -> Outcome:
     if outcome.chunk_state is None:
-        return Discard("no such chunk")
+        return DeadLetter("no such chunk")
     log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
     return Done()
-
-
-def told(error: Exception) -> str:
-    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
-    return f"{type(error).__name__}: {error}".replace("\0", "")[:ERROR_LIMIT]

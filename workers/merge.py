@@ -1,4 +1,4 @@
-"""The sweeper for merged accounts: what was under way to one of them when it was merged is handed on."""
+"""The sweeper for merged accounts: what was under way to one of them when it was merged is moved."""
 
 import asyncpg
 import structlog
@@ -12,8 +12,8 @@ from workers.sweeper import Sweeper
 log = structlog.get_logger(__name__)
 
 
-class MergeFollower(Sweeper):
-    """Moves conversations that were delivered to a merged account to its heir. Several may run at once."""
+class MergeSweeper(Sweeper):
+    """Moves what was delivered to a merged account to the one it was merged into. Several may run at once."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)

@@ -17,10 +17,9 @@ from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participant_views import view
+from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import MAX_ATTEMPTS
-from workers.outcome import Discard, Done
+from workers.outcome import DeadLetter, Done
 
 
 @pytest.fixture
@@ -36,7 +35,7 @@ async def people(institution: Institution) -> list[int]:
 
 @pytest.fixture
 async def unstarrable(conn: asyncpg.Connection) -> AsyncIterator[None]:
-    """A database that lets nobody star anything, for reasons of its own."""
+    """A database that lets no user star anything, for reasons of its own."""
     await conn.execute("ALTER TABLE participants ADD CONSTRAINT no_stars CHECK (NOT starred)")
     yield
     await conn.execute("ALTER TABLE participants DROP CONSTRAINT no_stars")
@@ -84,7 +83,7 @@ async def test_a_command_that_comes_twice_or_late_does_no_harm(
 
 
 async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) -> None:
-    assert await updater.handle(UpdateConversations(progress_id=12)) == Discard("no such progress")
+    assert await updater.handle(UpdateConversations(progress_id=12)) == DeadLetter("no such progress")
 
 
 async def age(conn: asyncpg.Connection) -> None:
@@ -107,18 +106,18 @@ async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_
         assert (await look(conn, command)).state is ProgressState.QUEUED
         waits.append(await conn.fetchval("SELECT due_at - tried_at FROM progresses"))
         await age(conn)
-    verdict = await updater.handle(command)
+    outcome = await updater.handle(command)
 
     found = await look(conn, command)
-    assert isinstance(verdict, Discard)
-    assert "no_stars" in verdict.reason
+    assert isinstance(outcome, DeadLetter)
+    assert "no_stars" in outcome.reason
     assert (found.state, found.done) == (ProgressState.FAILED, 0)
     assert "no_stars" in (found.message or "")
     assert [wait.total_seconds() / settings.retry_after for wait in waits] == [1, 2, 4, 8]
     assert await updater.handle(command) == Done()
-    returned = await updater.returned(command)
-    assert isinstance(returned, Discard)
-    assert "no_stars" in returned.reason
+    again = await updater.redelivered(command)
+    assert isinstance(again, DeadLetter)
+    assert "no_stars" in again.reason
 
 
 async def test_a_failure_that_passes_leaves_no_trace(
@@ -139,7 +138,7 @@ async def test_a_failure_that_passes_leaves_no_trace(
     assert (found.state, found.message) == (ProgressState.COMPLETED, "1 conversation processed")
 
 
-async def test_an_update_whose_workers_die_fails_in_the_end(
+async def test_an_update_that_kills_its_workers_fails_in_the_end(
     conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
 ) -> None:
     me, ann = people
@@ -148,20 +147,20 @@ async def test_an_update_whose_workers_die_fails_in_the_end(
     await batch_update.cancel(conn, me, cancelled.progress_id, "changed my mind")
     await updater.handle(done)
 
-    assert [await updater.returned(command) for _ in range(HAND_OUTS)] == [None] * HAND_OUTS
-    assert await updater.returned(command) == Discard(NO_VERDICT)
-    assert await updater.returned(command) == Discard(NO_VERDICT)
+    assert [await updater.redelivered(command) for _ in range(MAX_REDELIVERIES)] == [None] * MAX_REDELIVERIES
+    assert await updater.redelivered(command) == DeadLetter(TOO_MANY_REDELIVERIES)
+    assert await updater.redelivered(command) == DeadLetter(TOO_MANY_REDELIVERIES)
 
-    assert ((await look(conn, command)).state, (await look(conn, command)).message) == ("failed", NO_VERDICT)
-    assert [await updater.returned(other) for other in (cancelled, done)] == [None, None]
-    assert await updater.returned(UpdateConversations(progress_id=12)) is None
+    assert ((await look(conn, command)).state, (await look(conn, command)).message) == ("failed", TOO_MANY_REDELIVERIES)
+    assert [await updater.redelivered(other) for other in (cancelled, done)] == [None, None]
+    assert await updater.redelivered(UpdateConversations(progress_id=12)) is None
 
 
 @pytest.mark.parametrize("event", Event)
 async def test_five_hundred_cost_a_handful_of_statements(
     conn: asyncpg.Connection, threads: Threads, people: list[int], settings: Settings, event: Event
 ) -> None:
-    """Of every kind: one's own, once and again, somebody else's, missing ones and what is no id at all."""
+    """Of every kind: one's own, once and again, another user's, missing ones and what is no id at all."""
     me, ann = people
     own = [await threads.private(ann, me) for _ in range(100)]
     foreign = [await threads.private(ann, ann) for _ in range(10)]
