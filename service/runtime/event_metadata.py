@@ -13,7 +13,7 @@ _CAUSE: ContextVar[Cause | None] = ContextVar("cause", default=None)
 
 
 def current() -> Cause | None:
-    """The cause of the present work, in the trace of this moment; None: nothing is told of it (CLARION_EVENTS)."""
+    """The cause of the present work, in the trace of this moment; None: no events (CLARION_EVENTS)."""
     cause = _CAUSE.get()
     return None if cause is None else replace(cause, traceparent=current_traceparent())
 

@@ -102,7 +102,7 @@ async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
     assert {line["name"] for line in logs if line["event"] == "topology_fault"} == set(everything)
     for fault in publisher.faults:
         assert (fault.problem, fault.usable) == ("missing", False)
-        assert fault.told.startswith("ACCESS_REFUSED")
+        assert fault.reason.startswith("ACCESS_REFUSED")
         assert "rabbitmqctl set_permissions -p '/' USER" in fault.advice
     error = next(line["error"] for line in logs if line["event"] == "broker_unavailable")
     assert f"exchange {names.commands} is missing" in str(error)

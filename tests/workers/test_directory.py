@@ -222,7 +222,7 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         )
         return [row["pid"] for row in found]
 
-    async def somebody() -> int:
+    async def visible() -> int:
         async def waits() -> bool:
             return bool(await waiting())
 
@@ -231,7 +231,7 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         return pid
 
     await conn.execute("BEGIN; LOCK TABLE users IN SHARE MODE")
-    return somebody
+    return visible
 
 
 async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(

@@ -92,7 +92,7 @@ async def test_a_batch_update_swept_up(
     assert await commanded(outside, "update") == traceparent
 
 
-async def test_replies_that_are_written_with_another_are_told_of_in_their_own_traces(
+async def test_replies_that_are_written_with_another_have_events_in_their_own_traces(
     reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, settings: Settings
 ) -> None:
     ids = []
@@ -108,5 +108,5 @@ async def test_replies_that_are_written_with_another_are_told_of_in_their_own_tr
     ):
         assert await writer.handle(command) == Done()
 
-    told = [row["traceparent"] for row in await conn.fetch("SELECT traceparent FROM outbox ORDER BY id")]
-    assert told == [TRACEPARENTS[0], redelivered, TRACEPARENTS[2]]
+    traceparents = [row["traceparent"] for row in await conn.fetch("SELECT traceparent FROM outbox ORDER BY id")]
+    assert traceparents == [TRACEPARENTS[0], redelivered, TRACEPARENTS[2]]
