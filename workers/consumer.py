@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
+from opentelemetry.trace import Span, StatusCode
 from pydantic import ValidationError
 from structlog.contextvars import bound_contextvars
 
@@ -21,7 +22,7 @@ from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from service.runtime.tracing import HEADER, Span, continued
+from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
 from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
 from workers.queue_consumer import SETTLE_TIMEOUT, QueueConsumer
@@ -70,7 +71,7 @@ class MessageConsumer(QueueConsumer):
             return  # waited here while its connection broke, and was delivered again elsewhere
         outcome = Requeue("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(outcome, DeadLetter):
-            span.fail(outcome.reason)
+            span.set_status(StatusCode.ERROR, outcome.reason)
             outcome = await self._publish_dead_letter(session, message, outcome.reason)
         async with asyncio.timeout(SETTLE_TIMEOUT):
             with broker_errors():

@@ -62,7 +62,7 @@ class Subscription:
         """Deletes a replaceable queue, for the next session to declare it anew.
 
         A broker killed within a second of the declaration comes back with a queue that can be declared and has no
-        leader, for good (DESIGN 4). It looks the same while most of a cluster is away, and then holds messages that
+        leader, for good. It looks the same while most of a cluster is away, and then holds messages that
         come back with it: where they are all there is, only an operator may judge.
         """
         if not self._replaceable:

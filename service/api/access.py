@@ -15,6 +15,6 @@ async def caller_accounts(request: web.Request, conn: Connection) -> frozenset[i
 
 
 async def own_conversation(request: web.Request, conn: Connection, conversation_id: int) -> Standing:
-    """A conversation that the caller has; Refusal(NOT_FOUND) for any other (canvas/endpoints.md 2, step 3)."""
+    """A conversation that the caller has; Refusal(NOT_FOUND) for any other (canvas/endpoints.md 2 step 3)."""
     accounts = await caller_accounts(request, conn)
     return await find_conversation(conn, caller(request).user_id, conversation_id, accounts=accounts)

@@ -20,7 +20,7 @@ from sql import batches
 
 
 class ListParameters(Parameters):
-    """``state[]`` is Clarion's own (CONTRACT 3); without it only running batches are listed, as Canvas does."""
+    """``state[]`` is Clarion's own (CONTRACT 3.1); without it only running batches are listed, as Canvas does."""
 
     state: StringList = Field(
         [],

@@ -9,12 +9,12 @@ from typing import Any, cast
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from service.api.metering import METER, Meter, metered
 from service.api.routing import ENDPOINT, METHOD
-from service.runtime import tracing
 from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
-from service.runtime.tracing import HEADER, Span, continued
+from service.runtime.tracing import HEADER, Attributes, continued, span
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
 
@@ -58,7 +58,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     meter = request[METER] = Meter()
     started = time.perf_counter()
     status = 499  # the client went away before the answer
-    with continued(request.headers.get(HEADER)), REQUESTS_OPEN.track_inprogress(), _span(request) as span:
+    with continued(request.headers.get(HEADER)), REQUESTS_OPEN.track_inprogress(), _span(request) as made:
         try:
             work = cast("Coroutine[Any, Any, web.StreamResponse]", handler(request))
             response = await metered(work, meter)
@@ -66,19 +66,19 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             return response
         finally:
             _record(request, status, time.perf_counter() - started)
-            _finish(span, request, status)
+            _finish(made, request, status)
 
 
 def _span(request: web.Request) -> AbstractContextManager[Span]:
-    asked = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
-    return tracing.span(request.method, "server", asked)
+    asked: Attributes = {"http.request.method": request.method, "url.path": request.path, "url.scheme": request.scheme}
+    return span(request.method, SpanKind.SERVER, asked)
 
 
-def _finish(span: Span, request: web.Request, status: int) -> None:
+def _finish(made: Span, request: web.Request, status: int) -> None:
     """The route is known only now (OpenTelemetry's semantic conventions for HTTP servers)."""
-    span.note({"http.response.status_code": status})
+    made.set_attribute("http.response.status_code", status)
     if (endpoint := request.get(ENDPOINT)) is not None:
-        span.rename(f"{request.get(METHOD, request.method)} {endpoint.template}")
-        span.note({"http.route": endpoint.template})
+        made.update_name(f"{request.get(METHOD, request.method)} {endpoint.template}")
+        made.set_attribute("http.route", endpoint.template)
     if status >= 500:  # noqa: PLR2004 - the class of statuses
-        span.fail("")
+        made.set_status(StatusCode.ERROR)

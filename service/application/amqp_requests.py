@@ -25,7 +25,7 @@ from service.domain.errors import Code, Refusal, unreadable
 from sql.connection import Connection
 from sql.idempotency_keys import KeptAnswer, claim_request, find_request, keep_answer
 
-KEPT_FOR = timedelta(hours=24)  # CONTRACT 3, Idempotency-Key
+KEPT_FOR = timedelta(hours=24)  # CONTRACT 3.2, Idempotency-Key
 _NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another attempt may not meet
 
 

@@ -18,7 +18,7 @@ _COMMANDS = {
     "api": ("api", "app"),
     "worker": ("worker", "app"),
     "directory": ("directory", "app"),
-    "dead": ("dead", "app"),
+    "dead": ("dead_letters", "app"),
     "token": ("tokens", "app"),
     "send": ("client", "send_app"),
     "batch": ("client", "batch_app"),

@@ -8,11 +8,12 @@ import uvloop
 
 from service.api import server
 from service.api.app import build_app
-from service.runtime import logs, tracing
+from service.runtime import logs
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
+from service.runtime.tracing_export import exporting
 
 log = structlog.get_logger(__name__)
 
@@ -24,7 +25,7 @@ def api() -> None:
     """The HTTP gateway; any number behind a load balancer."""
     settings = load()
     logs.configure(settings)
-    with tracing.exporting("clarion-api"):
+    with exporting("clarion-api"):
         uvloop.run(_serve(settings))
 
 

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 import uvloop
 
-from service.runtime import logs, tracing
+from service.runtime import logs
 from service.runtime.settings import load
+from service.runtime.tracing_export import exporting
 from workers import process
 
 app = typer.Typer(add_completion=False)
@@ -24,5 +25,5 @@ def worker(
         raise typer.BadParameter(f"no consumer {', '.join(unknown)}; there are {known}", param_hint="--only")
     settings = load()
     logs.configure(settings)
-    with tracing.exporting("clarion-worker"):
+    with exporting("clarion-worker"):
         uvloop.run(process.run(settings, names))

@@ -29,7 +29,7 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The object of GET /conversations/batches/:id (CONTRACT 3), as far as a progress bar needs it."""
+    """The object of GET /conversations/batches/:id (CONTRACT 3.1), as far as a progress bar needs it."""
 
     id: int
     state: str

@@ -1,5 +1,7 @@
 """Wire messages and topology constants: what other processes and neighbours see.
 
+Citations in the code, such as ``canvas/semantics.md 7.2``, are relative to this folder (README.md).
+
 Versions. Every contract has a number, 1 so far. It stands in the body where the body is ours (commands and requests:
 ``version``; a request without one means 1) and beside it where the form is Canvas's: directory events may carry
 ``metadata.version``, events go out with the header ``contract-version``.

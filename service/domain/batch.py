@@ -1,4 +1,4 @@
-"""A bulk send's life and progress (canvas/semantics.md 11, CONTRACT 3)."""
+"""A bulk send's life and progress (canvas/semantics.md 11, CONTRACT 3.1)."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""Recipients as a request names them (canvas/endpoints.md 4.2, resolution steps 1 and 3).
+"""Recipients as a request names them (canvas/endpoints.md 4.2 resolution steps 1 and 3).
 
 Reading is pure and never refuses: what names nobody is dropped.
 """

@@ -1,6 +1,6 @@
 """What a user may do where: roles, their defaults and role overrides.
 
-Sources: canvas/endpoints.md 5.3, canvas/conventions.md 12, CONTRACT 5 (end), 6.7 and 6.14.
+Sources: canvas/endpoints.md 5.3, canvas/conventions.md 12, CONTRACT 5, 6.7 and 6.14.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -164,7 +164,7 @@ class Standing:
     def _grants(self, enrollment: Enrollment, right: Right, course: Course) -> bool:
         if not enrollment.current:
             # A teacher of a concluded course goes on writing to it: else the exemption of canvas/endpoints.md
-            # 4.2 step 5c would exempt nobody.
+            # 4.2 validation step 5c would exempt nobody.
             still_writes = course.completed and enrollment.type in STAFF and right in WRITING
             if right not in _KEPT_AFTERWARDS and not still_writes:
                 return False

@@ -53,7 +53,7 @@ def infer(
     codes: Mapping[int, Codes],
     receivers: Iterable[int],
 ) -> Tagging:
-    """Steps 2 to 6 of canvas/semantics.md 4.2 for one message.
+    """canvas/semantics.md 4.2 steps 2 to 6 for one message.
 
     ``codes`` has every participant, ``receivers`` those who get the message.
     """

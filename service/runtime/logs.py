@@ -6,6 +6,7 @@ import sys
 import structlog
 
 from service.runtime.settings import Settings
+from service.runtime.tracing import add_trace
 
 
 def configure(settings: Settings) -> None:
@@ -17,6 +18,7 @@ def configure(settings: Settings) -> None:
     )
     shared: list[structlog.types.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,

@@ -1,47 +1,59 @@
 """Spans of messages, named as OpenTelemetry's semantic conventions for RabbitMQ have it."""
 
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
-from service.runtime.tracing import Span, span
+from opentelemetry.trace import Span, SpanKind
+
+from service.runtime.tracing import Attributes, span, span_context
 
 
 def publishing(exchange: str, key: str, message_id: str | None) -> AbstractContextManager[Span]:
     """From handing the message over to its confirm."""
-    attributes = {**_attributes("send", "publish", exchange), "messaging.rabbitmq.destination.routing_key": key}
-    return span(f"publish {exchange}", "producer", attributes | _id(message_id))
+    routed: Attributes = {"messaging.rabbitmq.destination.routing_key": key}
+    return _span("publish", exchange, _id(message_id) | routed)
 
 
 def publishing_set(exchange: str, rows: int, causes: Iterable[object]) -> AbstractContextManager[Span]:
-    """What ``rows`` of an outbox tell, until all of it is confirmed, on behalf of the traces of ``causes``."""
-    attributes = _attributes("send", "publish", exchange) | {"clarion.outbox.rows": rows}
-    return span(f"publish {exchange}", "producer", attributes, links=causes)
+    """The events of ``rows`` of an outbox, until all are confirmed, on behalf of the traces of ``causes``."""
+    return _linked(_span("publish", exchange, {"clarion.outbox.rows": rows}), causes)
 
 
 def receiving(queue: str, message_id: str | None) -> AbstractContextManager[Span]:
-    """From the message's arrival in this process to the moment somebody has time for it."""
-    return span(f"receive {queue}", "consumer", _attributes("receive", "receive", queue) | _id(message_id))
+    """From the message's arrival in this process to the moment a lane is free for it."""
+    return _span("receive", queue, _id(message_id))
 
 
 def processing(queue: str, message_id: str | None) -> AbstractContextManager[Span]:
     """The work on a message, its acknowledgement included."""
-    return span(f"process {queue}", "consumer", _attributes("process", "process", queue) | _id(message_id))
+    return _span("process", queue, _id(message_id))
 
 
 def processing_set(queue: str, count: int, causes: Iterable[object]) -> AbstractContextManager[Span]:
     """The work on ``count`` messages at once, acknowledgement included, on behalf of the traces of ``causes``."""
-    attributes = _attributes("process", "process", queue) | {"messaging.batch.message_count": count}
-    return span(f"process {queue}", "consumer", attributes, links=causes)
+    return _linked(_span("process", queue, {"messaging.batch.message_count": count}), causes)
 
 
-def _attributes(kind: str, name: str, destination: str) -> dict[str, str | int]:
-    return {
+def _span(operation: str, destination: str, attributes: Attributes) -> AbstractContextManager[Span]:
+    publish = operation == "publish"
+    named: Attributes = {
         "messaging.system": "rabbitmq",
-        "messaging.operation.type": kind,
-        "messaging.operation.name": name,
+        "messaging.operation.type": "send" if publish else operation,
+        "messaging.operation.name": operation,
         "messaging.destination.name": destination,
     }
+    kind = SpanKind.PRODUCER if publish else SpanKind.CONSUMER
+    return span(f"{operation} {destination}", kind, named | attributes)
 
 
-def _id(message_id: str | None) -> dict[str, str | int]:
+@contextmanager
+def _linked(begun: AbstractContextManager[Span], causes: Iterable[object]) -> Iterator[Span]:
+    with begun as made:
+        if made.is_recording():  # or hundreds of traceparents are read for nothing
+            for cause in causes:
+                made.add_link(span_context(cause))
+        yield made
+
+
+def _id(message_id: str | None) -> Attributes:
     return {} if message_id is None else {"messaging.message.id": message_id}

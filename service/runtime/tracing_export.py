@@ -1,96 +1,66 @@
-"""Spans by OpenTelemetry's SDK, told to a collector over OTLP/HTTP. Only imported where that is asked for.
+"""Export of spans over OTLP/HTTP, by OpenTelemetry's SDK, where the standard OTEL_* variables ask for it.
 
-Everything else is the SDK's own to read from the environment: OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES,
-OTEL_TRACES_SAMPLER, OTEL_BSP_*. Context comes and goes by service.runtime.tracing, not by the SDK's propagators.
+What is asked is read here, because the SDK alone would export unasked; all else the SDK reads for itself:
+OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*.
 """
 
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import SERVICE_NAME, Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    Status,
-    StatusCode,
-    TraceFlags,
-    format_span_id,
-    format_trace_id,
-    set_span_in_context,
-)
-from opentelemetry.trace import Span as SdkSpan
+from opentelemetry import trace
 
-from service.runtime.tracing import Attributes, Kind, Span, TraceContext
+from service.runtime.settings import SettingsError
 
 SHUTDOWN_TIMEOUT = 5.0  # seconds
 
-_KINDS: dict[Kind, SpanKind] = {
-    "server": SpanKind.SERVER,
-    "producer": SpanKind.PRODUCER,
-    "consumer": SpanKind.CONSUMER,
-}
 
+@contextmanager
+def exporting(service_name: str) -> Iterator[None]:
+    """Exports for as long as the block runs, if the environment asks for it; once in a process.
 
-class OtlpExporter:
-    """Makes spans; a thread of the SDK tells them in batches."""
+    SettingsError for what is asked and not known here. ``service_name`` counts where OTEL_SERVICE_NAME names no
+    other. At the end the last spans are exported, which takes SHUTDOWN_TIMEOUT at most.
+    """
+    if not _asked_for(os.environ):
+        yield
+        return
+    # Not loaded where nothing is exported: they take a tenth of the CPU time in which a worker starts.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
 
-    def __init__(self, service_name: str) -> None:
-        named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service_name}
-        self._provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
-        self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-        self._tracer = self._provider.get_tracer("clarion")
-
-    @contextmanager
-    def span(
-        self, name: str, kind: Kind, parent: TraceContext | None, links: Iterable[TraceContext], attributes: Attributes
-    ) -> Iterator[tuple[TraceContext, Span]]:
-        """A span that lasts as long as the block and fails with it."""
-        before = Context() if parent is None else set_span_in_context(NonRecordingSpan(_to_sdk(parent)), Context())
-        with self._tracer.start_as_current_span(
-            name,
-            context=before,
-            kind=_KINDS[kind],
-            attributes=dict(attributes),
-            links=[Link(_to_sdk(link)) for link in links],
-        ) as made:
-            yield _from_sdk(made.get_span_context()), _Recorded(made)
-
-    def shutdown(self) -> None:
-        """Tells what is not told yet; blocks, SHUTDOWN_TIMEOUT at most.
-
-        The SDK alone would wait 30 seconds for a collector that is away.
-        """
-        ending = threading.Thread(target=self._provider.shutdown, name="tracing-shutdown", daemon=True)
+    named = {} if os.environ.get("OTEL_SERVICE_NAME") else {SERVICE_NAME: service_name}
+    provider = TracerProvider(resource=Resource.create(named), shutdown_on_exit=False)
+    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(provider)
+    try:
+        yield
+    finally:
+        # The SDK alone would wait 30 seconds for a collector that is away.
+        ending = threading.Thread(target=provider.shutdown, name="tracing-shutdown", daemon=True)
         ending.start()
         ending.join(SHUTDOWN_TIMEOUT)
 
 
-class _Recorded(Span):
-    def __init__(self, made: SdkSpan) -> None:
-        self._made = made
+def _asked_for(environment: Mapping[str, str]) -> bool:
+    """By OTEL_TRACES_EXPORTER=otlp, or by an endpoint."""
 
-    def rename(self, name: str) -> None:
-        self._made.update_name(name)
+    def first(*names: str) -> tuple[str, str]:
+        found = ((name, environment.get(name, "").strip().lower()) for name in names)
+        return next(((name, value) for name, value in found if value), (names[0], ""))
 
-    def note(self, attributes: Attributes) -> None:
-        self._made.set_attributes(dict(attributes))
-
-    def fail(self, reason: str) -> None:
-        self._made.set_status(Status(StatusCode.ERROR, reason))
-
-
-def _to_sdk(context: TraceContext) -> SpanContext:
-    flags = TraceFlags(context.flags)
-    return SpanContext(int(context.trace_id, 16), int(context.span_id, 16), is_remote=True, trace_flags=flags)
-
-
-def _from_sdk(context: SpanContext) -> TraceContext:
-    return TraceContext(format_trace_id(context.trace_id), format_span_id(context.span_id), int(context.trace_flags))
+    if first("OTEL_SDK_DISABLED")[1] == "true":
+        return False
+    name, exporter = first("OTEL_TRACES_EXPORTER")
+    if exporter not in ("", "otlp", "none"):
+        raise SettingsError(f"{name}: {exporter!r} is not known here; it is otlp or none")
+    _, endpoint = first("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    if exporter == "none" or not (exporter or endpoint):
+        return False
+    name, protocol = first("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+    if protocol not in ("", "http/protobuf"):
+        raise SettingsError(f"{name}: {protocol!r} is not known here; it is http/protobuf")
+    return True

@@ -170,9 +170,9 @@ async def test_answers(
     again = await answer_to(request, outsider)
     refused = await answer_to({**request, "idempotency_key": "another", "recipients": ["999999"]}, outsider)
 
-    batch_id = str(await conn.fetchval("SELECT id FROM batches")).encode()
-    assert_golden("requests/accepted", accepted.replace(b'"%s"' % batch_id, b'"7"'))
-    assert_golden("requests/accepted_before", again.replace(b'"%s"' % batch_id, b'"7"'))
+    batch = b'Batch-Id: "%d"' % await conn.fetchval("SELECT id FROM batches")
+    assert_golden("requests/accepted", accepted.replace(batch, b'Batch-Id: "7"'))
+    assert_golden("requests/accepted_before", again.replace(batch, b'Batch-Id: "7"'))
     assert_golden("requests/refused", refused)
     assert orjson.loads(body_in("requests/accepted")) == examples.ACCEPTED
     assert orjson.loads(body_in("requests/refused")) == examples.REFUSED

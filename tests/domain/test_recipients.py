@@ -1,4 +1,4 @@
-"""Reading of recipients (canvas/endpoints.md 4.2, resolution steps 1 and 3) and of request tags."""
+"""Reading of recipients (canvas/endpoints.md 4.2 resolution steps 1 and 3) and of request tags."""
 
 import pytest
 from hypothesis import given

@@ -69,7 +69,7 @@ async def follow_advice(worker: Process, settings: Settings) -> None:
 
 
 async def test_queues_that_come_back_without_a_leader_are_replaced(there: Place, rabbitmq: PrivateRabbitMQ) -> None:
-    """Killed within a second of their declaration, some are declared after the restart and never answer (DESIGN 4)."""
+    """Killed within a second of their declaration, some are declared after the restart and never answer."""
     worker = await there.running.start("worker")
     await worker.logged("broker_connected")
     await kill(rabbitmq)

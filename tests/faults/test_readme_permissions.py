@@ -1,4 +1,4 @@
-"""RabbitMQ users with the permissions that README.md names for them: enough for what they are for, and for no more."""
+"""RabbitMQ users with the permissions that the integrators' page names: enough for what they are for, and no more."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""The consumer that README.md shows, run as it is printed."""
+"""The consumer that service/contracts/README.md shows, run as it is printed."""
 
 import asyncio
 import sys

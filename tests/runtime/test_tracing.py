@@ -1,23 +1,12 @@
-"""Trace context as the standard has it, and nothing of OpenTelemetry where nobody asked for it."""
-
-import os
-import subprocess
-import sys
+"""Trace context as the standard has it, without an exporter."""
 
 import pytest
-from structlog.contextvars import get_contextvars
+from opentelemetry.trace import SpanKind, StatusCode
 
-from service.runtime.settings import SettingsError
-from service.runtime.tracing import continued, current_traceparent, exporting, parse_traceparent, span
+from service.runtime.tracing import add_trace, continued, current_traceparent, span
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
-
-
-@pytest.fixture(autouse=True)
-def _unasked(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("OTEL_")]:
-        monkeypatch.delenv(name)
 
 
 def test_a_traceparent_goes_out_as_it_came() -> None:
@@ -49,74 +38,32 @@ def test_one_of_a_later_version_goes_out_in_ours() -> None:
         f"00-{TRACE}-{PARENT}",
         f"ff-{TRACE}-{PARENT}-01",
         f"01-{TRACE}-{PARENT}-01more",
-        f"{TRACEPARENT}\n",
-        f" {TRACEPARENT}",
         TRACEPARENT * 1000,
     ],
     ids=lambda value: repr(value)[:60],
 )
 def test_what_is_none_is_as_if_none_had_come(nonsense: object) -> None:
-    assert parse_traceparent(nonsense) is None
-    with continued(nonsense):
+    with continued(TRACEPARENT), continued(nonsense):
         assert current_traceparent() is None
-        assert "trace_id" not in get_contextvars()
+        assert add_trace(None, "info", {}) == {}
+
+
+def test_white_space_around_one_does_not_matter() -> None:
+    """As around the value of any header, https://www.rfc-editor.org/rfc/rfc9110#section-5.5."""
+    for padded in (f" {TRACEPARENT}", f"{TRACEPARENT}\t"):
+        with continued(padded):
+            assert current_traceparent() == TRACEPARENT
 
 
 def test_log_lines_within_name_the_trace() -> None:
     with continued(TRACEPARENT):
-        assert {"trace_id": TRACE, "span_id": PARENT}.items() <= get_contextvars().items()
-    assert not {"trace_id", "span_id"} & get_contextvars().keys()
+        assert add_trace(None, "info", {"event": "e"}) == {"event": "e", "trace_id": TRACE, "span_id": PARENT}
+    assert add_trace(None, "info", {"event": "e"}) == {"event": "e"}
 
 
-def test_without_an_exporter_a_span_changes_nothing() -> None:
-    with exporting("test"), continued(TRACEPARENT), span("work", "consumer", {"a": 1}, links=[TRACEPARENT]) as made:
-        made.rename("other")
-        made.note({"b": "2"})
-        made.fail("no")
-        assert current_traceparent() == TRACEPARENT
-
-
-@pytest.mark.parametrize(
-    "variables",
-    [
-        {},
-        {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"},
-        {"OTEL_SDK_DISABLED": "TRUE", "OTEL_TRACES_EXPORTER": "otlp"},
-        {"OTEL_EXPORTER_OTLP_ENDPOINT": ""},
-    ],
-    ids=repr,
-)
-def test_nothing_of_it_is_loaded_where_nobody_asked(variables: dict[str, str]) -> None:
-    program = (
-        "import sys, service.cli.api, service.cli.worker\n"
-        "from service.runtime.tracing import exporting\n"
-        "with exporting('test'):\n"
-        "    print([name for name in sys.modules if 'opentelemetry' in name])"
-    )
-    ran = subprocess.run(
-        [sys.executable, "-c", program], env=os.environ | variables, capture_output=True, text=True, check=False
-    )
-
-    assert (ran.stdout, ran.returncode) == ("[]\n", 0), ran.stderr
-
-
-@pytest.mark.parametrize(
-    ("variables", "named"),
-    [
-        ({"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"),
-        ({"OTEL_TRACES_EXPORTER": "otlp", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/json"},
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-        ),
-    ],
-    ids=repr,
-)
-def test_what_is_not_known_stops_the_start_with_its_name(
-    variables: dict[str, str], named: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in variables.items():
-        monkeypatch.setenv(name, value)
-
-    with pytest.raises(SettingsError, match=f"^{named}: "), exporting("test"):
-        pass
+@pytest.mark.parametrize("traceparent", [TRACEPARENT, None])
+def test_a_span_changes_nothing(traceparent: str | None) -> None:
+    with continued(traceparent), span("work", SpanKind.CONSUMER, {"a": 1}) as made:
+        made.update_name("other")
+        made.set_status(StatusCode.ERROR, "no")
+        assert current_traceparent() == traceparent

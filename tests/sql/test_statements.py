@@ -79,4 +79,3 @@ def test_every_call_gives_the_parameters_of_its_statement() -> None:
                 given = {keyword.arg for keyword in node.keywords}
                 wanted = set(known[path.stem, node.func.id].statement.parameters)
                 assert None in given or given == wanted, f"{path.name}:{node.lineno}: {node.func.id}"
-

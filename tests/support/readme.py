@@ -1,16 +1,16 @@
-"""What README.md tells integrators, as they would copy it."""
+"""What service/contracts/README.md says to integrators, as they would copy it."""
 
 import re
 from pathlib import Path
 
-_README = Path(__file__).parents[1] / "README.md"
+_PAGE = Path(__file__).parents[2] / "service" / "contracts" / "README.md"
 _SECTION = "## For integrators\n"
 
 
 def section() -> str:
     """The page for integrators."""
-    _, found, rest = _README.read_text().partition(_SECTION)
-    assert found, "README.md has no page for integrators"
+    _, found, rest = _PAGE.read_text().partition(_SECTION)
+    assert found, "service/contracts/README.md has no section for integrators"
     return rest.partition("\n## ")[0]
 
 

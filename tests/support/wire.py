@@ -11,7 +11,7 @@ import orjson
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "contracts" / "golden"
 WRITE = "CLARION_GOLDEN"
 
 _PROPERTIES = (

@@ -134,7 +134,7 @@ async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
 async def test_a_refusal_is_kept_and_nothing_else_of_it(
     requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
-    """A stored 4xx is replayed (CONTRACT 3), whatever has changed meanwhile."""
+    """A stored 4xx is replayed (CONTRACT 3.2), whatever has changed meanwhile."""
     unrelated = await institution.user()
     unknown = request(school, recipients=[str(unrelated)])
     async with requesting():

@@ -1,4 +1,4 @@
-"""What validation refuses once recipients are resolved (canvas/endpoints.md 4.2 steps 5 to 7, CONTRACT 6.7)."""
+"""What is refused once recipients are resolved (canvas/endpoints.md 4.2 validation steps 5 to 7, CONTRACT 6.7)."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""From recipients as sent to the users meant (canvas/endpoints.md 4.2, "Recipient resolution", and 5)."""
+"""From recipients as sent to the users meant (canvas/endpoints.md 5, 4.2 resolution steps 1 to 7)."""
 
 from collections.abc import Sequence
 

@@ -77,7 +77,7 @@ class Creator:
     tag_sets: TagSets
 
     async def validate(self, conn: Connection, request: CreateConversation) -> Validated:
-        """Steps 1 to 8 of canvas/endpoints.md 4.2 in their order; raises the first Refusal."""
+        """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal."""
         raw = as_text(request.recipients)
         if not request.recipients:
             raise invalid("recipients", "blank")

@@ -113,7 +113,7 @@ IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
 
 RawList = Annotated[Sequence[Any], BeforeValidator(_raw), _items_of("string")]
 """Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
-a real array are not (endpoints.md 4.2, recipient resolution 1). A blank string is []."""
+a real array are not (endpoints.md 4.2 resolution step 1). A blank string is []."""
 
 RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array), _items_of("string", "integer")]
 """An array or bare repeats, items as they came without nulls; anything else is absent. Default None."""

@@ -9,7 +9,7 @@ from service.runtime.settings import Settings
 
 
 class ViewParameters(Parameters):
-    """Base of request models whose answers show conversations (canvas/endpoints.md 2, step 4)."""
+    """Base of request models whose answers show conversations (canvas/endpoints.md 2 step 4)."""
 
     scope: ScalarString = Field(None, description="Which of the caller's lists.", json_schema_extra=one_of(Scope))
     filter: StringList = Field([], description="Only what has to do with `course_N`, `group_N`, `user_N` or `uuid:X`.")

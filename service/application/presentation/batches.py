@@ -1,4 +1,4 @@
-"""Batches as the API shows them (canvas/endpoints.md 3.3, CONTRACT 3)."""
+"""Batches as the API shows them (canvas/endpoints.md 3.3, CONTRACT 3.1)."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime

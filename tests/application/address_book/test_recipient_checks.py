@@ -1,4 +1,4 @@
-"""Refusals after resolution (canvas/endpoints.md 4.2 steps 5 to 7 and 5.4, CONTRACT 6.7)."""
+"""Refusals after resolution (canvas/endpoints.md 4.2 validation steps 5 to 7 and 5.4, CONTRACT 6.7)."""
 
 from collections.abc import Awaitable, Callable, Sequence
 

@@ -1,0 +1,71 @@
+"""The first message as README.md has it: each command of that section, run as it is printed."""
+
+import re
+import shlex
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+
+from tests.support.commands import clarion
+from tests.support.processes import Client, Installation
+from tests.support.school import School
+
+README = Path(__file__).parents[2] / "README.md"
+COURSE = "course_1001"  # of the demo institution, which ./deploy/run makes
+
+
+def commands(school: School, **variables: str) -> list[list[str]]:
+    """The commands of the section as the shell would split them, for this test's course."""
+    _, _, rest = README.read_text("utf-8").partition("## The first message\n")
+    blocks = re.findall(r"^```bash\n(.*?)^```$", rest.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    text = "".join(blocks).replace("\\\n", " ").replace(COURSE, f"course_{school.course}")
+    for name, value in variables.items():
+        text = text.replace(f"${name}", value)
+    return [shlex.split(line) for line in text.splitlines()]
+
+
+async def curl(arguments: list[str]) -> tuple[int, object, str | None]:
+    """(status, body, batch id) of a request as curl makes it; any other option is an error."""
+    headers: dict[str, str] = {}
+    form: list[tuple[str, str]] = []
+    url = ""
+    words = iter(arguments)
+    for word in words:
+        if word == "-H":
+            name, _, value = next(words).partition(": ")
+            headers[name] = value
+        elif word == "-d":
+            name, _, value = next(words).partition("=")
+            form.append((name, value))
+        else:
+            assert not word.startswith("-"), word
+            url = word
+    async with aiohttp.ClientSession(headers=headers) as session:
+        method = session.post(url, data=aiohttp.FormData(form)) if form else session.get(url)
+        async with method as response:
+            return response.status, await response.json(), response.headers.get("X-Conversation-Batch-Id")
+
+
+async def test_it_is_accepted_followed_and_sent_again_by_the_command(
+    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]]
+) -> None:
+    await running.api()
+    await running.worker()
+    teacher = await as_user(school.teacher)
+    token = f"token-of-{school.teacher}"
+    post, progress, command = commands(school, CLARION_TOKEN=token, CLARION_URL=running.url)
+
+    status, body, batch = await curl(post[1:])
+    assert (status, body) == (202, [])
+    assert batch is not None
+    done = await teacher.sent(batch)
+    assert done["delivered"] == 250
+
+    status, body, _ = await curl([word.replace("$BATCH", batch) for word in progress[1:]])
+    assert (status, body) == (200, done)
+
+    caller = ("--url", running.url, "--token", token)
+    sent = await clarion(running.settings, *command[1:], *caller)
+    assert sent.code == 0
+    assert "250 of 250 delivered" in sent.out
