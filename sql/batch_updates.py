@@ -3,22 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
 
 import asyncpg
 
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
+from sql.attempts import Redelivery
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Command, One, Value, text_of
 
 _INSERT = text_of("insert_progress")
 _FIND = text_of("find_progress")
 _CANCEL = text_of("cancel_progress")
 _CLAIM = text_of("claim_progress")
 _FINISH = text_of("finish_progress")
-_POSTPONE = text_of("postpone_progress")
-_HAND_OUT = text_of("hand_out_progress")
+_POSTPONE = Value[int | None]("postpone_progress")
+_FAIL = Command("fail_progress")
+_COUNT_REDELIVERY = One("count_progress_redelivery", Redelivery)
 _TAKE_DUE = text_of("take_due_progresses")
 
 
@@ -107,17 +108,20 @@ async def finish_progress(
 
 
 async def postpone_progress(
-    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
-) -> bool | None:
-    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
-    return cast("bool | None", await conn.fetchval(_POSTPONE, progress_id, error, now, first_wait, max_attempts))
+    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta
+) -> int | None:
+    """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
+    return await _POSTPONE(conn, progress_id=progress_id, error=error, now=now, first_wait=first_wait)
 
 
-async def hand_out_progress(
-    conn: Connection, progress_id: int, *, max_hand_outs: int, error: str, now: datetime, max_attempts: int
-) -> str | None:
-    """Notes that a command came back without a verdict; returns why the update is given up, None when it is not."""
-    return cast("str | None", await conn.fetchval(_HAND_OUT, progress_id, max_hand_outs, error, now, max_attempts))
+async def fail_progress(conn: Connection, progress_id: int, *, error: str, message: str, now: datetime) -> None:
+    """Gives an unfinished one up; ``message`` is what its user reads."""
+    await _FAIL(conn, progress_id=progress_id, error=error, message=message, now=now)
+
+
+async def count_redelivery(conn: Connection, progress_id: int) -> Redelivery | None:
+    """Notes that the command of an update came back unsettled; None when there is no such update."""
+    return await _COUNT_REDELIVERY(conn, progress_id=progress_id)
 
 
 async def take_due_progresses(

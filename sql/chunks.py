@@ -11,16 +11,17 @@ import orjson
 
 from service.domain.event_metadata import Cause
 from service.domain.tags import Codes
+from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.outbox import cause_columns
-from sql.statements import text_of
+from sql.statements import One, Value, text_of
 
 _READ = text_of("read_chunk")
 _DELIVER = text_of("deliver")
 _PLAN = text_of("plan_batch")
 _TAKE_DUE = text_of("take_due_chunks")
-_POSTPONE = text_of("postpone_chunk")
-_HAND_OUT = text_of("hand_out_chunk")
+_POSTPONE = Value[int | None]("postpone_chunk")
+_COUNT_REDELIVERY = One("count_chunk_redelivery", Redelivery)
 _FAIL = text_of("fail_chunk")
 
 
@@ -86,14 +87,6 @@ class Delivered:
     reused: int
     claimed: int | None
     retagged: Sequence[Retag]
-
-
-@dataclass(frozen=True, slots=True)
-class HandedOut:
-    """``hand_outs`` of a chunk that is still pending, else None; ``given_up``: why it failed for good, if it did."""
-
-    hand_outs: int | None
-    given_up: str | None
 
 
 async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingChunk | SettledChunk | None:
@@ -200,13 +193,12 @@ async def postpone_chunk(
     conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, first_wait: timedelta
 ) -> int | None:
     """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
-    return cast("int | None", await conn.fetchval(_POSTPONE, batch_id, position, error, now, first_wait))
+    return await _POSTPONE(conn, batch_id=batch_id, position=position, error=error, now=now, first_wait=first_wait)
 
 
-async def hand_out_chunk(conn: Connection, batch_id: int, position: int) -> HandedOut | None:
-    """Counts one more hand-out of a pending chunk whose command came back without a verdict; None without a chunk."""
-    row = await conn.fetchrow(_HAND_OUT, batch_id, position)
-    return HandedOut(row["hand_outs"], row["error"] if row["given_up"] else None) if row else None
+async def count_redelivery(conn: Connection, batch_id: int, position: int) -> Redelivery | None:
+    """Notes that the command of a chunk came back unsettled; None when there is no such chunk."""
+    return await _COUNT_REDELIVERY(conn, batch_id=batch_id, position=position)
 
 
 async def fail_chunk(

@@ -7,17 +7,19 @@ from typing import cast
 
 import asyncpg
 
+from sql.attempts import Redelivery
 from sql.chunks import Message
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Command, One, Value, text_of
 
 _QUEUE = text_of("queue_reply")
 _CONVERSATION = text_of("conversation_of_reply")
 _FIRST = text_of("first_waiting_reply")
 _GIVEN_UP = text_of("given_up_reply")
 _FINISH = text_of("finish_reply")
-_POSTPONE = text_of("postpone_reply")
-_HAND_OUT = text_of("hand_out_reply")
+_POSTPONE = Value[int | None]("postpone_reply")
+_FAIL = Command("fail_reply")
+_COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
 _TAKE_DUE = text_of("take_due_replies")
 
 
@@ -114,17 +116,23 @@ async def finish_reply(conn: Connection, reply_id: int) -> None:
 
 
 async def postpone_reply(
-    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
-) -> bool | None:
-    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
-    return cast("bool | None", await conn.fetchval(_POSTPONE, reply_id, error, now, first_wait, max_attempts))
+    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta
+) -> int | None:
+    """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
+    return await _POSTPONE(conn, reply_id=reply_id, error=error, now=now, first_wait=first_wait)
 
 
-async def hand_out_reply(
-    conn: Connection, reply_id: int, *, max_hand_outs: int, error: str, now: datetime
-) -> str | None:
-    """Notes that a command came back without a verdict; returns why the reply is given up, None when it is not."""
-    return cast("str | None", await conn.fetchval(_HAND_OUT, reply_id, max_hand_outs, error, now))
+async def fail_reply(conn: Connection, reply_id: int, *, error: str, now: datetime) -> None:
+    """Gives the reply up, unless it was before."""
+    await _FAIL(conn, reply_id=reply_id, error=error, now=now)
+
+
+async def count_redelivery(conn: Connection, reply_id: int) -> Redelivery | None:
+    """Notes that the command of a reply came back unsettled, for the first in its line; None: it is delivered.
+
+    ``redeliveries`` is None also when another reply is the first.
+    """
+    return await _COUNT_REDELIVERY(conn, reply_id=reply_id)
 
 
 async def take_due_replies(

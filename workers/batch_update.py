@@ -1,6 +1,7 @@
 """UpdateConversations: carries a batch update out and sweeps up those that were left."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -15,11 +16,13 @@ from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import batch_updates
+from sql.attempts import Redelivery
+from sql.connection import Connection
 from workers.attempts import (
     ERROR_LIMIT,
-    MAX_ATTEMPTS,
-    MAX_REDELIVERIES,
     TOO_MANY_REDELIVERIES,
+    AttemptedRow,
+    Attempts,
     error_text,
     retry_conflicts,
 )
@@ -36,6 +39,7 @@ class Updater(Sweeper):
         super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=self._patience)
 
     async def handle(self, command: UpdateConversations) -> Outcome:
         """Brings the update to its end; a finished or cancelled one is left as it is.
@@ -48,7 +52,7 @@ class Updater(Sweeper):
             if is_unavailable(error):
                 raise
             log.exception("update_failed")
-            return await self._give_back(command, error)
+            return await self._failed(command, error)
         if state is None:
             return await self._explain(command)
         metrics.UPDATES_FINISHED.labels(state).inc()
@@ -61,33 +65,15 @@ class Updater(Sweeper):
 
     async def redelivered(self, command: UpdateConversations) -> Outcome | None:
         """Notes that a command was delivered before and not settled: its worker may have been killed by the update."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await batch_updates.hand_out_progress(
-                conn,
-                command.progress_id,
-                max_hand_outs=MAX_REDELIVERIES,
-                error=TOO_MANY_REDELIVERIES,
-                now=datetime.now(UTC),
-                max_attempts=MAX_ATTEMPTS,
-            )
-        return None if error is None else DeadLetter(error)
+        return await self._attempts.redelivered(_UpdateRow(command.progress_id))
 
-    async def _give_back(self, command: UpdateConversations, error: Exception) -> Outcome:
-        """Leaves the update to the sweeper, or gives it up: its message says to the user why, like the dead letter."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            given_up = await batch_updates.postpone_progress(
-                conn,
-                command.progress_id,
-                error=str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__,
-                now=datetime.now(UTC),
-                first_wait=self._patience,
-                max_attempts=MAX_ATTEMPTS,
-            )
-        if not given_up:
-            log.warning("update_postponed")
-            return Done()
-        metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
-        return DeadLetter(error_text(error))
+    async def _failed(self, command: UpdateConversations, error: Exception) -> Outcome:
+        message = str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__
+        row = _UpdateRow(command.progress_id, message)
+        outcome = await self._attempts.failed(row, error_text(error), event="update_postponed")
+        if isinstance(outcome, DeadLetter):
+            metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
+        return outcome
 
     async def _explain(self, command: UpdateConversations) -> Outcome:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
@@ -106,3 +92,22 @@ class Updater(Sweeper):
         if due:
             log.info("updates_swept", updates=len(due))
         return len(due)
+
+
+@dataclass(frozen=True, slots=True)
+class _UpdateRow(AttemptedRow):
+    """When it is given up, ``message`` says to the user why."""
+
+    progress_id: int
+    message: str = TOO_MANY_REDELIVERIES
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await batch_updates.postpone_progress(
+            conn, self.progress_id, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await batch_updates.count_redelivery(conn, self.progress_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)

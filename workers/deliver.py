@@ -1,7 +1,8 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from functools import partial
 from time import perf_counter
 
@@ -15,9 +16,10 @@ from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
+from sql.attempts import Redelivery
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES, error_text, retry_conflicts
+from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
 from workers.outcome import DeadLetter, Done, Outcome
 
 log = structlog.get_logger(__name__)
@@ -31,8 +33,8 @@ class Deliverer:
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
-        self._settings = settings
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=timedelta(seconds=settings.retry_after))
         self._tag_sets = TagSets()
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
         self.commands_at_once = settings.deliver_lanes + 1
@@ -50,7 +52,8 @@ class Deliverer:
                 raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
-            return await self._give_back(command, error_text(error))
+            row = _ChunkRow(command.batch_id, command.position)
+            return await self._attempts.failed(row, error_text(error), event="chunk_postponed")
         if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
@@ -58,21 +61,8 @@ class Deliverer:
         return Done()
 
     async def redelivered(self, command: DeliverChunk) -> Outcome | None:
-        """Notes that a command was delivered before and not settled: its worker may have been killed by the chunk.
-
-        Too often, and the chunk is given up, as after too many failures.
-        """
-        at = (command.batch_id, command.position)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            found = await chunks.hand_out_chunk(conn, *at)
-            if found is None:
-                return None
-            if found.hand_outs is not None and found.hand_outs > MAX_REDELIVERIES:
-                await chunks.fail_chunk(
-                    conn, *at, error=TOO_MANY_REDELIVERIES, now=datetime.now(UTC), cause=event_metadata.current()
-                )
-                return DeadLetter(TOO_MANY_REDELIVERIES)
-        return DeadLetter(found.given_up) if found.given_up else None
+        """Notes that a command was delivered before and not settled: the chunk may have killed its worker."""
+        return await self._attempts.redelivered(_ChunkRow(command.batch_id, command.position))
 
     async def _deliver(self, command: DeliverChunk) -> ChunkOutcome | Nothing:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
@@ -91,25 +81,25 @@ class Deliverer:
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
 
-    async def _give_back(self, command: DeliverChunk, error: str) -> Outcome:
-        """Leaves the chunk to the sweeper, or gives it up; its recipients then count as failed."""
-        now = datetime.now(UTC)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            attempts = await chunks.postpone_chunk(
-                conn,
-                command.batch_id,
-                command.position,
-                error=error,
-                now=now,
-                first_wait=timedelta(seconds=self._settings.retry_after),
-            )
-            log.warning("chunk_postponed", attempts=attempts)
-            if attempts is None or attempts < MAX_ATTEMPTS:
-                return Done()
-            await chunks.fail_chunk(
-                conn, command.batch_id, command.position, error=error, now=now, cause=event_metadata.current()
-            )
-            return DeadLetter(error)
+
+@dataclass(frozen=True, slots=True)
+class _ChunkRow(AttemptedRow):
+    """When it is given up, its recipients count as failed."""
+
+    batch_id: int
+    position: int
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await chunks.postpone_chunk(
+            conn, self.batch_id, self.position, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await chunks.count_redelivery(conn, self.batch_id, self.position)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        cause = event_metadata.current()
+        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=cause)
 
 
 def _explain(outcome: Nothing) -> Outcome:

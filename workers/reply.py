@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -15,7 +16,9 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from sql import pending_replies
-from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES, error_text, retry_conflicts
+from sql.attempts import Redelivery
+from sql.connection import Connection
+from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
 from workers.outcome import DeadLetter, Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
@@ -29,6 +32,7 @@ class ReplyWriter(Sweeper):
         super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=self._patience)
         self._tag_sets = TagSets()
 
     async def handle(self, command: DeliverReply) -> Outcome:
@@ -53,15 +57,7 @@ class ReplyWriter(Sweeper):
 
     async def redelivered(self, command: DeliverReply) -> Outcome | None:
         """Notes that a command was delivered before and not settled: its worker may have been killed by a reply."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await pending_replies.hand_out_reply(
-                conn,
-                command.reply_id,
-                max_hand_outs=MAX_REDELIVERIES,
-                error=TOO_MANY_REDELIVERIES,
-                now=datetime.now(UTC),
-            )
-        return None if error is None else DeadLetter(error)
+        return await self._attempts.redelivered(_ReplyRow(command.reply_id))
 
     async def _deliver_one(self, conversation_id: int, commanded_id: int, *, late: bool = False) -> Outcome | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
@@ -86,24 +82,14 @@ class ReplyWriter(Sweeper):
             if is_unavailable(error):
                 raise
             log.exception("reply_failed")
-            return DeadLetter(error_text(error)) if late else await self._give_back(in_work, error_text(error))
+            if late:
+                return DeadLetter(error_text(error))
+            # Those that wait behind the reply are left to the sweeper with it.
+            return await self._attempts.failed(_ReplyRow(in_work), error_text(error), event="reply_postponed")
         if not delivered:
             return Done()
         log.info("reply_delivered", delivered_id=in_work, conversation_id=conversation_id)
         return None
-
-    async def _give_back(self, reply_id: int, error: str) -> Outcome:
-        """Leaves the reply to the sweeper, with all that wait behind it, or gives it up and lets them pass."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            given_up = await pending_replies.postpone_reply(
-                conn,
-                reply_id,
-                error=error,
-                now=datetime.now(UTC),
-                first_wait=self._patience,
-                max_attempts=MAX_ATTEMPTS,
-            )
-        return DeadLetter(error) if given_up else Done()
 
     async def sweep(self) -> int:
         """Publishes the first reply of every line that no worker is at; returns how many."""
@@ -114,3 +100,19 @@ class ReplyWriter(Sweeper):
         if due:
             log.info("replies_swept", replies=len(due))
         return len(due)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplyRow(AttemptedRow):
+    """When it is given up, those that wait behind it pass it."""
+
+    reply_id: int
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await pending_replies.count_redelivery(conn, self.reply_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)

@@ -10,7 +10,7 @@ SELECT * FROM progresses WHERE id = $1::bigint;
 
 -- name: cancel_progress :one
 -- Cancelling means failing, from whatever state (endpoints.md 4.14). An update in work is waited for.
-UPDATE progresses SET state = 'failed', message = $2::text, updated_at = $3::timestamptz
+UPDATE progresses SET state = 'failed', error = NULL, message = $2::text, updated_at = $3::timestamptz
 WHERE id = $1::bigint
 RETURNING *;
 
@@ -22,39 +22,36 @@ SELECT * FROM progresses WHERE id = $1::bigint AND state IN ('queued', 'running'
 -- name: finish_progress :none
 -- The end of it, in the transaction that has changed the conversations.
 UPDATE progresses
-SET done = $2::integer, refused = $3::integer[], state = $4::text, message = $5::text, updated_at = $6::timestamptz
+SET done = $2::integer, refused = $3::integer[], state = $4::text, error = NULL, message = $5::text,
+    updated_at = $6::timestamptz
 WHERE id = $1::bigint;
 
--- name: postpone_progress :one
--- It could not be carried out, and the transaction that tried was rolled back: wait twice as long as after the failure
--- before; after the last attempt it fails and tells its user why. A failure within that wait, of a command that came
--- twice, does not count.
+-- name: postpone_progress :value
+-- It could not be carried out, and the transaction that tried was rolled back: note why, and wait. No row: the failure
+-- does not count, or the update has ended.
 UPDATE progresses
-SET attempts = attempts + 1, tried_at = $3::timestamptz, due_at = $3::timestamptz + $4::interval * 2 ^ attempts,
-    state = CASE WHEN attempts + 1 >= $5::integer THEN 'failed' ELSE state END,
-    message = CASE WHEN attempts + 1 >= $5::integer THEN $2::text ELSE message END,
-    updated_at = CASE WHEN attempts + 1 >= $5::integer THEN $3::timestamptz ELSE updated_at END
-WHERE id = $1::bigint AND state IN ('queued', 'running')
-  AND (tried_at IS NULL OR tried_at + $4::interval * 2 ^ (attempts - 1) <= $3::timestamptz)
-RETURNING state = 'failed' AS given_up;
+SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz,
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
+WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+RETURNING attempts;
 
--- name: hand_out_progress :one
--- A command came back without a verdict: count that, and fail the update when it was too often. Returns why it was given
--- up, now or before; no row: it is to be tried, or ended in another way.
+-- name: fail_progress :none
+-- No attempt is left: it fails, and its message says to the user why.
+UPDATE progresses
+SET state = 'failed', error = :error::text, message = :message::text, updated_at = :now::timestamptz
+WHERE id = :progress_id::bigint AND state IN ('queued', 'running');
+
+-- name: count_progress_redelivery :one
+-- A command came back unsettled, so the update may have killed its worker: count that before it is tried again.
 WITH counted AS (
-    UPDATE progresses
-    SET hand_outs = hand_outs + 1,
-        state = CASE WHEN hand_outs >= $2::integer THEN 'failed' ELSE state END,
-        message = CASE WHEN hand_outs >= $2::integer THEN $3::text ELSE message END,
-        updated_at = CASE WHEN hand_outs >= $2::integer THEN $4::timestamptz ELSE updated_at END
-    WHERE id = $1::bigint AND state IN ('queued', 'running')
-    RETURNING id, state, message
+    UPDATE progresses SET hand_outs = hand_outs + 1
+    WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
+    RETURNING hand_outs
 )
-SELECT coalesce(n.message, p.message) AS message
+SELECT (SELECT hand_outs FROM counted) AS redeliveries, CASE WHEN p.state = 'failed' THEN p.error END AS given_up
 FROM progresses p
-LEFT JOIN counted n ON n.id = p.id
-WHERE p.id = $1::bigint AND coalesce(n.state, p.state) = 'failed'
-  AND (n.id IS NOT NULL OR p.attempts >= $5::integer OR p.hand_outs > $2::integer);
+WHERE p.id = :progress_id::bigint;
 
 -- name: take_due_progresses :many
 -- Accepted, not finished, and nobody has been at it for too long: publish again. Several sweepers share the work; what

@@ -189,26 +189,25 @@ FROM (
 WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position, due.traceparent;
 
--- name: postpone_chunk :one
--- A delivery failed: note why, and wait twice as long as after the failure before. A failure within that wait, of a
--- command that came twice, does not count: the attempts must not be used up in a moment.
+-- name: postpone_chunk :value
+-- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending.
 UPDATE chunks
-SET attempts = attempts + 1, error = $3::text, updated_at = $4::timestamptz,
-    due_at = $4::timestamptz + $5::interval * 2 ^ attempts
-WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
-  AND (attempts = 0 OR updated_at + $5::interval * 2 ^ (attempts - 1) <= $4::timestamptz)
+SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz, updated_at = :now::timestamptz,
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
+WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
 RETURNING attempts;
 
--- name: hand_out_chunk :one
--- A command came back without a verdict, so its worker may have died of the chunk: count that before it is tried again.
+-- name: count_chunk_redelivery :one
+-- A command came back unsettled, so the chunk may have killed its worker: count that before it is tried again.
 WITH counted AS (
     UPDATE chunks SET hand_outs = hand_outs + 1
-    WHERE batch_id = $1::bigint AND position = $2::integer AND state = 'pending'
+    WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
     RETURNING hand_outs
 )
-SELECT c.error, c.state = 'failed' AS given_up, (SELECT hand_outs FROM counted) AS hand_outs
+SELECT (SELECT hand_outs FROM counted) AS redeliveries, CASE WHEN c.state = 'failed' THEN c.error END AS given_up
 FROM chunks c
-WHERE c.batch_id = $1::bigint AND c.position = $2::integer;
+WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 
 -- name: fail_chunk :one
 -- No attempt is left: its recipients count as failed, and the batch ends in error once nothing is pending.

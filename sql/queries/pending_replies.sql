@@ -32,22 +32,24 @@ WHERE r.id = $1::bigint AND r.failed_at IS NOT NULL;
 -- Delivered in the same transaction; whoever is commanded to do it again finds nothing.
 DELETE FROM pending_replies WHERE id = $1::bigint;
 
--- name: postpone_reply :one
--- A delivery failed: note why, and wait twice as long as after the failure before; after the last attempt, give it up
--- and let the others pass. A failure within that wait, of a command that came twice, does not count.
+-- name: postpone_reply :value
+-- A delivery failed: note why, and wait. No row: the failure does not count, or the reply no longer waits.
 UPDATE pending_replies
-SET attempts = attempts + 1, error = $2::text, tried_at = $3::timestamptz,
-    due_at = $3::timestamptz + $4::interval * 2 ^ attempts,
-    failed_at = CASE WHEN attempts + 1 >= $5::integer THEN $3::timestamptz END
-WHERE id = $1::bigint AND failed_at IS NULL
-  AND (tried_at IS NULL OR tried_at + $4::interval * 2 ^ (attempts - 1) <= $3::timestamptz)
-RETURNING failed_at IS NOT NULL AS given_up;
+SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz,
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
+WHERE id = :reply_id::bigint AND failed_at IS NULL
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+RETURNING attempts;
 
--- name: hand_out_reply :one
--- A command came back without a verdict: count that against the first in its line, which is what was being written. The
--- commanded reply is given up when that was too often. Returns why it was, now or before; no row: it is to be tried.
+-- name: fail_reply :none
+-- No attempt is left: it is kept, because a user wrote it, and lets the others pass.
+UPDATE pending_replies SET failed_at = :now::timestamptz, error = :error::text
+WHERE id = :reply_id::bigint AND failed_at IS NULL;
+
+-- name: count_reply_redelivery :one
+-- A command came back unsettled: count that against the first reply in its line, which is what was being written.
 WITH commanded AS (
-    SELECT id, conversation_id, failed_at, error FROM pending_replies WHERE id = $1::bigint
+    SELECT id, conversation_id, failed_at, error FROM pending_replies WHERE id = :reply_id::bigint
 ), first AS (
     SELECT w.id
     FROM commanded c
@@ -57,17 +59,14 @@ WITH commanded AS (
     LIMIT 1
 ), counted AS (
     UPDATE pending_replies r
-    SET hand_outs = r.hand_outs + 1,
-        error = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $3::text ELSE r.error END,
-        failed_at = CASE WHEN r.id = $1::bigint AND r.hand_outs >= $2::integer THEN $4::timestamptz END
+    SET hand_outs = r.hand_outs + 1
     FROM first
     WHERE r.id = first.id AND r.failed_at IS NULL
-    RETURNING r.id, r.failed_at, r.error
+    RETURNING r.id, r.hand_outs
 )
-SELECT coalesce(n.error, c.error) AS error
+SELECT n.hand_outs AS redeliveries, CASE WHEN c.failed_at IS NOT NULL THEN c.error END AS given_up
 FROM commanded c
-LEFT JOIN counted n ON n.id = c.id
-WHERE coalesce(n.failed_at, c.failed_at) IS NOT NULL;
+LEFT JOIN counted n ON n.id = c.id;
 
 -- name: take_due_replies :many
 -- The first in the line of every conversation whose replies nobody delivers: publish again. Several sweepers share the

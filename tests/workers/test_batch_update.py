@@ -1,6 +1,7 @@
 """How a commanded batch update ends (workers/batch_update.py)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -17,9 +18,11 @@ from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participant_views import view
-from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
+from workers.attempts import CONFLICT_RETRIES, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
 from workers.outcome import DeadLetter, Done
+
+Contended = Callable[[int], AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture
@@ -136,6 +139,76 @@ async def test_a_failure_that_passes_leaves_no_trace(
 
     found = await look(conn, command)
     assert (found.state, found.message) == (ProgressState.COMPLETED, "1 conversation processed")
+
+
+@pytest.fixture
+def contended(conn: asyncpg.Connection) -> Contended:
+    """While the block runs, so many attempts at starring lose against another transaction, then one does not."""
+
+    @asynccontextmanager
+    async def contend(times: int) -> AsyncIterator[None]:
+        await conn.execute(
+            f"""
+            CREATE SEQUENCE attempts_at_starring;
+            CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('attempts_at_starring') <= {times} THEN
+                    RAISE EXCEPTION 'could not serialize' USING ERRCODE = 'serialization_failure';
+                END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER lose BEFORE UPDATE OF starred ON participants FOR EACH ROW EXECUTE FUNCTION lose();
+            """
+        )
+        yield
+        await conn.execute("DROP FUNCTION lose() CASCADE; DROP SEQUENCE attempts_at_starring")
+
+    return contend
+
+
+async def test_an_update_that_meets_other_transactions_runs_again_at_once(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, contended: Contended
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+
+    async with contended(CONFLICT_RETRIES - 1):
+        assert await updater.handle(command) == Done()
+
+    assert (await look(conn, command)).state is ProgressState.COMPLETED
+    assert await conn.fetchval("SELECT attempts FROM progresses") == 0
+
+
+async def test_an_update_that_always_meets_other_transactions_waits_for_its_next_attempt(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, contended: Contended
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+
+    async with contended(CONFLICT_RETRIES):
+        assert await updater.handle(command) == Done()
+        assert (await look(conn, command)).state is ProgressState.QUEUED
+        assert await conn.fetchval("SELECT attempts FROM progresses") == 1
+        assert await updater.handle(command) == Done()
+
+    assert (await look(conn, command)).state is ProgressState.COMPLETED
+
+
+@pytest.mark.usefixtures("unstarrable")
+async def test_an_update_that_failed_before_it_was_cancelled_is_not_put_away_when_it_comes_back(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+    await updater.handle(command)
+    await batch_update.cancel(conn, me, command.progress_id, "changed my mind")
+
+    assert await updater.redelivered(command) is None
+    assert await updater.handle(command) == Done()
+    assert (await look(conn, command)).message == "changed my mind"
 
 
 async def test_an_update_that_kills_its_workers_fails_in_the_end(

@@ -34,7 +34,7 @@ async def state(conn: asyncpg.Connection, command: DeliverChunk) -> asyncpg.Reco
 
 async def time_passes(conn: asyncpg.Connection, by: timedelta) -> None:
     """The last failure is longer ago."""
-    await conn.execute("UPDATE chunks SET updated_at = updated_at - $1::interval", by)
+    await conn.execute("UPDATE chunks SET tried_at = tried_at - $1::interval", by)
 
 
 async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_the_end(
@@ -46,7 +46,7 @@ async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_
         assert await deliverer.handle(unwritable) == Done()
         row = await state(conn, unwritable)
         assert (row["state"], row["attempts"]) == ("pending", attempt)
-        assert row["due_at"] - row["updated_at"] == wait
+        assert row["due_at"] - row["tried_at"] == wait
         await time_passes(conn, wait)
 
     outcome = await deliverer.handle(unwritable)
