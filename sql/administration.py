@@ -5,11 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import text_of
-
-_DELETED = text_of("deleted_messages")
-_RESTORE = text_of("restore_message")
-_DELETE_FOR_ALL = text_of("delete_for_all")
+from sql.statements import Command, Many, Value
 
 
 class DeletedMessage(NamedTuple):
@@ -22,6 +18,11 @@ class DeletedMessage(NamedTuple):
     deleted_at: datetime
 
 
+_DELETED = Many("deleted_messages", DeletedMessage)
+_RESTORE = Command("restore_message")
+_DELETE_FOR_ALL = Value[bool]("delete_for_all")
+
+
 async def deleted_messages(
     conn: Connection,
     user_ids: Sequence[int],
@@ -31,15 +32,14 @@ async def deleted_messages(
     after: datetime | None = None,
 ) -> list[DeletedMessage]:
     """What these users have deleted, newest deletion first; null conditions do not count."""
-    rows = await conn.fetch(_DELETED, user_ids, conversation_id, before, after)
-    return [DeletedMessage(*row) for row in rows]
+    return await _DELETED(conn, user_ids=user_ids, conversation_id=conversation_id, before=before, after=after)
 
 
 async def restore_message(conn: Connection, conversation_id: int, user_id: int, message_id: int) -> None:
     """The user has the message again; one that was not deleted stays as it is."""
-    await conn.execute(_RESTORE, conversation_id, user_id, message_id)
+    await _RESTORE(conn, conversation_id=conversation_id, user_id=user_id, message_id=message_id)
 
 
 async def delete_for_all(conn: Connection, conversation_id: int) -> bool:
-    """Takes the conversation from everybody; whether there is such a conversation."""
-    return bool(await conn.fetchval(_DELETE_FOR_ALL, conversation_id))
+    """Takes the conversation from all participants; whether there is such a conversation."""
+    return await _DELETE_FOR_ALL(conn, conversation_id=conversation_id)

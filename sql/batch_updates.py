@@ -3,24 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-
-import asyncpg
+from typing import NamedTuple
 
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
 from sql.attempts import Redelivery
 from sql.connection import Connection
-from sql.statements import Command, One, Value, text_of
-
-_INSERT = text_of("insert_progress")
-_FIND = text_of("find_progress")
-_CANCEL = text_of("cancel_progress")
-_CLAIM = text_of("claim_progress")
-_FINISH = text_of("finish_progress")
-_POSTPONE = Value[int | None]("postpone_progress")
-_FAIL = Command("fail_progress")
-_COUNT_REDELIVERY = One("count_progress_redelivery", Redelivery)
-_TAKE_DUE = text_of("take_due_progresses")
+from sql.statements import Command, Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +33,52 @@ class Progress:
         return len(self.conversation_ids)
 
 
-def _progress(row: asyncpg.Record) -> Progress:
-    return Progress(
-        id=row["id"],
-        user_id=row["user_id"],
-        event=Event(row["event"]),
-        conversation_ids=row["conversation_ids"],
-        state=ProgressState(row["state"]),
-        done=row["done"],
-        refused=row["refused"],
-        message=row["message"],
-        created_at=row["created_at"],
-        updated_at=row["updated_at"],
-    )
+class ProgressRow(NamedTuple):
+    """What others may know of a stored batch update."""
+
+    id: int
+    user_id: int
+    event: str
+    conversation_ids: list[str]
+    state: str
+    done: int
+    refused: list[int]
+    message: str | None
+    created_at: datetime
+    updated_at: datetime
+
+    def progress(self) -> Progress:
+        """The row as others take it."""
+        return Progress(
+            id=self.id,
+            user_id=self.user_id,
+            event=Event(self.event),
+            conversation_ids=self.conversation_ids,
+            state=ProgressState(self.state),
+            done=self.done,
+            refused=self.refused,
+            message=self.message,
+            created_at=self.created_at,
+            updated_at=self.updated_at,
+        )
+
+
+class DueProgress(NamedTuple):
+    """An unfinished batch update to publish again, and the trace of the request that asked for it."""
+
+    id: int
+    traceparent: str | None
+
+
+_INSERT = One("insert_progress", ProgressRow)
+_FIND = One("find_progress", ProgressRow)
+_CANCEL = One("cancel_progress", ProgressRow)
+_CLAIM = One("claim_progress", ProgressRow)
+_FINISH = Command("finish_progress")
+_POSTPONE = Value[int | None]("postpone_progress")
+_FAIL = Command("fail_progress")
+_COUNT_REDELIVERY = One("count_progress_redelivery", Redelivery)
+_TAKE_DUE = Many("take_due_progresses", DueProgress)
 
 
 async def insert_progress(
@@ -69,28 +91,36 @@ async def insert_progress(
     due_at: datetime,
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores what was asked; the sweeper comes for it at ``due_at``, should nobody have begun."""
-    row = await conn.fetchrow(_INSERT, user_id, event, conversation_ids, now, due_at, traceparent)
+    """Stores what was asked; the sweeper comes for it at ``due_at``, should no worker have begun."""
+    row = await _INSERT(
+        conn,
+        user_id=user_id,
+        event=event,
+        conversation_ids=conversation_ids,
+        now=now,
+        due_at=due_at,
+        traceparent=traceparent,
+    )
     assert row is not None  # noqa: S101 - RETURNING after an insert of one row
-    return _progress(row)
+    return row.progress()
 
 
 async def find_progress(conn: Connection, progress_id: int) -> Progress | None:
-    """A progress, whosever it is."""
-    row = await conn.fetchrow(_FIND, progress_id)
-    return _progress(row) if row else None
+    """A progress of any user, or None."""
+    row = await _FIND(conn, progress_id=progress_id)
+    return row.progress() if row else None
 
 
 async def cancel_progress(conn: Connection, progress_id: int, message: str | None, *, now: datetime) -> Progress | None:
-    """Fails it with the message; if nobody has begun it yet, nobody will."""
-    row = await conn.fetchrow(_CANCEL, progress_id, message, now)
-    return _progress(row) if row else None
+    """Fails it with the message; a worker that has not begun it yet never will."""
+    row = await _CANCEL(conn, progress_id=progress_id, message=message, now=now)
+    return row.progress() if row else None
 
 
 async def claim_progress(conn: Connection, progress_id: int) -> Progress | None:
     """Locks an unfinished one until the transaction ends; None when it is finished, cancelled or unknown."""
-    row = await conn.fetchrow(_CLAIM, progress_id)
-    return _progress(row) if row else None
+    row = await _CLAIM(conn, progress_id=progress_id)
+    return row.progress() if row else None
 
 
 async def finish_progress(
@@ -104,7 +134,7 @@ async def finish_progress(
     now: datetime,
 ) -> None:
     """Notes the end of a claimed one; ``refused`` are positions in what was asked for."""
-    await conn.execute(_FINISH, progress_id, done, refused, state, message, now)
+    await _FINISH(conn, progress_id=progress_id, done=done, refused=refused, state=state, message=message, now=now)
 
 
 async def postpone_progress(
@@ -124,8 +154,6 @@ async def count_redelivery(conn: Connection, progress_id: int) -> Redelivery | N
     return await _COUNT_REDELIVERY(conn, progress_id=progress_id)
 
 
-async def take_due_progresses(
-    conn: Connection, *, now: datetime, due_at: datetime, limit: int
-) -> list[tuple[int, str | None]]:
-    """(id, traceparent) of unfinished ones that nobody has been at in time, now due again at ``due_at``."""
-    return [(row["id"], row["traceparent"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+async def take_due_progresses(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueProgress]:
+    """Unfinished ones whose time has come, now due again at ``due_at``."""
+    return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)

@@ -2,21 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-import asyncpg
+from datetime import datetime
+from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
+from service.domain.participant import State, state_of
 from sql.connection import Connection
-from sql.statements import text_of
-
-_VIEWS = text_of("conversation_views")
-_STANDING = text_of("conversation_standing")
-_MARK_READ = text_of("mark_read")
-_CONTEXT_NAMES = text_of("context_names")
+from sql.statements import Command, Many, One
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class OwnConversation:
     """A conversation that a user has: whether it waits to be read, and its context as stored."""
 
     conversation_id: int
@@ -24,26 +20,89 @@ class Standing:
     context: Context | None
 
 
-async def conversation_views(conn: Connection, user_id: int, conversation_ids: Sequence[int]) -> list[asyncpg.Record]:
+class ParticipantConversation(NamedTuple):
+    """A conversation with what one of its participants has of it.
+
+    ``newest_…`` is their newest human message, ``authored_…`` the newest of their own; None: there is none. Of a body
+    only the beginning, a character more than a preview shows.
+    """
+
+    id: int
+    subject: str | None
+    private: bool
+    context_type: str | None
+    context_id: int | None
+    conversation_tags: list[str]
+    own_tags: list[str]
+    unread: bool
+    archived: bool
+    subscribed: bool
+    starred: bool
+    message_count: int
+    last_message_at: datetime | None
+    visible_last_authored_at: datetime | None
+    has_attachments: bool
+    has_media_objects: bool
+    newest_author_id: int | None
+    newest_body: str | None
+    authored_at: datetime | None
+    authored_body: str | None
+    by_administrator: bool
+
+    @property
+    def state(self) -> State:
+        """The participant's workflow_state."""
+        return state_of(archived=self.archived, unread=self.unread)
+
+    @property
+    def context(self) -> Context | None:
+        """The context in which the conversation was opened, as stored."""
+        return _context(self.context_type, self.context_id)
+
+
+class _OwnConversationRow(NamedTuple):
+    waiting: bool
+    context_type: str | None
+    context_id: int | None
+
+
+class _ContextName(NamedTuple):
+    type: str
+    id: int
+    name: str
+
+
+_OF_PARTICIPANT = Many("conversations_of_participant", ParticipantConversation)
+_OWN = One("own_conversation", _OwnConversationRow)
+_MARK_READ = Command("mark_read")
+_CONTEXT_NAMES = Many("context_names", _ContextName)
+
+
+def _context(type_: str | None, id_: int | None) -> Context | None:
+    return None if type_ is None or id_ is None else Context(ContextType(type_), id_)
+
+
+async def conversations_of_participant(
+    conn: Connection, user_id: int, conversation_ids: Sequence[int]
+) -> list[ParticipantConversation]:
     """One row per conversation the user participates in, in the order of the ids.
 
     Deleted ones (message_count 0) are included; ids the user has no row for are left out.
     """
-    return await conn.fetch(_VIEWS, user_id, conversation_ids)
+    return await _OF_PARTICIPANT(conn, user_id=user_id, conversation_ids=conversation_ids)
 
 
-async def find_standing(conn: Connection, user_id: int, conversation_id: int) -> Standing | None:
-    """How the user stands to a conversation; None when they do not take part, or deleted it."""
-    row = await conn.fetchrow(_STANDING, conversation_id, user_id)
+async def find_own_conversation(conn: Connection, user_id: int, conversation_id: int) -> OwnConversation | None:
+    """A conversation that the user has; None when they do not take part, or deleted it."""
+    row = await _OWN(conn, conversation_id=conversation_id, user_id=user_id)
     if row is None:
         return None
-    context = row["context_type"] and Context(ContextType(row["context_type"]), row["context_id"])
-    return Standing(conversation_id, row["waiting"], context)
+    return OwnConversation(conversation_id, row.waiting, _context(row.context_type, row.context_id))
 
 
 async def mark_read(conn: Connection, user_id: int, conversation_id: int) -> None:
     """An unread conversation becomes read; a read or archived one stays as it is."""
-    await conn.execute(_MARK_READ, conversation_id, user_id)
+    await _MARK_READ(conn, conversation_id=conversation_id, user_id=user_id)
 
 
 async def context_names(conn: Connection, contexts: Iterable[Context]) -> dict[Context, str]:
@@ -51,5 +110,10 @@ async def context_names(conn: Connection, contexts: Iterable[Context]) -> dict[C
     ids: dict[ContextType, list[int]] = {kind: [] for kind in ContextType}
     for context in contexts:
         ids[context.type].append(context.id)
-    rows = await conn.fetch(_CONTEXT_NAMES, ids[ContextType.COURSE], ids[ContextType.GROUP], ids[ContextType.ACCOUNT])
-    return {Context(ContextType(row["type"]), row["id"]): row["name"] for row in rows}
+    rows = await _CONTEXT_NAMES(
+        conn,
+        course_ids=ids[ContextType.COURSE],
+        group_ids=ids[ContextType.GROUP],
+        account_ids=ids[ContextType.ACCOUNT],
+    )
+    return {Context(ContextType(row.type), row.id): row.name for row in rows}

@@ -1,11 +1,11 @@
 """Does the database answer?"""
 
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Value
 
-_ANSWERS = text_of("database_answers")
+_ANSWERS = Value[bool]("database_answers")
 
 
 async def database_answers(conn: Connection) -> None:
     """Returns when it does, raises asyncpg's error when it does not."""
-    await conn.fetchval(_ANSWERS)
+    await _ANSWERS(conn)

@@ -1,49 +1,69 @@
 """Lists of a user's conversations: pages, sizes, membership, and the unread count."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from service.domain.scopes import Criteria, Scope
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Column, Many, Value
 
-_PAGE = text_of("list_page")
-_SIZE = text_of("list_size")
-_IDS = text_of("list_ids")
-_LISTED = text_of("listed")
-_USERS_BY_UUID = text_of("users_by_uuid")
-_UNREAD_COUNT = text_of("unread_count")
+
+class _UserOfUuid(NamedTuple):
+    uuid: str
+    id: int
+
+
+_PAGE = Column[int]("list_page")
+_SIZE = Value[int]("list_size")
+_IDS = Column[int]("list_ids")
+_LISTED = Column[int]("listed")
+_USERS_BY_UUID = Many("users_by_uuid", _UserOfUuid)
+_UNREAD_COUNT = Value[int]("unread_count")
 
 
 async def list_page(conn: Connection, user_id: int, scope: Scope, limit: int, offset: int) -> list[int]:
     """Conversation ids ``offset`` to ``offset + limit`` of an unfiltered list, newest first."""
-    rows = await conn.fetch(_PAGE, user_id, scope, limit, offset)
-    return [row["conversation_id"] for row in rows]
+    return await _PAGE(conn, user_id=user_id, scope=scope, limit=limit, offset=offset)
 
 
 async def list_size(conn: Connection, user_id: int, scope: Scope) -> int:
     """How many conversations an unfiltered list holds."""
-    return int(await conn.fetchval(_SIZE, user_id, scope))
+    return await _SIZE(conn, user_id=user_id, scope=scope)
 
 
 async def list_ids(conn: Connection, user_id: int, scope: Scope, wanted: Criteria) -> list[int]:
     """All conversation ids of a list under filters, newest first."""
-    rows = await conn.fetch(_IDS, user_id, scope, wanted.user_ids, wanted.codes, wanted.needed)
-    return [row["conversation_id"] for row in rows]
+    return await _IDS(
+        conn,
+        user_id=user_id,
+        scope=scope,
+        filter_user_ids=wanted.user_ids,
+        filter_codes=wanted.codes,
+        needed=wanted.needed,
+    )
 
 
 async def listed(
     conn: Connection, user_id: int, scope: Scope, wanted: Criteria, conversation_ids: Sequence[int]
 ) -> set[int]:
     """Those of the given conversations that the list holds under filters."""
-    rows = await conn.fetch(_LISTED, user_id, scope, wanted.user_ids, wanted.codes, wanted.needed, conversation_ids)
-    return {row["conversation_id"] for row in rows}
+    found = await _LISTED(
+        conn,
+        user_id=user_id,
+        scope=scope,
+        filter_user_ids=wanted.user_ids,
+        filter_codes=wanted.codes,
+        needed=wanted.needed,
+        conversation_ids=conversation_ids,
+    )
+    return set(found)
 
 
 async def users_by_uuid(conn: Connection, uuids: Sequence[str]) -> dict[str, int]:
     """User ids of the uuids that are known."""
-    return {row["uuid"]: row["id"] for row in await conn.fetch(_USERS_BY_UUID, uuids)}
+    return {row.uuid: row.id for row in await _USERS_BY_UUID(conn, uuids=uuids)}
 
 
 async def unread_count(conn: Connection, user_id: int) -> int:
     """Conversations of the user that are unread and visible."""
-    return int(await conn.fetchval(_UNREAD_COUNT, user_id))
+    return await _UNREAD_COUNT(conn, user_id=user_id)

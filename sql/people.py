@@ -1,46 +1,80 @@
 """People as they are shown in conversations, and what the viewer shares with them."""
 
 from collections.abc import Sequence
-from typing import Any
-
-import asyncpg
+from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
 from sql.connection import Connection
-from sql.statements import text_of
-
-_PARTICIPANTS = text_of("participants_of")
-_PEOPLE = text_of("people_by_id")
-_SHARED_COURSES = text_of("shared_courses")
-_SHARED_GROUPS = text_of("shared_groups")
-_AUDIENCE_ROLES = text_of("audience_roles")
+from sql.statements import Column, Many
 
 
-async def participants_of(conn: Connection, conversation_ids: Sequence[int]) -> dict[int, list[asyncpg.Record]]:
-    """Participants by conversation, in the order they are shown.
+class PersonRow(NamedTuple):
+    """A user of the directory as others are shown them; ``name`` is the short name, else the name."""
 
-    Columns: id, name (short name, else name), full_name, pronouns, uuid, avatar_url.
-    """
-    found: dict[int, list[asyncpg.Record]] = {id_: [] for id_ in conversation_ids}
-    for row in await conn.fetch(_PARTICIPANTS, conversation_ids):
-        found[row["conversation_id"]].append(row)
+    id: int
+    name: str
+    full_name: str
+    pronouns: str | None
+    uuid: str | None
+    avatar_url: str | None
+
+
+class ParticipantRow(NamedTuple):
+    """A participant of a conversation; the names of one the directory does not know are empty."""
+
+    conversation_id: int
+    id: int
+    name: str
+    full_name: str
+    pronouns: str | None
+    uuid: str | None
+    avatar_url: str | None
+
+
+class SharedCourse(NamedTuple):
+    """A course that a user shares with the viewer, and as what the user is enrolled there."""
+
+    user_id: int
+    course_id: int
+    types: list[str]
+
+
+class SharedGroup(NamedTuple):
+    """A group that a user shares with the viewer."""
+
+    user_id: int
+    group_id: int
+
+
+_PARTICIPANTS = Many("participants_of", ParticipantRow)
+_PEOPLE = Many("people_by_id", PersonRow)
+_SHARED_COURSES = Many("shared_courses", SharedCourse)
+_SHARED_GROUPS = Many("shared_groups", SharedGroup)
+_AUDIENCE_ROLES = Column[list[str]]("audience_roles")
+
+
+async def participants_of(conn: Connection, conversation_ids: Sequence[int]) -> dict[int, list[ParticipantRow]]:
+    """Participants by conversation, in the order they are shown."""
+    found: dict[int, list[ParticipantRow]] = {id_: [] for id_ in conversation_ids}
+    for row in await _PARTICIPANTS(conn, conversation_ids=conversation_ids):
+        found[row.conversation_id].append(row)
     return found
 
 
-async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, asyncpg.Record]:
-    """Known users by id, ids ascending; columns as participants_of."""
-    return {row["id"]: row for row in await conn.fetch(_PEOPLE, user_ids)}
+async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, PersonRow]:
+    """Known users by id, ids ascending."""
+    return {row.id: row for row in await _PEOPLE(conn, user_ids=user_ids)}
 
 
-async def shared_courses(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[tuple[int, int, list[str]]]:
-    """(user, course, enrolment types of the user there) for every course the viewer shares with a user."""
-    rows = await conn.fetch(_SHARED_COURSES, viewer_id, user_ids)
-    return [(row["user_id"], row["course_id"], sorted(row["types"])) for row in rows]
+async def shared_courses(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedCourse]:
+    """Every course that the viewer shares with one of the users, the types sorted."""
+    found = await _SHARED_COURSES(conn, viewer_id=viewer_id, user_ids=user_ids)
+    return [SharedCourse(row.user_id, row.course_id, sorted(row.types)) for row in found]
 
 
-async def shared_groups(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[tuple[int, int]]:
-    """(user, group) for every group the viewer shares with a user."""
-    return [(r["user_id"], r["group_id"]) for r in await conn.fetch(_SHARED_GROUPS, viewer_id, user_ids)]
+async def shared_groups(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedGroup]:
+    """Every group that the viewer shares with one of the users."""
+    return await _SHARED_GROUPS(conn, viewer_id=viewer_id, user_ids=user_ids)
 
 
 async def audience_roles(conn: Connection, asked: Sequence[tuple[int, Context]]) -> list[list[str]]:
@@ -49,7 +83,9 @@ async def audience_roles(conn: Connection, asked: Sequence[tuple[int, Context]])
     def ids_of(kind: ContextType) -> list[int | None]:
         return [context.id if context.type is kind else None for _, context in asked]
 
-    rows: Sequence[Any] = await conn.fetch(
-        _AUDIENCE_ROLES, [user for user, _ in asked], ids_of(ContextType.COURSE), ids_of(ContextType.GROUP)
+    return await _AUDIENCE_ROLES(
+        conn,
+        user_ids=[user for user, _ in asked],
+        course_ids=ids_of(ContextType.COURSE),
+        group_ids=ids_of(ContextType.GROUP),
     )
-    return [row["roles"] for row in rows]

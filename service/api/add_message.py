@@ -14,13 +14,16 @@ from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Conversation
 from service.api.viewpoint import includes, viewpoint
 from service.application.messages.reply import Queued, Replier, Written
 from service.application.messages.reply_checks import AddMessage
 from service.application.parameters.message import DraftParameters, draft_of
 from service.application.parameters.types import StringList, parse
-from service.application.presentation.conversations import Viewpoint, present, present_messages
+from service.application.presentation.conversations import present
+from service.application.presentation.messages import present_messages
+from service.application.presentation.profiles import MESSAGE_ADDED, MESSAGE_QUEUED
+from service.application.presentation.shapes import Conversation
+from service.application.presentation.viewpoint import Viewpoint
 from service.application.transactions import committed
 from service.contracts.commands import DeliverReply
 from service.domain.errors import Code
@@ -79,22 +82,15 @@ async def add_message(request: web.Request) -> web.Response:
 
 async def _show(
     conn: Connection, view: Viewpoint, conversation_id: int, outcome: Written | Queued, *, uuids: bool
-) -> dict[str, Any]:
-    (shown,) = await present(
-        conn,
-        view,
-        [conversation_id],
-        messages={conversation_id: outcome.message_id} if isinstance(outcome, Written) else "none",
-        avatars=True,
-        contexts=True,
-        with_context_name=False,
-        uuids=uuids,
-        forwarded_authors=False,
-    )
-    if isinstance(outcome, Queued):
-        key = MessageKey(PLACEHOLDER, None, outcome.send_id)
-        placeholder = await present_messages(conn, [key], viewer_id=view.user_id, base_url=view.base_url)
-        shown["messages"] = [placeholder[PLACEHOLDER]]
+) -> Conversation:
+    if isinstance(outcome, Written):
+        message_ids = {conversation_id: outcome.message_id}
+        (shown,) = await present(conn, view, [conversation_id], MESSAGE_ADDED, uuids=uuids, message_ids=message_ids)
+        return shown
+    (shown,) = await present(conn, view, [conversation_id], MESSAGE_QUEUED, uuids=uuids)
+    key = MessageKey(PLACEHOLDER, None, outcome.send_id)
+    placeholder = await present_messages(conn, [key], viewer_id=view.user_id, base_url=view.base_url)
+    shown["messages"] = [placeholder[PLACEHOLDER]]
     return shown
 
 

@@ -11,12 +11,13 @@ from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Conversation
 from service.api.viewpoint import includes, viewpoint
 from service.application.messages.add_recipients import Adder, AddRecipients
 from service.application.parameters.types import RawList, ScalarString, StringList, parse
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
+from service.application.presentation.profiles import RECIPIENTS_ADDED
+from service.application.presentation.shapes import Conversation
 from service.application.transactions import committed
 from service.domain.errors import Code
 from service.domain.recipients import as_text
@@ -59,12 +60,9 @@ async def add_recipients(request: web.Request) -> web.Response:
             conn,
             view,
             [conversation_id],
-            messages={} if newest is None else {conversation_id: newest},
-            avatars=True,
-            contexts=True,
-            with_context_name=False,
+            RECIPIENTS_ADDED,
             uuids="uuid" in includes(request, sent, parameters),
-            forwarded_authors=False,
+            message_ids={} if newest is None else {conversation_id: newest},
         )
     return respond(request, shown)
 

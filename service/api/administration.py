@@ -13,10 +13,10 @@ from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import DeletedMessage, Message, Nothing
 from service.application.inbox import administration
 from service.application.inbox.administration import Deletions, Restoration
 from service.application.parameters.types import IdList, Parameters, ScalarString, parse
+from service.application.presentation.shapes import DeletedMessage, Message, Nothing
 from service.application.transactions import committed
 from service.domain.contexts import MAX_ID
 from service.domain.dates import parse_iso

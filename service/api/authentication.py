@@ -13,7 +13,6 @@ from service.api.parameters import read_parameters
 from service.api.routing import ENDPOINT, scope_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
-from service.domain.dates import iso
 from service.domain.errors import Code, Refusal
 from service.domain.tokens import hash_token
 from sql.authentication import CallerRow, find_caller
@@ -64,8 +63,7 @@ def _check(found: CallerRow | None) -> CallerRow:
     if found.revoked_at is not None:
         raise Refusal(Code.BAD_TOKEN, "Revoked access token.")
     if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
-        details = {"expired_at": iso(found.expires_at)}
-        raise Refusal(Code.BAD_TOKEN, "Expired access token.", details=details)
+        raise Refusal(Code.BAD_TOKEN, "Expired access token.", details={"expired_at": found.expires_at})
     return found
 
 

@@ -10,9 +10,9 @@ from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
-from service.api.shapes import Progress
 from service.application.inbox import batch_update
 from service.application.parameters.types import Parameters, RealArray, ScalarString, one_of, parse
+from service.application.presentation.shapes import Progress
 from service.contracts.commands import UpdateConversations
 from service.domain.errors import Code
 from service.domain.participant import Event

@@ -11,9 +11,9 @@ from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Batch, BatchProgress
 from service.application.parameters.types import Parameters, StringList, one_of, parse
 from service.application.presentation.batches import present_batch, present_batches
+from service.application.presentation.shapes import Batch, BatchProgress
 from service.domain.batch import RUNNING, BatchState
 from service.domain.errors import Code, Refusal
 from sql import batches

@@ -9,12 +9,12 @@ from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
-from service.api.shapes import Conversation
 from service.api.viewpoint import includes, viewpoint
 from service.application.messages.create import Accepted
 from service.application.parameters.conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.presentation.created import answer_created
+from service.application.presentation.shapes import Conversation
 from service.application.transactions import committed
 from service.contracts.commands import PlanBatch
 from service.domain.errors import Code

@@ -24,7 +24,7 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One successful answer. body: a type of service/api/shapes.py, or None without a body."""
+    """One successful answer. body: a type of service/application/presentation/shapes.py, or None without a body."""
 
     text: str
     body: Any = None

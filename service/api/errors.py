@@ -17,11 +17,11 @@ log = structlog.get_logger()
 _OF_STATUS = {404: Code.NOT_FOUND, 405: Code.NOT_FOUND, 413: Code.TOO_LARGE}
 
 
-def _respond(request: web.Request, answer: Answer) -> web.Response:
+def _respond(request: web.Request, answer: Answer[object]) -> web.Response:
     return respond(request, answer.body, answer.status, answer.headers)
 
 
-def _of_exception(error: Exception) -> Answer:
+def _of_exception(error: Exception) -> Answer[object]:
     # asyncpg reports a value it cannot encode as an InterfaceError too: our fault, not the database's.
     if isinstance(error, UNAVAILABLE) and not isinstance(error, ValueError):
         log.warning("database unavailable", error=repr(error))

@@ -1,6 +1,7 @@
 """Is the process up, is it of use, and how is it doing (CONTRACT 2)."""
 
 import asyncio
+from typing import Literal
 
 import asyncpg
 from aiohttp import hdrs, web
@@ -8,7 +9,7 @@ from aiohttp import hdrs, web
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import BROKER, POOL
 from service.api.responses import respond
-from service.api.shapes import Health
+from service.application.presentation.shapes import Health
 from service.runtime.metrics import CONTENT_TYPE, exposition
 from service.runtime.postgres import UNAVAILABLE
 from sql.health import database_answers
@@ -41,14 +42,14 @@ async def readyz(request: web.Request) -> web.Response:
 
     Exchanges and queues that are not as they should be are named in any case: some stop only a part of the service.
     """
-    failing = [] if await _database_answers(request) else ["database"]
+    failing: list[Literal["database", "broker"]] = [] if await _database_answers(request) else ["database"]
     broker = request.app[BROKER]
     if not broker.connected:
         failing.append("broker")
-    told: dict[str, object] = {"status": "unavailable", "failing": failing} if failing else {"status": "ok"}
+    shown: Health = {"status": "unavailable", "failing": failing} if failing else {"status": "ok"}
     if broker.faults:
-        told["topology"] = [str(fault) for fault in broker.faults]
-    return respond(request, told, 503 if failing else 200)
+        shown["topology"] = [str(fault) for fault in broker.faults]
+    return respond(request, shown, 503 if failing else 200)
 
 
 @describe("Figures for Prometheus", {200: Outcome("Its text format.", str, "text/plain")}, tag=Tag.SERVICE)

@@ -1,7 +1,6 @@
 """GET /conversations and /conversations/unread_count."""
 
 from dataclasses import replace
-from typing import Any
 
 from aiohttp import web
 from pydantic import Field
@@ -13,11 +12,12 @@ from service.api.description import Outcome, describe
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
-from service.api.shapes import Conversation, ConversationsWithIds, UnreadCount
 from service.api.viewpoint import includes, viewpoint
 from service.application.inbox.list_conversations import count_unread, load_page
 from service.application.parameters.types import CanvasBool, Presence, parse
 from service.application.parameters.view import ViewParameters
+from service.application.presentation.profiles import LIST, LIST_WITH_AVATARS
+from service.application.presentation.shapes import Conversation, ConversationsWithIds, UnreadCount
 from service.domain.errors import Code
 
 _BETA = "Say whether the conversation has a context. Any value counts as true."
@@ -55,12 +55,12 @@ async def list_conversations(request: web.Request) -> web.Response:
             conn,
             view,
             page,
+            LIST_WITH_AVATARS if "participant_avatars" in included else LIST,
             all_ids=sent.include_all_conversation_ids,
-            avatars="participant_avatars" in included,
             uuids="uuid" in included,
             beta=sent.include_beta,
         )
-    body: Any = listing.conversations
+    body: list[Conversation] | ConversationsWithIds = listing.conversations
     if listing.all_ids is not None:
         body = {"conversations": listing.conversations, "conversation_ids": listing.all_ids}
     return respond(request, body, headers=link_headers(request, page, total=listing.total))

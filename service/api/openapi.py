@@ -11,9 +11,9 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from service.api.description import Description, Outcome, Tag, describe, description_of
-from service.api.error_shapes import SHAPES, Errors
 from service.api.parameter_schemas import body_content, path_parameters, query_parameters
 from service.api.responses import respond
+from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
 from service.runtime.settings import Settings

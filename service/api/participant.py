@@ -1,6 +1,6 @@
 """Changing one's own view: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from aiohttp import web
 from pydantic import Field
@@ -13,7 +13,6 @@ from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Conversation, Nothing
 from service.api.viewpoint import includes, viewpoint
 from service.application.inbox import participant
 from service.application.inbox.participant import Change
@@ -29,11 +28,11 @@ from service.application.parameters.types import (
 )
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
-from service.application.presentation.viewpoint import Viewpoint
+from service.application.presentation.profiles import DELETED, UPDATED
+from service.application.presentation.shapes import Conversation, Nothing
 from service.application.transactions import committed
 from service.domain.errors import Code, unreadable
 from service.domain.participant import Event, State, parse_state
-from sql.connection import Connection
 
 
 class ConversationParameters(Parameters):
@@ -81,7 +80,8 @@ async def update_conversation(request: web.Request) -> web.Response:
         asked = sent.conversation
         change = Change(asked.subscribed, parse_state(asked.workflow_state), asked.starred)
         await committed(conn, lambda: participant.update_view(conn, user_id, conversation_id, change))
-        shown = await _present(conn, view, conversation_id, uuids="uuid" in includes(request, sent, parameters))
+        uuids = "uuid" in includes(request, sent, parameters)
+        (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)
 
 
@@ -100,7 +100,7 @@ async def delete_conversation(request: web.Request) -> web.Response:
         await own_conversation(request, conn, conversation_id)
         await committed(conn, lambda: participant.apply_event(conn, user_id, [conversation_id], Event.DESTROY))
         uuids = "uuid" in includes(request, sent, parameters)
-        shown = await _present(conn, viewpoint(request, sent), conversation_id, uuids=uuids, visible=False)
+        (shown,) = await present(conn, viewpoint(request, sent), [conversation_id], DELETED, uuids=uuids)
     return respond(request, shown)
 
 
@@ -129,26 +129,9 @@ async def remove_messages(request: web.Request) -> web.Response:
         await committed(
             conn, lambda: participant.remove_messages(conn, tag_sets, user_id, [conversation_id], list(sent.remove))
         )
-        shown = await _present(conn, view, conversation_id, uuids="uuid" in includes(request, sent, parameters))
+        uuids = "uuid" in includes(request, sent, parameters)
+        (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)
-
-
-async def _present(
-    conn: Connection, view: Viewpoint, conversation_id: int, *, uuids: bool, visible: bool | None = None
-) -> dict[str, Any]:
-    (shown,) = await present(
-        conn,
-        view,
-        [conversation_id],
-        messages="none",
-        avatars=True,
-        contexts=True,
-        with_context_name=False,
-        uuids=uuids,
-        forwarded_authors=False,
-        visible=visible,
-    )
-    return shown
 
 
 @describe("Mark all conversations as read", {200: Outcome("Done.", Nothing)})

@@ -10,10 +10,10 @@ from service.api.keys import SETTINGS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Progress
 from service.application.inbox import batch_update
 from service.application.inbox.batch_update import present_progress
 from service.application.parameters.types import Parameters, ScalarString, parse
+from service.application.presentation.shapes import Progress
 from service.domain.errors import Code
 
 

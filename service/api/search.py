@@ -12,8 +12,8 @@ from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of, read_parameters
 from service.api.responses import respond
-from service.api.shapes import Participant, RecipientContext
 from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
+from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page

@@ -34,7 +34,7 @@ class _Protocol(web.RequestHandler):
         """The request line or a header cannot be read, or something failed outside the application."""
         if status >= 500:  # noqa: PLR2004 - the class of statuses
             self.log_exception("request failed outside the application", exc_info=exc)
-            answer = fault(0)
+            answer: Answer[object] = fault(0)
         else:
             refused = answer_of(unreadable("The request is not valid HTTP, or a line of it is too long."))
             answer = Answer(status, refused.body)

@@ -9,11 +9,12 @@ from service.api.description import Outcome, describe
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.shapes import Conversation
 from service.api.viewpoint import includes, viewpoint
 from service.application.inbox.show_conversation import load_conversation
 from service.application.parameters.types import CanvasBool, Presence, parse
 from service.application.parameters.view import ViewParameters
+from service.application.presentation.profiles import SHOWN, SHOWN_WITHOUT_CONTEXTS
+from service.application.presentation.shapes import Conversation
 from service.domain.errors import Code
 
 _BETA = "Say whether the conversation has a context. Any value counts as true."
@@ -42,13 +43,13 @@ async def show_conversation(request: web.Request) -> web.Response:
     parameters = await read_parameters(request)
     sent = parse(ShowParameters, parameters)
     async with connection(request) as conn:
-        standing = await own_conversation(request, conn, conversation_id)
+        own = await own_conversation(request, conn, conversation_id)
         shown = await load_conversation(
             conn,
             viewpoint(request, sent),
-            standing,
+            own,
+            SHOWN if sent.include_participant_contexts else SHOWN_WITHOUT_CONTEXTS,
             mark_read=sent.auto_mark_as_read,
-            contexts=sent.include_participant_contexts,
             uuids="uuid" in includes(request, sent, parameters),
             beta=sent.include_beta,
         )

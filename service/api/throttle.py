@@ -19,7 +19,7 @@ from service.domain.leaky_bucket import LeakyBucket
 from service.runtime.metrics import THROTTLED
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.settings import Settings
-from sql.authentication import change_bucket
+from sql.throttle import change_bucket
 
 log = structlog.get_logger(__name__)
 

@@ -84,7 +84,7 @@ def _fingerprint(version: int, asked: Mapping[str, Any]) -> bytes:
     return sha256(whole).digest()
 
 
-def kept(answer: Answer) -> KeptAnswer:
+def kept(answer: Answer[object]) -> KeptAnswer:
     """The answer as it is kept and sent. One that no message can carry goes without its body."""
     body = encoded(answer.body)
     if len(body) > MAX_ANSWER_BYTES:
@@ -133,7 +133,7 @@ async def _once(conn: Connection, creator: Creator, user_id: int, asked: Asked) 
     return handled
 
 
-async def _create(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> tuple[Answer, int | None]:
+async def _create(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
     """The answer, and the id of a batch that waits to be planned."""
     sent = parse(CreateParameters, dict(asked.parameters))
     view = viewpoint_of(user_id, sent, creator.settings)

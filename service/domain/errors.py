@@ -3,9 +3,9 @@
 service/application/presentation/errors.py gives each code its status and Canvas's body.
 """
 
-from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import TypedDict
 
 
 class Code(StrEnum):
@@ -29,6 +29,14 @@ class Code(StrEnum):
     UNPROCESSABLE = "unprocessable"
 
 
+class Details(TypedDict, total=False):
+    """Further keys of an error object."""
+
+    expired_at: datetime
+    field: str
+    error_code: str
+
+
 class Refusal(Exception):
     """A request that will be refused the same way however often it is repeated."""
 
@@ -39,14 +47,14 @@ class Refusal(Exception):
         *,
         attribute: str = "",
         kind: str = "",
-        details: Mapping[str, Any] | None = None,
+        details: Details | None = None,
     ) -> None:
         super().__init__(message or code)
         self.code = code
         self.message = message
         self.attribute = attribute
         self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
-        self.details = details or {}  # further keys of the error object, e.g. expired_at
+        self.details: Details = details or {}
 
 
 def invalid(attribute: str, message: str) -> Refusal:

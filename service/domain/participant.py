@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal, TypeAlias
 
 from service.domain.errors import Code, Refusal
 
@@ -19,6 +20,13 @@ class State(StrEnum):
     READ = "read"
     UNREAD = "unread"
     ARCHIVED = "archived"
+
+
+def state_of(*, archived: bool, unread: bool) -> State:
+    """The state of a stored row: the archive hides whether a conversation was read."""
+    if archived:
+        return State.ARCHIVED
+    return State.UNREAD if unread else State.READ
 
 
 def parse_state(value: str | None) -> State | None:
@@ -168,14 +176,14 @@ def remaining_tags(old: Sequence[str], of_messages: Sequence[Sequence[str]], hel
     return kept or tuple(tag for tag in said if tag in held)
 
 
-def workflow_state(*, archived: bool, unread: bool) -> str:
-    """``archived``, ``unread`` or ``read``: the archive hides whether a conversation was read."""
-    if archived:
-        return "archived"
-    return "unread" if unread else "read"
+Property: TypeAlias = Literal["last_author", "attachments", "media_objects"]
 
 
-def properties(*, last_author: bool, attachments: bool, media_objects: bool) -> list[str]:
+def properties(*, last_author: bool, attachments: bool, media_objects: bool) -> list[Property]:
     """The subset that holds, always in this order (canvas/endpoints.md 3.1)."""
-    flags = {"last_author": last_author, "attachments": attachments, "media_objects": media_objects}
+    flags: dict[Property, bool] = {
+        "last_author": last_author,
+        "attachments": attachments,
+        "media_objects": media_objects,
+    }
     return [name for name, holds in flags.items() if holds]

@@ -1,30 +1,36 @@
 -- name: insert_progress :one
--- A batch update that was accepted; from here on it is carried out, whoever finds it.
+-- A batch update that was accepted; from here on it is carried out by the first worker that finds it.
 INSERT INTO progresses (user_id, event, conversation_ids, created_at, updated_at, due_at, traceparent)
-VALUES ($1::bigint, $2::text, $3::text[], $4::timestamptz, $4::timestamptz, $5::timestamptz, $6::text)
-RETURNING *;
+VALUES (:user_id::bigint, :event::text, :conversation_ids::text[], :now::timestamptz, :now::timestamptz,
+        :due_at::timestamptz, :traceparent::text)
+RETURNING id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at;
 
 -- name: find_progress :one
--- One progress, whosever it is: another user's is refused, not hidden (endpoints.md 4.14).
-SELECT * FROM progresses WHERE id = $1::bigint;
+-- One progress, of any user: another user's is refused, not hidden (endpoints.md 4.14).
+SELECT id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at
+FROM progresses
+WHERE id = :progress_id::bigint;
 
 -- name: cancel_progress :one
 -- Cancelling means failing, from whatever state (endpoints.md 4.14). An update in work is waited for.
-UPDATE progresses SET state = 'failed', error = NULL, message = $2::text, updated_at = $3::timestamptz
-WHERE id = $1::bigint
-RETURNING *;
+UPDATE progresses SET state = 'failed', error = NULL, message = :message::text, updated_at = :now::timestamptz
+WHERE id = :progress_id::bigint
+RETURNING id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at;
 
 -- name: claim_progress :one
 -- Locks a batch update that is not finished, so that of two workers the second finds it done. One that an earlier
 -- release has left between two of its slices is gone on with from there: done and refused say where.
-SELECT * FROM progresses WHERE id = $1::bigint AND state IN ('queued', 'running') FOR UPDATE;
+SELECT id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at
+FROM progresses
+WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
+FOR UPDATE;
 
 -- name: finish_progress :none
 -- The end of it, in the transaction that has changed the conversations.
 UPDATE progresses
-SET done = $2::integer, refused = $3::integer[], state = $4::text, error = NULL, message = $5::text,
-    updated_at = $6::timestamptz
-WHERE id = $1::bigint;
+SET done = :done::integer, refused = :refused::integer[], state = :state::text, error = NULL, message = :message::text,
+    updated_at = :now::timestamptz
+WHERE id = :progress_id::bigint;
 
 -- name: postpone_progress :value
 -- It could not be carried out, and the transaction that tried was rolled back: note why, and wait. No row: the failure
@@ -54,14 +60,14 @@ FROM progresses p
 WHERE p.id = :progress_id::bigint;
 
 -- name: take_due_progresses :many
--- Accepted, not finished, and nobody has been at it for too long: publish again. Several sweepers share the work; what
+-- Accepted, not finished, and left alone for too long: publish again. Several sweepers share the work; what
 -- is being carried out just now is locked.
-UPDATE progresses p SET due_at = $2::timestamptz
+UPDATE progresses p SET due_at = :due_at::timestamptz
 FROM (
     SELECT id FROM progresses
-    WHERE state IN ('queued', 'running') AND due_at <= $1::timestamptz
+    WHERE state IN ('queued', 'running') AND due_at <= :now::timestamptz
     ORDER BY due_at
-    LIMIT $3::integer
+    LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
 ) due
 WHERE p.id = due.id

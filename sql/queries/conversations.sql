@@ -1,48 +1,50 @@
--- name: conversation_views :many
+-- name: conversations_of_participant :many
 -- Conversations as one participant sees them, with the newest human message and the newest own one that they still
 -- have: one pass over each conversation's messages finds both. Only so much of a body as a preview can show.
-SELECT c.id, opening.subject, opening.private, opening.context_type, opening.context_id, opening.root_account_ids,
+SELECT c.id, opening.subject, opening.private, opening.context_type, opening.context_id,
        whole.codes AS conversation_tags, own.codes AS own_tags,
        p.unread, p.archived, p.subscribed, p.starred, p.message_count, p.last_message_at,
        p.visible_last_authored_at, p.has_attachments, p.has_media_objects,
        newest.author_id AS newest_author_id, left(newest.body, 101) AS newest_body,
        authored.created_at AS authored_at, left(authored.body, 101) AS authored_body,
-       EXISTS (SELECT FROM account_users a WHERE a.user_id = $1::bigint AND a.workflow_state = 'active')
+       EXISTS (SELECT FROM account_users a WHERE a.user_id = :user_id::bigint AND a.workflow_state = 'active')
            AS by_administrator
-FROM unnest($2::bigint[]) WITH ORDINALITY AS asked(id, n)
-JOIN participants p ON p.conversation_id = asked.id AND p.user_id = $1::bigint
+FROM unnest(:conversation_ids::bigint[]) WITH ORDINALITY AS asked(id, n)
+JOIN participants p ON p.conversation_id = asked.id AND p.user_id = :user_id::bigint
 JOIN conversations c ON c.id = asked.id
 JOIN sends opening ON opening.id = c.send_id
 JOIN tag_sets whole ON whole.id = c.tag_set
 JOIN tag_sets own ON own.id = p.tag_set
 LEFT JOIN LATERAL (
     SELECT (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC))[1] AS newest,
-           (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC) FILTER (WHERE m.author_id = $1::bigint))[1]
+           (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC) FILTER (WHERE m.author_id = :user_id::bigint))[1]
                AS authored
     FROM participant_messages m
-    WHERE m.conversation_id = asked.id AND m.user_id = $1::bigint AND m.deleted_at IS NULL AND NOT m.generated
+    WHERE m.conversation_id = asked.id AND m.user_id = :user_id::bigint AND m.deleted_at IS NULL AND NOT m.generated
 ) visible ON true
 LEFT JOIN sends newest ON newest.id = visible.newest
 LEFT JOIN sends authored ON authored.id = visible.authored
 ORDER BY asked.n;
 
--- name: conversation_standing :one
--- Whether a user has a conversation at all (message_count above 0), whether it waits to be read, and its stored context.
+-- name: own_conversation :one
+-- Whether a user has a conversation at all (message_count above 0), whether it waits to be read, and its stored
+-- context.
 SELECT p.unread AND NOT p.archived AS waiting, opening.context_type, opening.context_id
 FROM participants p
 JOIN conversations c ON c.id = p.conversation_id
 JOIN sends opening ON opening.id = c.send_id
-WHERE p.conversation_id = $1::bigint AND p.user_id = $2::bigint AND p.message_count > 0;
+WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = :user_id::bigint
+  AND p.message_count > 0;
 
 -- name: mark_read :none
 -- Reading: unread and touched_at stand in no index, so the row stays where it is (a HOT update).
 UPDATE participants SET unread = false, touched_at = now()
-WHERE conversation_id = $1::bigint AND user_id = $2::bigint AND unread AND NOT archived;
+WHERE conversation_id = :conversation_id::bigint AND user_id = :user_id::bigint AND unread AND NOT archived;
 
 -- name: context_names :many
 -- Names of the places conversations belong to.
-SELECT 'Course' AS type, id, name FROM courses WHERE id = ANY ($1::bigint[])
+SELECT 'Course' AS type, id, name FROM courses WHERE id = ANY (:course_ids::bigint[])
 UNION ALL
-SELECT 'Group', id, name FROM groups WHERE id = ANY ($2::bigint[])
+SELECT 'Group', id, name FROM groups WHERE id = ANY (:group_ids::bigint[])
 UNION ALL
-SELECT 'Account', id, name FROM accounts WHERE id = ANY ($3::bigint[]);
+SELECT 'Account', id, name FROM accounts WHERE id = ANY (:account_ids::bigint[]);

@@ -1,3 +1,3 @@
--- name: database_answers :one
+-- name: database_answers :value
 -- The cheapest proof that statements run.
 SELECT true AS answers;

@@ -1,94 +1,94 @@
--- name: list_page :many
+-- name: list_page :column
 -- One page of a list in its order. Every branch reads one partial index backwards and stops at the page's end; a branch
 -- of another scope is never started. A single condition over all scopes would read and sort everything instead.
 SELECT page.conversation_id FROM (
     (SELECT conversation_id, received_at AS listed_at FROM listings
-     WHERE $2::text = 'inbox' AND user_id = $1::bigint AND in_inbox
-     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+     WHERE :scope::text = 'inbox' AND user_id = :user_id::bigint AND in_inbox
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
     UNION ALL
     (SELECT conversation_id, received_at AS listed_at FROM listings
-     WHERE $2::text = 'unread' AND user_id = $1::bigint AND in_unread
-     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+     WHERE :scope::text = 'unread' AND user_id = :user_id::bigint AND in_unread
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
     UNION ALL
     (SELECT conversation_id, received_at AS listed_at FROM listings
-     WHERE $2::text = 'archived' AND user_id = $1::bigint AND in_archived
-     ORDER BY received_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+     WHERE :scope::text = 'archived' AND user_id = :user_id::bigint AND in_archived
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
     UNION ALL
     (SELECT conversation_id, sent_at AS listed_at FROM listings
-     WHERE $2::text = 'sent' AND user_id = $1::bigint AND in_sent
-     ORDER BY sent_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+     WHERE :scope::text = 'sent' AND user_id = :user_id::bigint AND in_sent
+     ORDER BY sent_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
     UNION ALL
     (SELECT conversation_id, changed_at AS listed_at FROM listings
-     WHERE $2::text = 'starred' AND user_id = $1::bigint AND in_starred
-     ORDER BY changed_at DESC, conversation_id DESC LIMIT $3::bigint OFFSET $4::bigint)
+     WHERE :scope::text = 'starred' AND user_id = :user_id::bigint AND in_starred
+     ORDER BY changed_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
 ) page
 ORDER BY page.listed_at DESC, page.conversation_id DESC;
 
--- name: list_size :one
+-- name: list_size :value
 -- How long a list is, for the number of its last page. Only the branch that is asked for runs.
-SELECT CASE $2::text
-           WHEN 'inbox' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_inbox)
-           WHEN 'unread' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_unread)
-           WHEN 'archived' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_archived)
-           WHEN 'sent' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_sent)
-           WHEN 'starred' THEN (SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_starred)
+SELECT CASE :scope::text
+           WHEN 'inbox' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_inbox)
+           WHEN 'unread' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_unread)
+           WHEN 'archived' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_archived)
+           WHEN 'sent' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_sent)
+           WHEN 'starred' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_starred)
        END;
 
--- name: list_ids :many
+-- name: list_ids :column
 -- A whole list under filters, in order (semantics.md 6.2, 6.3). Filters are counted: any of them is at least one, all
 -- of them is as many as there are, and none at all needs none. Counting also keeps the look at other participants a
 -- look into the primary key, row by row, where EXISTS may be turned into reading the table.
 SELECT l.conversation_id FROM (
     SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
-    WHERE $2::text = 'inbox' AND user_id = $1::bigint AND in_inbox
+    WHERE :scope::text = 'inbox' AND user_id = :user_id::bigint AND in_inbox
     UNION ALL
     SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
-    WHERE $2::text = 'unread' AND user_id = $1::bigint AND in_unread
+    WHERE :scope::text = 'unread' AND user_id = :user_id::bigint AND in_unread
     UNION ALL
     SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
-    WHERE $2::text = 'archived' AND user_id = $1::bigint AND in_archived
+    WHERE :scope::text = 'archived' AND user_id = :user_id::bigint AND in_archived
     UNION ALL
     SELECT conversation_id, tag_set, sent_at AS listed_at FROM listings
-    WHERE $2::text = 'sent' AND user_id = $1::bigint AND in_sent
+    WHERE :scope::text = 'sent' AND user_id = :user_id::bigint AND in_sent
     UNION ALL
     SELECT conversation_id, tag_set, changed_at AS listed_at FROM listings
-    WHERE $2::text = 'starred' AND user_id = $1::bigint AND in_starred
+    WHERE :scope::text = 'starred' AND user_id = :user_id::bigint AND in_starred
 ) l
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
-    WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
+    WHERE s.codes && :filter_codes::text[] AND code = ANY (:filter_codes::text[])
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
-WHERE coalesce(tagged.matching, 0) + CASE WHEN cardinality($3::bigint[]) = 0 THEN 0 ELSE (
+WHERE coalesce(tagged.matching, 0) + CASE WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0 ELSE (
       SELECT count(*) FROM participants other
-      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
-  ) END >= $5::bigint
+      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[])
+  ) END >= :needed::bigint
 ORDER BY l.listed_at DESC, l.conversation_id DESC;
 
--- name: listed :many
+-- name: listed :column
 -- Which of the given conversations the list holds under the filters: "visible" in every answer that is not a list.
 -- CASE keeps the scope out of the choice of an index: the rows are few and their keys are known.
 SELECT l.conversation_id
-FROM unnest($6::bigint[]) AS asked(id)
-JOIN listings l ON l.conversation_id = asked.id AND l.user_id = $1::bigint
+FROM unnest(:conversation_ids::bigint[]) AS asked(id)
+JOIN listings l ON l.conversation_id = asked.id AND l.user_id = :user_id::bigint
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
-    WHERE s.codes && $4::text[] AND code = ANY ($4::text[])
+    WHERE s.codes && :filter_codes::text[] AND code = ANY (:filter_codes::text[])
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
-WHERE CASE $2::text WHEN 'inbox' THEN l.in_inbox WHEN 'unread' THEN l.in_unread WHEN 'archived' THEN l.in_archived
+WHERE CASE :scope::text WHEN 'inbox' THEN l.in_inbox WHEN 'unread' THEN l.in_unread WHEN 'archived' THEN l.in_archived
                     WHEN 'sent' THEN l.in_sent WHEN 'starred' THEN l.in_starred END
-  AND coalesce(tagged.matching, 0) + CASE WHEN cardinality($3::bigint[]) = 0 THEN 0 ELSE (
+  AND coalesce(tagged.matching, 0) + CASE WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0 ELSE (
       SELECT count(*) FROM participants other
-      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY ($3::bigint[])
-  ) END >= $5::bigint;
+      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[])
+  ) END >= :needed::bigint;
 
 -- name: users_by_uuid :many
 -- uuid: filters stand for user_ filters (CONTRACT 6.10).
-SELECT u.uuid, u.id FROM users u WHERE u.uuid = ANY ($1::text[]) AND u.uuid IS NOT NULL;
+SELECT u.uuid, u.id FROM users u WHERE u.uuid = ANY (:uuids::text[]) AND u.uuid IS NOT NULL;
 
--- name: unread_count :one
+-- name: unread_count :value
 -- Counted when asked: nothing has to be kept in step with every delivery (semantics.md 9).
-SELECT count(*) FROM listings WHERE user_id = $1::bigint AND in_unread;
+SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_unread;

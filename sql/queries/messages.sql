@@ -1,9 +1,9 @@
 -- name: visible_messages :many
 -- The messages of conversations that a user has and has not deleted, newest first; only the given ones unless null.
-SELECT m.conversation_id, m.id, m.send_id
+SELECT m.id, m.conversation_id, m.send_id
 FROM participant_messages m
-WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL
-  AND ($3::bigint[] IS NULL OR m.id = ANY ($3::bigint[]))
+WHERE m.user_id = :user_id::bigint AND m.conversation_id = ANY (:conversation_ids::bigint[]) AND m.deleted_at IS NULL
+  AND (:message_ids::bigint[] IS NULL OR m.id = ANY (:message_ids::bigint[]))
 ORDER BY m.conversation_id, m.created_at DESC, m.id DESC;
 
 -- name: forwarded_messages :many
@@ -12,7 +12,7 @@ ORDER BY m.conversation_id, m.created_at DESC, m.id DESC;
 WITH RECURSIVE tree AS (
     SELECT s.forwarded_conversation_id AS conversation_id, f.id
     FROM sends s CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
-    WHERE s.id = ANY ($1::bigint[])
+    WHERE s.id = ANY (:send_ids::bigint[])
     UNION
     SELECT s.forwarded_conversation_id, f.id
     FROM tree t
@@ -20,7 +20,7 @@ WITH RECURSIVE tree AS (
     JOIN sends s ON s.id = m.send_id
     CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
 )
-SELECT m.conversation_id, m.id, m.send_id
+SELECT m.id, m.conversation_id, m.send_id
 FROM tree t
 JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id;
 
@@ -38,7 +38,8 @@ SELECT asked.id, s.created_at, s.author_id, s.body, s.added_user_ids, s.attachme
                              AND v.user_id = p.user_id AND v.message_id = asked.id))
            ORDER BY p.user_id
        ) AS participating_user_ids
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS asked(id, conversation_id, send_id)
+FROM unnest(:message_ids::bigint[], :conversation_ids::bigint[], :send_ids::bigint[])
+     AS asked(id, conversation_id, send_id)
 JOIN sends s ON s.id = asked.send_id
 CROSS JOIN LATERAL (
     SELECT EXISTS (SELECT FROM messages m WHERE m.conversation_id = asked.conversation_id AND m.id = asked.id
@@ -51,4 +52,4 @@ LEFT JOIN media_objects media ON media.media_id = s.media_id;
 SELECT a.id, a.uuid, a.folder_id, a.display_name, a.filename, a.content_type, a.url, a.size, a.created_at,
        coalesce(a.updated_at, a.as_of) AS updated_at, a.unlock_at, a.lock_at, a.thumbnail_url
 FROM attachments a
-WHERE a.id = ANY ($1::bigint[]) AND a.workflow_state <> 'deleted';
+WHERE a.id = ANY (:attachment_ids::bigint[]) AND a.workflow_state <> 'deleted';

@@ -1,4 +1,4 @@
--- name: lock_views :many
+-- name: lock_participant_rows :many
 -- A user's rows that are going to change, locked in one order. What the next statement then counts is all there is: a
 -- message that is being delivered is either committed, or waits here and adds itself to what will be written.
 SELECT p.conversation_id, opening.private, p.archived, p.unread, p.subscribed, p.starred, p.message_count,
@@ -6,52 +6,54 @@ SELECT p.conversation_id, opening.private, p.archived, p.unread, p.subscribed, p
 FROM participants p
 JOIN conversations c ON c.id = p.conversation_id
 JOIN sends opening ON opening.id = c.send_id
-WHERE p.user_id = $1::bigint AND p.conversation_id = ANY ($2::bigint[])
+WHERE p.user_id = :user_id::bigint AND p.conversation_id = ANY (:conversation_ids::bigint[])
 ORDER BY p.conversation_id
 FOR UPDATE OF p;
 
--- name: save_views :none
+-- name: save_participant_rows :none
 -- Rows as they shall be. unread and touched_at stand in no index: where nothing else has changed, the row stays where
 -- it is (a HOT update).
 UPDATE participants p
 SET archived = v.archived, unread = v.unread, subscribed = v.subscribed, starred = v.starred,
     message_count = v.message_count, last_message_at = v.last_message_at,
     visible_last_authored_at = v.visible_last_authored_at, has_attachments = v.has_attachments,
-    has_media_objects = v.has_media_objects, tag_set = v.tag_set, touched_at = $2::timestamptz
-FROM unnest($3::bigint[], $4::boolean[], $5::boolean[], $6::boolean[], $7::boolean[], $8::integer[],
-            $9::timestamptz[], $10::timestamptz[], $11::boolean[], $12::boolean[], $13::integer[])
+    has_media_objects = v.has_media_objects, tag_set = v.tag_set, touched_at = :now::timestamptz
+FROM unnest(:conversation_ids::bigint[], :archived::boolean[], :unread::boolean[], :subscribed::boolean[],
+            :starred::boolean[], :message_count::integer[], :last_message_at::timestamptz[],
+            :visible_last_authored_at::timestamptz[], :has_attachments::boolean[], :has_media_objects::boolean[],
+            :tag_set::integer[])
      AS v(conversation_id, archived, unread, subscribed, starred, message_count, last_message_at,
           visible_last_authored_at, has_attachments, has_media_objects, tag_set)
-WHERE p.conversation_id = v.conversation_id AND p.user_id = $1::bigint;
+WHERE p.conversation_id = v.conversation_id AND p.user_id = :user_id::bigint;
 
 -- name: mark_all_read :none
--- Everything that waits in the inbox; a thread nobody has answered is in none (endpoints.md 4.6). Locked in the order of
--- lock_views first, because a delivery may be at the same rows.
+-- Everything that waits in the inbox; a thread without an answer is in none (endpoints.md 4.6). Locked in the order of
+-- lock_participant_rows first, because a delivery may be at the same rows.
 WITH waiting AS (
     SELECT conversation_id FROM participants
-    WHERE user_id = $1::bigint AND last_message_at IS NOT NULL AND NOT archived AND unread
+    WHERE user_id = :user_id::bigint AND last_message_at IS NOT NULL AND NOT archived AND unread
     ORDER BY conversation_id
     FOR UPDATE
 )
-UPDATE participants p SET unread = false, touched_at = $2::timestamptz
+UPDATE participants p SET unread = false, touched_at = :now::timestamptz
 FROM waiting w
-WHERE p.conversation_id = w.conversation_id AND p.user_id = $1::bigint;
+WHERE p.conversation_id = w.conversation_id AND p.user_id = :user_id::bigint;
 
--- name: hide_messages :many
--- Deletes messages from one user's view and from nobody else's: the given ones, or with null all that the user has in
--- these conversations.
+-- name: hide_messages :column
+-- Deletes messages for one user and for no other: the given ones, or with null all that the user has in these
+-- conversations.
 INSERT INTO message_views AS v (conversation_id, message_id, user_id, deleted_at)
-SELECT m.conversation_id, m.id, m.user_id, $4::timestamptz
+SELECT m.conversation_id, m.id, m.user_id, :now::timestamptz
 FROM participant_messages m
-WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL
-  AND ($3::bigint[] IS NULL OR m.id = ANY ($3::bigint[]))
+WHERE m.user_id = :user_id::bigint AND m.conversation_id = ANY (:conversation_ids::bigint[]) AND m.deleted_at IS NULL
+  AND (:message_ids::bigint[] IS NULL OR m.id = ANY (:message_ids::bigint[]))
 ORDER BY m.conversation_id, m.id
 ON CONFLICT (conversation_id, user_id, message_id) DO UPDATE SET deleted_at = excluded.deleted_at
 RETURNING v.conversation_id;
 
 -- name: remains :many
--- What a user still has of conversations, human messages only, for recounting their row (semantics.md 8). A conversation
--- of which nothing is left gives no row.
+-- What a user still has of conversations, human messages only, for recounting their row (semantics.md 8). A
+-- conversation of which nothing is left gives no row.
 SELECT m.conversation_id, count(*)::integer AS message_count,
        max(m.created_at) AS newest, min(m.created_at) AS oldest,
        max(m.created_at) FILTER (WHERE m.created_at <= p.last_message_at) AS nearest,
@@ -61,13 +63,15 @@ SELECT m.conversation_id, count(*)::integer AS message_count,
 FROM participant_messages m
 JOIN sends s ON s.id = m.send_id
 JOIN participants p ON p.conversation_id = m.conversation_id AND p.user_id = m.user_id
-WHERE m.user_id = $1::bigint AND m.conversation_id = ANY ($2::bigint[]) AND m.deleted_at IS NULL AND NOT m.generated
+WHERE m.user_id = :user_id::bigint AND m.conversation_id = ANY (:conversation_ids::bigint[]) AND m.deleted_at IS NULL
+  AND NOT m.generated
 GROUP BY m.conversation_id;
 
--- name: conversations_within :many
--- Those of some conversations that belong to these root accounts and to no other: what somebody who acts as another
+-- name: conversations_within :column
+-- Those of some conversations that belong to these root accounts and to no other: what a caller who acts as another
 -- user gets to see (semantics.md 13).
 SELECT c.id
 FROM conversations c
 JOIN sends opening ON opening.id = c.send_id
-WHERE c.id = ANY ($1::bigint[]) AND opening.root_account_ids <@ $2::bigint[] AND opening.root_account_ids <> '{}';
+WHERE c.id = ANY (:conversation_ids::bigint[]) AND opening.root_account_ids <@ :account_ids::bigint[]
+  AND opening.root_account_ids <> '{}';

@@ -1,10 +1,10 @@
 -- name: participants_of :many
--- Everybody in the given conversations, most recent poster first, then by the name shown, as people sort names
--- (semantics.md 7.4). A participant may be known before the directory tells who it is. The lateral reads stay looks
+-- The participants of the given conversations, most recent poster first, then by the name shown, as people sort names
+-- (semantics.md 7.4). A participant may be known before the directory says who it is. The lateral reads stay looks
 -- into primary keys even on a database that has not been analysed since a large send.
 SELECT p.conversation_id, p.user_id AS id, coalesce(u.short_name, u.name, '') AS name,
        coalesce(u.name, '') AS full_name, u.pronouns, u.uuid, u.avatar_url
-FROM unnest($1::bigint[]) AS asked(id)
+FROM unnest(:conversation_ids::bigint[]) AS asked(id)
 CROSS JOIN LATERAL (
     SELECT conversation_id, user_id, last_authored_at FROM participants WHERE conversation_id = asked.id OFFSET 0
 ) p
@@ -20,7 +20,7 @@ ORDER BY p.conversation_id, p.last_authored_at DESC NULLS LAST,
 SELECT u.id, coalesce(nullif(u.short_name, ''), u.name) AS name, u.name AS full_name,
        u.pronouns, u.uuid, u.avatar_url
 FROM users u
-WHERE u.id = ANY ($1::bigint[])
+WHERE u.id = ANY (:user_ids::bigint[])
 ORDER BY u.id;
 
 -- name: shared_courses :many
@@ -29,12 +29,12 @@ ORDER BY u.id;
 WITH own AS (
     SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
     FROM enrollment_standings e
-    WHERE e.user_id = $1::bigint AND e.standing IN ('active', 'invited', 'completed')
+    WHERE e.user_id = :viewer_id::bigint AND e.standing IN ('active', 'invited', 'completed')
       AND e.type <> 'StudentViewEnrollment'
     GROUP BY e.course_id
 )
 SELECT e.user_id, e.course_id, array_agg(DISTINCT e.type) AS types
-FROM unnest($2::bigint[]) AS other(id)
+FROM unnest(:user_ids::bigint[]) AS other(id)
 CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = other.id OFFSET 0) e
 JOIN own ON own.course_id = e.course_id
 WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
@@ -43,21 +43,21 @@ GROUP BY e.user_id, e.course_id
 ORDER BY e.user_id, e.course_id;
 
 -- name: shared_groups :many
--- Which groups the viewer and others are both in. Differentiation tags are nobody's common group: their members are
--- not to know of them.
+-- Which groups the viewer and others are both in. A differentiation tag is no common group: its members are not to know
+-- of it.
 SELECT DISTINCT other.user_id, other.group_id
-FROM unnest($2::bigint[]) AS asked(id)
+FROM unnest(:user_ids::bigint[]) AS asked(id)
 CROSS JOIN LATERAL (
     SELECT user_id, group_id FROM group_memberships
     WHERE user_id = asked.id AND workflow_state = 'accepted' OFFSET 0
 ) other
 JOIN group_memberships own ON own.group_id = other.group_id
 JOIN groups g ON g.id = own.group_id
-WHERE own.user_id = $1::bigint AND own.workflow_state = 'accepted'
+WHERE own.user_id = :viewer_id::bigint AND own.workflow_state = 'accepted'
   AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
 ORDER BY other.user_id, other.group_id;
 
--- name: audience_roles :many
+-- name: audience_roles :column
 -- For audience_contexts (endpoints.md 3.5): as what a person is active in a course, one type per enrolment, or whether
 -- they are in a group. Each question names a course or a group; the other one is null.
 SELECT array(
@@ -70,5 +70,6 @@ SELECT array(
            WHERE m.user_id = asked.user_id AND m.group_id = asked.group_id AND m.workflow_state = 'accepted'
            LIMIT 1
        ) AS roles
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS asked(user_id, course_id, group_id, n)
+FROM unnest(:user_ids::bigint[], :course_ids::bigint[], :group_ids::bigint[]) WITH ORDINALITY
+     AS asked(user_id, course_id, group_id, n)
 ORDER BY asked.n;

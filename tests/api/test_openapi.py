@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from service.api.app import MODULES
 from service.api.description import description_of
-from service.api.error_shapes import SHAPES, Errors
+from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
 from tests.support import seeds

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter
 
-from service.api import shapes
+from service.application.presentation import shapes
 from tests.support import seeds
 from tests.support.classroom import Classroom, Person
 from tests.support.gateway import PUBLIC_URL

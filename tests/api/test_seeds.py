@@ -6,8 +6,8 @@ import aiohttp
 import asyncpg
 from pydantic import TypeAdapter
 
-from service.api import shapes
 from service.application.inbox import batch_update
+from service.application.presentation import shapes
 from tests.support import seeds
 from tests.support.classroom import Classroom, Person
 from tests.support.institution import Institution

@@ -21,7 +21,8 @@ from service.api.throttle import Reservation
 from service.domain.leaky_bucket import LeakyBucket
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql.authentication import change_bucket, find_caller
+from sql.authentication import find_caller
+from sql.throttle import change_bucket
 from tests.support.institution import Institution
 from tests.support.waiting import until
 

@@ -207,10 +207,10 @@ def test_other_names_are_refused(text: str, kind: str) -> None:
 
 
 def test_the_archive_hides_whether_a_conversation_was_read() -> None:
-    assert participant.workflow_state(archived=True, unread=True) == "archived"
-    assert participant.workflow_state(archived=True, unread=False) == "archived"
-    assert participant.workflow_state(archived=False, unread=True) == "unread"
-    assert participant.workflow_state(archived=False, unread=False) == "read"
+    assert participant.state_of(archived=True, unread=True) == "archived"
+    assert participant.state_of(archived=True, unread=False) == "archived"
+    assert participant.state_of(archived=False, unread=True) == "unread"
+    assert participant.state_of(archived=False, unread=False) == "read"
 
 
 @given(st.booleans(), st.booleans(), st.booleans())

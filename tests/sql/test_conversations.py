@@ -47,15 +47,15 @@ async def test_standing_tells_who_has_a_conversation_and_whether_it_waits(
     me, ann = people
     made = await threads.private(ann, me, context=("Group", 7))
 
-    mine = await conversations.find_standing(conn, me, made)
-    hers = await conversations.find_standing(conn, ann, made)
+    mine = await conversations.find_own_conversation(conn, me, made)
+    hers = await conversations.find_own_conversation(conn, ann, made)
 
-    assert mine == conversations.Standing(made, True, Context(ContextType.GROUP, 7))
+    assert mine == conversations.OwnConversation(made, True, Context(ContextType.GROUP, 7))
     assert hers is not None
     assert not hers.waiting
-    assert await conversations.find_standing(conn, me, made + 1) is None
+    assert await conversations.find_own_conversation(conn, me, made + 1) is None
     await threads.delete(made, me)
-    assert await conversations.find_standing(conn, me, made) is None
+    assert await conversations.find_own_conversation(conn, me, made) is None
 
 
 async def test_names_of_contexts(conn: asyncpg.Connection, institution: Institution) -> None:

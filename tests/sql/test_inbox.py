@@ -206,27 +206,33 @@ async def busy(conn: asyncpg.Connection) -> int:
     return 101
 
 
+FIRST_TEN = {"limit": "10", "offset": "0"}
+AMONG_FOUR = {"scope": "'inbox'", "conversation_ids": "'{2,4,6,7}'"}
+
+
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
 @pytest.mark.parametrize("analyzed", [True, False])
 @pytest.mark.parametrize(
     ("statement", "parameters"),
     [
-        ("list_page", "{user}, 'inbox', 10, 0"),
-        ("list_page", "{user}, 'unread', 10, 0"),
-        ("list_page", "{user}, 'sent', 10, 0"),
-        ("listed", "{user}, 'inbox', '{{}}', '{{}}', 0, '{{2,4,6,7}}'"),
-        ("listed", "{user}, 'inbox', '{{1001}}', '{{course_1}}', 1, '{{2,4,6,7}}'"),
+        ("list_page", FIRST_TEN | {"scope": "'inbox'"}),
+        ("list_page", FIRST_TEN | {"scope": "'unread'"}),
+        ("list_page", FIRST_TEN | {"scope": "'sent'"}),
+        ("listed", AMONG_FOUR | {"filter_user_ids": "'{}'", "filter_codes": "'{}'", "needed": "0"}),
+        ("listed", AMONG_FOUR | {"filter_user_ids": "'{1001}'", "filter_codes": "'{course_1}'", "needed": "1"}),
     ],
 )
 async def test_what_one_page_asks_costs_a_page_however_it_is_planned(
-    *, conn: asyncpg.Connection, busy: int, mode: str, analyzed: bool, statement: str, parameters: str
+    *, conn: asyncpg.Connection, busy: int, mode: str, analyzed: bool, statement: str, parameters: dict[str, str]
 ) -> None:
     if analyzed:
         await conn.execute("ANALYZE participants")
     await conn.execute(f"SET plan_cache_mode = {mode}")
-    await conn.execute(f"PREPARE asked AS {STATEMENTS[statement].text}")
+    found, literals = STATEMENTS[statement], parameters | {"user_id": str(busy)}
+    await conn.execute(f"PREPARE asked AS {found.text}")
 
-    plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({parameters.format(user=busy)})")
+    arguments = ", ".join(literals[name] for name in found.parameters)
+    plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
 
     assert _rows_read(plan) < 200, plan
 

@@ -8,8 +8,8 @@ from service.domain.brackets import Repeated
 from service.domain.contexts import MAX_ID, Context, ContextType
 from service.domain.errors import Code, Refusal
 from service.domain.rights import Right
-from sql.authentication import TargetRow, administered_accounts, find_masquerade_target
 from sql.connection import Connection
+from sql.masquerade import TargetRow, administered_accounts, find_masquerade_target
 
 # conventions.md 12: to act as an administrator takes at least those of these that the administrator has.
 _RIGHTS = (

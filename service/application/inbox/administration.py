@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from service.application.address_book.rights import load
 from service.application.inbox import participant
 from service.application.messages.tag_sets import TagSets
 from service.application.presentation.messages import present_messages
+from service.application.presentation.shapes import DeletedMessage, Message
 from service.domain.errors import Code, Refusal
 from service.domain.rights import ACCOUNT_ADMIN, Right
 from sql import administration, messages
@@ -35,7 +35,7 @@ class Deletions:
 
 async def deleted_messages(
     conn: Connection, wanted: Deletions, *, viewer_id: int, base_url: str
-) -> list[dict[str, Any]]:
+) -> list[DeletedMessage]:
     """Message objects with who deleted them, when and where; newest deletion first."""
     found = await administration.deleted_messages(
         conn, wanted.user_ids, conversation_id=wanted.conversation_id, before=wanted.before, after=wanted.after
@@ -43,7 +43,12 @@ async def deleted_messages(
     keys = {row.id: MessageKey(row.id, row.conversation_id, row.send_id) for row in found}
     shown = await present_messages(conn, list(keys.values()), viewer_id=viewer_id, base_url=base_url)
     return [
-        shown[row.id] | {"deleted_at": row.deleted_at, "user_id": row.user_id, "conversation_id": row.conversation_id}
+        {
+            **shown[row.id],
+            "deleted_at": row.deleted_at,
+            "user_id": row.user_id,
+            "conversation_id": row.conversation_id,
+        }
         for row in found
     ]
 
@@ -59,7 +64,7 @@ class Restoration:
 
 async def restore(
     conn: Connection, tag_sets: TagSets, wanted: Restoration, *, viewer_id: int, base_url: str
-) -> list[dict[str, Any]]:
+) -> list[Message]:
     """The restored message; none when the user never had it. Runs in the caller's transaction."""
     await participant.restore_message(conn, tag_sets, wanted.user_id, wanted.conversation_id, wanted.message_id)
     keys = await messages.visible_messages(conn, wanted.user_id, [wanted.conversation_id], [wanted.message_id])
@@ -68,7 +73,7 @@ async def restore(
 
 
 async def delete_for_all(conn: Connection, user_id: int, conversation_id: int) -> None:
-    """Takes a conversation from everybody who has it.
+    """Takes a conversation from all of its participants.
 
     Refusal(NOT_AUTHORISED) without manage_students on the site-admin account, NOT_FOUND for an unknown conversation.
     """

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from service.application.inbox.participant import apply_event
+from service.application.presentation import shapes
 from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
 from service.domain.contexts import MAX_ID
@@ -103,7 +104,7 @@ async def cancel(conn: Connection, user_id: int, progress_id: int, message: str 
     return cancelled
 
 
-def present_progress(progress: Progress, base_url: str) -> dict[str, Any]:
+def present_progress(progress: Progress, base_url: str) -> shapes.Progress:
     """The object of canvas/endpoints.md 4.14; updates of conversations have no results."""
     return {
         "id": progress.id,

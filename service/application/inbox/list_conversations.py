@@ -1,11 +1,11 @@
 """The list of one's conversations, and how many of them are unread (canvas/endpoints.md 4.1, 4.7)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from service.application.presentation.conversations import Viewpoint, present
-from service.application.presentation.viewpoint import criteria_of
+from service.application.presentation.conversations import present
+from service.application.presentation.profiles import Profile
+from service.application.presentation.shapes import Conversation
+from service.application.presentation.viewpoint import Viewpoint, criteria_of
 from service.domain.pagination import Page
 from sql import inbox
 from sql.connection import Connection
@@ -16,13 +16,13 @@ from sql.participants import conversations_within
 class Listing:
     """One page of a list: its conversations, the length of the whole list, and all ids when asked for."""
 
-    conversations: list[dict[str, Any]]
+    conversations: list[Conversation]
     total: int
-    all_ids: Sequence[int] | None
+    all_ids: list[int] | None
 
 
 async def load_page(
-    conn: Connection, view: Viewpoint, page: Page, *, all_ids: bool, avatars: bool, uuids: bool, beta: bool
+    conn: Connection, view: Viewpoint, page: Page, profile: Profile, *, all_ids: bool, uuids: bool, beta: bool
 ) -> Listing:
     """A page of the viewer's list of that scope and those filters; empty past the end."""
     if all_ids or view.filters or view.accounts is not None:
@@ -31,19 +31,7 @@ async def load_page(
     else:
         every = None
         ids, total = await _page(conn, view, page)
-    shown = await present(
-        conn,
-        view,
-        ids,
-        messages="none",
-        avatars=avatars,
-        contexts=False,
-        with_context_name=True,
-        uuids=uuids,
-        forwarded_authors=False,
-        beta=beta,
-        visible=True,
-    )
+    shown = await present(conn, view, ids, profile, uuids=uuids, beta=beta)
     return Listing(shown, total, every if all_ids else None)
 
 

@@ -46,7 +46,7 @@ async def update_view(conn: Connection, user_id: int, conversation_id: int, chan
 
 async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> View:
     """Refusal(NOT_FOUND) when the user takes no part in it."""
-    locked = await participants.lock_views(conn, user_id, [conversation_id])
+    locked = await participants.lock_participant_rows(conn, user_id, [conversation_id])
     if not locked:
         raise Refusal(Code.NOT_FOUND)
     return locked[0]
@@ -55,7 +55,7 @@ async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> Vie
 async def _save(conn: Connection, user_id: int, before: Sequence[View], after: Sequence[View]) -> None:
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     if changed:
-        await participants.save_views(conn, user_id, changed, now=datetime.now(UTC))
+        await participants.save_participant_rows(conn, user_id, changed, now=datetime.now(UTC))
 
 
 async def mark_all_read(conn: Connection, user_id: int) -> None:
@@ -65,7 +65,7 @@ async def mark_all_read(conn: Connection, user_id: int) -> None:
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:
     """Does the same to many conversations, deleted ones included; returns those in which the user takes part."""
-    views = await participants.lock_views(conn, user_id, conversation_ids)
+    views = await participants.lock_participant_rows(conn, user_id, conversation_ids)
     if event is Event.DESTROY:
         await participants.hide_messages(conn, user_id, [v.conversation_id for v in views], None, now=datetime.now(UTC))
     await _save(conn, user_id, views, [participant.moved(view, event) for view in views])
@@ -79,7 +79,7 @@ async def remove_messages(
 
     Messages that the user does not have are ignored.
     """
-    views = await participants.lock_views(conn, user_id, conversation_ids)
+    views = await participants.lock_participant_rows(conn, user_id, conversation_ids)
     hidden = await participants.hide_messages(conn, user_id, conversation_ids, message_ids, now=datetime.now(UTC))
     await _recount(conn, tag_sets, user_id, [v for v in views if v.conversation_id in hidden], participant.recounted)
 

@@ -1,7 +1,7 @@
 """Answers without HTTP, and the one form in which their bodies are written."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import orjson
 
@@ -10,14 +10,17 @@ _OPTIONS = orjson.OPT_OMIT_MICROSECONDS | orjson.OPT_UTC_Z
 _NOTHING: Mapping[str, str] = {}
 
 
-class Answer(NamedTuple):
+BodyT_co = TypeVar("BodyT_co", covariant=True)
+
+
+class Answer(NamedTuple, Generic[BodyT_co]):
     """Status, body and headers as HTTP has them; the body is anything JSON can say, and datetimes in UTC."""
 
     status: int
-    body: Any
+    body: BodyT_co
     headers: Mapping[str, str] = _NOTHING
 
 
-def encoded(body: Any) -> bytes:
+def encoded(body: object) -> bytes:
     """The body in JSON."""
     return orjson.dumps(body, option=_OPTIONS)

@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from service.application.presentation.messages import present_messages
+from service.application.presentation.shapes import Batch, BatchProgress
 from service.domain.batch import completion, eta, rate
-from sql.batches import Batch
+from sql import batches
 from sql.connection import Connection
 from sql.messages import MessageKey
 
 
 async def present_batches(
-    conn: Connection, found: Sequence[Batch], *, viewer_id: int, base_url: str
-) -> list[dict[str, Any]]:
+    conn: Connection, found: Sequence[batches.Batch], *, viewer_id: int, base_url: str
+) -> list[Batch]:
     """Batch objects as Canvas lists them."""
     keys = [MessageKey(batch.message_id, None, batch.send_id) for batch in found]
     messages = await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
@@ -25,17 +25,18 @@ async def present_batches(
             "completion": completion(batch.progress, now),
             "recipient_count": batch.progress.total,
             "message": messages[batch.message_id],
-            "tags": batch.tags,
+            "tags": list(batch.tags),
         }
         for batch in found
     ]
 
 
-async def present_batch(conn: Connection, found: Batch, *, viewer_id: int, base_url: str) -> dict[str, Any]:
+async def present_batch(conn: Connection, found: batches.Batch, *, viewer_id: int, base_url: str) -> BatchProgress:
     """One batch with its progress."""
     (shown,) = await present_batches(conn, [found], viewer_id=viewer_id, base_url=base_url)
     progress, now = found.progress, datetime.now(UTC)
-    return shown | {
+    return {
+        **shown,
         "total": progress.total,
         "delivered": progress.delivered,
         "failed": progress.failed,

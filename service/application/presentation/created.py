@@ -3,24 +3,28 @@
 from service.application.messages.create import Accepted, Created
 from service.application.presentation.answer import Answer
 from service.application.presentation.conversations import present
+from service.application.presentation.profiles import CREATED_MANY, CREATED_ONE
+from service.application.presentation.shapes import Conversation
 from service.application.presentation.viewpoint import Viewpoint
 from sql.connection import Connection
 
 
-async def answer_created(conn: Connection, view: Viewpoint, outcome: Accepted | Created, *, uuids: bool) -> Answer:
+async def answer_created(
+    conn: Connection, view: Viewpoint, outcome: Accepted | Created, *, uuids: bool
+) -> Answer[list[Conversation]]:
     """202 with the batch's id for an asynchronous bulk send, else 201 with the conversations."""
     if isinstance(outcome, Accepted):
         return Answer(202, [], {"X-Conversation-Batch-Id": str(outcome.batch_id)})
-    single = outcome.single
-    shown = await present(
-        conn,
-        view,
-        outcome.conversation_ids,
-        messages="none" if single is None else {single[0]: single[1]},
-        avatars=single is not None,
-        contexts=single is not None,
-        with_context_name=False,
-        uuids=uuids,
-        forwarded_authors=single is not None,
-    )
+    if outcome.single is None:
+        shown = await present(conn, view, outcome.conversation_ids, CREATED_MANY, uuids=uuids)
+    else:
+        conversation_id, message_id = outcome.single
+        shown = await present(
+            conn,
+            view,
+            outcome.conversation_ids,
+            CREATED_ONE,
+            uuids=uuids,
+            message_ids={conversation_id: message_id},
+        )
     return Answer(201, shown)

@@ -4,9 +4,22 @@ One table, used by the HTTP gateway and by the workers that answer requests from
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from service.application.presentation.answer import Answer
+from service.application.presentation.error_shapes import (
+    AccessError,
+    ErrorBody,
+    ErrorMessage,
+    Errors,
+    FieldError,
+    InvalidAttribute,
+    MasqueradeError,
+    PageError,
+    RecordErrors,
+    Sentence,
+)
+from service.application.presentation.shapes import Nothing
 from service.domain.errors import Code, Refusal
 
 _CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
@@ -15,47 +28,47 @@ _NOTHING: Mapping[str, str] = {}
 
 class _Form(NamedTuple):
     status: int
-    shape: Callable[[Refusal, str], Any]
+    shape: Callable[[Refusal, str], ErrorBody]
     message: str = ""  # when the refusal brings none
     headers: Mapping[str, str] = _NOTHING
 
 
-def _attribute(refusal: Refusal, message: str) -> Any:
+def _attribute(refusal: Refusal, message: str) -> list[InvalidAttribute]:
     return [{"attribute": refusal.attribute, "message": message}]  # shape A
 
 
-def _sentence(_refusal: Refusal, message: str) -> Any:
+def _sentence(_refusal: Refusal, message: str) -> Sentence:
     return {"message": message}  # shape B
 
 
-def _record(refusal: Refusal, message: str) -> Any:
+def _record(refusal: Refusal, message: str) -> RecordErrors:
     kind = refusal.kind or message
-    error = {"attribute": refusal.attribute, "type": kind, "message": message or kind}
+    error: FieldError = {"attribute": refusal.attribute, "type": kind, "message": message or kind}
     return {"errors": {refusal.attribute: [error]}}  # shape C
 
 
-def _errors(refusal: Refusal, message: str) -> Any:
+def _errors(refusal: Refusal, message: str) -> Errors:
     return {"errors": [{"message": message, **refusal.details}]}  # shape D
 
 
-def _unauthorised(_refusal: Refusal, message: str) -> Any:
+def _unauthorised(_refusal: Refusal, message: str) -> AccessError:
     return {"status": "unauthorized", "errors": [{"message": message}]}  # shape E
 
 
-def _unauthenticated(_refusal: Refusal, message: str) -> Any:
+def _unauthenticated(_refusal: Refusal, message: str) -> AccessError:
     return {"status": "unauthenticated", "errors": [{"message": message}]}  # shape E
 
 
-def _empty(_refusal: Refusal, _message: str) -> Any:
+def _empty(_refusal: Refusal, _message: str) -> Nothing:
     return {}  # shape F
 
 
-def _page(_refusal: Refusal, message: str) -> Any:
+def _page(_refusal: Refusal, message: str) -> PageError:
     return {"status": "bad_request", "errors": [{"page": message}]}  # conventions.md 4
 
 
-def _bare(refusal: Refusal, message: str) -> Any:
-    return {"errors": message, **refusal.details}  # conventions.md 3: a string, not a list
+def _bare(_refusal: Refusal, message: str) -> MasqueradeError:
+    return {"errors": message}  # conventions.md 3: a string, not a list
 
 
 _FORMS: Mapping[Code, _Form] = {
@@ -78,19 +91,19 @@ _FORMS: Mapping[Code, _Form] = {
 }
 
 
-def answer_of(refusal: Refusal) -> Answer:
+def answer_of(refusal: Refusal) -> Answer[ErrorBody]:
     """Status, body and headers of a refusal."""
     form = _FORMS[refusal.code]
     return Answer(form.status, form.shape(refusal, refusal.message or form.message), form.headers)
 
 
-def fault(report_id: int) -> Answer:
+def fault(report_id: int) -> Answer[Errors]:
     """500: an error of ours; the id stands in the log beside the traceback."""
-    error = {"message": "An error occurred.", "error_code": "internal_server_error"}
+    error: ErrorMessage = {"message": "An error occurred.", "error_code": "internal_server_error"}
     return Answer(500, {"errors": [error], "error_report_id": report_id})
 
 
-def unavailable() -> Answer:
-    """503: the database is away, or went away and nobody knows how the last statement ended."""
-    error = {"message": "The service is unavailable, try again.", "error_code": "service_unavailable"}
+def unavailable() -> Answer[Errors]:
+    """503: the database is away, or went away and left unknown how the last statement ended."""
+    error: ErrorMessage = {"message": "The service is unavailable, try again.", "error_code": "service_unavailable"}
     return Answer(503, {"errors": [error]})

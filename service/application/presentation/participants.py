@@ -2,12 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import asyncpg
+from typing import Literal, Protocol
 
 from service.application.address_book import rights
 from service.application.address_book.recipients import accounts_with
+from service.application.presentation.shapes import CommonContexts, Participant
 from service.application.presentation.viewpoint import Viewpoint
 from service.domain.avatars import Avatars
 from service.domain.contexts import Context, ContextType, parse_code
@@ -15,14 +14,31 @@ from service.domain.rights import Right
 from sql import address_book, people
 from sql.connection import Connection
 
-# With more people than that nobody's picture is sent.
+# With more people than that no pictures are sent.
 MAX_PICTURED = 100
 _ROSTER_ONLY = {"0": ["FakeEnrollment"]}
 
 
+class Person(Protocol):
+    """What is shown of a person, wherever it was read; ``name`` is the short name, else the name."""
+
+    @property
+    def id(self) -> int: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def full_name(self) -> str: ...
+    @property
+    def pronouns(self) -> str | None: ...
+    @property
+    def uuid(self) -> str | None: ...
+    @property
+    def avatar_url(self) -> str | None: ...
+
+
 @dataclass(slots=True)
 class Common:
-    """Courses and groups that somebody shares with the viewer; keys are ids as text."""
+    """Courses and groups that a person shares with the viewer; keys are ids as text."""
 
     courses: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
@@ -62,25 +78,25 @@ class Portrait:
     avatars: Avatars | None
     common: Mapping[int, Common] | None
 
-    def show(self, rows: Sequence[asyncpg.Record]) -> list[dict[str, Any]]:
-        """Participant objects in the order of the rows."""
-        avatars = self.avatars if len(rows) <= MAX_PICTURED else None
-        return [self._one(row, avatars) for row in rows]
+    def show(self, people: Sequence[Person]) -> list[Participant]:
+        """Participant objects in the order of the people."""
+        avatars = self.avatars if len(people) <= MAX_PICTURED else None
+        return [self._one(person, avatars) for person in people]
 
-    def _one(self, row: asyncpg.Record, avatars: Avatars | None) -> dict[str, Any]:
-        shown = {
-            "id": row["id"],
-            "name": row["name"],
-            "full_name": row["full_name"],
-            "pronouns": row["pronouns"],
+    def _one(self, person: Person, avatars: Avatars | None) -> Participant:
+        shown: Participant = {
+            "id": person.id,
+            "name": person.name,
+            "full_name": person.full_name,
+            "pronouns": person.pronouns,
         }
         if self.uuids:
-            shown["uuid"] = row["uuid"]
+            shown["uuid"] = person.uuid
         if self.common is not None:
-            shown["common_courses"] = self.common[row["id"]].courses
-            shown["common_groups"] = self.common[row["id"]].groups
+            shown["common_courses"] = self.common[person.id].courses
+            shown["common_groups"] = self.common[person.id].groups
         if avatars is not None:
-            shown["avatar_url"] = avatars.of_user(row["avatar_url"])
+            shown["avatar_url"] = avatars.of_user(person.avatar_url)
         return shown
 
 
@@ -89,12 +105,12 @@ async def audience_contexts(
     view: Viewpoint,
     tags: Mapping[int, Sequence[str]],
     audiences: Mapping[int, Sequence[int]],
-) -> dict[int, dict[str, dict[str, list[str]]]]:
+) -> dict[int, CommonContexts]:
     """``{"courses": …, "groups": …}`` by conversation, from the viewer's own tags there.
 
     Roles are looked up for conversations with exactly one other person, all of them in one statement.
     """
-    found: dict[int, dict[str, dict[str, list[str]]]] = {}
+    found: dict[int, CommonContexts] = {}
     asked: list[tuple[int, int, Context]] = []
     for conversation_id, audience in audiences.items():
         found[conversation_id] = {"courses": {}, "groups": {}}
@@ -109,7 +125,10 @@ async def audience_contexts(
     return found
 
 
-_KEYS = {ContextType.COURSE: "courses", ContextType.GROUP: "groups"}
+_KEYS: Mapping[ContextType, Literal["courses", "groups"]] = {
+    ContextType.COURSE: "courses",
+    ContextType.GROUP: "groups",
+}
 
 
 def _contexts(tags: Sequence[str]) -> list[Context]:

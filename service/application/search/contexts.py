@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from service.application.address_book.rights import Known
+from service.application.presentation.shapes import RecipientContext
 from service.domain.avatars import Avatars
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import Course, Group, Right
@@ -24,7 +24,10 @@ _RANK = {ContextType.COURSE: 0, ContextType.SECTION: 1, ContextType.GROUP: 2}
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One context to offer. ``key`` orders the list; ``seen`` are the people to count, null where items are."""
+    """One context to offer. ``key`` orders the list; ``seen`` are the people to count, null where that is done.
+
+    ``count``: of people, or of the parts that a collection holds.
+    """
 
     key: tuple[int, int, str, int]
     code: str
@@ -35,8 +38,8 @@ class Entry:
     course: Course | None = None  # the parent's, of sections and groups
     group: Group | None = None
     seen: Sequence[Range] | Members | None = None
-    user_count: int | None = None
-    item_count: int | None = None
+    count: int = 0
+    collection: bool = False
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ async def _roles(conn: Connection, known: Known, place: Place) -> list[Entry]:
     counted = await statements.count_enrolled(conn, known.standing.user_id, {0: seen})
     kind = Kind.COURSE if section_id is None else Kind.SECTION
     return [
-        Entry(_UNORDERED, f"{place.code}_{role}", name, place.context, kind, user_count=count)
+        Entry(_UNORDERED, f"{place.code}_{role}", name, place.context, kind, count=count)
         for role, name in _ROLES
         if 0 in counted and (count := getattr(counted[0], role))
     ]
@@ -207,7 +210,7 @@ def _collections(place: Place, offer: _Offer) -> list[Entry]:
         (Parts.TAGS, "Differentiation Tags", Kind.GROUP, offer.tags),
     ]
     return [
-        Entry(_UNORDERED, f"{place.context.code}_{part}", name, place.context, kind, item_count=len(items))
+        Entry(_UNORDERED, f"{place.context.code}_{part}", name, place.context, kind, count=len(items), collection=True)
         for part, name, kind, items in parts
         if items
     ]
@@ -221,7 +224,7 @@ async def show(
     avatars: Avatars,
     *,
     named: bool,
-) -> list[dict[str, Any]]:
+) -> list[RecipientContext]:
     """The contexts as the API shows them, their people counted; ``named``: with the course they belong to."""
     counted = await _counted(conn, known.standing.user_id, shown)
     return [_item(known, entry, permissions, avatars, named=named) for entry in counted]
@@ -236,20 +239,21 @@ async def _counted(conn: Connection, viewer_id: int, shown: Sequence[Entry]) -> 
         counts |= await statements.count_members(conn, groups)
     nobody = statements.Headcount(0)
     return [
-        replace(entry, user_count=counts.get(n, nobody).everybody) if n in asked else entry
-        for n, entry in enumerate(shown)
+        replace(entry, count=counts.get(n, nobody).everybody) if n in asked else entry for n, entry in enumerate(shown)
     ]
 
 
-def _item(known: Known, entry: Entry, permissions: Collection[str], avatars: Avatars, *, named: bool) -> dict[str, Any]:
-    if entry.item_count is not None:
-        return {"id": entry.code, "name": entry.name, "type": "context", "item_count": entry.item_count}
-    item: dict[str, Any] = {
+def _item(
+    known: Known, entry: Entry, permissions: Collection[str], avatars: Avatars, *, named: bool
+) -> RecipientContext:
+    if entry.collection:
+        return {"id": entry.code, "name": entry.name, "type": "context", "item_count": entry.count}
+    item: RecipientContext = {
         "id": entry.code,
         "name": entry.name,
         "avatar_url": avatars.of_conversation(None, (None, None)),
         "type": "context",
-        "user_count": entry.user_count,
+        "user_count": entry.count,
         "permissions": {right.value: True for right in Right if right in permissions and _may(known, right, entry)},
     }
     if named and entry.course is not None:

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import asyncpg
 
 from service.application.address_book.recipients import accounts_with
 from service.application.address_book.rights import Known
 from service.application.presentation.participants import Common, Portrait
+from service.application.presentation.participants import Person as Shown
+from service.application.presentation.shapes import Participant
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import PersonMark
 from service.domain.contexts import Context, ContextType
@@ -18,7 +17,7 @@ from service.domain.visibility import Members, Range, members, own_group
 from sql import address_book
 from sql import search as statements
 from sql.connection import Connection
-from sql.people import people_by_id, shared_courses, shared_groups
+from sql.people import PersonRow, people_by_id, shared_courses, shared_groups
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
@@ -45,9 +44,9 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody found: the columns people are shown by."""
+    """A person found: what is shown of them, and where in the list they stand."""
 
-    row: asyncpg.Record
+    row: Shown
     mark: PersonMark
 
 
@@ -116,7 +115,10 @@ async def page(
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
         found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
-    return [Person(row, PersonMark(row["sort_name"], row["id"])) for row in found or ()]
+    return [
+        Person(PersonRow(*(row[key] for key in PersonRow._fields)), PersonMark(row["sort_name"], row["id"]))
+        for row in found or ()
+    ]
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
@@ -142,11 +144,11 @@ async def _within(conn: Connection, reach: Reach, user_id: int, conversation_id:
 
 async def show(
     conn: Connection, reach: Reach, people: Sequence[Person], avatars: Avatars, *, own_contexts: bool = True
-) -> list[dict[str, Any]]:
+) -> list[Participant]:
     """Participant objects; ``own_contexts`` off: the viewer shares nothing with themselves."""
     if not people:
         return []
-    ids = [person.row["id"] for person in people]
+    ids = [person.row.id for person in people]
     shared = ids if own_contexts else [id_ for id_ in ids if id_ != reach.viewer_id]
     common = {id_: Common() for id_ in ids} | dict(await _common(conn, reach, shared))
     return Portrait(False, avatars, common).show([person.row for person in people])

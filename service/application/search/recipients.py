@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from service.application.address_book import rights
 from service.application.address_book.rights import Known
+from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search import contexts, people
 from service.application.search.people import Reach
 from service.domain.avatars import Avatars
@@ -14,8 +14,8 @@ from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
 from service.domain.search import Kind, Place
 from service.domain.user_forms import parse_user_form
-from sql.authentication import find_masquerade_target
 from sql.connection import Connection
+from sql.masquerade import find_masquerade_target
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Search:
 class Found:
     """A page of the list; ``following`` is where the next one begins, null on the last."""
 
-    items: list[dict[str, Any]]
+    items: list[RecipientContext | Participant]
     following: Bookmark | None
 
 
@@ -94,7 +94,7 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
         )
     more = len(entries) + len(persons) > page.size
     entries, persons = entries[: page.size], persons[: page.size - len(entries)]
-    items = [
+    items: list[RecipientContext | Participant] = [
         *await contexts.show(conn, known, entries, asked.permissions, avatars, named=asked.place is None),
         *await people.show(conn, reach, persons, avatars),
     ]
@@ -115,7 +115,7 @@ def _exists(known: Known, context: Context) -> bool:
 
 async def find_user(
     conn: Connection, viewer_id: int, text: str, *, conversation_id: int | None, avatars: Avatars
-) -> list[dict[str, Any]]:
+) -> list[Participant]:
     """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for nobody.
 
     ``conversation_id``: whoever takes part in it with the viewer will do as well.

@@ -1,5 +1,6 @@
 """Conversations as one viewer sees them (canvas/endpoints.md 3)."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.presentation.conversations import Messages, Viewpoint, present
+from service.application.presentation.conversations import present
+from service.application.presentation.profiles import SHOWN, Profile
+from service.application.presentation.shapes import Conversation
+from service.application.presentation.viewpoint import Viewpoint
+from service.domain.participant import Property
 from service.domain.scopes import Scope
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
 
 BASE = "https://clarion.test"
+EVERYTHING_BUT_MESSAGES = Profile(context_name=True, forwarded_authors=True)
 SILHOUETTE = f"{BASE}/images/messages/avatar-50.png"
 
 
@@ -24,13 +30,13 @@ async def look(
     conn: asyncpg.Connection,
     view: Viewpoint | int,
     *conversations: int,
-    messages: Messages = "none",
-    **asked: bool,
-) -> list[dict[str, Any]]:
-    """Present with everything switched on, unless said otherwise."""
-    switches = dict.fromkeys(("avatars", "contexts", "with_context_name", "uuids", "forwarded_authors"), True) | asked
+    profile: Profile = EVERYTHING_BUT_MESSAGES,
+    uuids: bool = True,
+    beta: bool = False,
+) -> list[Conversation]:
+    """Present with all keys of a conversation, unless said otherwise."""
     view = view if isinstance(view, Viewpoint) else seen_by(view)
-    return await present(conn, view, conversations, messages=messages, **switches)
+    return await present(conn, view, conversations, profile, uuids=uuids, beta=beta)
 
 
 @pytest.fixture
@@ -101,7 +107,7 @@ async def test_all_keys_of_a_received_conversation(
 async def test_what_was_not_asked_for_is_absent(conn: asyncpg.Connection, threads: Threads, me: int, you: int) -> None:
     made = await threads.private(you, me)
 
-    (shown,) = await look(conn, me, made, avatars=False, contexts=False, with_context_name=False, uuids=False)
+    (shown,) = await look(conn, me, made, profile=Profile(avatars=False, contexts=False), uuids=False)
 
     assert not {"context_name", "beta", "messages"} & shown.keys()
     assert [set(person) for person in shown["participants"]] == [{"id", "name", "full_name", "pronouns"}] * 2
@@ -130,7 +136,7 @@ async def test_previews_are_of_the_newest_messages_left(
     theirs = await threads.reply(made, you, "x" * 101)
     await threads.added(made, you, [me])
 
-    async def previews() -> tuple[str | None, str | None, list[str]]:
+    async def previews() -> tuple[str | None, str | None, list[Property]]:
         (shown,) = await look(conn, me, made)
         return shown["last_message"], shown["last_authored_message"], shown["properties"]
 
@@ -312,10 +318,10 @@ async def test_a_deleted_conversation_keeps_its_people(
     await threads.reply(made, me)
     await threads.delete(made, me)
 
-    (shown,) = await look(conn, me, made, messages="all")
+    (shown,) = await look(conn, me, made, profile=SHOWN)
 
-    empty = ("last_message", "last_message_at", "last_authored_message", "last_authored_message_at")
-    assert [shown[key] for key in empty] == [None] * 4
+    assert (shown["last_message"], shown["last_message_at"]) == (None, None)
+    assert (shown["last_authored_message"], shown["last_authored_message_at"]) == (None, None)
     assert (shown["message_count"], shown["properties"], shown["messages"]) == (0, [], [])
     assert shown["audience_contexts"] == {"courses": {}, "groups": {}}
     assert shown["audience"] == [you]
@@ -328,10 +334,11 @@ async def test_mobile_apps_never_meet_a_null_they_cannot_read(
     made = [await threads.private(me, you), await threads.private(you, me), await threads.private(me, me)]
 
     for shown in await look(conn, me, *made):
+        values: Mapping[str, object] = shown
         for key in (
             "starred", "avatar_url", "visible", "subscribed", "private", "message_count", "participants", "properties"
         ):  # fmt: skip
-            assert shown[key] is not None
+            assert values[key] is not None
 
 
 async def test_ids_the_viewer_has_no_part_in_are_left_out(
@@ -375,10 +382,10 @@ async def test_a_page_costs_the_same_statements_however_large(
         await threads.reply(made, me)
         large.append(made)
 
-    async def statements(*conversations: int) -> tuple[int, list[dict[str, Any]]]:
+    async def statements(*conversations: int) -> tuple[int, list[Conversation]]:
         asked: list[str] = []
         with conn.query_logger(lambda entry: asked.append(entry.query)):
-            shown = await look(conn, me, *conversations, messages="all")
+            shown = await look(conn, me, *conversations, profile=SHOWN)
             await conn.execute("SELECT")  # the log of a statement is written before the next one ends
         return len(asked) - asked.count("SELECT"), shown
 

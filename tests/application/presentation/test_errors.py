@@ -1,5 +1,6 @@
 """Every refusal has Canvas's status and body."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -62,8 +63,8 @@ def test_status_and_body(refusal: Refusal, status: int, body: Any) -> None:
         ),
         (Refusal(Code.BAD_TOKEN), {"errors": [{"message": "Invalid access token."}]}),
         (
-            Refusal(Code.BAD_TOKEN, "Expired access token.", details={"expired_at": "2024-05-01T00:00:00Z"}),
-            {"errors": [{"message": "Expired access token.", "expired_at": "2024-05-01T00:00:00Z"}]},
+            Refusal(Code.BAD_TOKEN, "Expired access token.", details={"expired_at": datetime(2024, 5, 1, tzinfo=UTC)}),
+            {"errors": [{"message": "Expired access token.", "expired_at": datetime(2024, 5, 1, tzinfo=UTC)}]},
         ),
     ],
 )

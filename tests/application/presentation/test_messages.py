@@ -1,12 +1,13 @@
 """Messages as one viewer sees them (canvas/endpoints.md 3.2)."""
 
-from typing import Any
-
 import asyncpg
 import pytest
 
-from service.application.presentation.conversations import Viewpoint, present, present_messages
-from service.application.presentation.messages import MAX_FORWARDED_DEPTH
+from service.application.presentation.conversations import present
+from service.application.presentation.messages import MAX_FORWARDED_DEPTH, present_messages
+from service.application.presentation.profiles import Profile
+from service.application.presentation.shapes import Conversation, Message
+from service.application.presentation.viewpoint import Viewpoint
 from sql.messages import MessageKey
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
@@ -14,28 +15,17 @@ from tests.support.institution import Institution
 BASE = "https://clarion.test"
 
 
-async def read(conn: asyncpg.Connection, user: int, conversation: int, only: int | None = None) -> dict[str, Any]:
+async def read(conn: asyncpg.Connection, user: int, conversation: int, only: int | None = None) -> Conversation:
     """The conversation with its messages, or with one of them."""
     view = Viewpoint(user_id=user, base_url=BASE, root_account_id=1)
-    (shown,) = await present(
-        conn,
-        view,
-        [conversation],
-        messages="all" if only is None else {conversation: only},
-        avatars=False,
-        contexts=False,
-        with_context_name=False,
-        uuids=False,
-        forwarded_authors=True,
-    )
+    profile = Profile("all" if only is None else "one", avatars=False, contexts=False, forwarded_authors=True)
+    message_ids = {} if only is None else {conversation: only}
+    (shown,) = await present(conn, view, [conversation], profile, uuids=False, message_ids=message_ids)
     return shown
 
 
-async def messages(
-    conn: asyncpg.Connection, user: int, conversation: int, only: int | None = None
-) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = (await read(conn, user, conversation, only))["messages"]
-    return found
+async def messages(conn: asyncpg.Connection, user: int, conversation: int, only: int | None = None) -> list[Message]:
+    return (await read(conn, user, conversation, only))["messages"]
 
 
 @pytest.fixture

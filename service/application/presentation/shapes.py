@@ -1,8 +1,11 @@
-"""The JSON that answers hold, for the OpenAPI document (canvas/endpoints.md 3; errors: conventions.md 9).
+"""The JSON that answers hold (canvas/endpoints.md 3; errors: error_shapes.py): what presenters return, and what the
+OpenAPI document is made of.
 
-A key under ``NotRequired`` is absent from some answers; one that is always there and may say nothing is null.
+A key under ``NotRequired`` is absent from some answers; one that is always there and may say nothing is null. Ids are
+numbers and times are datetimes until service/domain/string_ids.py and the encoder have seen them.
 """
 
+from datetime import datetime
 from typing import Annotated, Any, Literal, NotRequired
 
 from pydantic import ConfigDict, Field, WithJsonSchema, with_config
@@ -10,7 +13,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.batch import BatchState
 from service.domain.batch_updates import ProgressState
-from service.domain.participant import State
+from service.domain.participant import Property, State
 
 _EXACT = ConfigDict(extra="forbid")
 
@@ -22,7 +25,7 @@ def _schema(**schema: Any) -> Any:
 Id = TypeAliasType(
     "Id",
     Annotated[
-        int | str,
+        int,
         _schema(
             anyOf=[{"type": "integer", "format": "int64"}, {"type": "string", "pattern": r"^\d+$"}],
             description="A number; with the header `Accept: application/json+canvas-string-ids` a string.",
@@ -30,47 +33,55 @@ Id = TypeAliasType(
     ],
 )
 Time = TypeAliasType(
-    "Time", Annotated[str, _schema(type="string", format="date-time", description="ISO 8601, UTC, whole seconds.")]
+    "Time", Annotated[datetime, _schema(type="string", format="date-time", description="ISO 8601, UTC, whole seconds.")]
 )
 
 
-@with_config(_EXACT)
-class MediaComment(TypedDict):
-    """A recording that belongs to a message."""
+# Written as calls, because "content-type" can be no name in a class.
+MediaComment = TypedDict(
+    "MediaComment",
+    {
+        "content-type": Annotated[str, Field(description="audio/mp4 or video/mp4")],
+        "display_name": str | None,
+        "media_id": str,
+        "media_type": Literal["audio", "video"],
+        "url": str,
+    },
+)
+MediaComment.__doc__ = "A recording that belongs to a message."
+with_config(_EXACT)(MediaComment)
 
-    content_type: Annotated[str, Field(alias="content-type", description="audio/mp4 or video/mp4")]
-    display_name: str | None
-    media_id: str
-    media_type: Literal["audio", "video"]
-    url: str
-
-
-@with_config(_EXACT)
-class Attachment(TypedDict):
-    """A file that belongs to a message."""
-
-    id: Id
-    uuid: NotRequired[Annotated[str | None, Field(description="Absent from what somebody else wrote and is forwarded")]]
-    folder_id: Id | None
-    display_name: str | None
-    filename: str | None
-    upload_status: Literal["success"]
-    content_type: Annotated[str | None, Field(alias="content-type")]
-    url: str
-    size: int | None
-    created_at: Time | None
-    updated_at: Time | None
-    unlock_at: Time | None
-    locked: bool
-    hidden: bool
-    lock_at: Time | None
-    hidden_for_user: bool
-    thumbnail_url: str | None
-    modified_at: Time | None
-    mime_class: str
-    media_entry_id: Id | None
-    category: str
-    locked_for_user: bool
+Attachment = TypedDict(
+    "Attachment",
+    {
+        "id": Id,
+        "uuid": NotRequired[
+            Annotated[str | None, Field(description="Absent from what somebody else wrote and is forwarded")]
+        ],
+        "folder_id": Id | None,
+        "display_name": str | None,
+        "filename": str | None,
+        "upload_status": Literal["success"],
+        "content-type": str | None,
+        "url": str,
+        "size": int | None,
+        "created_at": Time | None,
+        "updated_at": Time | None,
+        "unlock_at": Time | None,
+        "locked": bool,
+        "hidden": bool,
+        "lock_at": Time | None,
+        "hidden_for_user": bool,
+        "thumbnail_url": str | None,
+        "modified_at": Time | None,
+        "mime_class": str,
+        "media_entry_id": Id | None,
+        "category": str,
+        "locked_for_user": bool,
+    },
+)
+Attachment.__doc__ = "A file that belongs to a message."
+with_config(_EXACT)(Attachment)
 
 
 @with_config(_EXACT)
@@ -134,7 +145,7 @@ class Conversation(TypedDict):
     subscribed: Annotated[bool, Field(description="Whether new messages make it unread")]
     private: Annotated[bool, Field(description="Whether it is the one thread between its participants")]
     starred: bool
-    properties: list[Literal["last_author", "attachments", "media_objects"]]
+    properties: list[Property]
     audience: Annotated[list[Id], Field(description="Participants but the caller; who wrote last comes first")]
     audience_contexts: Annotated[CommonContexts, Field(description="Where the caller meets the audience")]
     avatar_url: str | None

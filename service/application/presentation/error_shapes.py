@@ -1,12 +1,12 @@
-"""The JSON of refusals, for OpenAPI (conventions.md 9); service/application/presentation/errors.py makes it."""
+"""The JSON of refusals (canvas/conventions.md 9), made in errors.py beside this."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, NotRequired
+from typing import Annotated, Any, Literal, NotRequired, TypeAlias
 
 from pydantic import ConfigDict, Field, with_config
 from typing_extensions import TypedDict
 
-from service.api.shapes import Id, Nothing, Time
+from service.application.presentation.shapes import Id, Nothing, Time
 from service.domain.errors import Code
 
 _EXACT = ConfigDict(extra="forbid")
@@ -80,6 +80,10 @@ class MasqueradeError(TypedDict):
 
     errors: str
 
+
+ErrorBody: TypeAlias = (
+    list[InvalidAttribute] | RecordErrors | Sentence | Nothing | Errors | AccessError | PageError | MasqueradeError
+)
 
 SHAPES: Mapping[Code, Any] = {
     Code.INVALID_ATTRIBUTE: list[InvalidAttribute],
