@@ -149,7 +149,7 @@ async def fail_progress(conn: Connection, progress_id: int, *, error: str, messa
     await _FAIL(conn, progress_id=progress_id, error=error, message=message, now=now)
 
 
-async def count_redelivery(conn: Connection, progress_id: int) -> Redelivery | None:
+async def count_progress_redelivery(conn: Connection, progress_id: int) -> Redelivery | None:
     """Notes that the command of an update came back unsettled; None when there is no such update."""
     return await _COUNT_REDELIVERY(conn, progress_id=progress_id)
 

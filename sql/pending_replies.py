@@ -8,8 +8,8 @@ from typing import cast
 import asyncpg
 
 from sql.attempts import Redelivery
-from sql.chunks import Message
 from sql.connection import Connection
+from sql.sends import Message
 from sql.statements import Command, One, Value, text_of
 
 _QUEUE = text_of("queue_reply")
@@ -127,7 +127,7 @@ async def fail_reply(conn: Connection, reply_id: int, *, error: str, now: dateti
     await _FAIL(conn, reply_id=reply_id, error=error, now=now)
 
 
-async def count_redelivery(conn: Connection, reply_id: int) -> Redelivery | None:
+async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery | None:
     """Notes that the command of a reply came back unsettled, for the first in its line; None: it is delivered.
 
     ``redeliveries`` is None also when another reply is the first.

@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import NamedTuple, cast
 
 from service.domain.contexts import Context, ContextType
-from sql.chunks import Message
 from sql.connection import Connection
+from sql.sends import Message
 from sql.statements import text_of
 
 _TO_REPLY = text_of("conversation_to_reply")

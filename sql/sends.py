@@ -3,16 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from sql.connection import Connection
-from sql.statements import text_of
-
-_INSERT = text_of("insert_send")
-_USABLE_ATTACHMENTS = text_of("usable_attachments")
-_FORWARDABLE = text_of("forwardable_messages")
-_KEEP_MEDIA_OBJECT = text_of("keep_media_object")
-_INSERT_JOURNAL_ENTRIES = text_of("insert_journal_entries")
+from sql.statements import Column, Command, Many, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +30,19 @@ class NewSend:
 
 
 @dataclass(frozen=True, slots=True)
+class Message:
+    """What a delivery writes: a stored send, and what its conversations need of it."""
+
+    send_id: int
+    author_id: int
+    created_at: datetime
+    private: bool
+    context_key: int
+    has_attachments: bool
+    has_media_objects: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Forwardable:
     """A message that its reader may forward."""
 
@@ -46,46 +52,50 @@ class Forwardable:
     has_media_objects: bool
 
 
+_INSERT = Value[int]("insert_send")
+_USABLE_ATTACHMENTS = Column[int]("usable_attachments")
+_FORWARDABLE = Many("forwardable_messages", Forwardable)
+_KEEP_MEDIA_OBJECT = Command("keep_media_object")
+_INSERT_JOURNAL_ENTRIES = Command("insert_journal_entries")
+
+
 async def insert_send(conn: Connection, send: NewSend) -> int:
     """Stores a send; returns its id."""
-    return cast(
-        int,
-        await conn.fetchval(
-            _INSERT,
-            send.author_id,
-            send.created_at,
-            send.body,
-            send.subject,
-            send.private,
-            send.context_type,
-            send.context_id,
-            send.root_account_ids,
-            send.attachment_ids,
-            send.forwarded_message_ids,
-            send.forwarded_conversation_id,
-            send.media_id,
-            send.has_attachments,
-            send.has_media_objects,
-            send.automated,
-        ),
+    return await _INSERT(
+        conn,
+        author_id=send.author_id,
+        created_at=send.created_at,
+        body=send.body,
+        subject=send.subject,
+        private=send.private,
+        context_type=send.context_type,
+        context_id=send.context_id,
+        root_account_ids=send.root_account_ids,
+        attachment_ids=send.attachment_ids,
+        forwarded_message_ids=send.forwarded_message_ids,
+        forwarded_conversation_id=send.forwarded_conversation_id,
+        media_id=send.media_id,
+        has_attachments=send.has_attachments,
+        has_media_objects=send.has_media_objects,
+        automated=send.automated,
     )
 
 
 async def usable_attachments(conn: Connection, author_id: int, attachment_ids: Sequence[int]) -> list[int]:
     """Those of the ids that the author may send, in the order asked."""
-    return [row["id"] for row in await conn.fetch(_USABLE_ATTACHMENTS, author_id, attachment_ids)]
+    return await _USABLE_ATTACHMENTS(conn, author_id=author_id, attachment_ids=attachment_ids)
 
 
 async def forwardable_messages(conn: Connection, author_id: int, message_ids: Sequence[int]) -> list[Forwardable]:
     """Those of the messages that stand in a conversation of the author's."""
-    return [Forwardable(**row) for row in await conn.fetch(_FORWARDABLE, author_id, message_ids)]
+    return await _FORWARDABLE(conn, author_id=author_id, message_ids=message_ids)
 
 
 async def keep_media_object(conn: Connection, media_id: str, media_type: str, owner_id: int) -> None:
     """Remembers a media comment that may be new."""
-    await conn.execute(_KEEP_MEDIA_OBJECT, media_id, media_type, owner_id)
+    await _KEEP_MEDIA_OBJECT(conn, media_id=media_id, media_type=media_type, owner_id=owner_id)
 
 
 async def insert_journal_entries(conn: Connection, send_id: int, user_ids: Sequence[int]) -> None:
     """Adds a faculty journal entry for each user; those that exist stay."""
-    await conn.execute(_INSERT_JOURNAL_ENTRIES, send_id, user_ids)
+    await _INSERT_JOURNAL_ENTRIES(conn, send_id=send_id, user_ids=user_ids)

@@ -107,7 +107,7 @@ class _UpdateRow(AttemptedRow):
         )
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await batch_updates.count_redelivery(conn, self.progress_id)
+        return await batch_updates.count_progress_redelivery(conn, self.progress_id)
 
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)

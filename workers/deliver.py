@@ -95,7 +95,7 @@ class _ChunkRow(AttemptedRow):
         )
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await chunks.count_redelivery(conn, self.batch_id, self.position)
+        return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
 
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         cause = event_metadata.current()

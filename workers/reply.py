@@ -112,7 +112,7 @@ class _ReplyRow(AttemptedRow):
         return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await pending_replies.count_redelivery(conn, self.reply_id)
+        return await pending_replies.count_reply_redelivery(conn, self.reply_id)
 
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)

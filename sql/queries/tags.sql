@@ -1,8 +1,8 @@
 -- name: intern_tag_sets :many
--- Numbers of tag lists, new ones added. settled: committed by somebody else, so the number may be remembered even if
--- this transaction is rolled back. A list added elsewhere in this very moment is in neither half: ask again.
+-- Numbers of tag lists, new ones added. settled: committed by another transaction, so the number may be remembered even
+-- if this one is rolled back. A list added elsewhere in this very moment is in neither half: ask again.
 WITH asked AS MATERIALIZED (
-    SELECT array(SELECT jsonb_array_elements_text(value)) AS codes FROM jsonb_array_elements($1::jsonb)
+    SELECT array(SELECT jsonb_array_elements_text(value)) AS codes FROM jsonb_array_elements(:lists::jsonb)
 ), known AS MATERIALIZED (
     SELECT t.id, t.codes, t.xmin IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid AS settled
     FROM tag_sets t JOIN asked ON asked.codes = t.codes
@@ -12,17 +12,34 @@ WITH asked AS MATERIALIZED (
     ON CONFLICT (codes) DO NOTHING
     RETURNING id, codes
 )
-SELECT id, codes, settled FROM known
+SELECT codes, id, settled FROM known
 UNION ALL
-SELECT id, codes, false FROM added;
+SELECT codes, id, false FROM added;
 
 -- name: tag_sets_by_id :many
 -- The lists behind numbers met in rows.
-SELECT id, codes FROM tag_sets WHERE id = ANY ($1::integer[]);
+SELECT id, codes FROM tag_sets WHERE id = ANY (:set_ids::integer[]);
 
 -- name: codes_of_users :many
 -- codes(user) and active codes(user) of every participant at once (semantics.md 4.2 step 1).
 SELECT user_id, code, bool_or(active) AS active
 FROM user_codes
-WHERE user_id = ANY ($1::bigint[])
+WHERE user_id = ANY (:user_ids::bigint[])
 GROUP BY user_id, code;
+
+-- name: conversation_tag_sets :many
+-- What reused conversations were filed under so far.
+SELECT id, tag_set FROM conversations WHERE id = ANY (:conversation_ids::bigint[]);
+
+-- name: retag_conversations :none
+-- A conversation collects the tags of its messages (semantics.md 4.2 step 5).
+UPDATE conversations c SET tag_set = u.tag_set
+FROM unnest(:conversation_ids::bigint[], :tag_sets::integer[]) AS u(id, tag_set)
+WHERE c.id = u.id;
+
+-- name: retag_participants :none
+-- New tags of rows in reused conversations, in the order of the rows' key.
+UPDATE participants p SET tag_set = u.tag_set
+FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :tag_sets::integer[])
+     AS u(conversation_id, user_id, tag_set)
+WHERE p.conversation_id = u.conversation_id AND p.user_id = u.user_id;

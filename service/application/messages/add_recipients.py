@@ -13,9 +13,10 @@ from service.domain.errors import Code, Refusal, invalid
 from service.runtime import event_metadata
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
-from sql import outbox, replies, threads
+from sql import outbox, replies
 from sql.connection import Connection
 from sql.replies import LockedThread, Thread
+from sql.tags import retag_conversations, retag_participants
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,6 @@ class Adder:
             if tag_sets[user] != before
         ]
         if changed:
-            await threads.retag_participants(conn, changed)
+            await retag_participants(conn, changed)
         if filed.conversation_tag_set != thread.tag_set:
-            await threads.retag_conversations(conn, [(request.conversation_id, filed.conversation_tag_set)])
+            await retag_conversations(conn, [(request.conversation_id, filed.conversation_tag_set)])

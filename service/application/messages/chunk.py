@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from service.application.messages.tag_sets import TagSets, chunk_tags, retag
 from service.runtime import event_metadata
-from sql import chunks, sends
+from sql import chunks, deliveries, sends
 from sql.address_book import instructed_by
 from sql.connection import Connection
 
@@ -45,11 +45,11 @@ async def deliver_chunk(
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same threads:
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same conversations:
     the caller rolls back and calls again, and the second attempt reuses them.
     """
     numbers = await chunk_tags(conn, tag_sets, pending)
-    delivered = await chunks.deliver(
+    delivered = await deliveries.deliver(
         conn,
         pending.message,
         first_id=pending.first_id,
@@ -77,7 +77,7 @@ async def deliver_at_once(conn: Connection, tag_sets: TagSets, batch_id: int, po
     return pending if isinstance(pending, Nothing) else await deliver_chunk(conn, tag_sets, pending, want_ids=True)
 
 
-async def note_recipients(conn: Connection, message: chunks.Message, recipients: Sequence[int]) -> None:
+async def note_recipients(conn: Connection, message: sends.Message, recipients: Sequence[int]) -> None:
     """user_note: a faculty journal entry for each recipient whose instructor the author is (CONTRACT 3)."""
     students = await instructed_by(conn, message.author_id, recipients)
     if students:

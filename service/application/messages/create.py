@@ -21,7 +21,7 @@ from service.runtime import event_metadata
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
-from sql import batches, chunks, outbox, sends, threads
+from sql import batches, deliveries, outbox, sends
 from sql.connection import Connection
 from sql.tags import codes_of_users
 
@@ -155,7 +155,7 @@ class Creator:
         tagging = tags.infer(plan.tags, (), codes, pair)
         numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
         first_id = await self.ids.take(conn, 1)
-        delivered = await chunks.deliver(
+        delivered = await deliveries.deliver(
             conn,
             message,
             first_id=first_id,
@@ -180,7 +180,7 @@ class Creator:
         tagging = tags.infer(plan.tags, (), codes, participants)
         numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
         conversation_id = await self.ids.take(conn, 1)
-        await threads.open_group(
+        await deliveries.open_group(
             conn,
             message,
             conversation_id=conversation_id,
@@ -225,7 +225,7 @@ class Creator:
             outcome = await deliver_at_once(conn, self.tag_sets, batch_id, position)
             assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
             written.extend(outcome.conversation_ids)
-        return Created(await threads.order_of_new_threads(conn, message.author_id, written), None)
+        return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 
 
 def _only_course(request: CreateConversation, request_tags: Sequence[str]) -> int | None:

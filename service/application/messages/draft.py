@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from service.domain.contexts import Context
 from service.domain.errors import invalid
-from sql import chunks, sends
+from sql import sends
 from sql.connection import Connection
 
 
@@ -73,9 +73,9 @@ async def _forwarded(conn: Connection, draft: Draft) -> Sequence[sends.Forwardab
     return [found[number] for number in wanted]
 
 
-async def store(conn: Connection, send: sends.NewSend, context: Context | None = None) -> chunks.Message:
+async def store(conn: Connection, send: sends.NewSend, context: Context | None = None) -> sends.Message:
     """Stores what is said; returns it as deliveries take it."""
-    return chunks.Message(
+    return sends.Message(
         send_id=await sends.insert_send(conn, send),
         author_id=send.author_id,
         created_at=send.created_at,

@@ -5,9 +5,17 @@ from dataclasses import dataclass
 
 from service.domain import tags
 from service.domain.tags import Codes
-from sql import chunks, threads
+from sql.chunks import PendingChunk
 from sql.connection import Connection
-from sql.tags import codes_of_users, intern_tag_sets, tag_sets_by_id
+from sql.deliveries import Retag
+from sql.tags import (
+    codes_of_users,
+    conversation_tag_sets,
+    intern_tag_sets,
+    retag_conversations,
+    retag_participants,
+    tag_sets_by_id,
+)
 
 # Distinct tag lists of an institution number in the thousands; each entry is a few hundred bytes.
 _REMEMBERED = 20_000
@@ -40,7 +48,7 @@ class ChunkTags:
     sender: Sequence[int]
 
 
-def _patterns(pending: chunks.PendingChunk) -> list[tuple[Codes, Sequence[int] | None]]:
+def _patterns(pending: PendingChunk) -> list[tuple[Codes, Sequence[int] | None]]:
     """Who holds what: (codes shared with the sender, positions in the chunk), None for all recipients at once."""
     everybody = set(pending.recipients)
     held = {pair: holders & everybody for pair, holders in pending.held.items()}
@@ -63,7 +71,7 @@ def _codes(pairs: Iterable[tuple[str, bool]]) -> Codes:
     )
 
 
-async def chunk_tags(conn: Connection, tag_sets: TagSets, pending: chunks.PendingChunk) -> ChunkTags:
+async def chunk_tags(conn: Connection, tag_sets: TagSets, pending: PendingChunk) -> ChunkTags:
     """Applies canvas/semantics.md 4.2 to every pair of sender and recipient, once per distinct case."""
     size = len(pending.recipients)
     sender = pending.message.author_id
@@ -87,10 +95,10 @@ async def chunk_tags(conn: Connection, tag_sets: TagSets, pending: chunks.Pendin
     return ChunkTags(conversation, own, sent)
 
 
-async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str], rows: Sequence[chunks.Retag]) -> None:
-    """Merges a message's tags into the reused threads whose tags differ from it (semantics.md 4.2 steps 5 and 6)."""
+async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str], rows: Sequence[Retag]) -> None:
+    """Merges a message's tags into the reused conversations whose tags differ from it (semantics.md 4.2 steps 5 and 6)."""
     added = {row.conversation_id: row.added for row in rows}
-    before = await threads.conversation_tag_sets(conn, list(added))
+    before = await conversation_tag_sets(conn, list(added))
     numbers_met = {*before.values(), *added.values(), *(n for r in rows for n in (r.tag_set, r.new_tag_set))}
     known = await tag_sets_by_id(conn, list(numbers_met))
     held = await codes_of_users(conn, list({row.user_id for row in rows}))
@@ -108,7 +116,7 @@ async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str]
         if numbers[codes] != row.tag_set
     ]
     if changed:
-        await threads.retag_participants(conn, changed)
+        await retag_participants(conn, changed)
     collected = [(c, numbers[codes]) for c, codes in grown.items() if numbers[codes] != before[c]]
     if collected:
-        await threads.retag_conversations(conn, collected)
+        await retag_conversations(conn, collected)

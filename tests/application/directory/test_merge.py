@@ -12,8 +12,8 @@ from service.application.directory.events import apply
 from service.application.directory.merge import follow_up
 from service.contracts.directory import DirectoryEvent
 from service.runtime.settings import Settings
-from sql import chunks
-from sql.chunks import Message
+from sql import deliveries
+from sql.sends import Message
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.merges import Pairs, check_invariants, merged, seen
@@ -362,7 +362,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
 
     async def deliver() -> None:
         async with pool.acquire() as own:
-            await chunks.deliver(
+            await deliveries.deliver(
                 own,
                 message,
                 first_id=700_000,

@@ -1,0 +1,143 @@
+-- name: deliver :one
+-- Writes one message for every recipient: into the private conversation of the pair and context where there is one,
+-- else into a new one, whose id is the message's. Then it advances the chunk and its batch, and the outbox records it.
+-- Without a batch the recipients are given; those of a chunk stand in its row, which is the idempotency key: unless it
+-- is pending nothing is written. Tag sets run parallel to the recipients, or one stands for all. A parameter's type
+-- stands where the parameter occurs first.
+-- Locked in this order: the chunk, reused conversations, new rows, last the batch, where all its deliveries meet. Of
+-- the parts that write and are not read PostgreSQL runs the last one first; so the batch's stand above the others, or
+-- test_a_delivery_that_waits_for_another_send_keeps_nobody_off_the_batch fails.
+WITH chunk AS MATERIALIZED (
+    SELECT c.batch_id, c.position, c.recipients
+    FROM chunks c JOIN batches b ON b.id = c.batch_id
+    WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer AND c.state = 'pending'
+      AND b.state IN ('created', 'sending')
+    FOR UPDATE OF c
+), addressed AS MATERIALIZED (
+    -- In a subquery, so that each looks into the index once, however empty the table was when this was planned.
+    SELECT r.user_id, :first_id::bigint + r.n - 1 AS message_id,
+           coalesce((SELECT p.conversation_id FROM participants p
+                     WHERE :private::boolean AND p.user_id = least(r.user_id, :author_id::bigint)
+                       AND p.private_peer_id = greatest(r.user_id, :author_id)
+                       AND p.private_context = :context_key::bigint AND p.private_peer_id IS NOT NULL),
+                    :first_id + r.n - 1) AS conversation_id,
+           coalesce((:tag_sets::integer[])[r.n], (:tag_sets)[1]) AS tag_set,
+           coalesce((:own_tag_sets::integer[])[r.n], (:own_tag_sets)[1]) AS own_tag_set,
+           coalesce((:sender_tag_sets::integer[])[r.n], (:sender_tag_sets)[1]) AS sender_tag_set
+    FROM unnest(coalesce(:recipients::bigint[], (SELECT recipients FROM chunk))) WITH ORDINALITY AS r(user_id, n)
+), reused AS MATERIALIZED (
+    -- Locked in one order, whichever of the two writes: sends that meet in a conversation wait instead of deadlocking.
+    SELECT a.* FROM (SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id) a
+    CROSS JOIN LATERAL (SELECT FROM participants p WHERE p.conversation_id = a.conversation_id
+                        AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE) locked
+), finished AS (
+    UPDATE chunks c
+    SET state = 'delivered', updated_at = :now::timestamptz, error = NULL,
+        conversation_ids = (SELECT array_agg(a.conversation_id ORDER BY a.message_id) FROM addressed a
+                            WHERE EXISTS (SELECT FROM reused))
+    FROM chunk WHERE c.batch_id = chunk.batch_id AND c.position = chunk.position
+    RETURNING c.batch_id, cardinality(c.recipients) AS recipients
+), advanced AS (
+    UPDATE batches b
+    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, :now),
+        state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total
+                     THEN CASE WHEN b.failed > 0 THEN 'error' ELSE 'sent' END
+                     WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
+    FROM finished f WHERE b.id = f.batch_id
+    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
+), recorded_progress AS (
+    INSERT INTO outbox (lane, event, body, cause, traceparent)
+    SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
+    FROM advanced a CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
+    WHERE :cause IS NOT NULL ORDER BY e.n
+), opened AS (
+    INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
+    SELECT a.message_id, :send_id::bigint, a.tag_set, a.tag_set, :has_attachments::boolean, :has_media_objects::boolean
+    FROM addressed a WHERE a.conversation_id = a.message_id
+), joined AS (
+    -- A monologue has one participant, who has sent and not received.
+    INSERT INTO participants (conversation_id, user_id, last_message_at, last_authored_at, visible_last_authored_at,
+        private_peer_id, private_context, tag_set, message_count, unread, has_attachments, has_media_objects)
+    SELECT a.conversation_id, side.user_id, side.received_at, side.authored_at, side.authored_at,
+           CASE WHEN :private AND side.user_id <= side.peer_id THEN side.peer_id END,
+           CASE WHEN :private AND side.user_id <= side.peer_id THEN :context_key END,
+           side.tag_set, 1, side.received_at IS NOT NULL, :has_attachments, :has_media_objects
+    FROM addressed a
+    CROSS JOIN LATERAL (SELECT :author_id AS user_id, a.user_id AS peer_id, NULL::timestamptz AS received_at,
+                               :created_at::timestamptz AS authored_at, a.sender_tag_set AS tag_set
+                        UNION ALL
+                        SELECT a.user_id, :author_id, :created_at, NULL, a.own_tag_set) side
+    WHERE a.conversation_id = a.message_id AND (side.authored_at IS NOT NULL OR side.user_id <> :author_id)
+), appended AS (
+    INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
+    SELECT r.conversation_id, r.message_id, :send_id, r.tag_set, false FROM reused r
+), received AS (
+    UPDATE participants p
+    SET message_count = p.message_count + 1,
+        last_message_at = CASE WHEN p.subscribed OR p.last_message_at IS NULL
+                               THEN greatest(p.last_message_at, :created_at) ELSE p.last_message_at END,
+        unread = p.unread OR p.subscribed OR p.last_message_at IS NULL,
+        archived = p.archived AND NOT (p.subscribed OR p.last_message_at IS NULL),
+        touched_at = CASE WHEN p.subscribed OR p.last_message_at IS NULL THEN p.touched_at ELSE :created_at END,
+        has_attachments = p.has_attachments OR :has_attachments,
+        has_media_objects = p.has_media_objects OR :has_media_objects
+    FROM reused r WHERE p.conversation_id = r.conversation_id AND p.user_id = r.user_id AND r.user_id <> :author_id
+    RETURNING p.conversation_id, p.user_id, p.tag_set, r.own_tag_set AS new_tag_set, r.tag_set AS added
+), authored AS (
+    UPDATE participants p
+    SET message_count = p.message_count + 1,
+        last_authored_at = greatest(p.last_authored_at, :created_at),
+        visible_last_authored_at = greatest(p.visible_last_authored_at, :created_at),
+        has_attachments = p.has_attachments OR :has_attachments,
+        has_media_objects = p.has_media_objects OR :has_media_objects
+    FROM reused r WHERE p.conversation_id = r.conversation_id AND p.user_id = :author_id
+    RETURNING p.conversation_id, p.user_id, p.tag_set, r.sender_tag_set AS new_tag_set, r.tag_set AS added
+), flagged AS (
+    UPDATE conversations c
+    SET has_attachments = c.has_attachments OR :has_attachments,
+        has_media_objects = c.has_media_objects OR :has_media_objects
+    FROM reused r WHERE c.id = r.conversation_id AND (:has_attachments OR :has_media_objects)
+), recorded AS (
+    -- After all locks, as reused is counted before: a conversation's rows are in the order of the commits. New ids are
+    -- in one lane and in a row, so one row stands for them all; reused conversations may be in many lanes.
+    INSERT INTO outbox (lane, event, author_id, created_at, cause, traceparent,
+                        first_id, copies, conversation_ids, message_ids)
+    SELECT outbox_lane(:first_id), 'delivered', :author_id, :created_at, :cause, :traceparent,
+           min(a.message_id), count(*), NULL, NULL
+    FROM addressed a WHERE :cause IS NOT NULL AND (SELECT count(*) FROM reused) = 0 HAVING count(*) > 0
+    UNION ALL
+    SELECT outbox_lane(a.conversation_id), 'delivered', :author_id, :created_at, :cause, :traceparent, NULL, NULL,
+           array_agg(a.conversation_id ORDER BY a.message_id), array_agg(a.message_id ORDER BY a.message_id)
+    FROM addressed a WHERE :cause IS NOT NULL AND (SELECT count(*) FROM reused) > 0 GROUP BY 1
+)
+SELECT (SELECT count(*) FROM reused) AS reused, (SELECT cardinality(recipients) FROM chunk) AS claimed,
+       (SELECT array_agg(conversation_id ORDER BY message_id) FROM addressed
+        WHERE :want_ids::boolean) AS conversation_ids,
+       -- Rows of reused conversations whose tags may have to change; rare, and settled by the caller.
+       (SELECT jsonb_agg(to_jsonb(r)) FROM (TABLE received UNION ALL TABLE authored) r
+        WHERE r.tag_set <> r.new_tag_set) AS retagged;
+
+-- name: open_group :none
+-- One conversation with everybody; the author has sent, the others have received (endpoints.md 4.2).
+WITH opened AS (
+    INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
+    VALUES (:conversation_id::bigint, :send_id::bigint, :tag_set::integer, :tag_set::integer,
+            :has_attachments::boolean, :has_media_objects::boolean)
+)
+INSERT INTO participants (conversation_id, user_id, last_message_at, last_authored_at, visible_last_authored_at,
+                          tag_set, message_count, unread, has_attachments, has_media_objects)
+SELECT :conversation_id::bigint, u.user_id,
+       CASE WHEN u.user_id <> :author_id::bigint THEN :created_at::timestamptz END,
+       CASE WHEN u.user_id = :author_id::bigint THEN :created_at::timestamptz END,
+       CASE WHEN u.user_id = :author_id::bigint THEN :created_at::timestamptz END,
+       u.tag_set, 1, u.user_id <> :author_id::bigint, :has_attachments::boolean, :has_media_objects::boolean
+FROM unnest(:participants::bigint[], :own_tag_sets::integer[]) AS u(user_id, tag_set)
+ORDER BY u.user_id;
+
+-- name: newest_authored_first :column
+-- The order in which a synchronous bulk create answers (endpoints.md 4.2).
+SELECT conversation_id
+FROM participants
+WHERE user_id = :author_id::bigint AND conversation_id = ANY (:conversation_ids::bigint[])
+ORDER BY visible_last_authored_at DESC, last_message_at DESC, conversation_id DESC;
