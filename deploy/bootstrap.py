@@ -11,7 +11,7 @@ from deploy.binaries import find_postgres, find_rabbitmq
 from deploy.environment import CHECKOUT, can_make_environments, environment_ready, make_environment, python
 from deploy.failure import CannotRun
 
-_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout"}
+_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
 
 
 def missing(*, tests: bool) -> list[packages.Need]:
@@ -37,7 +37,7 @@ def prepare(*, tests: bool) -> None:
 
 
 def main() -> None:
-    """``python3 -m deploy.bootstrap run|test|bench [arguments]``."""
+    """``python3 -m deploy.bootstrap run|test|bench|schema [arguments]``."""
     script, arguments = sys.argv[1], sys.argv[2:]
     if script == "run" and arguments not in ([], ["--once"]):
         print("usage: deploy/run [--once]", file=sys.stderr)
@@ -45,7 +45,7 @@ def main() -> None:
     try:
         # What preparing has to say is progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
-            prepare(tests=script != "run")
+            prepare(tests=script in ("test", "bench"))
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except (CannotRun, OSError) as error:

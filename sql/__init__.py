@@ -1,1 +1,1 @@
-"""The database: migrations, named statements and one typed coroutine per statement."""
+"""The database: the schema, named statements and one typed coroutine per statement."""

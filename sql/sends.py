@@ -10,7 +10,7 @@ from sql.statements import Column, Command, Many, Value
 
 @dataclass(frozen=True, slots=True)
 class NewSend:
-    """A row of sends before it has an id; columns as in the migration."""
+    """A row of sends before it has an id; columns as in sql/schema.sql."""
 
     author_id: int
     created_at: datetime

@@ -4,6 +4,7 @@ import asyncio
 
 import typer
 
+from service.cli.failure import Failed
 from service.runtime.postgres import connected
 from service.runtime.settings import load
 from sql import migrate as migrations
@@ -18,7 +19,10 @@ def migrate() -> None:
 
     async def run() -> list[str]:
         async with connected(settings) as conn:
-            return await migrations.migrate(conn)
+            try:
+                return await migrations.migrate(conn)
+            except migrations.ForeignSchemaError as error:
+                raise Failed(str(error)) from error
 
     applied = asyncio.run(run())
     typer.echo(f"applied {', '.join(applied)}" if applied else "up to date")

@@ -32,7 +32,7 @@ class Context:
 
     @property
     def key(self) -> int:
-        """The number that stands for it in a private pair's identity; context_key() of the migration."""
+        """The number that stands for it in a private pair's identity; the database's context_key()."""
         return self.id * 4 + (ContextType.COURSE, ContextType.GROUP, ContextType.ACCOUNT).index(self.type) + 1
 
 

@@ -49,11 +49,11 @@ RETURNING attempts;
 -- name: count_chunk_redelivery :one
 -- A command came back unsettled, so the chunk may have killed its worker: count that before it is tried again.
 WITH counted AS (
-    UPDATE chunks SET hand_outs = hand_outs + 1
+    UPDATE chunks SET redeliveries = redeliveries + 1
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-    RETURNING hand_outs
+    RETURNING redeliveries
 )
-SELECT (SELECT hand_outs FROM counted) AS redeliveries, CASE WHEN c.state = 'failed' THEN c.error END AS given_up
+SELECT (SELECT redeliveries FROM counted) AS redeliveries, CASE WHEN c.state = 'failed' THEN c.error END AS given_up
 FROM chunks c
 WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 

@@ -7,7 +7,7 @@ SELECT take_roster_turn();
 -- The directory as events tell it. Each statement takes a set of changes as parallel arrays, a row at most once and
 -- in ascending order, which is the one lock order: $1 ids, $2 as_of, $3 told (a bit per key, null = all), then the
 -- keys in the order of service/domain/directory_shapes.py, which is also that of stamps. A key is overwritten by a
--- telling as new or newer (migration 0001); a row in which nothing changes is left alone by its trigger.
+-- telling as new or newer (schema/01_directory.sql); a row in which nothing changes is left alone by its trigger.
 
 -- name: upsert_accounts :none
 -- What accounts say of themselves.

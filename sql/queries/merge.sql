@@ -44,13 +44,13 @@ ORDER BY u.id;
 -- Batch updates that have not ended change what is now the heir's. Locked before the conversations, as their worker does.
 WITH unfinished AS (
     SELECT p.id, h.heir_id
-    FROM progresses p
+    FROM batch_updates p
     JOIN unnest($1::bigint[], $2::bigint[]) AS h(user_id, heir_id) ON h.user_id = p.user_id
     WHERE p.state IN ('queued', 'running')
     ORDER BY p.id
     FOR UPDATE OF p
 )
-UPDATE progresses p SET user_id = u.heir_id FROM unfinished u WHERE p.id = u.id;
+UPDATE batch_updates p SET user_id = u.heir_id FROM unfinished u WHERE p.id = u.id;
 
 -- name: lock_conversations_of_merged :many
 -- All conversations of merged accounts ($1, heirs in $2), and those of the heirs with the same people in the same

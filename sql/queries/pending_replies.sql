@@ -19,7 +19,7 @@ FROM (
     SELECT * FROM pending_replies WHERE conversation_id = $1::bigint AND failed_at IS NULL ORDER BY id LIMIT 1
 ) r
 JOIN sends s ON s.id = r.send_id
-WHERE r.attempts = 0 AND r.hand_outs = 0 OR r.id = $2::bigint;
+WHERE r.attempts = 0 AND r.redeliveries = 0 OR r.id = $2::bigint;
 
 -- name: given_up_reply :one
 -- One that was given up and is commanded again, since somebody requeued its letter: the others have long passed it.
@@ -59,12 +59,12 @@ WITH commanded AS (
     LIMIT 1
 ), counted AS (
     UPDATE pending_replies r
-    SET hand_outs = r.hand_outs + 1
+    SET redeliveries = r.redeliveries + 1
     FROM first
     WHERE r.id = first.id AND r.failed_at IS NULL
-    RETURNING r.id, r.hand_outs
+    RETURNING r.id, r.redeliveries
 )
-SELECT n.hand_outs AS redeliveries, CASE WHEN c.failed_at IS NOT NULL THEN c.error END AS given_up
+SELECT n.redeliveries, CASE WHEN c.failed_at IS NOT NULL THEN c.error END AS given_up
 FROM commanded c
 LEFT JOIN counted n ON n.id = c.id;
 

@@ -54,7 +54,7 @@ async def test_is_accepted_with_a_progress(
     assert isinstance(progress["completion"], float)
     assert await call(client, me, "GET", f"/progress/{progress['id']}.json") == progress
     assert not (await view(conn, made, people[0]))["archived"]
-    assert await conn.fetchval("SELECT count(*) FROM progresses WHERE due_at < now() + interval '6 s'") == 1
+    assert await conn.fetchval("SELECT count(*) FROM batch_updates WHERE due_at < now() + interval '6 s'") == 1
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ async def test_takes_forms(
     client: ClientSession, me: dict[str, str], conn: asyncpg.Connection, *, data: list[tuple[str, str]]
 ) -> None:
     await call(client, me, "PUT", "/conversations", data=data)
-    (stored,) = await conn.fetch("SELECT conversation_ids, event FROM progresses")
+    (stored,) = await conn.fetch("SELECT conversation_ids, event FROM batch_updates")
     assert tuple(stored) == (["7", "8"], "star")
 
 
@@ -89,7 +89,7 @@ async def test_refusals(
     client: ClientSession, me: dict[str, str], conn: asyncpg.Connection, *, sent: dict[str, Any], message: str
 ) -> None:
     assert await call(client, me, "PUT", "/conversations", status=400, json=sent) == {"message": message}
-    assert await conn.fetchval("SELECT count(*) FROM progresses") == 0
+    assert await conn.fetchval("SELECT count(*) FROM batch_updates") == 0
 
 
 async def test_cancelling_fails_it_from_whatever_state(client: ClientSession, me: dict[str, str]) -> None:

@@ -135,7 +135,8 @@ async def _all_answered(asking: Asker, keys: set[str], *, times: int = TIMES) ->
 async def _assert_one_send_each(there: Place, keys: set[str]) -> None:
     async with there.look() as conn:
         assert sorted(row["body"] for row in await conn.fetch("SELECT body FROM sends")) == sorted(keys)
-        assert {row["key"] for row in await conn.fetch("SELECT key FROM requests WHERE status IS NOT NULL")} == keys
+        answered = await conn.fetch("SELECT key FROM idempotency_keys WHERE status IS NOT NULL")
+        assert {row["key"] for row in answered} == keys
         copies = await conn.fetch(
             "SELECT s.body, count(*) AS copies FROM conversation_messages m JOIN sends s ON s.id = m.send_id"
             " GROUP BY s.body"

@@ -1,18 +1,24 @@
-"""Migrations: forward only, once each, from many hosts at once."""
+"""Migrating: forward only, once each, from many hosts at once, beside another release."""
 
 import asyncio
 import uuid
 from collections.abc import AsyncIterator
-from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from service.application.directory.events import follow
+from service.runtime.settings import Settings
 from sql import migrate
+from tests.support.commands import clarion
 from tests.support.databases import server_url, with_database
-from tests.support.directory_feed import START
-from tests.support.directory_histories import event
+
+# What the databases hold that were made before the first release.
+_BEFORE_THE_FIRST_RELEASE = (
+    "0001_directory", "0002_conversations", "0003_batches", "0004_access", "0005_listings", "0006_address_book",
+    "0007_pending_replies", "0008_progress", "0009_throttle", "0010_search", "0011_merging", "0012_outbox",
+    "0013_requests", "0014_traceparent", "0015_search_rosters", "0016_retries", "0017_members_of_a_course",
+    "0018_root_account_uuid", "0019_codes_in_a_chunk",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -26,8 +32,42 @@ async def empty_database() -> AsyncIterator[str]:
     await admin.close()
 
 
+@pytest.fixture
+async def empty(empty_database: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection to a database without any table."""
+    connection = await asyncpg.connect(empty_database)
+    yield connection
+    await connection.close()
+
+
+class Release:
+    """What one release brings to a database."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, conn: asyncpg.Connection) -> None:
+        self._monkeypatch = monkeypatch
+        self._conn = conn
+
+    async def migrates(self, migrations: dict[str, str], definitions: dict[str, str], revision: int) -> list[str]:
+        """What it applied."""
+        self._monkeypatch.setattr(migrate, "available", lambda: sorted(migrations.items()))
+        self._monkeypatch.setattr(migrate, "definitions", lambda: sorted(definitions.items()))
+        self._monkeypatch.setattr(migrate, "REVISION", revision)
+        return await migrate.migrate(self._conn)
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch, empty: asyncpg.Connection) -> Release:
+    """Releases of the test's own making, on a database without any table."""
+    return Release(monkeypatch, empty)
+
+
+def answering(number: int) -> str:
+    """The text of a view that shows this number."""
+    return f"CREATE OR REPLACE VIEW answers AS SELECT {number} AS answer"
+
+
 async def test_many_hosts_migrate_at_once(empty_database: str) -> None:
-    """Each migration is applied by exactly one of them, and all see the end."""
+    """Each migration, and each file of definitions, is applied by exactly one of them, and all see the end."""
 
     async def host() -> list[str]:
         conn = await asyncpg.connect(empty_database)
@@ -38,41 +78,82 @@ async def test_many_hosts_migrate_at_once(empty_database: str) -> None:
 
     done = await asyncio.gather(*(host() for _ in range(5)))
 
-    versions = [version for version, _ in migrate.available()]
-    assert sorted(version for applied in done for version in applied) == versions
+    everything = [version for version, _ in migrate.available()]
+    everything += [f"schema/{file}" for file, _ in migrate.definitions()]
+    assert sorted(version for applied in done for version in applied) == everything
     assert await host() == []
 
 
-async def test_a_key_that_is_new_was_never_told(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An account's uuid is taken from older events than those that told its other keys."""
-    everything = migrate.available()
-    before = [step for step in everything if step[0] < "0018"]
-    monkeypatch.setattr(migrate, "available", lambda: before)
-    conn = await asyncpg.connect(empty_database)
-    await migrate.migrate(conn)
-    await conn.execute(
-        "INSERT INTO accounts (id, name, site_admin, as_of, stamps) VALUES (1, 'One', true, $1, NULL), (2, 'Two', true,"
-        " $1, ARRAY[$1, '-infinity', '-infinity', '-infinity', $1]::timestamptz[])",
-        START + timedelta(days=2),
-    )
-    monkeypatch.setattr(migrate, "available", lambda: everything)
-    await migrate.migrate(conn)
-
-    older = {"name": "Older", "workflow_state": "deleted", "root_account_uuid": "a-1", "site_admin": False}
-    await follow(conn, [event("account_updated", 1, account_id=account, **older) for account in (1, 2)])
-
-    found = await conn.fetch("SELECT name, workflow_state, site_admin, root_account_uuid FROM accounts ORDER BY id")
-    assert [tuple(row) for row in found] == [("One", "active", True, "a-1"), ("Two", "deleted", True, "a-1")]
-    await conn.close()
-
-
-async def test_a_failed_migration_leaves_nothing(empty_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is one transaction with its mark."""
-    broken = [("0001_fine", "CREATE TABLE fine ()"), ("0002_broken", "CREATE TABLE half (); SELECT 1/0")]
-    monkeypatch.setattr(migrate, "available", lambda: broken)
-    conn = await asyncpg.connect(empty_database)
+async def test_a_failed_migration_leaves_nothing(release: Release, empty: asyncpg.Connection) -> None:
+    """It is one transaction with its mark; what should come after it does not."""
+    broken = {"001_fine": "CREATE TABLE fine ()", "002_broken": "CREATE TABLE half (); SELECT 1/0"}
     with pytest.raises(asyncpg.DivisionByZeroError):
-        await migrate.migrate(conn)
-    assert await migrate.applied(conn) == {"0001_fine"}
-    assert await conn.fetchval("SELECT to_regclass('half')") is None
-    await conn.close()
+        await release.migrates(broken, {"01_answers": answering(1)}, 1)
+    assert await migrate.applied(empty) == {"001_fine"}
+    assert await empty.fetchval("SELECT to_regclass('half')") is None
+    assert await empty.fetchval("SELECT to_regclass('answers')") is None
+
+
+async def test_definitions_are_made_all_or_none(release: Release, empty: asyncpg.Connection) -> None:
+    """They call each other."""
+    await release.migrates({}, {"01_answers": answering(1)}, 1)
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await release.migrates({}, {"01_answers": answering(2), "02_broken": "SELECT 1/0"}, 1)
+    assert await empty.fetchval("SELECT answer FROM answers") == 1
+
+
+async def test_a_changed_definition_is_made_anew_and_no_other(release: Release, empty: asyncpg.Connection) -> None:
+    """Whether its release raised the revision or is not finished yet; and taken back as well."""
+    once = "CREATE TABLE once ()"  # fails when it is applied a second time
+    applied = [
+        await release.migrates({}, {"01_once": once, "02_answers": answering(number)}, revision)
+        for number, revision in ((1, 1), (1, 1), (2, 1), (1, 2), (1, 3))
+    ]
+    assert applied == [["schema/01_once", "schema/02_answers"], [], ["schema/02_answers"], ["schema/02_answers"], []]
+    assert await empty.fetchval("SELECT answer FROM answers") == 1
+
+
+async def test_an_older_release_leaves_a_newer_one_in_peace(release: Release, empty: asyncpg.Connection) -> None:
+    """Two releases share a database while one takes the place of the other, and both may migrate at any time."""
+    older = {"001_first": "CREATE TABLE first ()"}
+    newer = {**older, "002_second": "CREATE TABLE second ()"}
+    await release.migrates(older, {"01_answers": answering(1)}, 1)
+    wider = answering(2) + ", 'new' AS column_at_the_end"
+    assert await release.migrates(newer, {"01_answers": wider}, 2) == ["002_second", "schema/01_answers"]
+
+    assert await release.migrates(older, {"01_answers": answering(1)}, 1) == []
+
+    assert await migrate.applied(empty) == {"001_first", "002_second"}
+    assert [tuple(row) for row in await empty.fetch("SELECT * FROM answers")] == [(2, "new")]
+
+
+async def test_a_second_migration_waits_for_no_lock(conn: asyncpg.Connection, database_url: str) -> None:
+    """When nothing has changed it touches no table or view that is in use."""
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE users, enrollments, enrollment_standings, listings")
+        second = await asyncpg.connect(database_url, server_settings={"lock_timeout": "1"})
+        assert await migrate.migrate(second) == []
+        await second.close()
+
+
+@pytest.mark.parametrize("versions", [_BEFORE_THE_FIRST_RELEASE, _BEFORE_THE_FIRST_RELEASE[:1], ("20120101000000",)])
+async def test_a_database_with_other_tables_is_refused_unharmed(
+    empty_database: str, empty: asyncpg.Connection, versions: tuple[str, ...]
+) -> None:
+    """One made before the first release, whatever it has come to, or one of another application."""
+    await empty.execute("CREATE TABLE schema_migrations (version text PRIMARY KEY); CREATE TABLE users (id bigint)")
+    await empty.executemany("INSERT INTO schema_migrations VALUES ($1)", [(version,) for version in versions])
+    await empty.execute("INSERT INTO users VALUES (7)")
+
+    done = await clarion(Settings(database_url=empty_database, amqp_url="amqp://localhost/"), "migrate")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clarion: this database has other tables than this release's")
+    assert done.err.endswith("migrate a new database, or go on with the release that made this one\n")
+    assert done.err.count("\n") == 1
+    tables = await empty.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'i'"
+    )
+    assert {row["relname"] for row in tables} == {"schema_migrations", "users"}
+    assert await migrate.applied(empty) == set(versions)
+    assert await empty.fetchval("SELECT sum(id) FROM users") == 7

@@ -17,7 +17,7 @@ DO $$
 DECLARE name text;
 BEGIN
     FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-        AND relname NOT IN ('schema_migrations', 'tag_sets')
+        AND relname NOT IN ('schema_migrations', 'schema_definitions', 'tag_sets')
     LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
     DELETE FROM tag_sets WHERE id <> 0;
 END $$
@@ -36,8 +36,8 @@ def with_database(url: str, name: str) -> str:
 
 
 async def _template() -> str:
-    """Name of a migrated database to clone; made once per set of migrations, whoever comes first."""
-    digest = hashlib.sha256(repr(migrate.available()).encode()).hexdigest()[:12]
+    """Name of a migrated database to clone; made once per set of migrations and definitions."""
+    digest = hashlib.sha256(repr((migrate.available(), migrate.definitions())).encode()).hexdigest()[:12]
     name = f"clarion_template_{digest}"
     admin = await asyncpg.connect(server_url())
     try:

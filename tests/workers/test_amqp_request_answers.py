@@ -36,7 +36,7 @@ async def test_a_request_for_an_unknown_user_is_answered_like_an_unknown_as_user
             answer = await asking.ask(request(school, as_user_id=unknown))
             assert (answer.status, answer.body) == (401, {"errors": "Invalid as_user_id"})
 
-    assert await count(conn, "requests") == 0
+    assert await count(conn, "idempotency_keys") == 0
 
 
 async def test_the_fake_student_may_not(
@@ -199,4 +199,4 @@ async def test_a_fault_of_ours_is_answered_like_http_and_goes_to_the_dead_letter
     assert answer.status == 500
     assert answer.body["errors"] == [{"message": "An error occurred.", "error_code": "internal_server_error"}]
     assert letter.reason.startswith("CheckViolationError: ")
-    assert await count(conn, "requests") == 0
+    assert await count(conn, "idempotency_keys") == 0

@@ -221,7 +221,7 @@ async def test_keys_are_forgotten_after_their_day(
 ) -> None:
     async with requesting():
         await asking.ask_all(request(school, "old"), request(school, "young"))
-        age = "UPDATE requests SET created_at = now() - $2::interval WHERE key = $1"
+        age = "UPDATE idempotency_keys SET created_at = now() - $2::interval WHERE key = $1"
         await conn.execute(age, "old", timedelta(hours=24, seconds=1))
         await conn.execute(age, "young", timedelta(hours=23, minutes=59))
         assert [await sweeper.sweep() for sweeper in sweepers] == [1, 0]
@@ -233,10 +233,10 @@ async def test_keys_are_forgotten_after_their_day(
 
 async def test_sweepers_that_meet_take_different_keys(sweepers: list[KeySweeper], conn: asyncpg.Connection) -> None:
     await conn.execute(
-        "INSERT INTO requests (user_id, key, fingerprint, created_at, status, headers, body)"
+        "INSERT INTO idempotency_keys (user_id, key, fingerprint, created_at, status, headers, body)"
         " SELECT 1, n::text, '', now() - interval '2 days', 201, '{}', '[]' FROM generate_series(1, 3000) n"
     )
     swept = await asyncio.gather(*(sweeper.sweep() for sweeper in sweepers))
 
     assert sum(swept) == 3000
-    assert await count(conn, "requests") == 0
+    assert await count(conn, "idempotency_keys") == 0

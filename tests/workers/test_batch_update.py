@@ -91,7 +91,7 @@ async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) 
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE progresses SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 hour'")
 
 
 @pytest.mark.usefixtures("unstarrable")
@@ -107,7 +107,7 @@ async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_
         assert await updater.handle(command) == Done()
         assert await updater.handle(command) == Done()  # doubled: within the wait it does not count
         assert (await look(conn, command)).state is ProgressState.QUEUED
-        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM progresses"))
+        waits.append(await conn.fetchval("SELECT due_at - tried_at FROM batch_updates"))
         await age(conn)
     outcome = await updater.handle(command)
 
@@ -177,7 +177,7 @@ async def test_an_update_that_meets_other_transactions_runs_again_at_once(
         assert await updater.handle(command) == Done()
 
     assert (await look(conn, command)).state is ProgressState.COMPLETED
-    assert await conn.fetchval("SELECT attempts FROM progresses") == 0
+    assert await conn.fetchval("SELECT attempts FROM batch_updates") == 0
 
 
 async def test_an_update_that_always_meets_other_transactions_waits_for_its_next_attempt(
@@ -190,7 +190,7 @@ async def test_an_update_that_always_meets_other_transactions_waits_for_its_next
     async with contended(CONFLICT_RETRIES):
         assert await updater.handle(command) == Done()
         assert (await look(conn, command)).state is ProgressState.QUEUED
-        assert await conn.fetchval("SELECT attempts FROM progresses") == 1
+        assert await conn.fetchval("SELECT attempts FROM batch_updates") == 1
         assert await updater.handle(command) == Done()
 
     assert (await look(conn, command)).state is ProgressState.COMPLETED

@@ -85,7 +85,7 @@ async def test_a_batch_update_swept_up(
 ) -> None:
     with continued(traceparent):
         await batch_update.accept(conn, 1, ["1"], Event.STAR)
-    await conn.execute("UPDATE progresses SET due_at = $1", LONG_AGO)
+    await conn.execute("UPDATE batch_updates SET due_at = $1", LONG_AGO)
 
     assert await updater.sweep() == 1
 

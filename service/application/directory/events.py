@@ -33,7 +33,7 @@ _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]
     }
 )
 
-# Kinds of which the rosters of places are made (sql/migrations/0015_search_rosters.sql).
+# Kinds of which the rosters of places are made (sql/schema/03_rosters.sql).
 _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEMBERSHIP)
 _HEIR = SHAPES[Kind.USER].keys.index("merged_into_user_id")
 # Events need no second try among themselves; a merge may meet the sends of those it is about.

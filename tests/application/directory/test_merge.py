@@ -268,7 +268,7 @@ class TestWhatElseIsTheirs:
             [old, heir, peer],
         )
         await conn.execute(
-            "INSERT INTO progresses (user_id, event, conversation_ids, state, created_at, updated_at, due_at)"
+            "INSERT INTO batch_updates (user_id, event, conversation_ids, state, created_at, updated_at, due_at)"
             " SELECT $1, 'star', '{}', state, now(), now(), now() FROM unnest($2::text[]) AS state",
             old,
             ["queued", "running", "completed", "failed"],
@@ -277,7 +277,7 @@ class TestWhatElseIsTheirs:
         assert await conn.fetchval("SELECT sender_id FROM batches") == heir
         assert [row["user_id"] for row in await conn.fetch("SELECT user_id FROM journal_entries")] == [heir]
         assert await conn.fetchval("SELECT recipients FROM pending_replies") == [heir, peer]
-        owners = {row["state"]: row["user_id"] for row in await conn.fetch("SELECT state, user_id FROM progresses")}
+        owners = {row["state"]: row["user_id"] for row in await conn.fetch("SELECT state, user_id FROM batch_updates")}
         assert owners == {"queued": heir, "running": heir, "completed": old, "failed": old}
 
     async def test_what_was_under_way_is_handed_on_by_the_next_sweep(

@@ -45,7 +45,7 @@ async def finished(conn: Connection, progress: int) -> Progress:
 async def begun_by_an_earlier_release(conn: Connection, progress: int, *, done: int, refused: list[int]) -> None:
     """It worked slice by slice: so many are dealt with, among them the refused at these positions."""
     await conn.execute(
-        "UPDATE progresses SET state = 'running', done = $2, refused = $3, due_at = now() + interval '30 s'"
+        "UPDATE batch_updates SET state = 'running', done = $2, refused = $3, due_at = now() + interval '30 s'"
         " WHERE id = $1",
         progress,
         done,

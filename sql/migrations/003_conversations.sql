@@ -25,6 +25,8 @@ CREATE TABLE sends (
     has_media_objects     boolean NOT NULL DEFAULT false,
     automated             boolean NOT NULL DEFAULT false   -- written by a batch
 );
+-- What was forwarded out of a conversation, which may be merged into another one (semantics.md 2.6).
+CREATE INDEX sends_forwarded ON sends (forwarded_conversation_id) WHERE forwarded_conversation_id IS NOT NULL;
 
 -- Distinct ordered tag lists, interned: rows carry a number instead of repeating text. 0 is the empty list.
 CREATE TABLE tag_sets (
@@ -63,6 +65,15 @@ CREATE TABLE message_views (
     deleted_at      timestamptz,
     PRIMARY KEY (conversation_id, user_id, message_id)
 );
+-- What users have deleted, for those who may look it up (canvas/endpoints.md 4.15).
+CREATE INDEX message_views_deleted ON message_views (user_id, deleted_at) WHERE deleted_at IS NOT NULL;
+
+-- One number for "in which context", 0 for none, so that the pair's key stays three bigints. Stored in
+-- participants.private_context, and so never replaced by a function that gives other numbers.
+CREATE FUNCTION context_key(context_type text, context_id bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE context_type WHEN 'Course' THEN context_id * 4 + 1 WHEN 'Group' THEN context_id * 4 + 2
+                             WHEN 'Account' THEN context_id * 4 + 3 ELSE 0 END;
 
 -- One row per user and conversation. workflow_state is archived, else unread, else read.
 -- unread stands in no index and no index predicate, so that reading is a HOT update.
@@ -74,7 +85,7 @@ CREATE TABLE participants (
     visible_last_authored_at timestamptz,   -- follows them
     touched_at               timestamptz,   -- last change that moved none of the times above
     history_from             timestamptz,   -- joined later: messages written before are not theirs; null = all
-    private_peer_id          bigint,        -- only on the row of a private pair's lower user id (either, in a monologue)
+    private_peer_id          bigint,        -- only on the row of a private pair's lower user id (or of a monologue)
     private_context          bigint,        -- with it: context_key of the conversation
     tag_set                  integer NOT NULL,
     message_count            integer NOT NULL,
@@ -89,6 +100,7 @@ CREATE TABLE participants (
 -- The identity of a private conversation (semantics.md 2.1): user set and context, once per pair.
 CREATE UNIQUE INDEX participants_private_pair
     ON participants (user_id, private_peer_id, private_context) WHERE private_peer_id IS NOT NULL;
+-- Each list of canvas/semantics.md 6.1 in its order; the conditions are those of the view listings.
 CREATE INDEX participants_inbox
     ON participants (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND NOT archived;
 CREATE INDEX participants_archived
@@ -96,28 +108,6 @@ CREATE INDEX participants_archived
 CREATE INDEX participants_sent
     ON participants (user_id, visible_last_authored_at, conversation_id) WHERE visible_last_authored_at IS NOT NULL;
 CREATE INDEX participants_starred ON participants (user_id, conversation_id) WHERE starred;
-
--- One number for "in which context", 0 for none, so that the pair's key stays three bigints.
-CREATE FUNCTION context_key(context_type text, context_id bigint) RETURNS bigint
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE context_type WHEN 'Course' THEN context_id * 4 + 1 WHEN 'Group' THEN context_id * 4 + 2
-                             WHEN 'Account' THEN context_id * 4 + 3 ELSE 0 END;
-
--- All messages of a conversation, the first included.
-CREATE VIEW conversation_messages AS
-SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, false AS restricted FROM conversations c
-UNION ALL
-SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
-
--- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not.
-CREATE VIEW participant_messages AS
-SELECT p.user_id, m.conversation_id, m.id, m.send_id, m.tag_set, v.deleted_at,
-       s.author_id, s.created_at, s.added_user_ids IS NOT NULL AS generated
-FROM participants p
-JOIN conversation_messages m ON m.conversation_id = p.conversation_id
-JOIN sends s ON s.id = m.send_id
-LEFT JOIN message_views v ON v.conversation_id = m.conversation_id AND v.user_id = p.user_id AND v.message_id = m.id
-WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
 
 CREATE TABLE media_objects (
     media_id   text PRIMARY KEY,

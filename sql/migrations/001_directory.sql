@@ -1,50 +1,57 @@
 -- The institution as directory events describe it (CONTRACT 5). Clarion owns none of it and follows it.
 -- References between these tables are not enforced, because a member may arrive before its user or course.
 --
--- Events come late, twice and out of order, and an event need not tell every key. So the newest telling of each
--- key wins, not the newest event: as_of is the time of the newest event a row has heard, and stamps, where it is
--- not null, holds the time each key was last told, in the order of service/domain/directory.py ('-infinity':
--- never). stamps is null when every key is as of as_of, which is what an event with all its keys leaves behind.
-
--- The stamps of one event that told the keys whose bits are set in told; null: it told them all.
-CREATE FUNCTION stamps_of(as_of timestamptz, told integer, keys integer) RETURNS timestamptz[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE WHEN told IS NOT NULL THEN ARRAY(
-        SELECT CASE WHEN told >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
-    ) END;
-
--- Whether the new telling of a key beats the old one. Of two tellings with one time, the later arrival stays.
-CREATE FUNCTION tells_newer(
-    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
-) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
-
--- When each key was last told, after both. Null again once one of the two told every key last.
-CREATE FUNCTION merged_stamps(
-    new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
-) RETURNS timestamptz[]
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN CASE
-        WHEN new_stamps IS NULL AND new_as_of >= old_as_of THEN NULL
-        WHEN old_stamps IS NULL AND old_as_of >= new_as_of THEN NULL
-        ELSE ARRAY(
-            SELECT greatest(coalesce(new_stamps[k], new_as_of), coalesce(old_stamps[k], old_as_of))
-            FROM generate_subscripts(coalesce(new_stamps, old_stamps), 1) AS k
-        )
-    END;
+-- Events come late, twice and out of order, and an event need not hold every key. So the newest value of each key
+-- wins, not the newest event: as_of is the time of the newest event of a row, and stamps, where it is not null, holds
+-- the time of each key's value, in the order of service/domain/directory.py ('-infinity': never). stamps is null when
+-- every key is as of as_of, which is what an event with all its keys leaves behind.
 
 CREATE TABLE accounts (
     id                bigint PRIMARY KEY,
     name              text NOT NULL DEFAULT '',
     parent_account_id bigint,
     root_account_id   bigint,
+    root_account_uuid text,  -- in the metadata of events (canvas/events.md 1.1)
     site_admin        boolean NOT NULL DEFAULT false,
     workflow_state    text NOT NULL DEFAULT 'active',
     as_of             timestamptz NOT NULL,
     stamps            timestamptz[]
 );
 CREATE INDEX accounts_parent ON accounts (parent_account_id);
+
+-- Functions of generated columns and indexes stand here and are never replaced: stored values would be wrong.
+
+-- The name people are sorted by: as the directory has it, else the last word of the name first.
+CREATE FUNCTION sort_name(sortable_name text, name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(nullif(btrim(sortable_name), ''), regexp_replace(btrim(name), '^(.*\S)\s+(\S+)$', '\2, \1'));
+
+-- What the terms of a search are looked for in (canvas/endpoints.md 4.13). A term holds no white space, so none reaches
+-- across the line. A short name that is part of the name is not looked at again; most are.
+CREATE FUNCTION search_text(name text, short_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN lower(name COLLATE "und-x-icu") || CASE
+        WHEN strpos(lower(name COLLATE "und-x-icu"), lower(short_name COLLATE "und-x-icu")) = 0
+            THEN E'\n' || lower(short_name COLLATE "und-x-icu")
+        ELSE ''
+    END;
+
+-- A term of one or two letters holds no trigram: every two letters that stand together, and the last one. A letter is
+-- looked for as the beginning of these. Lexemes, because they are compared byte by byte, at a third of the price of
+-- text.
+CREATE FUNCTION letters_and_pairs(searched text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    found text[] := '{}';
+    letter text;
+    before text := '';
+BEGIN
+    FOREACH letter IN ARRAY string_to_array(searched, NULL) LOOP
+        found := found || (before || letter);
+        before := letter;
+    END LOOP;
+    RETURN array_to_tsvector(array_remove(found || before, ''));
+END $$;
 
 CREATE TABLE users (
     id                  bigint PRIMARY KEY,
@@ -60,11 +67,38 @@ CREATE TABLE users (
     merged_into_user_id bigint,
     created_at          timestamptz,
     as_of               timestamptz NOT NULL,
-    stamps              timestamptz[]
+    stamps              timestamptz[],
+    -- What names are sorted by and what terms are looked for in, worked out once for all indexes and readers.
+    sort_name           text COLLATE "und-x-icu" GENERATED ALWAYS AS (sort_name(sortable_name, name)) STORED,
+    search_text         text COLLATE "C" GENERATED ALWAYS AS (search_text(name, short_name)) STORED
 );
 CREATE INDEX users_uuid ON users (uuid) WHERE uuid IS NOT NULL;
 CREATE INDEX users_sis_id ON users (sis_id) WHERE sis_id IS NOT NULL;
 CREATE INDEX users_login ON users (login) WHERE login IS NOT NULL;
+-- The users whom an expansion of a course of 100,000 members has to leave out. Looking up every member's user would
+-- cost four times as much as the rest.
+CREATE INDEX users_unmessageable ON users (id) WHERE workflow_state NOT IN ('registered', 'pre_registered');
+-- Accounts that are no more: a message that was on its way to one of them is looked for here and passed on
+-- (canvas/semantics.md 2.6).
+CREATE INDEX users_merged ON users (id) WHERE merged_into_user_id IS NOT NULL;
+-- Pages in the order of names: a page is a stretch of this index.
+CREATE INDEX users_by_name ON users (sort_name, id) WHERE workflow_state IN ('registered', 'pre_registered');
+CREATE INDEX users_by_letters_and_pairs ON users USING gin (letters_and_pairs(search_text))
+    WHERE workflow_state IN ('registered', 'pre_registered');
+-- A rare name among very many. pg_trgm comes with the server's own package and is a trusted extension, which the
+-- owner of a database may create. Where neither is so, the service works all the same: rare names are then looked
+-- for from beginning to end. The index can be made at any later time.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'pg_trgm') THEN
+        CREATE EXTENSION IF NOT EXISTS pg_trgm;
+        CREATE INDEX users_by_part_of_name ON users USING gin (search_text gin_trgm_ops)
+        WHERE workflow_state IN ('registered', 'pre_registered');
+    END IF;
+EXCEPTION
+    WHEN insufficient_privilege OR undefined_object THEN
+        RAISE NOTICE 'pg_trgm cannot be used here; searches go without its index';
+END $$;
 
 -- user_account_association_created: a member of an account (read_roster there makes the person messageable).
 CREATE TABLE user_accounts (
@@ -129,8 +163,8 @@ CREATE TABLE sections (
 );
 CREATE INDEX sections_course ON sections (course_id);
 
--- One row collects both kinds of enrolment event; whichever comes first creates it. Until the enrollment
--- event itself arrives, course_id and user_id are null and the row counts nowhere.
+-- One row collects both kinds of enrolment event; the first of them creates it. Until the enrollment event itself
+-- arrives, course_id and user_id are null and the row counts nowhere.
 CREATE TABLE enrollments (
     id                                 bigint PRIMARY KEY,
     course_id                          bigint,
@@ -150,6 +184,10 @@ CREATE INDEX enrollments_course_user ON enrollments (course_id, user_id)
     INCLUDE (type, section_id, workflow_state, date_state, associated_user_id);
 CREATE INDEX enrollments_user ON enrollments (user_id, course_id);
 CREATE INDEX enrollments_section ON enrollments (section_id, user_id);
+-- The few of a course who are no students, where only they are asked for.
+CREATE INDEX enrollments_not_students ON enrollments (course_id, type, user_id) WHERE type <> 'StudentEnrollment';
+-- The observers of a user in a course.
+CREATE INDEX enrollments_observing ON enrollments (associated_user_id, course_id) WHERE associated_user_id IS NOT NULL;
 
 CREATE TABLE group_categories (
     id           bigint PRIMARY KEY,
@@ -222,42 +260,3 @@ BEGIN
                        ' EXECUTE FUNCTION suppress_redundant_updates_trigger()', followed);
     END LOOP;
 END $$;
-
--- standing: the state of an enrolment that counts now (CONTRACT 6.5), one of active, invited, completed,
--- inactive, pending, none. The enrolment's own end wins, then the last enrollment_state event, then the
--- section's dates, then the course's. A deleted course leaves none; a completed one completes everybody.
-CREATE VIEW enrollment_standings AS
-SELECT e.id, e.course_id, e.section_id, e.user_id, e.type, e.associated_user_id,
-       e.limit_privileges_to_course_section AS section_limited,
-       CASE
-           WHEN e.workflow_state IN ('deleted', 'rejected') OR c.workflow_state = 'deleted' THEN 'none'
-           WHEN e.workflow_state = 'completed' OR c.workflow_state = 'completed' THEN 'completed'
-           WHEN e.workflow_state = 'inactive' THEN 'inactive'
-           WHEN e.date_state IN ('deleted', 'rejected') THEN 'none'
-           WHEN e.date_state IN ('pending_active', 'pending_invited', 'creation_pending') THEN 'pending'
-           WHEN e.date_state IS NOT NULL THEN e.date_state
-           WHEN s.restrict_enrollments_to_section_dates AND s.end_at <= now() THEN 'completed'
-           WHEN s.restrict_enrollments_to_section_dates AND s.start_at > now() THEN 'pending'
-           WHEN s.restrict_enrollments_to_section_dates AND (s.start_at IS NOT NULL OR s.end_at IS NOT NULL)
-               THEN CASE e.workflow_state WHEN 'creation_pending' THEN 'invited' ELSE e.workflow_state END
-           WHEN c.restrict_enrollments_to_course_dates AND c.conclude_at <= now() THEN 'completed'
-           WHEN c.restrict_enrollments_to_course_dates AND c.start_at > now() THEN 'pending'
-           WHEN e.workflow_state = 'creation_pending' THEN 'invited'
-           ELSE e.workflow_state
-       END AS standing
-FROM enrollments e
-JOIN courses c ON c.id = e.course_id
-LEFT JOIN sections s ON s.id = e.section_id;
-
--- codes(user) of canvas/semantics.md 4.2: what a user's conversations may be tagged with, and whether it is current.
--- Several enrolments in one course give several rows.
-CREATE VIEW user_codes AS
-SELECT e.user_id, 'course_' || e.course_id AS code, e.standing IN ('active', 'invited') AS active
-FROM enrollment_standings e
-WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
-UNION ALL
-SELECT m.user_id, 'group_' || m.group_id, g.workflow_state = 'available' AND coalesce(c.workflow_state, '') NOT IN ('completed', 'deleted')
-FROM group_memberships m
-JOIN groups g ON g.id = m.group_id
-LEFT JOIN courses c ON g.context_type = 'Course' AND c.id = g.context_id
-WHERE m.workflow_state = 'accepted' AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative;

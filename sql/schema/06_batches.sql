@@ -1,11 +1,13 @@
+-- What delivering a chunk needs, the events of its batch, and the attempts at what workers carry out.
+
 -- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
 -- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
--- nobody shares any, one row with the sender's codes alone.
+-- no recipient shares any, one row with the sender's codes alone.
 -- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
 -- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
 -- A function, because read_chunk needs this for chunks that are to be delivered only: in a statement, PostgreSQL would
 -- lock thirty tables and indexes and set up a plan of two hundred lines for a command that came twice, to find nothing.
-CREATE FUNCTION codes_in_chunk(of_batch bigint, at_position integer) RETURNS TABLE (
+CREATE OR REPLACE FUNCTION codes_in_chunk(of_batch bigint, at_position integer) RETURNS TABLE (
     sender_codes text[], sender_active_codes text[], code text, active boolean, holders bigint[]
 ) LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
@@ -46,7 +48,7 @@ BEGIN
         ) e
         WHERE e.standing IN ('active', 'invited', 'completed')
     ), usual AS MATERIALIZED (
-        -- One course, and those in it are the recipients, one for one: then nobody is looked up or listed.
+        -- One course, and those in it are the recipients, one for one: then none is looked up or listed.
         SELECT course_id FROM promised
         UNION ALL
         SELECT min(course_id) FROM asked WHERE settled
@@ -83,3 +85,32 @@ BEGIN
            by_code.code, by_code.active, by_code.holders
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
+
+-- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
+-- it is, or how it ended.
+CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN first THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
+           || CASE state WHEN 'sent' THEN 'batch_finished' WHEN 'cancelled' THEN 'batch_finished'
+                         WHEN 'error' THEN 'batch_failed' ELSE 'batch_progress' END;
+
+-- A batch in the body of its events (CONTRACT 4): ids and counts as text.
+CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object(
+        'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
+        'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
+
+-- When work is due again that has failed at this moment, after ``attempts`` failures before: the first wait is
+-- ``first_wait``, and each one twice the one before.
+CREATE OR REPLACE FUNCTION next_attempt_at(attempts integer, first_wait interval, now timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN now + first_wait * 2 ^ attempts;
+
+-- Whether a failure at this moment counts, of work that failed ``attempts`` times before, last at ``tried_at``: not
+-- within the wait that followed. A command that comes twice must not use up the attempts in a moment.
+CREATE OR REPLACE FUNCTION attempt_counts(
+    attempts integer, tried_at timestamptz, first_wait interval, now timestamptz
+) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;

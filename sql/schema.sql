@@ -1,0 +1,1038 @@
+-- The whole schema, as `clarion migrate` makes it: written by ./deploy/schema, to be read and never applied. Why a
+-- table is as it is stands in sql/migrations. The last part are the functions, views and triggers of sql/schema.
+
+CREATE SEQUENCE id_blocks START WITH 2000 INCREMENT BY 2000;
+
+-- The name people are sorted by: as the directory has it, else the last word of the name first.
+CREATE FUNCTION sort_name(sortable_name text, name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(nullif(btrim(sortable_name), ''), regexp_replace(btrim(name), '^(.*\S)\s+(\S+)$', '\2, \1'));
+
+-- What the terms of a search are looked for in (canvas/endpoints.md 4.13). A term holds no white space, so none reaches
+-- across the line. A short name that is part of the name is not looked at again; most are.
+CREATE FUNCTION search_text(name text, short_name text) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN lower(name COLLATE "und-x-icu") || CASE
+        WHEN strpos(lower(name COLLATE "und-x-icu"), lower(short_name COLLATE "und-x-icu")) = 0
+            THEN E'\n' || lower(short_name COLLATE "und-x-icu")
+        ELSE ''
+    END;
+
+-- A term of one or two letters holds no trigram: every two letters that stand together, and the last one. A letter is
+-- looked for as the beginning of these. Lexemes, because they are compared byte by byte, at a third of the price of
+-- text.
+CREATE FUNCTION letters_and_pairs(searched text) RETURNS tsvector
+    LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
+DECLARE
+    found text[] := '{}';
+    letter text;
+    before text := '';
+BEGIN
+    FOREACH letter IN ARRAY string_to_array(searched, NULL) LOOP
+        found := found || (before || letter);
+        before := letter;
+    END LOOP;
+    RETURN array_to_tsvector(array_remove(found || before, ''));
+END $$;
+
+-- One number for "in which context", 0 for none, so that the pair's key stays three bigints. Stored in
+-- participants.private_context, and so never replaced by a function that gives other numbers.
+CREATE FUNCTION context_key(context_type text, context_id bigint) RETURNS bigint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE context_type WHEN 'Course' THEN context_id * 4 + 1 WHEN 'Group' THEN context_id * 4 + 2
+                             WHEN 'Account' THEN context_id * 4 + 3 ELSE 0 END;
+
+-- Rows of one lane are published in the order of their ids, by one relay at a time. Ids come in blocks of 2000, and all
+-- threads of a new chunk are in one block, so one row of one lane stands for them. Never replaced: rows of one
+-- conversation in two lanes would lose their order.
+CREATE FUNCTION outbox_lane(conversation_id bigint) RETURNS smallint
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN (conversation_id / 2000 % 16)::smallint;
+
+CREATE TABLE schema_migrations (
+    version text NOT NULL,
+    applied_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT schema_migrations_pkey PRIMARY KEY (version)
+);
+
+CREATE TABLE schema_definitions (
+    file text NOT NULL,
+    digest text NOT NULL,
+    revision integer NOT NULL,
+    CONSTRAINT schema_definitions_pkey PRIMARY KEY (file)
+);
+
+CREATE TABLE accounts (
+    id bigint NOT NULL,
+    name text NOT NULL DEFAULT ''::text,
+    parent_account_id bigint,
+    root_account_id bigint,
+    root_account_uuid text,
+    site_admin boolean NOT NULL DEFAULT false,
+    workflow_state text NOT NULL DEFAULT 'active'::text,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT accounts_pkey PRIMARY KEY (id)
+);
+CREATE INDEX accounts_parent ON accounts USING btree (parent_account_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON accounts FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE users (
+    id bigint NOT NULL,
+    uuid text,
+    name text NOT NULL DEFAULT ''::text,
+    short_name text,
+    sortable_name text,
+    pronouns text,
+    avatar_url text,
+    login text,
+    sis_id text,
+    workflow_state text NOT NULL,
+    merged_into_user_id bigint,
+    created_at timestamp with time zone,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    sort_name text COLLATE "und-x-icu" GENERATED ALWAYS AS (sort_name(sortable_name, name)) STORED,
+    search_text text COLLATE "C" GENERATED ALWAYS AS (search_text(name, short_name)) STORED,
+    CONSTRAINT users_pkey PRIMARY KEY (id)
+);
+CREATE INDEX users_by_letters_and_pairs ON users USING gin (letters_and_pairs(search_text)) WHERE workflow_state = ANY (ARRAY['registered'::text, 'pre_registered'::text]);
+CREATE INDEX users_by_name ON users USING btree (sort_name, id) WHERE workflow_state = ANY (ARRAY['registered'::text, 'pre_registered'::text]);
+CREATE INDEX users_by_part_of_name ON users USING gin (search_text gin_trgm_ops) WHERE workflow_state = ANY (ARRAY['registered'::text, 'pre_registered'::text]);  -- where the server has pg_trgm
+CREATE INDEX users_login ON users USING btree (login) WHERE login IS NOT NULL;
+CREATE INDEX users_merged ON users USING btree (id) WHERE merged_into_user_id IS NOT NULL;
+CREATE INDEX users_sis_id ON users USING btree (sis_id) WHERE sis_id IS NOT NULL;
+CREATE INDEX users_unmessageable ON users USING btree (id) WHERE workflow_state <> ALL (ARRAY['registered'::text, 'pre_registered'::text]);
+CREATE INDEX users_uuid ON users USING btree (uuid) WHERE uuid IS NOT NULL;
+CREATE TRIGGER rosters_arrived AFTER INSERT ON users REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_users();
+CREATE TRIGGER rosters_changed AFTER UPDATE ON users REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_users();
+CREATE TRIGGER unchanged BEFORE UPDATE ON users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+CREATE TRIGGER users_arrived AFTER INSERT ON users REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION forget_unknown_members();
+
+CREATE TABLE user_accounts (
+    user_id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    CONSTRAINT user_accounts_pkey PRIMARY KEY (account_id, user_id)
+);
+CREATE INDEX user_accounts_user ON user_accounts USING btree (user_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON user_accounts FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE account_users (
+    id bigint NOT NULL,
+    account_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    role text NOT NULL,
+    workflow_state text NOT NULL DEFAULT 'active'::text,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT account_users_pkey PRIMARY KEY (id)
+);
+CREATE INDEX account_users_user ON account_users USING btree (user_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON account_users FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE role_overrides (
+    id bigint NOT NULL,
+    context_type text NOT NULL,
+    context_id bigint NOT NULL,
+    role text NOT NULL,
+    permission text NOT NULL,
+    enabled boolean NOT NULL,
+    workflow_state text NOT NULL DEFAULT 'active'::text,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT role_overrides_pkey PRIMARY KEY (id)
+);
+CREATE INDEX role_overrides_context ON role_overrides USING btree (context_type, context_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON role_overrides FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE courses (
+    id bigint NOT NULL,
+    uuid text,
+    account_id bigint,
+    name text NOT NULL DEFAULT ''::text,
+    workflow_state text NOT NULL,
+    start_at timestamp with time zone,
+    conclude_at timestamp with time zone,
+    restrict_enrollments_to_course_dates boolean NOT NULL DEFAULT false,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT courses_pkey PRIMARY KEY (id)
+);
+CREATE INDEX courses_account ON courses USING btree (account_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON courses FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE sections (
+    id bigint NOT NULL,
+    course_id bigint NOT NULL,
+    name text NOT NULL DEFAULT ''::text,
+    default_section boolean NOT NULL DEFAULT false,
+    start_at timestamp with time zone,
+    end_at timestamp with time zone,
+    restrict_enrollments_to_section_dates boolean NOT NULL DEFAULT false,
+    workflow_state text NOT NULL DEFAULT 'active'::text,
+    sis_source_id text,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT sections_pkey PRIMARY KEY (id)
+);
+CREATE INDEX sections_course ON sections USING btree (course_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON sections FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE enrollments (
+    id bigint NOT NULL,
+    course_id bigint,
+    section_id bigint,
+    user_id bigint,
+    type text,
+    associated_user_id bigint,
+    limit_privileges_to_course_section boolean NOT NULL DEFAULT false,
+    workflow_state text,
+    as_of timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    stamps timestamp with time zone[],
+    date_state text,
+    date_state_as_of timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+    CONSTRAINT enrollments_pkey PRIMARY KEY (id)
+);
+CREATE INDEX enrollments_course_user ON enrollments USING btree (course_id, user_id) INCLUDE (type, section_id, workflow_state, date_state, associated_user_id);
+CREATE INDEX enrollments_not_students ON enrollments USING btree (course_id, type, user_id) WHERE type <> 'StudentEnrollment'::text;
+CREATE INDEX enrollments_observing ON enrollments USING btree (associated_user_id, course_id) WHERE associated_user_id IS NOT NULL;
+CREATE INDEX enrollments_section ON enrollments USING btree (section_id, user_id);
+CREATE INDEX enrollments_user ON enrollments USING btree (user_id, course_id);
+CREATE TRIGGER enrollments_arrived AFTER INSERT ON enrollments REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION note_unknown_members();
+CREATE TRIGGER enrollments_changed AFTER UPDATE ON enrollments REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION note_unknown_members();
+CREATE TRIGGER rosters_arrived AFTER INSERT ON enrollments REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_enrollments();
+CREATE TRIGGER rosters_changed AFTER UPDATE ON enrollments REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_enrollments();
+CREATE TRIGGER unchanged BEFORE UPDATE ON enrollments FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE group_categories (
+    id bigint NOT NULL,
+    name text NOT NULL DEFAULT ''::text,
+    context_type text,
+    context_id bigint,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT group_categories_pkey PRIMARY KEY (id)
+);
+CREATE TRIGGER unchanged BEFORE UPDATE ON group_categories FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE groups (
+    id bigint NOT NULL,
+    uuid text,
+    name text NOT NULL DEFAULT ''::text,
+    group_category_id bigint,
+    context_type text,
+    context_id bigint,
+    account_id bigint,
+    non_collaborative boolean NOT NULL DEFAULT false,
+    workflow_state text NOT NULL DEFAULT 'available'::text,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT groups_pkey PRIMARY KEY (id)
+);
+CREATE INDEX groups_context ON groups USING btree (context_type, context_id);
+CREATE TRIGGER unchanged BEFORE UPDATE ON groups FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE group_memberships (
+    id bigint NOT NULL,
+    group_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    workflow_state text NOT NULL,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT group_memberships_pkey PRIMARY KEY (id)
+);
+CREATE INDEX group_memberships_group ON group_memberships USING btree (group_id, user_id);
+CREATE INDEX group_memberships_user ON group_memberships USING btree (user_id, group_id);
+CREATE TRIGGER rosters_arrived AFTER INSERT ON group_memberships REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_group_memberships();
+CREATE TRIGGER rosters_changed AFTER UPDATE ON group_memberships REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_group_memberships();
+CREATE TRIGGER unchanged BEFORE UPDATE ON group_memberships FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE attachments (
+    id bigint NOT NULL,
+    user_id bigint,
+    context_type text,
+    context_id bigint,
+    folder_id bigint,
+    folder_name text,
+    uuid text,
+    display_name text,
+    filename text,
+    content_type text,
+    size bigint,
+    url text,
+    thumbnail_url text,
+    lock_at timestamp with time zone,
+    unlock_at timestamp with time zone,
+    workflow_state text NOT NULL DEFAULT 'available'::text,
+    created_at timestamp with time zone,
+    updated_at timestamp with time zone,
+    as_of timestamp with time zone NOT NULL,
+    stamps timestamp with time zone[],
+    CONSTRAINT attachments_pkey PRIMARY KEY (id)
+);
+CREATE INDEX attachments_owner ON attachments USING btree (context_id) WHERE context_type = 'User'::text;
+CREATE TRIGGER unchanged BEFORE UPDATE ON attachments FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger();
+
+CREATE TABLE unknown_members (
+    user_id bigint NOT NULL,
+    CONSTRAINT unknown_members_pkey PRIMARY KEY (user_id)
+);
+
+CREATE TABLE rosters (
+    user_id bigint NOT NULL,
+    place "char" NOT NULL,
+    place_id bigint NOT NULL,
+    sort_name text COLLATE "und-x-icu",
+    ways jsonb,
+    CONSTRAINT rosters_pkey PRIMARY KEY (user_id, place, place_id)
+);
+CREATE INDEX rosters_by_name ON rosters USING btree (place, place_id, sort_name, user_id) WHERE sort_name IS NOT NULL;
+
+CREATE TABLE headcounts (
+    course_id bigint NOT NULL,
+    digest uuid NOT NULL,
+    ways jsonb NOT NULL,
+    people bigint NOT NULL,
+    CONSTRAINT headcounts_pkey PRIMARY KEY (course_id, digest)
+);
+
+CREATE TABLE sends (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    author_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    body text NOT NULL,
+    subject character varying(255),
+    private boolean NOT NULL,
+    context_type text,
+    context_id bigint,
+    root_account_ids bigint[] NOT NULL,
+    attachment_ids bigint[] NOT NULL DEFAULT '{}'::bigint[],
+    forwarded_message_ids bigint[] NOT NULL DEFAULT '{}'::bigint[],
+    forwarded_conversation_id bigint,
+    media_id text,
+    added_user_ids bigint[],
+    has_attachments boolean NOT NULL DEFAULT false,
+    has_media_objects boolean NOT NULL DEFAULT false,
+    automated boolean NOT NULL DEFAULT false,
+    CONSTRAINT sends_pkey PRIMARY KEY (id)
+);
+CREATE INDEX sends_forwarded ON sends USING btree (forwarded_conversation_id) WHERE forwarded_conversation_id IS NOT NULL;
+
+CREATE TABLE tag_sets (
+    id integer NOT NULL GENERATED BY DEFAULT AS IDENTITY,
+    codes text[] NOT NULL,
+    CONSTRAINT tag_sets_pkey PRIMARY KEY (id),
+    CONSTRAINT tag_sets_codes_key UNIQUE (codes)
+);
+CREATE INDEX tag_sets_codes ON tag_sets USING gin (codes);
+
+CREATE TABLE conversations (
+    id bigint NOT NULL,
+    send_id bigint NOT NULL,
+    tag_set integer NOT NULL,
+    first_tag_set integer NOT NULL,
+    has_attachments boolean NOT NULL,
+    has_media_objects boolean NOT NULL,
+    CONSTRAINT conversations_pkey PRIMARY KEY (id)
+);
+
+CREATE TABLE messages (
+    conversation_id bigint NOT NULL,
+    id bigint NOT NULL,
+    send_id bigint NOT NULL,
+    tag_set integer NOT NULL,
+    restricted boolean NOT NULL,
+    CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, id)
+);
+
+CREATE TABLE message_views (
+    conversation_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    deleted_at timestamp with time zone,
+    CONSTRAINT message_views_pkey PRIMARY KEY (conversation_id, user_id, message_id)
+);
+CREATE INDEX message_views_deleted ON message_views USING btree (user_id, deleted_at) WHERE deleted_at IS NOT NULL;
+
+CREATE TABLE participants (
+    conversation_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    last_message_at timestamp with time zone,
+    last_authored_at timestamp with time zone,
+    visible_last_authored_at timestamp with time zone,
+    touched_at timestamp with time zone,
+    history_from timestamp with time zone,
+    private_peer_id bigint,
+    private_context bigint,
+    tag_set integer NOT NULL,
+    message_count integer NOT NULL,
+    unread boolean NOT NULL,
+    archived boolean NOT NULL DEFAULT false,
+    subscribed boolean NOT NULL DEFAULT true,
+    starred boolean NOT NULL DEFAULT false,
+    has_attachments boolean NOT NULL,
+    has_media_objects boolean NOT NULL,
+    CONSTRAINT participants_pkey PRIMARY KEY (conversation_id, user_id)
+) WITH (fillfactor=95);
+CREATE INDEX participants_archived ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND archived;
+CREATE INDEX participants_inbox ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND NOT archived;
+CREATE UNIQUE INDEX participants_private_pair ON participants USING btree (user_id, private_peer_id, private_context) WHERE private_peer_id IS NOT NULL;
+CREATE INDEX participants_sent ON participants USING btree (user_id, visible_last_authored_at, conversation_id) WHERE visible_last_authored_at IS NOT NULL;
+CREATE INDEX participants_starred ON participants USING btree (user_id, conversation_id) WHERE starred;
+
+CREATE TABLE media_objects (
+    media_id text NOT NULL,
+    media_type text NOT NULL,
+    title text,
+    owner_id bigint NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    CONSTRAINT media_objects_pkey PRIMARY KEY (media_id)
+);
+
+CREATE TABLE journal_entries (
+    send_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    CONSTRAINT journal_entries_pkey PRIMARY KEY (user_id, send_id)
+);
+
+CREATE TABLE batches (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    send_id bigint NOT NULL,
+    sender_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    tags text[] NOT NULL,
+    user_note boolean NOT NULL,
+    state text NOT NULL,
+    total integer NOT NULL,
+    delivered integer NOT NULL DEFAULT 0,
+    failed integer NOT NULL DEFAULT 0,
+    skipped integer NOT NULL DEFAULT 0,
+    created_at timestamp with time zone NOT NULL,
+    started_at timestamp with time zone,
+    finished_at timestamp with time zone,
+    traceparent text,
+    members_of_course bigint,
+    CONSTRAINT batches_pkey PRIMARY KEY (id),
+    CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
+    CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
+);
+CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
+CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
+
+CREATE TABLE chunks (
+    batch_id bigint NOT NULL,
+    "position" integer NOT NULL,
+    first_id bigint NOT NULL,
+    recipients bigint[] COMPRESSION lz4 NOT NULL,
+    state text NOT NULL DEFAULT 'pending'::text,
+    conversation_ids bigint[] COMPRESSION lz4,
+    attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
+    error text,
+    due_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    redeliveries integer NOT NULL DEFAULT 0,
+    CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
+    CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
+);
+CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
+
+CREATE TABLE pending_replies (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    conversation_id bigint NOT NULL,
+    message_id bigint NOT NULL,
+    send_id bigint NOT NULL,
+    recipients bigint[],
+    included_message_ids bigint[] NOT NULL,
+    tags text[] NOT NULL,
+    user_note boolean NOT NULL,
+    attempts integer NOT NULL DEFAULT 0,
+    error text,
+    failed_at timestamp with time zone,
+    due_at timestamp with time zone NOT NULL,
+    traceparent text,
+    tried_at timestamp with time zone,
+    redeliveries integer NOT NULL DEFAULT 0,
+    CONSTRAINT pending_replies_pkey PRIMARY KEY (id)
+);
+CREATE INDEX pending_replies_due ON pending_replies USING btree (due_at) WHERE failed_at IS NULL;
+CREATE INDEX pending_replies_waiting ON pending_replies USING btree (conversation_id, id) WHERE failed_at IS NULL;
+
+CREATE TABLE batch_updates (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    user_id bigint NOT NULL,
+    event text NOT NULL,
+    conversation_ids text[] COMPRESSION lz4 NOT NULL,
+    state text NOT NULL DEFAULT 'queued'::text,
+    done integer NOT NULL DEFAULT 0,
+    refused integer[] NOT NULL DEFAULT '{}'::integer[],
+    message text,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    traceparent text,
+    attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
+    error text,
+    redeliveries integer NOT NULL DEFAULT 0,
+    CONSTRAINT batch_updates_pkey PRIMARY KEY (id),
+    CONSTRAINT batch_updates_check CHECK (done <= cardinality(conversation_ids)),
+    CONSTRAINT batch_updates_state_check CHECK (state = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'failed'::text]))
+);
+CREATE INDEX batch_updates_due ON batch_updates USING btree (due_at) WHERE state = ANY (ARRAY['queued'::text, 'running'::text]);
+
+CREATE TABLE outbox (
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+    lane smallint NOT NULL,
+    event text NOT NULL,
+    recorded_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    author_id bigint,
+    created_at timestamp with time zone,
+    first_id bigint,
+    copies integer,
+    conversation_ids bigint[] COMPRESSION lz4,
+    message_ids bigint[] COMPRESSION lz4,
+    body jsonb,
+    cause jsonb NOT NULL,
+    traceparent text,
+    CONSTRAINT outbox_pkey PRIMARY KEY (lane, id),
+    CONSTRAINT outbox_check CHECK (
+CASE
+    WHEN event ~~ 'batch\_%'::text THEN lane = 16 AND body IS NOT NULL
+    ELSE lane < 16 AND author_id IS NOT NULL AND created_at IS NOT NULL AND (first_id IS NOT NULL AND copies > 0 AND event = 'delivered'::text OR cardinality(conversation_ids) > 0 AND cardinality(conversation_ids) = cardinality(message_ids))
+END),
+    CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_finished'::text, 'batch_failed'::text])),
+    CONSTRAINT outbox_lane_check CHECK (lane >= 0 AND lane <= 16)
+);
+
+CREATE TABLE unroutable_events (
+    event text NOT NULL,
+    count bigint NOT NULL,
+    first_at timestamp with time zone NOT NULL,
+    last_at timestamp with time zone NOT NULL,
+    CONSTRAINT unroutable_events_pkey PRIMARY KEY (event)
+);
+
+CREATE TABLE access_tokens (
+    token_hash bytea NOT NULL,
+    user_id bigint NOT NULL,
+    name text,
+    scopes text[],
+    created_at timestamp with time zone NOT NULL DEFAULT now(),
+    expires_at timestamp with time zone,
+    revoked_at timestamp with time zone,
+    CONSTRAINT access_tokens_pkey PRIMARY KEY (token_hash)
+);
+
+CREATE UNLOGGED TABLE throttle_buckets (
+    token_hash bytea NOT NULL,
+    empties_at timestamp with time zone NOT NULL,
+    CONSTRAINT throttle_buckets_pkey PRIMARY KEY (token_hash),
+    CONSTRAINT throttle_buckets_token_hash_fkey FOREIGN KEY (token_hash) REFERENCES access_tokens(token_hash) ON DELETE CASCADE
+) WITH (fillfactor=50);
+
+CREATE TABLE idempotency_keys (
+    user_id bigint NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    created_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+    status smallint,
+    headers jsonb,
+    body bytea COMPRESSION lz4,
+    CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key)
+);
+CREATE INDEX idempotency_keys_created_at ON idempotency_keys USING btree (created_at);
+
+-- sql/schema/01_directory.sql
+
+-- Which value of a key wins when directory events come late, twice and out of order (sql/migrations/001_directory.sql).
+
+-- The stamps of one event that held the keys whose bits are set in given; null: it held them all.
+CREATE OR REPLACE FUNCTION stamps_of(as_of timestamptz, given integer, keys integer) RETURNS timestamptz[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN given IS NOT NULL THEN ARRAY(
+        SELECT CASE WHEN given >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
+    ) END;
+
+-- Whether the new value of a key beats the old one. Of two values with one time, the later arrival stays.
+CREATE OR REPLACE FUNCTION tells_newer(
+    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
+) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
+
+-- The time of each key's value after both. Null again once one of the two is the newest in every key.
+CREATE OR REPLACE FUNCTION merged_stamps(
+    new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
+) RETURNS timestamptz[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN new_stamps IS NULL AND new_as_of >= old_as_of THEN NULL
+        WHEN old_stamps IS NULL AND old_as_of >= new_as_of THEN NULL
+        ELSE ARRAY(
+            SELECT greatest(coalesce(new_stamps[k], new_as_of), coalesce(old_stamps[k], old_as_of))
+            FROM generate_subscripts(coalesce(new_stamps, old_stamps), 1) AS k
+        )
+    END;
+
+-- sql/schema/02_standings.sql
+
+-- Which enrolments count, and the codes that follow from them.
+
+-- The state of an enrolment that counts now (CONTRACT 6.5), one of active, invited, completed, inactive, pending, none.
+-- The enrolment's own end wins, then the last enrollment_state event, then the section's dates, then the course's. A
+-- deleted course leaves none; a completed one completes everybody. For readers who know the parts of an enrolment and
+-- not its row.
+CREATE OR REPLACE FUNCTION standing_of(
+    workflow_state text, date_state text, course_state text, course_closes boolean, course_start timestamptz,
+    course_end timestamptz, section_closes boolean, section_start timestamptz, section_end timestamptz
+) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN workflow_state IN ('deleted', 'rejected') OR course_state = 'deleted' THEN 'none'
+        WHEN workflow_state = 'completed' OR course_state = 'completed' THEN 'completed'
+        WHEN workflow_state = 'inactive' THEN 'inactive'
+        WHEN date_state IN ('deleted', 'rejected') THEN 'none'
+        WHEN date_state IN ('pending_active', 'pending_invited', 'creation_pending') THEN 'pending'
+        WHEN date_state IS NOT NULL THEN date_state
+        WHEN section_closes AND section_end <= now() THEN 'completed'
+        WHEN section_closes AND section_start > now() THEN 'pending'
+        WHEN section_closes AND (section_start IS NOT NULL OR section_end IS NOT NULL)
+            THEN CASE workflow_state WHEN 'creation_pending' THEN 'invited' ELSE workflow_state END
+        WHEN course_closes AND course_end <= now() THEN 'completed'
+        WHEN course_closes AND course_start > now() THEN 'pending'
+        WHEN workflow_state = 'creation_pending' THEN 'invited'
+        ELSE workflow_state
+    END;
+
+-- The state of every enrolment that counts now.
+CREATE OR REPLACE VIEW enrollment_standings AS
+SELECT e.id, e.course_id, e.section_id, e.user_id, e.type, e.associated_user_id,
+       e.limit_privileges_to_course_section AS section_limited,
+       standing_of(
+           e.workflow_state, e.date_state, c.workflow_state, c.restrict_enrollments_to_course_dates, c.start_at,
+           c.conclude_at, s.restrict_enrollments_to_section_dates, s.start_at, s.end_at
+       ) AS standing
+FROM enrollments e
+JOIN courses c ON c.id = e.course_id
+LEFT JOIN sections s ON s.id = e.section_id;
+
+-- codes(user) of canvas/semantics.md 4.2: what a user's conversations may be tagged with, and whether it is current.
+-- Several enrolments in one course give several rows.
+CREATE OR REPLACE VIEW user_codes AS
+SELECT e.user_id, 'course_' || e.course_id AS code, e.standing IN ('active', 'invited') AS active
+FROM enrollment_standings e
+WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+UNION ALL
+SELECT m.user_id, 'group_' || m.group_id,
+       g.workflow_state = 'available' AND coalesce(c.workflow_state, '') NOT IN ('completed', 'deleted')
+FROM group_memberships m
+JOIN groups g ON g.id = m.group_id
+LEFT JOIN courses c ON g.context_type = 'Course' AND c.id = g.context_id
+WHERE m.workflow_state = 'accepted' AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative;
+
+-- sql/schema/03_rosters.sql
+
+-- The triggers that derive the tables of sql/migrations/002_rosters.sql from users, enrolments and memberships.
+
+-- Names and enrolments come in different events, and what is derived from both has to see both. So those who write
+-- them take turns. service/application/directory/events.py does before it locks anything else; a release that does not
+-- may meet a deadlock, and then begins anew.
+CREATE OR REPLACE FUNCTION take_roster_turn() RETURNS void LANGUAGE sql
+    RETURN pg_advisory_xact_lock(7206110512006);
+
+-- While this file is applied as well: the triggers below are made anew under locks that writers of these tables hold.
+SELECT take_roster_turn();
+
+-- A row costs a few probes of indexes, whatever the planner believes of tables that were empty a moment ago: the
+-- lateral arms, and no joins but by an index, see to that.
+CREATE OR REPLACE FUNCTION enroll_in_rosters(users bigint[], courses bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode = force_custom_plan SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+BEGIN
+    PERFORM take_roster_turn();
+    WITH touched AS MATERIALIZED (
+        SELECT DISTINCT user_id, course_id FROM unnest(users, courses) AS t (user_id, course_id)
+        WHERE user_id IS NOT NULL AND course_id IS NOT NULL
+    ), changed AS MATERIALIZED (
+        SELECT t.*, a.sort_name, before.ways AS old_ways, after.ways, after.sections
+        FROM touched t
+        CROSS JOIN LATERAL (
+            SELECT jsonb_agg(DISTINCT jsonb_build_array(section_id, type, workflow_state, date_state)) AS ways,
+                   array_agg(DISTINCT section_id) FILTER (WHERE section_id IS NOT NULL) AS sections
+            FROM enrollments
+            WHERE course_id = t.course_id AND user_id = t.user_id
+              AND workflow_state NOT IN ('deleted', 'rejected') AND type <> 'StudentViewEnrollment'
+        ) after
+        LEFT JOIN LATERAL (
+            SELECT ways FROM rosters WHERE user_id = t.user_id AND place = 'c' AND place_id = t.course_id OFFSET 0
+        ) before ON true
+        LEFT JOIN LATERAL (SELECT sort_name FROM addressees WHERE id = t.user_id OFFSET 0) a ON true
+        WHERE before.ways IS DISTINCT FROM after.ways
+    ), gone AS (
+        DELETE FROM rosters r USING changed t
+        WHERE t.ways IS NULL AND r.user_id = t.user_id AND r.place = 'c' AND r.place_id = t.course_id
+    ), left_behind AS (
+        DELETE FROM rosters r USING (
+            SELECT DISTINCT t.user_id, (way ->> 0)::bigint AS section_id
+            FROM changed t CROSS JOIN LATERAL jsonb_array_elements(t.old_ways) AS way
+        ) t
+        WHERE r.user_id = t.user_id AND r.place = 's' AND r.place_id = t.section_id AND NOT EXISTS (
+            SELECT FROM enrollments e
+            WHERE e.section_id = t.section_id AND e.user_id = t.user_id AND e.course_id IS NOT NULL
+              AND e.workflow_state NOT IN ('deleted', 'rejected') AND e.type <> 'StudentViewEnrollment'
+        )
+    ), written AS (
+        INSERT INTO rosters AS r (user_id, place, place_id, sort_name, ways)
+        SELECT user_id, 'c', course_id, sort_name, ways FROM changed WHERE ways IS NOT NULL
+        UNION ALL
+        SELECT DISTINCT user_id, 's'::"char", unnest(sections), sort_name, NULL::jsonb FROM changed
+        ON CONFLICT (user_id, place, place_id) DO UPDATE SET ways = excluded.ways WHERE r.place = 'c'
+    )
+    INSERT INTO headcounts AS h (course_id, digest, ways, people)
+    SELECT t.course_id, md5(one.ways::text)::uuid, one.ways, sum(one.people)
+    FROM changed t
+    CROSS JOIN LATERAL (VALUES (t.old_ways, -1), (t.ways, 1)) AS one (ways, people)
+    WHERE t.sort_name IS NOT NULL AND one.ways IS NOT NULL
+    GROUP BY t.course_id, one.ways
+    HAVING sum(one.people) <> 0
+    ON CONFLICT (course_id, digest) DO UPDATE SET people = h.people + excluded.people;
+    DELETE FROM headcounts WHERE course_id = ANY (ARRAY(SELECT DISTINCT unnest(courses))) AND people = 0;
+END $$;
+
+CREATE OR REPLACE FUNCTION join_in_rosters(users bigint[], circles bigint[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode = force_custom_plan SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+BEGIN
+    PERFORM take_roster_turn();
+    WITH touched AS MATERIALIZED (
+        SELECT DISTINCT user_id, group_id FROM unnest(users, circles) AS t (user_id, group_id)
+    ), changed AS MATERIALIZED (
+        SELECT t.*, a.sort_name, m.user_id IS NOT NULL AS member
+        FROM touched t
+        LEFT JOIN LATERAL (SELECT sort_name FROM addressees WHERE id = t.user_id OFFSET 0) a ON true
+        LEFT JOIN LATERAL (
+            SELECT user_id FROM group_memberships
+            WHERE group_id = t.group_id AND user_id = t.user_id AND workflow_state = 'accepted'
+            LIMIT 1
+        ) m ON true
+    ), gone AS (
+        DELETE FROM rosters r USING changed t
+        WHERE NOT t.member AND r.user_id = t.user_id AND r.place = 'g' AND r.place_id = t.group_id
+    )
+    INSERT INTO rosters (user_id, place, place_id, sort_name)
+    SELECT user_id, 'g', group_id, sort_name FROM changed WHERE member
+    ON CONFLICT (user_id, place, place_id) DO NOTHING;
+END $$;
+
+-- Names, old and new; null is the name of those who cannot be written to.
+CREATE OR REPLACE FUNCTION rename_in_rosters(users bigint[], old_names text[], new_names text[]) RETURNS void
+    LANGUAGE plpgsql
+    SET plan_cache_mode = force_custom_plan SET enable_hashjoin = off SET enable_mergejoin = off SET jit = off AS $$
+BEGIN
+    PERFORM take_roster_turn();
+    WITH changed AS MATERIALIZED (
+        SELECT * FROM unnest(users, old_names, new_names) AS t (user_id, old_name, new_name)
+    ), renamed AS (
+        UPDATE rosters r SET sort_name = t.new_name
+        FROM changed t
+        WHERE r.user_id = t.user_id
+        RETURNING r.place, r.place_id, r.ways,
+                  (t.new_name IS NOT NULL)::integer - (t.old_name IS NOT NULL)::integer AS people
+    )
+    INSERT INTO headcounts AS h (course_id, digest, ways, people)
+    SELECT place_id, md5(ways::text)::uuid, ways, sum(people)
+    FROM renamed
+    WHERE place = 'c'
+    GROUP BY place_id, ways
+    HAVING sum(people) <> 0
+    ON CONFLICT (course_id, digest) DO UPDATE SET people = h.people + excluded.people;
+END $$;
+
+CREATE OR REPLACE FUNCTION follow_enrollments() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM enroll_in_rosters(array_agg(user_id), array_agg(course_id))
+        FROM arrived WHERE user_id IS NOT NULL HAVING count(*) > 0;
+    ELSE
+        PERFORM enroll_in_rosters(array_agg(t.user_id), array_agg(t.course_id))
+        FROM gone g
+        JOIN arrived a ON a.id = g.id
+        CROSS JOIN LATERAL (VALUES (g.user_id, g.course_id), (a.user_id, a.course_id)) AS t (user_id, course_id)
+        WHERE (g.user_id, g.course_id, g.section_id, g.type, g.workflow_state, g.date_state)
+            IS DISTINCT FROM (a.user_id, a.course_id, a.section_id, a.type, a.workflow_state, a.date_state)
+        HAVING count(*) > 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER rosters_arrived AFTER INSERT ON enrollments
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_enrollments();
+CREATE OR REPLACE TRIGGER rosters_changed AFTER UPDATE ON enrollments
+    REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_enrollments();
+
+CREATE OR REPLACE FUNCTION follow_group_memberships() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM join_in_rosters(array_agg(user_id), array_agg(group_id)) FROM arrived HAVING count(*) > 0;
+    ELSE
+        PERFORM join_in_rosters(array_agg(user_id), array_agg(group_id))
+        FROM (SELECT user_id, group_id FROM gone UNION ALL SELECT user_id, group_id FROM arrived) t
+        HAVING count(*) > 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER rosters_arrived AFTER INSERT ON group_memberships
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_group_memberships();
+CREATE OR REPLACE TRIGGER rosters_changed AFTER UPDATE ON group_memberships
+    REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_group_memberships();
+
+CREATE OR REPLACE FUNCTION follow_users() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM rename_in_rosters(array_agg(id), array_agg(NULL::text), array_agg(sort_name))
+        FROM arrived WHERE workflow_state IN ('registered', 'pre_registered') HAVING count(*) > 0;
+    ELSE
+        PERFORM rename_in_rosters(array_agg(id), array_agg(old_name), array_agg(new_name))
+        FROM (
+            SELECT a.id,
+                   CASE WHEN g.workflow_state IN ('registered', 'pre_registered') THEN g.sort_name END AS old_name,
+                   CASE WHEN a.workflow_state IN ('registered', 'pre_registered') THEN a.sort_name END AS new_name
+            FROM gone g
+            JOIN arrived a ON a.id = g.id
+        ) t
+        WHERE old_name IS DISTINCT FROM new_name HAVING count(*) > 0;
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER rosters_arrived AFTER INSERT ON users
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_users();
+CREATE OR REPLACE TRIGGER rosters_changed AFTER UPDATE ON users
+    REFERENCING OLD TABLE AS gone NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION follow_users();
+
+-- A user who is named by an enrolment and not there yet.
+CREATE OR REPLACE FUNCTION note_unknown_members() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO unknown_members
+    SELECT DISTINCT n.user_id FROM arrived n
+    WHERE n.user_id IS NOT NULL AND NOT EXISTS (SELECT FROM users u WHERE u.id = n.user_id)
+    ORDER BY n.user_id
+    ON CONFLICT DO NOTHING;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER enrollments_arrived AFTER INSERT ON enrollments
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION note_unknown_members();
+CREATE OR REPLACE TRIGGER enrollments_changed AFTER UPDATE ON enrollments
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION note_unknown_members();
+
+CREATE OR REPLACE FUNCTION forget_unknown_members() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM unknown_members m USING arrived n WHERE m.user_id = n.id;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER users_arrived AFTER INSERT ON users
+    REFERENCING NEW TABLE AS arrived FOR EACH STATEMENT EXECUTE FUNCTION forget_unknown_members();
+
+-- sql/schema/04_search.sql
+
+-- Finding people by name (canvas/endpoints.md 4.13).
+
+-- Everybody who can be written to, as a search shows and orders them.
+CREATE OR REPLACE VIEW addressees AS
+SELECT id, coalesce(nullif(short_name, ''), name) AS name, name AS full_name, pronouns, uuid, avatar_url, sort_name,
+       search_text
+FROM users
+WHERE workflow_state IN ('registered', 'pre_registered');
+
+-- One row or more if the viewer sees a person: by an enrolment in one of the ranges (service/domain/visibility.py), as
+-- a member of one of the groups, or on the roster of one of the accounts. The planner puts the text in the place of the
+-- call, so that it costs a look or two into enrollments_user.
+CREATE OR REPLACE FUNCTION sightings(person bigint, viewer bigint, ranges jsonb, circles jsonb, rosters bigint[])
+    RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 AS $$
+SELECT 1
+FROM enrollment_standings e
+JOIN jsonb_to_recordset(ranges) AS r (
+    course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
+) ON r.course_id = e.course_id
+WHERE e.user_id = person
+  AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
+  AND (r.section_id IS NULL OR e.section_id = r.section_id)
+  AND (r.user_id IS NULL OR e.user_id = r.user_id)
+  AND (r.types IS NULL OR e.type = ANY (r.types))
+  AND e.type <> 'StudentViewEnrollment'
+  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = viewer)
+UNION ALL
+SELECT 1
+FROM jsonb_to_recordset(circles) AS g (
+    group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
+)
+JOIN group_memberships m ON m.group_id = g.group_id AND m.user_id = person AND m.workflow_state = 'accepted'
+WHERE g.course_id IS NULL OR EXISTS (
+    SELECT FROM enrollment_standings e
+    WHERE e.course_id = g.course_id AND e.user_id = person AND e.type <> 'StudentViewEnrollment'
+      AND (e.standing IN ('active', 'invited') OR (g.concluded AND e.standing = 'completed'))
+      AND (NOT g.staff_only OR e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
+      AND (g.sections IS NULL OR e.section_id = ANY (g.sections))
+)
+UNION ALL
+SELECT 1 FROM user_accounts WHERE user_id = person AND account_id = ANY (rosters)
+UNION ALL
+SELECT 1
+FROM enrollment_standings e
+JOIN courses c ON c.id = e.course_id
+WHERE e.user_id = person AND c.account_id = ANY (rosters) AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
+$$;
+
+-- sql/schema/05_conversations.sql
+
+-- Conversations and their lists as readers see them.
+
+-- All messages of a conversation, the first included.
+CREATE OR REPLACE VIEW conversation_messages AS
+SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, false AS restricted FROM conversations c
+UNION ALL
+SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
+
+-- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not.
+CREATE OR REPLACE VIEW participant_messages AS
+SELECT p.user_id, m.conversation_id, m.id, m.send_id, m.tag_set, v.deleted_at,
+       s.author_id, s.created_at, s.added_user_ids IS NOT NULL AS generated
+FROM participants p
+JOIN conversation_messages m ON m.conversation_id = p.conversation_id
+JOIN sends s ON s.id = m.send_id
+LEFT JOIN message_views v ON v.conversation_id = m.conversation_id AND v.user_id = p.user_id AND v.message_id = m.id
+WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
+
+-- Which lists of canvas/semantics.md 6.1 hold a participant's row, and by what time each list is ordered (newest first,
+-- then conversation id, descending). One place for the definitions; written so that a condition on one of the flags is
+-- the condition of the partial index for that list. A row with message_count 0 has lost its times, so only the starred
+-- list has to look at the count.
+CREATE OR REPLACE VIEW listings AS
+SELECT user_id, conversation_id, tag_set,
+       last_message_at IS NOT NULL AND NOT archived AS in_inbox,
+       last_message_at IS NOT NULL AND NOT archived AND unread AS in_unread,
+       last_message_at IS NOT NULL AND archived AS in_archived,
+       visible_last_authored_at IS NOT NULL AS in_sent,
+       starred AND message_count > 0 AS in_starred,
+       last_message_at AS received_at,
+       visible_last_authored_at AS sent_at,
+       coalesce(greatest(last_message_at, last_authored_at, touched_at), '-infinity') AS changed_at
+FROM participants;
+
+-- sql/schema/06_batches.sql
+
+-- What delivering a chunk needs, the events of its batch, and the attempts at what workers carry out.
+
+-- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
+-- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
+-- no recipient shares any, one row with the sender's codes alone.
+-- The recipients span a range of user ids, so the courses named by the request are read as one range as well; who in it
+-- is a recipient, the reader knows. Recipients for whom that settles everything are not looked up one by one.
+-- A function, because read_chunk needs this for chunks that are to be delivered only: in a statement, PostgreSQL would
+-- lock thirty tables and indexes and set up a plan of two hundred lines for a command that came twice, to find nothing.
+CREATE OR REPLACE FUNCTION codes_in_chunk(of_batch bigint, at_position integer) RETURNS TABLE (
+    sender_codes text[], sender_active_codes text[], code text, active boolean, holders bigint[]
+) LANGUAGE plpgsql STABLE AS $$
+#variable_conflict use_column
+BEGIN
+    RETURN QUERY
+    WITH chunk AS MATERIALIZED (
+        SELECT c.recipients, b.sender_id, b.tags, b.members_of_course
+        FROM chunks c
+        JOIN batches b ON b.id = c.batch_id
+        WHERE c.batch_id = of_batch AND c.position = at_position
+    ), sender_code AS MATERIALIZED (
+        SELECT u.code, bool_or(u.active) AS active
+        FROM user_codes u WHERE u.user_id = (SELECT sender_id FROM chunk)
+        GROUP BY u.code
+    ), asked_code AS MATERIALIZED (
+        SELECT code, active, CASE WHEN code LIKE 'course\_%' THEN substr(code, 8)::bigint END AS course_id
+        FROM sender_code WHERE code = ANY ((SELECT tags FROM chunk)::text[])
+    ), settling AS MATERIALIZED (
+        -- Both currently in an asked course, and nothing but courses asked for: no other code can matter to the two.
+        SELECT array_agg(course_id) FILTER (WHERE active) AS course_ids
+        FROM asked_code HAVING count(*) = count(course_id)
+    ), promised AS MATERIALIZED (
+        -- Looked up when the send was accepted; the sender is current in the course to this moment.
+        SELECT members_of_course AS course_id FROM chunk
+        WHERE members_of_course = ANY ((SELECT course_ids FROM settling)::bigint[])
+    ), asked AS MATERIALIZED (
+        -- OFFSET 0: the standing is worked out once for each row, not for each mention.
+        SELECT e.user_id, e.course_id, e.standing <> 'completed' AS active,
+               e.standing <> 'completed' AND e.course_id = ANY ((SELECT course_ids FROM settling)::bigint[]) AS settled
+        FROM (
+            SELECT user_id, course_id, standing FROM enrollment_standings
+            WHERE course_id = ANY (array(SELECT course_id FROM asked_code
+                                         WHERE course_id IS NOT NULL AND NOT EXISTS (SELECT FROM promised)))
+              AND user_id BETWEEN (SELECT recipients[1] FROM chunk)
+                              AND (SELECT recipients[cardinality(recipients)] FROM chunk)
+              AND type <> 'StudentViewEnrollment'
+            OFFSET 0
+        ) e
+        WHERE e.standing IN ('active', 'invited', 'completed')
+    ), usual AS MATERIALIZED (
+        -- One course, and those in it are the recipients, one for one: then none is looked up or listed.
+        SELECT course_id FROM promised
+        UNION ALL
+        SELECT min(course_id) FROM asked WHERE settled
+        HAVING array_agg(user_id) = (SELECT recipients FROM chunk) AND min(course_id) = max(course_id)
+    ), other AS MATERIALIZED (
+        SELECT r.user_id, held.code, held.active
+        FROM (
+            SELECT u AS user_id FROM chunk, unnest(chunk.recipients) AS u
+            WHERE NOT EXISTS (SELECT FROM usual) AND (SELECT count(*) FROM sender_code) > 0
+              AND u NOT IN (SELECT user_id FROM asked WHERE settled)
+        ) r
+        CROSS JOIN LATERAL (
+            SELECT u.code, bool_or(u.active) AS active FROM user_codes u WHERE u.user_id = r.user_id GROUP BY u.code
+        ) held
+        JOIN sender_code s ON s.code = held.code
+    ), by_code AS (
+        SELECT 'course_' || course_id AS code, active, array_agg(user_id) AS holders
+        FROM asked
+        WHERE NOT (settled AND EXISTS (SELECT FROM usual))
+        GROUP BY course_id, active
+        UNION ALL
+        -- No list of holders stands for all recipients.
+        SELECT 'course_' || course_id, true, NULL FROM usual
+        UNION ALL
+        SELECT code, active, array_agg(user_id) FROM other GROUP BY code, active
+        UNION ALL
+        -- An empty code stands for any current code at all, which decides whether concluded ones count.
+        SELECT '', true, array_agg(o.user_id)
+        FROM (SELECT user_id FROM other GROUP BY user_id HAVING NOT bool_or(active)) o
+        WHERE EXISTS (SELECT FROM user_codes u WHERE u.user_id = o.user_id AND u.active OFFSET 0)
+        HAVING count(*) > 0
+    )
+    SELECT array(SELECT code FROM sender_code), array(SELECT code FROM sender_code WHERE active),
+           by_code.code, by_code.active, by_code.holders
+    FROM chunk LEFT JOIN by_code ON true;
+END $$;
+
+-- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
+-- it is, or how it ended.
+CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN first THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
+           || CASE state WHEN 'sent' THEN 'batch_finished' WHEN 'cancelled' THEN 'batch_finished'
+                         WHEN 'error' THEN 'batch_failed' ELSE 'batch_progress' END;
+
+-- A batch in the body of its events (CONTRACT 4): ids and counts as text.
+CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN jsonb_build_object(
+        'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
+        'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
+
+-- When work is due again that has failed at this moment, after ``attempts`` failures before: the first wait is
+-- ``first_wait``, and each one twice the one before.
+CREATE OR REPLACE FUNCTION next_attempt_at(attempts integer, first_wait interval, now timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN now + first_wait * 2 ^ attempts;
+
+-- Whether a failure at this moment counts, of work that failed ``attempts`` times before, last at ``tried_at``: not
+-- within the wait that followed. A command that comes twice must not use up the attempts in a moment.
+CREATE OR REPLACE FUNCTION attempt_counts(
+    attempts integer, tried_at timestamptz, first_wait interval, now timestamptz
+) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;

@@ -1,0 +1,52 @@
+-- Which enrolments count, and the codes that follow from them.
+
+-- The state of an enrolment that counts now (CONTRACT 6.5), one of active, invited, completed, inactive, pending, none.
+-- The enrolment's own end wins, then the last enrollment_state event, then the section's dates, then the course's. A
+-- deleted course leaves none; a completed one completes everybody. For readers who know the parts of an enrolment and
+-- not its row.
+CREATE OR REPLACE FUNCTION standing_of(
+    workflow_state text, date_state text, course_state text, course_closes boolean, course_start timestamptz,
+    course_end timestamptz, section_closes boolean, section_start timestamptz, section_end timestamptz
+) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN CASE
+        WHEN workflow_state IN ('deleted', 'rejected') OR course_state = 'deleted' THEN 'none'
+        WHEN workflow_state = 'completed' OR course_state = 'completed' THEN 'completed'
+        WHEN workflow_state = 'inactive' THEN 'inactive'
+        WHEN date_state IN ('deleted', 'rejected') THEN 'none'
+        WHEN date_state IN ('pending_active', 'pending_invited', 'creation_pending') THEN 'pending'
+        WHEN date_state IS NOT NULL THEN date_state
+        WHEN section_closes AND section_end <= now() THEN 'completed'
+        WHEN section_closes AND section_start > now() THEN 'pending'
+        WHEN section_closes AND (section_start IS NOT NULL OR section_end IS NOT NULL)
+            THEN CASE workflow_state WHEN 'creation_pending' THEN 'invited' ELSE workflow_state END
+        WHEN course_closes AND course_end <= now() THEN 'completed'
+        WHEN course_closes AND course_start > now() THEN 'pending'
+        WHEN workflow_state = 'creation_pending' THEN 'invited'
+        ELSE workflow_state
+    END;
+
+-- The state of every enrolment that counts now.
+CREATE OR REPLACE VIEW enrollment_standings AS
+SELECT e.id, e.course_id, e.section_id, e.user_id, e.type, e.associated_user_id,
+       e.limit_privileges_to_course_section AS section_limited,
+       standing_of(
+           e.workflow_state, e.date_state, c.workflow_state, c.restrict_enrollments_to_course_dates, c.start_at,
+           c.conclude_at, s.restrict_enrollments_to_section_dates, s.start_at, s.end_at
+       ) AS standing
+FROM enrollments e
+JOIN courses c ON c.id = e.course_id
+LEFT JOIN sections s ON s.id = e.section_id;
+
+-- codes(user) of canvas/semantics.md 4.2: what a user's conversations may be tagged with, and whether it is current.
+-- Several enrolments in one course give several rows.
+CREATE OR REPLACE VIEW user_codes AS
+SELECT e.user_id, 'course_' || e.course_id AS code, e.standing IN ('active', 'invited') AS active
+FROM enrollment_standings e
+WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+UNION ALL
+SELECT m.user_id, 'group_' || m.group_id,
+       g.workflow_state = 'available' AND coalesce(c.workflow_state, '') NOT IN ('completed', 'deleted')
+FROM group_memberships m
+JOIN groups g ON g.id = m.group_id
+LEFT JOIN courses c ON g.context_type = 'Course' AND c.id = g.context_id
+WHERE m.workflow_state = 'accepted' AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative;
