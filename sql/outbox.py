@@ -3,33 +3,62 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal
+from typing import Literal, NamedTuple
 
-import asyncpg
 import orjson
 
 from service.domain.event_metadata import Cause
-from service.domain.events import Copies, FirstMessages, OfBatch
+from service.domain.events import BatchEventRow, FirstMessages, MessagesRow
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Command, Many
 
-_RECORD = text_of("record_messages")
-_TAKE = text_of("take_events")
-_COUNT = text_of("count_unroutable")
-_UNROUTABLE = text_of("unroutable_events")
-
-# The first number of a lane's advisory lock, the second is the lane. Any constant will do that nobody else uses.
+# The first number of a lane's advisory lock, the second is the lane. Any constant will do that no other lock has.
 _LANES = 7_206_110
 
 
 @dataclass(frozen=True, slots=True)
 class Unroutable:
-    """Events of one name that were published and wanted by no queue."""
+    """Events of one name that were published and that no queue took."""
 
     event: str
     count: int
     first_at: datetime
     last_at: datetime
+
+
+class TakenRow(NamedTuple):
+    """A row of the outbox: of a batch if it has a body, else of messages, ``copies`` first ones or pairs of ids."""
+
+    id: int
+    event: str
+    recorded_at: datetime
+    author_id: int
+    created_at: datetime
+    first_id: int | None
+    copies: int
+    conversation_ids: list[int]
+    message_ids: list[int]
+    body: str | None
+    traceparent: str | None
+    cause: str
+
+    def content(self) -> MessagesRow | BatchEventRow:
+        """The row as others take it."""
+        cause = Cause(orjson.loads(self.cause), self.traceparent)
+        if self.body is not None:
+            return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body))
+        return MessagesRow(self.event, self.recorded_at, cause, self.author_id, self.created_at, self._pairs())
+
+    def _pairs(self) -> Sequence[tuple[int, int]]:
+        if self.first_id is not None:
+            return FirstMessages(self.first_id, self.copies)
+        return list(zip(self.conversation_ids, self.message_ids, strict=True))
+
+
+_RECORD = Command("record_message")
+_TAKE = Many("take_events", TakenRow)
+_COUNT = Command("count_unroutable")
+_UNROUTABLE = Many("unroutable_events", Unroutable)
 
 
 def cause_columns(cause: Cause | None) -> tuple[str | None, str | None]:
@@ -49,45 +78,41 @@ async def record_message(
     conversation_id: int,
     message_id: int,
 ) -> None:
-    """Tells of a message: ``forwarded`` when people joined by it. Without a cause it tells nothing.
+    """Records a message: ``forwarded`` when people joined by it. Without a cause it records nothing.
 
     The transaction has locked the conversation, or opened it by this message; then the two ids are equal.
     """
     if cause is not None:
         metadata, traceparent = cause_columns(cause)
-        await conn.execute(
-            _RECORD, event, author_id, created_at, [conversation_id], [message_id], metadata, traceparent
+        await _RECORD(
+            conn,
+            event=event,
+            author_id=author_id,
+            created_at=created_at,
+            conversation_id=conversation_id,
+            message_id=message_id,
+            cause=metadata,
+            traceparent=traceparent,
         )
 
 
-async def take_events(conn: Connection, *, patience: timedelta, copies: int, rows: int) -> list[Copies | OfBatch]:
+async def take_events(
+    conn: Connection, *, patience: timedelta, copies: int, rows: int
+) -> list[MessagesRow | BatchEventRow]:
     """Takes the oldest rows of one lane, in order; they return unless the transaction commits.
 
-    Empty: nothing is there, or others are at it, or it is too early. ``patience``: age of a row while a bulk send is
-    being written. ``copies``: messages they stand for, at most one row's more. ``rows``: how many rows at most.
+    Empty: nothing is there, or other relays are at it, or it is too early. ``patience``: age of a row while a bulk send
+    is being written. ``copies``: messages they stand for, at most one row's more. ``rows``: how many rows at most.
     """
-    found = await conn.fetch(_TAKE, patience, _LANES, copies, rows)
-    return [_told(row) for row in sorted(found, key=lambda row: row["id"])]
-
-
-def _told(row: asyncpg.Record) -> Copies | OfBatch:
-    cause = Cause(orjson.loads(row["cause"]), row["traceparent"])
-    if row["body"] is not None:
-        return OfBatch(row["event"], row["recorded_at"], cause, orjson.loads(row["body"]))
-    return Copies(row["event"], row["recorded_at"], cause, row["author_id"], row["created_at"], _pairs(row))
-
-
-def _pairs(row: asyncpg.Record) -> Sequence[tuple[int, int]]:
-    if row["first_id"] is not None:
-        return FirstMessages(row["first_id"], row["copies"])
-    return list(zip(row["conversation_ids"], row["message_ids"], strict=True))
+    taken = await _TAKE(conn, patience=patience, lock_class=_LANES, max_copies=copies, max_rows=rows)
+    return [row.content() for row in sorted(taken, key=lambda row: row.id)]
 
 
 async def count_unroutable(conn: Connection, counts: Mapping[str, int]) -> None:
-    """Notes how many events of which names were wanted by no queue."""
-    await conn.execute(_COUNT, list(counts), list(counts.values()))
+    """Adds to the numbers of events, by name, that no queue took."""
+    await _COUNT(conn, events=list(counts), counts=list(counts.values()))
 
 
 async def unroutable_events(conn: Connection) -> list[Unroutable]:
     """By name."""
-    return [Unroutable(*row) for row in await conn.fetch(_UNROUTABLE)]
+    return await _UNROUTABLE(conn)

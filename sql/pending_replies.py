@@ -3,24 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import cast
-
-import asyncpg
+from typing import NamedTuple
 
 from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.sends import Message
-from sql.statements import Command, One, Value, text_of
-
-_QUEUE = text_of("queue_reply")
-_CONVERSATION = text_of("conversation_of_reply")
-_FIRST = text_of("first_waiting_reply")
-_GIVEN_UP = text_of("given_up_reply")
-_FINISH = text_of("finish_reply")
-_POSTPONE = Value[int | None]("postpone_reply")
-_FAIL = Command("fail_reply")
-_COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
-_TAKE_DUE = text_of("take_due_replies")
+from sql.statements import Command, Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,71 +36,108 @@ class WaitingReply:
     traceparent: str | None
 
 
+class ReplyRow(NamedTuple):
+    """A row of pending_replies with its send."""
+
+    id: int
+    conversation_id: int
+    message_id: int
+    recipients: list[int] | None
+    included_message_ids: list[int]
+    tags: list[str]
+    user_note: bool
+    traceparent: str | None
+    send_id: int
+    author_id: int
+    created_at: datetime
+    private: bool
+    has_attachments: bool
+    has_media_objects: bool
+
+    def waiting(self) -> WaitingReply:
+        """The row as others take it."""
+        message = Message(
+            send_id=self.send_id,
+            author_id=self.author_id,
+            created_at=self.created_at,
+            private=self.private,
+            context_key=0,
+            has_attachments=self.has_attachments,
+            has_media_objects=self.has_media_objects,
+        )
+        reply = Reply(
+            conversation_id=self.conversation_id,
+            message_id=self.message_id,
+            message=message,
+            recipients=self.recipients,
+            included_message_ids=self.included_message_ids,
+            tags=self.tags,
+            user_note=self.user_note,
+        )
+        return WaitingReply(self.id, reply, self.traceparent)
+
+
+class ReplyPlace(NamedTuple):
+    """Where a reply stands in line, and whether it was given up."""
+
+    conversation_id: int
+    given_up: bool
+
+
+class DueReply(NamedTuple):
+    """A reply to be commanded again, in the trace of the request that put it in line."""
+
+    id: int
+    traceparent: str | None
+
+
+_QUEUE = Value[int]("queue_reply")
+_CONVERSATION = One("conversation_of_reply", ReplyPlace)
+_FIRST = One("first_waiting_reply", ReplyRow)
+_GIVEN_UP = One("given_up_reply", ReplyRow)
+_FINISH = Command("finish_reply")
+_POSTPONE = Value[int | None]("postpone_reply")
+_FAIL = Command("fail_reply")
+_COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
+_TAKE_DUE = Many("take_due_replies", DueReply)
+
+
 async def queue_reply(conn: Connection, reply: Reply, due_at: datetime, traceparent: str | None) -> int:
     """Puts a reply in its conversation's line, whose lock the transaction holds; returns the reply's id."""
-    return cast(
-        int,
-        await conn.fetchval(
-            _QUEUE,
-            reply.conversation_id,
-            reply.message_id,
-            reply.message.send_id,
-            reply.recipients,
-            reply.included_message_ids,
-            reply.tags,
-            reply.user_note,
-            due_at,
-            traceparent,
-        ),
+    return await _QUEUE(
+        conn,
+        conversation_id=reply.conversation_id,
+        message_id=reply.message_id,
+        send_id=reply.message.send_id,
+        recipients=reply.recipients,
+        included_message_ids=reply.included_message_ids,
+        tags=reply.tags,
+        user_note=reply.user_note,
+        due_at=due_at,
+        traceparent=traceparent,
     )
 
 
-async def conversation_of_reply(conn: Connection, reply_id: int) -> tuple[int, bool] | None:
-    """Where the reply stands in line, and whether it was given up; None when it is delivered or unknown."""
-    row = await conn.fetchrow(_CONVERSATION, reply_id)
-    return None if row is None else (row["conversation_id"], row["given_up"])
+async def conversation_of_reply(conn: Connection, reply_id: int) -> ReplyPlace | None:
+    """Where the reply stands in line; None when it is delivered or unknown."""
+    return await _CONVERSATION(conn, reply_id=reply_id)
 
 
 async def first_waiting_reply(conn: Connection, conversation_id: int, commanded_id: int) -> WaitingReply | None:
     """The reply whose turn it is; None when none waits, or the first failed before and is not the commanded one."""
-    return _waiting(await conn.fetchrow(_FIRST, conversation_id, commanded_id))
+    row = await _FIRST(conn, conversation_id=conversation_id, commanded_id=commanded_id)
+    return None if row is None else row.waiting()
 
 
 async def given_up_reply(conn: Connection, reply_id: int) -> WaitingReply | None:
     """A reply that was given up; None when it is not, or no longer."""
-    return _waiting(await conn.fetchrow(_GIVEN_UP, reply_id))
-
-
-def _waiting(row: asyncpg.Record | None) -> WaitingReply | None:
-    if row is None:
-        return None
-    message = Message(
-        send_id=row["send_id"],
-        author_id=row["author_id"],
-        created_at=row["created_at"],
-        private=row["private"],
-        context_key=0,
-        has_attachments=row["has_attachments"],
-        has_media_objects=row["has_media_objects"],
-    )
-    return WaitingReply(
-        row["id"],
-        Reply(
-            conversation_id=row["conversation_id"],
-            message_id=row["message_id"],
-            message=message,
-            recipients=row["recipients"],
-            included_message_ids=row["included_message_ids"],
-            tags=row["tags"],
-            user_note=row["user_note"],
-        ),
-        row["traceparent"],
-    )
+    row = await _GIVEN_UP(conn, reply_id=reply_id)
+    return None if row is None else row.waiting()
 
 
 async def finish_reply(conn: Connection, reply_id: int) -> None:
     """Takes a delivered reply out of the line."""
-    await conn.execute(_FINISH, reply_id)
+    await _FINISH(conn, reply_id=reply_id)
 
 
 async def postpone_reply(
@@ -135,11 +160,6 @@ async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery 
     return await _COUNT_REDELIVERY(conn, reply_id=reply_id)
 
 
-async def take_due_replies(
-    conn: Connection, *, now: datetime, due_at: datetime, limit: int
-) -> list[tuple[int, str | None]]:
-    """Replies first in their line that nobody has delivered in time, now due again at ``due_at``.
-
-    (id, traceparent) of each.
-    """
-    return [(row["id"], row["traceparent"]) for row in await conn.fetch(_TAKE_DUE, now, due_at, limit)]
+async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueReply]:
+    """Replies first in their line that were not delivered in time, now due again at ``due_at``."""
+    return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)

@@ -3,30 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
 from sql.connection import Connection
 from sql.sends import Message
-from sql.statements import text_of
-
-_TO_REPLY = text_of("conversation_to_reply")
-_OUTSIDERS = text_of("outsiders_of_course")
-_INCLUDED = text_of("included_message_rows")
-_LOCK_CONVERSATION = text_of("lock_conversation")
-_LOCK_PARTICIPANTS = text_of("lock_participants")
-_NEXT_MOMENT = text_of("next_moment")
-_JOIN = text_of("join_by_message")
-_DELIVER_AGAIN = text_of("deliver_again")
-_WRITE = text_of("write_reply")
-_JOIN_WITH_HISTORY = text_of("join_with_history")
-_ANNOUNCE_ARRIVAL = text_of("announce_arrival")
-_NEWEST = text_of("newest_message")
+from sql.statements import Column, Command, Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
 class Thread:
-    """A conversation that somebody wants to write into."""
+    """A conversation that a reply is meant for."""
 
     conversation_id: int
     private: bool
@@ -35,7 +22,7 @@ class Thread:
 
 
 class LockedThread(NamedTuple):
-    """A conversation nobody else can write into now; numbers of tag sets, its own and by participant."""
+    """A conversation that only this transaction can write into; numbers of tag sets, its own and by participant."""
 
     tag_set: int
     participants: dict[int, int]
@@ -59,52 +46,89 @@ class Receivers:
     message_tag_set: int
 
 
+class ConversationToReply(NamedTuple):
+    """Of a conversation, what the checks of a reply ask."""
+
+    private: bool
+    context_type: str | None
+    context_id: int | None
+    participant_ids: list[int]
+
+
+class IncludedMessage(NamedTuple):
+    """A message that is to be given again; ``had``: the viewer has a row for it, deleted or not."""
+
+    id: int
+    had: bool
+
+
+class LockedParticipant(NamedTuple):
+    """A participant's row, locked."""
+
+    user_id: int
+    tag_set: int
+
+
+_TO_REPLY = One("conversation_to_reply", ConversationToReply)
+_OUTSIDERS = Column[str]("outsiders_of_course")
+_INCLUDED = Many("included_message_rows", IncludedMessage)
+_LOCK_CONVERSATION = Value[int]("lock_conversation")
+_LOCK_PARTICIPANTS = Many("lock_participants", LockedParticipant)
+_NEXT_MOMENT = One("next_moment", Moment)
+_JOIN = Command("join_by_message")
+_DELIVER_AGAIN = Command("deliver_again")
+_WRITE = Command("write_reply")
+_JOIN_WITH_HISTORY = Command("join_with_history")
+_ANNOUNCE_ARRIVAL = Command("announce_arrival")
+_NEWEST = Value[int | None]("newest_message")
+
+
 async def find_thread(conn: Connection, user_id: int, conversation_id: int) -> Thread | None:
     """The conversation, deleted by the user or not; None when the user does not take part."""
-    row = await conn.fetchrow(_TO_REPLY, conversation_id, user_id)
+    row = await _TO_REPLY(conn, conversation_id=conversation_id, user_id=user_id)
     if row is None:
         return None
-    context = row["context_type"] and Context(ContextType(row["context_type"]), row["context_id"])
-    return Thread(conversation_id, row["private"], context, row["participant_ids"])
+    context = None
+    if row.context_type is not None and row.context_id is not None:
+        context = Context(ContextType(row.context_type), row.context_id)
+    return Thread(conversation_id, row.private, context, row.participant_ids)
 
 
 async def outsiders_of_course(conn: Connection, course_id: int, user_ids: Sequence[int]) -> list[str]:
     """Names of those users who have no current enrolment in the course, by user id."""
-    return [row["name"] for row in await conn.fetch(_OUTSIDERS, course_id, user_ids)]
+    return await _OUTSIDERS(conn, course_id=course_id, user_ids=user_ids)
 
 
 async def included_messages(
     conn: Connection, user_id: int, conversation_id: int, message_ids: Sequence[int]
 ) -> dict[int, bool]:
     """Those of the messages that stand in the conversation: id to whether the user has a row, deleted or not."""
-    rows = await conn.fetch(_INCLUDED, conversation_id, user_id, message_ids)
-    return {row["id"]: row["had"] for row in rows}
+    return dict(await _INCLUDED(conn, conversation_id=conversation_id, user_id=user_id, message_ids=message_ids))
 
 
 async def lock_thread(conn: Connection, conversation_id: int) -> LockedThread:
     """Locks the conversation and all its participants until the transaction ends."""
-    tag_set = await conn.fetchval(_LOCK_CONVERSATION, conversation_id)
-    rows = await conn.fetch(_LOCK_PARTICIPANTS, conversation_id)
-    return LockedThread(tag_set, {row["user_id"]: row["tag_set"] for row in rows})
+    tag_set = await _LOCK_CONVERSATION(conn, conversation_id=conversation_id)
+    return LockedThread(tag_set, dict(await _LOCK_PARTICIPANTS(conn, conversation_id=conversation_id)))
 
 
 async def next_moment(conn: Connection, conversation_id: int) -> Moment:
     """For a locked conversation."""
-    row = await conn.fetchrow(_NEXT_MOMENT, conversation_id)
-    assert row is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-    return Moment(row["at"], row["waiting"], row["joining"])
+    moment = await _NEXT_MOMENT(conn, conversation_id=conversation_id)
+    assert moment is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return moment
 
 
 async def join_by_message(conn: Connection, conversation_id: int, user_ids: Sequence[int], since: datetime) -> None:
     """New participants without history: they have what is written from ``since`` on."""
-    await conn.execute(_JOIN, conversation_id, user_ids, since)
+    await _JOIN(conn, conversation_id=conversation_id, user_ids=user_ids, since=since)
 
 
 async def deliver_again(
     conn: Connection, conversation_id: int, user_ids: Sequence[int], message_ids: Sequence[int]
 ) -> None:
     """Gives old messages to those of the users who have none of them, or deleted theirs."""
-    await conn.execute(_DELIVER_AGAIN, conversation_id, user_ids, message_ids)
+    await _DELIVER_AGAIN(conn, conversation_id=conversation_id, user_ids=user_ids, message_ids=message_ids)
 
 
 async def write_reply(
@@ -119,23 +143,23 @@ async def write_reply(
 ) -> None:
     """Writes one message for its receivers, the author among them.
 
-    ``restricted``: nobody else will ever have it. ``author_moves``: the author's times and flags follow the message.
+    ``restricted``: it is for them only, for ever. ``author_moves``: the author's times and flags follow the message.
     """
-    await conn.execute(
-        _WRITE,
-        conversation_id,
-        message_id,
-        message.send_id,
-        receivers.message_tag_set,
-        restricted,
-        receivers.users,
-        receivers.tag_sets,
-        receivers.conversation_tag_set,
-        message.has_attachments,
-        message.has_media_objects,
-        message.author_id,
-        author_moves,
-        message.created_at,
+    await _WRITE(
+        conn,
+        conversation_id=conversation_id,
+        message_id=message_id,
+        send_id=message.send_id,
+        message_tag_set=receivers.message_tag_set,
+        restricted=restricted,
+        receivers=receivers.users,
+        tag_sets=receivers.tag_sets,
+        conversation_tag_set=receivers.conversation_tag_set,
+        has_attachments=message.has_attachments,
+        has_media_objects=message.has_media_objects,
+        author_id=message.author_id,
+        author_moves=author_moves,
+        created_at=message.created_at,
     )
 
 
@@ -144,7 +168,9 @@ async def join_with_history(
 ) -> None:
     """New participants, given as (user id, tag set), with every message the adder has a row for."""
     users, tag_sets = zip(*newcomers, strict=True)
-    await conn.execute(_JOIN_WITH_HISTORY, conversation_id, adder_id, users, tag_sets)
+    await _JOIN_WITH_HISTORY(
+        conn, conversation_id=conversation_id, adder_id=adder_id, newcomers=users, tag_sets=tag_sets
+    )
 
 
 async def announce_arrival(
@@ -158,11 +184,17 @@ async def announce_arrival(
     newcomers: Sequence[int],
 ) -> None:
     """Writes the generated message that these people were added."""
-    await conn.execute(
-        _ANNOUNCE_ARRIVAL, conversation_id, message_id, adder_id, at, [root_account_id], sorted(newcomers)
+    await _ANNOUNCE_ARRIVAL(
+        conn,
+        conversation_id=conversation_id,
+        message_id=message_id,
+        adder_id=adder_id,
+        created_at=at,
+        root_account_ids=[root_account_id],
+        newcomers=sorted(newcomers),
     )
 
 
 async def newest_message(conn: Connection, user_id: int, conversation_id: int) -> int | None:
     """The newest message of the conversation that the user has."""
-    return cast("int | None", await conn.fetchval(_NEWEST, conversation_id, user_id))
+    return await _NEWEST(conn, conversation_id=conversation_id, user_id=user_id)

@@ -1,15 +1,12 @@
-"""Proof that a bulk send reached everybody once."""
+"""Proof that a bulk send reached each recipient once."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import text_of
-
-_COPIES = text_of("count_copies")
+from sql.statements import One
 
 
-@dataclass(frozen=True, slots=True)
-class Copies:
+class Copies(NamedTuple):
     """Recipients of a batch, and for how many of them it went wrong."""
 
     recipients: int
@@ -17,7 +14,11 @@ class Copies:
     missing: int  # no copy where the batch says it is
 
 
+_COUNT_COPIES = One("count_copies", Copies)
+
+
 async def count_copies(conn: Connection, batch_id: int) -> Copies:
     """Counts the copies that the recipients of a finished batch have. The sender's own rows do not count."""
-    (row,) = await conn.fetch(_COPIES, batch_id)
-    return Copies(row["recipients"], row["duplicates"], row["missing"])
+    counted = await _COUNT_COPIES(conn, batch_id=batch_id)
+    assert counted is not None  # noqa: S101 - an aggregate without GROUP BY has one row
+    return counted

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from service.contracts.topology import Topology
-from service.domain.events import Copies, OfBatch, events_of
+from service.domain.events import BatchEventRow, MessagesRow, events_of
 from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.event_publisher import EventPublisher, Published
@@ -90,7 +90,7 @@ class Relay:
         log.info("events_relayed", rows=len(rows), events=published.total(), unroutable=unroutable.total())
         return published.total()
 
-    async def _publish(self, rows: Sequence[Copies | OfBatch]) -> Published:
+    async def _publish(self, rows: Sequence[MessagesRow | BatchEventRow]) -> Published:
         with publishing_set(self._exchange, len(rows), (row.cause.traceparent for row in rows)):
             return await self.publisher.publish(chain.from_iterable(map(events_of, rows)))
 

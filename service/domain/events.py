@@ -28,7 +28,7 @@ class Encoded(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class OutboxRow:
     """What all events of a row have in common."""
 
     event: str
@@ -37,7 +37,7 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Copies(Told):
+class MessagesRow(OutboxRow):
     """Messages of one author and moment: pairs of (conversation, message), opened by it where the two are equal."""
 
     author_id: int
@@ -46,8 +46,8 @@ class Copies(Told):
 
 
 @dataclass(frozen=True, slots=True)
-class OfBatch(Told):
-    """A bulk send went on; ``body`` is what is told, to the key."""
+class BatchEventRow(OutboxRow):
+    """A bulk send went on; ``body``: the event's, to the key."""
 
     body: Mapping[str, str]
 
@@ -71,56 +71,56 @@ def event_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def events_of(told: Copies | OfBatch) -> Iterator[Encoded]:
-    """The events of a row, in their order, one at a time: a conversation is told of before its messages."""
-    return _of_copies(told) if isinstance(told, Copies) else _of_batch(told)
+def events_of(row: MessagesRow | BatchEventRow) -> Iterator[Encoded]:
+    """The events of a row, in their order, one at a time: the conversation's before those of its messages."""
+    return _of_messages(row) if isinstance(row, MessagesRow) else _of_batch(row)
 
 
-def _metadata(told: Told, name: str) -> orjson.Fragment:
+def _metadata(row: OutboxRow, name: str) -> orjson.Fragment:
     """Encoded once for all events of that name."""
     return orjson.Fragment(
         orjson.dumps(
             {
                 "event_name": name,
-                "event_time": event_time(told.recorded_at),
+                "event_time": event_time(row.recorded_at),
                 "producer": "canvas",
-                **told.cause.metadata,
+                **row.cause.metadata,
             }
         )
     )
 
 
-def _of_copies(told: Copies) -> Iterator[Encoded]:
+def _of_messages(row: MessagesRow) -> Iterator[Encoded]:
     created, message = ConversationCreated.name, MessageCreated.name
-    of_created, of_message = _metadata(told, created), _metadata(told, message)
-    author, at = str(told.author_id), iso(told.created_at)
-    forwarded = told.event == "forwarded"
-    for conversation_id, message_id in told.pairs:
+    of_created, of_message = _metadata(row, created), _metadata(row, message)
+    author, at = str(row.author_id), iso(row.created_at)
+    forwarded = row.event == "forwarded"
+    for conversation_id, message_id in row.pairs:
         conversation = str(conversation_id)
         if forwarded:
-            yield _forwarded(told, conversation, message_id, at)
+            yield _forwarded(row, conversation, message_id, at)
         elif conversation_id == message_id:
             body = {"conversation_id": conversation, "updated_at": at}
             encoded = orjson.dumps({"metadata": of_created, "body": body})
-            yield Encoded(created, f"{created}.{conversation}", encoded, told.cause.traceparent)
+            yield Encoded(created, f"{created}.{conversation}", encoded, row.cause.traceparent)
         number = str(message_id)
         content = {"author_id": author, "conversation_id": conversation, "created_at": at, "message_id": number}
         encoded = orjson.dumps({"metadata": of_message, "body": content})
-        yield Encoded(message, f"{message}.{number}", encoded, told.cause.traceparent)
+        yield Encoded(message, f"{message}.{number}", encoded, row.cause.traceparent)
 
 
-def _forwarded(told: Copies, conversation: str, message_id: int, at: str) -> Encoded:
+def _forwarded(row: MessagesRow, conversation: str, message_id: int, at: str) -> Encoded:
     """Named by the message by which the people joined, since they may join the same conversation again and again."""
     name = ConversationForwarded.name
     body = {"conversation_id": conversation, "updated_at": at}
-    encoded = orjson.dumps({"metadata": _metadata(told, name), "body": body})
-    return Encoded(name, f"{name}.{message_id}", encoded, told.cause.traceparent)
+    encoded = orjson.dumps({"metadata": _metadata(row, name), "body": body})
+    return Encoded(name, f"{name}.{message_id}", encoded, row.cause.traceparent)
 
 
-def _of_batch(told: OfBatch) -> Iterator[Encoded]:
-    body = BatchBody.model_validate(told.body)
-    message_id = f"{told.event}.{body.batch_id}"
-    if told.event == BatchProgress.name:
+def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
+    body = BatchBody.model_validate(row.body)
+    message_id = f"{row.event}.{body.batch_id}"
+    if row.event == BatchProgress.name:
         message_id = f"{message_id}.{body.settled}"
-    encoded = orjson.dumps({"metadata": _metadata(told, told.event), "body": dict(told.body)})
-    yield Encoded(told.event, message_id, encoded, told.cause.traceparent)
+    encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
+    yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

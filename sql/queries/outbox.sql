@@ -1,43 +1,42 @@
--- name: record_messages :none
--- Messages in conversations that this transaction has locked or opened; $1 says whether people joined by them. All of
--- one lane: callers write into one conversation.
+-- name: record_message :none
+-- A message in a conversation that this transaction has locked or opened; event says whether people joined by it.
 INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause, traceparent)
-VALUES (outbox_lane(($4::bigint[])[1]), $1::text, $2::bigint, $3::timestamptz, $4::bigint[], $5::bigint[], $6::jsonb,
-        $7::text);
+VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint, :created_at::timestamptz,
+        ARRAY[:conversation_id::bigint], ARRAY[:message_id::bigint], :cause::jsonb, :traceparent::text);
 
 -- name: take_events :many
--- The oldest rows of a lane that nobody else works on, deleted: until this transaction commits they are there for
--- everybody else, and if it does not, they stay. $3 is how many copies they stand for, to within one row; $4 how many
--- rows they are at most. While a bulk send is being written, rows younger than $1 wait, so that it has the processors
--- for itself; lane 16 tells of its progress and does not wait.
--- Whoever recorded a row knew its account by its global id; what else the account is known by is looked up here, once
--- for all copies of a row.
+-- The oldest rows of a lane without another relay, deleted: until this transaction commits the others see them, and if
+-- it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
+-- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not.
+-- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
+-- the row.
 -- The lock is tried on one lane after the other until one is free: OFFSET keeps the planner from trying them all first.
--- Somebody else may have deleted rows after this statement began and before the lock was free: DELETE notices.
--- A deletion that is forgotten in a crash of the server costs events that come twice, so nobody waits for the disk. Nor
--- does the server end the transaction while a slow broker confirms 4000 events, as it would any other that idles so long.
+-- Another relay may have deleted rows after this statement began and before the lock was free: DELETE notices.
+-- A deletion that is forgotten in a crash of the server costs events that come twice, so it does not wait for the disk.
+-- Nor does the server end the transaction while a slow broker confirms 4000 events, as it would any other that idles so
+-- long.
 WITH ready AS MATERIALIZED (
     SELECT l.lane, oldest.recorded_at
     FROM generate_series(0, 16) AS l(lane)
     CROSS JOIN LATERAL (SELECT o.recorded_at FROM outbox o WHERE o.lane = l.lane ORDER BY o.id LIMIT 1) oldest
-    WHERE l.lane = 16 OR oldest.recorded_at <= clock_timestamp() - $1::interval
+    WHERE l.lane = 16 OR oldest.recorded_at <= clock_timestamp() - :patience::interval
        OR NOT EXISTS (SELECT FROM batches b WHERE b.state IN ('created', 'sending'))
 ), mine AS MATERIALIZED (
     SELECT r.lane, set_config('synchronous_commit', 'off', true),
            set_config('idle_in_transaction_session_timeout', '300s', true)
     FROM (SELECT ready.lane FROM ready ORDER BY ready.recorded_at OFFSET 0) r
-    WHERE pg_try_advisory_xact_lock($2::integer, r.lane)
+    WHERE pg_try_advisory_xact_lock(:lock_class::integer, r.lane)
     LIMIT 1
 ), oldest AS MATERIALIZED (
     SELECT o.lane, o.id, coalesce(o.copies, cardinality(o.message_ids), 1) AS copies
     FROM outbox o
     WHERE o.lane = (SELECT mine.lane FROM mine)
     ORDER BY o.id
-    LIMIT $4::integer
+    LIMIT :max_rows::integer
 ), taken AS (
     SELECT n.lane, n.id
     FROM (SELECT lane, id, sum(copies) OVER (ORDER BY id) - copies AS before FROM oldest) n
-    WHERE n.before < $3::integer
+    WHERE n.before < :max_copies::integer
 )
 DELETE FROM outbox o USING taken t WHERE o.lane = t.lane AND o.id = t.id
 RETURNING o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
@@ -47,13 +46,13 @@ RETURNING o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o
                                  AND a.root_account_uuid IS NOT NULL), '{}') AS cause;
 
 -- name: count_unroutable :none
--- Events no queue wanted, by name. In one order: relays that count the same names wait for each other.
+-- Events that no queue took, by name. In one order: relays that count the same names wait for each other.
 INSERT INTO unroutable_events AS u (event, count, first_at, last_at)
 SELECT n.event, n.count, clock_timestamp(), clock_timestamp()
-FROM unnest($1::text[], $2::bigint[]) AS n(event, count)
+FROM unnest(:events::text[], :counts::bigint[]) AS n(event, count)
 ORDER BY n.event
 ON CONFLICT (event) DO UPDATE SET count = u.count + excluded.count, last_at = excluded.last_at;
 
 -- name: unroutable_events :many
--- How many events were wanted by no queue so far.
+-- How many events no queue has taken so far.
 SELECT event, count, first_at, last_at FROM unroutable_events ORDER BY event;

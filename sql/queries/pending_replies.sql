@@ -1,36 +1,39 @@
--- name: queue_reply :one
+-- name: queue_reply :value
 -- A reply to a conversation of many, behind those that wait there already.
 INSERT INTO pending_replies (conversation_id, message_id, send_id, recipients, included_message_ids, tags, user_note,
                              due_at, traceparent)
-VALUES ($1::bigint, $2::bigint, $3::bigint, $4::bigint[], $5::bigint[], $6::text[], $7::boolean, $8::timestamptz,
-        $9::text)
+VALUES (:conversation_id::bigint, :message_id::bigint, :send_id::bigint, :recipients::bigint[],
+        :included_message_ids::bigint[], :tags::text[], :user_note::boolean, :due_at::timestamptz, :traceparent::text)
 RETURNING id;
 
 -- name: conversation_of_reply :one
 -- Where a commanded reply waits, or was given up; no row: delivered.
-SELECT conversation_id, failed_at IS NOT NULL AS given_up FROM pending_replies WHERE id = $1::bigint;
+SELECT conversation_id, failed_at IS NOT NULL AS given_up FROM pending_replies WHERE id = :reply_id::bigint;
 
 -- name: first_waiting_reply :one
 -- The reply whose turn it is in a conversation that this transaction has locked, with all its delivery needs. One that
--- failed, or that a worker may have died of, keeps its place, and all others wait behind it until it is due and commanded
--- itself.
-SELECT r.*, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
+-- failed, or that a worker may have died of, keeps its place, and all others wait behind it until it is due and
+-- commanded itself.
+SELECT r.id, r.conversation_id, r.message_id, r.recipients, r.included_message_ids, r.tags, r.user_note,
+       r.traceparent, r.send_id, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
 FROM (
-    SELECT * FROM pending_replies WHERE conversation_id = $1::bigint AND failed_at IS NULL ORDER BY id LIMIT 1
+    SELECT * FROM pending_replies WHERE conversation_id = :conversation_id::bigint AND failed_at IS NULL
+    ORDER BY id LIMIT 1
 ) r
 JOIN sends s ON s.id = r.send_id
-WHERE r.attempts = 0 AND r.redeliveries = 0 OR r.id = $2::bigint;
+WHERE r.attempts = 0 AND r.redeliveries = 0 OR r.id = :commanded_id::bigint;
 
 -- name: given_up_reply :one
--- One that was given up and is commanded again, since somebody requeued its letter: the others have long passed it.
-SELECT r.*, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
+-- One that was given up and is commanded again, since its dead letter was requeued: the others have long passed it.
+SELECT r.id, r.conversation_id, r.message_id, r.recipients, r.included_message_ids, r.tags, r.user_note,
+       r.traceparent, r.send_id, s.author_id, s.created_at, s.private, s.has_attachments, s.has_media_objects
 FROM pending_replies r
 JOIN sends s ON s.id = r.send_id
-WHERE r.id = $1::bigint AND r.failed_at IS NOT NULL;
+WHERE r.id = :reply_id::bigint AND r.failed_at IS NOT NULL;
 
 -- name: finish_reply :none
--- Delivered in the same transaction; whoever is commanded to do it again finds nothing.
-DELETE FROM pending_replies WHERE id = $1::bigint;
+-- Delivered in the same transaction; a command that comes again finds nothing.
+DELETE FROM pending_replies WHERE id = :reply_id::bigint;
 
 -- name: postpone_reply :value
 -- A delivery failed: note why, and wait. No row: the failure does not count, or the reply no longer waits.
@@ -69,17 +72,17 @@ FROM commanded c
 LEFT JOIN counted n ON n.id = c.id;
 
 -- name: take_due_replies :many
--- The first in the line of every conversation whose replies nobody delivers: publish again. Several sweepers share the
--- work. Those behind it come with it.
-UPDATE pending_replies r SET due_at = $2::timestamptz
+-- The first in the line of every conversation whose replies were not delivered in time: publish again. Several sweepers
+-- share the work. Those behind it come with it.
+UPDATE pending_replies r SET due_at = :due_at::timestamptz
 FROM (
     SELECT d.id FROM pending_replies d
-    WHERE d.failed_at IS NULL AND d.due_at <= $1::timestamptz AND NOT EXISTS (
+    WHERE d.failed_at IS NULL AND d.due_at <= :now::timestamptz AND NOT EXISTS (
         SELECT FROM pending_replies before
         WHERE before.conversation_id = d.conversation_id AND before.failed_at IS NULL AND before.id < d.id
     )
     ORDER BY d.due_at
-    LIMIT $3::integer
+    LIMIT :limit::integer
     FOR UPDATE OF d SKIP LOCKED
 ) due
 WHERE r.id = due.id

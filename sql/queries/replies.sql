@@ -4,16 +4,16 @@ SELECT opening.private, opening.context_type, opening.context_id,
        array(SELECT p.user_id FROM participants p WHERE p.conversation_id = c.id ORDER BY p.user_id) AS participant_ids
 FROM conversations c
 JOIN sends opening ON opening.id = c.send_id
-WHERE c.id = $1::bigint
-  AND EXISTS (SELECT FROM participants v WHERE v.conversation_id = c.id AND v.user_id = $2::bigint);
+WHERE c.id = :conversation_id::bigint
+  AND EXISTS (SELECT FROM participants v WHERE v.conversation_id = c.id AND v.user_id = :user_id::bigint);
 
--- name: outsiders_of_course :many
+-- name: outsiders_of_course :column
 -- Those of some users who are not in the course now, as a student's reply to them is refused by name.
-SELECT u.id, coalesce(nullif(u.short_name, ''), u.name) AS name
+SELECT coalesce(nullif(u.short_name, ''), u.name)
 FROM users u
-WHERE u.id = ANY ($2::bigint[]) AND NOT EXISTS (
+WHERE u.id = ANY (:user_ids::bigint[]) AND NOT EXISTS (
     SELECT FROM enrollment_standings e
-    WHERE e.course_id = $1::bigint AND e.user_id = u.id AND e.standing IN ('active', 'invited')
+    WHERE e.course_id = :course_id::bigint AND e.user_id = u.id AND e.standing IN ('active', 'invited')
 )
 ORDER BY u.id;
 
@@ -21,45 +21,45 @@ ORDER BY u.id;
 -- Of the messages that are to be given again: which stand in the conversation, and of which the viewer has a row.
 SELECT m.id, EXISTS (
     SELECT FROM participant_messages own
-    WHERE own.conversation_id = m.conversation_id AND own.id = m.id AND own.user_id = $2::bigint
+    WHERE own.conversation_id = m.conversation_id AND own.id = m.id AND own.user_id = :user_id::bigint
 ) AS had
 FROM conversation_messages m
-WHERE m.conversation_id = $1::bigint AND m.id = ANY ($3::bigint[]);
+WHERE m.conversation_id = :conversation_id::bigint AND m.id = ANY (:message_ids::bigint[]);
 
--- name: lock_conversation :one
--- Whoever writes into a conversation lines up here first, so that one message comes after the other.
-SELECT c.tag_set FROM conversations c WHERE c.id = $1::bigint FOR NO KEY UPDATE;
+-- name: lock_conversation :value
+-- All who write into a conversation line up here first, so that one message comes after the other.
+SELECT c.tag_set FROM conversations c WHERE c.id = :conversation_id::bigint FOR NO KEY UPDATE;
 
 -- name: lock_participants :many
--- Then everybody in it, always in this order. No join: a row changed meanwhile would not be found in it again.
-SELECT p.user_id, p.tag_set FROM participants p WHERE p.conversation_id = $1::bigint
+-- Then all participants, always in this order. No join: a row changed meanwhile would not be found in it again.
+SELECT p.user_id, p.tag_set FROM participants p WHERE p.conversation_id = :conversation_id::bigint
 ORDER BY p.user_id FOR NO KEY UPDATE;
 
 -- name: next_moment :one
 -- When the next message of a locked conversation is written: by the database's clock, and after all that was said or
--- waits to be said there, whoever's clock timed that. Also who is about to join by what waits, and whether any does.
+-- waits to be said there, whichever clock timed that. Also who is about to join by what waits, and whether any does.
 SELECT greatest(
            clock_timestamp(),
            (SELECT max(greatest(p.last_message_at, p.last_authored_at)) FROM participants p
-            WHERE p.conversation_id = $1::bigint) + interval '1 microsecond',
+            WHERE p.conversation_id = :conversation_id::bigint) + interval '1 microsecond',
            max(s.created_at) + interval '1 microsecond'
        ) AS at,
        count(*) > 0 AS waiting,
        array(
            SELECT DISTINCT unnest(w.recipients) FROM pending_replies w
-           WHERE w.conversation_id = $1::bigint AND w.failed_at IS NULL
+           WHERE w.conversation_id = :conversation_id::bigint AND w.failed_at IS NULL
        ) AS joining
 FROM pending_replies r
 JOIN sends s ON s.id = r.send_id
-WHERE r.conversation_id = $1::bigint AND r.failed_at IS NULL;
+WHERE r.conversation_id = :conversation_id::bigint AND r.failed_at IS NULL;
 
 -- name: join_by_message :none
 -- People to whom a reply to a group is the first they see of it; the message itself then counts and wakes them.
 INSERT INTO participants (conversation_id, user_id, history_from, tag_set, message_count, unread,
                           has_attachments, has_media_objects)
-SELECT c.id, n.user_id, $3::timestamptz, 0, 0, true, c.has_attachments, c.has_media_objects
-FROM conversations c, unnest($2::bigint[]) AS n(user_id)
-WHERE c.id = $1::bigint
+SELECT c.id, n.user_id, :since::timestamptz, 0, 0, true, c.has_attachments, c.has_media_objects
+FROM conversations c, unnest(:user_ids::bigint[]) AS n(user_id)
+WHERE c.id = :conversation_id::bigint
 ORDER BY n.user_id;
 
 -- name: deliver_again :none
@@ -69,14 +69,15 @@ WITH missing AS MATERIALIZED (
     SELECT r.user_id, m.id, s.added_user_ids IS NULL AS human, s.has_attachments, s.has_media_objects
     FROM conversation_messages m
     JOIN sends s ON s.id = m.send_id
-    CROSS JOIN unnest($2::bigint[]) AS r(user_id)
-    WHERE m.conversation_id = $1::bigint AND m.id = ANY ($3::bigint[]) AND NOT EXISTS (
+    CROSS JOIN unnest(:user_ids::bigint[]) AS r(user_id)
+    WHERE m.conversation_id = :conversation_id::bigint AND m.id = ANY (:message_ids::bigint[]) AND NOT EXISTS (
         SELECT FROM participant_messages own
-        WHERE own.conversation_id = $1::bigint AND own.user_id = r.user_id AND own.id = m.id AND own.deleted_at IS NULL
+        WHERE own.conversation_id = :conversation_id::bigint AND own.user_id = r.user_id AND own.id = m.id
+          AND own.deleted_at IS NULL
     )
 ), given AS (
     INSERT INTO message_views (conversation_id, message_id, user_id)
-    SELECT $1::bigint, id, user_id FROM missing ORDER BY user_id, id
+    SELECT :conversation_id::bigint, id, user_id FROM missing ORDER BY user_id, id
     ON CONFLICT (conversation_id, user_id, message_id) DO UPDATE SET deleted_at = NULL
 )
 UPDATE participants p
@@ -88,55 +89,59 @@ FROM (
            bool_or(has_attachments) AS has_attachments, bool_or(has_media_objects) AS has_media_objects
     FROM missing GROUP BY user_id
 ) g
-WHERE p.conversation_id = $1::bigint AND p.user_id = g.user_id;
+WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = g.user_id;
 
 -- name: write_reply :none
 -- One message into a locked conversation, for those who get it (the side effects of endpoints.md 4.2 and 4.9). The
 -- author is among them; their own times and flags move only when the request's recipients did not leave them out.
 WITH written AS (
     INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
-    VALUES ($1::bigint, $2::bigint, $3::bigint, $4::integer, $5::boolean)
+    VALUES (:conversation_id::bigint, :message_id::bigint, :send_id::bigint, :message_tag_set::integer,
+            :restricted::boolean)
 ), shown AS (
     INSERT INTO message_views (conversation_id, message_id, user_id)
-    SELECT $1::bigint, $2::bigint, r.user_id FROM unnest($6::bigint[]) AS r(user_id) WHERE $5::boolean
+    SELECT :conversation_id::bigint, :message_id::bigint, r.user_id
+    FROM unnest(:receivers::bigint[]) AS r(user_id) WHERE :restricted::boolean
 ), collected AS (
     UPDATE conversations c
-    SET tag_set = $8::integer,
-        has_attachments = c.has_attachments OR $9::boolean,
-        has_media_objects = c.has_media_objects OR $10::boolean
-    WHERE c.id = $1::bigint AND (c.tag_set <> $8::integer OR $9::boolean OR $10::boolean)
+    SET tag_set = :conversation_tag_set::integer,
+        has_attachments = c.has_attachments OR :has_attachments::boolean,
+        has_media_objects = c.has_media_objects OR :has_media_objects::boolean
+    WHERE c.id = :conversation_id::bigint
+      AND (c.tag_set <> :conversation_tag_set::integer OR :has_attachments::boolean OR :has_media_objects::boolean)
 ), receiver AS (
     SELECT q.user_id, r.tag_set,
-           q.user_id <> $11::bigint AND (q.subscribed OR q.last_message_at IS NULL) AS woken,
-           q.user_id = $11::bigint AND $12::boolean AS authored,
-           q.user_id <> $11::bigint OR $12::boolean AS flagged
-    FROM unnest($6::bigint[], $7::integer[]) AS r(user_id, tag_set)
-    JOIN participants q ON q.conversation_id = $1::bigint AND q.user_id = r.user_id
+           q.user_id <> :author_id::bigint AND (q.subscribed OR q.last_message_at IS NULL) AS woken,
+           q.user_id = :author_id::bigint AND :author_moves::boolean AS authored,
+           q.user_id <> :author_id::bigint OR :author_moves::boolean AS flagged
+    FROM unnest(:receivers::bigint[], :tag_sets::integer[]) AS r(user_id, tag_set)
+    JOIN participants q ON q.conversation_id = :conversation_id::bigint AND q.user_id = r.user_id
 )
 UPDATE participants p
 SET message_count = p.message_count + 1,
     tag_set = r.tag_set,
-    last_message_at = CASE WHEN r.woken THEN greatest(p.last_message_at, $13::timestamptz) ELSE p.last_message_at END,
+    last_message_at = CASE WHEN r.woken THEN greatest(p.last_message_at, :created_at::timestamptz)
+                           ELSE p.last_message_at END,
     unread = p.unread OR r.woken,
     archived = p.archived AND NOT r.woken,
-    last_authored_at = CASE WHEN r.authored THEN greatest(p.last_authored_at, $13::timestamptz)
+    last_authored_at = CASE WHEN r.authored THEN greatest(p.last_authored_at, :created_at::timestamptz)
                             ELSE p.last_authored_at END,
-    visible_last_authored_at = CASE WHEN r.authored THEN greatest(p.visible_last_authored_at, $13::timestamptz)
+    visible_last_authored_at = CASE WHEN r.authored THEN greatest(p.visible_last_authored_at, :created_at::timestamptz)
                                     ELSE p.visible_last_authored_at END,
-    touched_at = CASE WHEN r.woken OR r.authored THEN p.touched_at ELSE $13::timestamptz END,
-    has_attachments = p.has_attachments OR (r.flagged AND $9::boolean),
-    has_media_objects = p.has_media_objects OR (r.flagged AND $10::boolean)
+    touched_at = CASE WHEN r.woken OR r.authored THEN p.touched_at ELSE :created_at::timestamptz END,
+    has_attachments = p.has_attachments OR (r.flagged AND :has_attachments::boolean),
+    has_media_objects = p.has_media_objects OR (r.flagged AND :has_media_objects::boolean)
 FROM receiver r
-WHERE p.conversation_id = $1::bigint AND p.user_id = r.user_id;
+WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = r.user_id;
 
 -- name: join_with_history :none
 -- add_recipients: newcomers with all that the adder has a row for, deleted by the adder or not (endpoints.md 4.8): the
--- same beginning, and a view of each message the adder has against the rule for everybody.
+-- same beginning, and a view of each message the adder has against the general rule.
 WITH human AS (
     SELECT max(s.created_at) AS newest, count(*) AS counted
     FROM conversation_messages m
     JOIN sends s ON s.id = m.send_id
-    WHERE m.conversation_id = $1::bigint AND s.added_user_ids IS NULL
+    WHERE m.conversation_id = :conversation_id::bigint AND s.added_user_ids IS NULL
 ), given AS (
     INSERT INTO message_views (conversation_id, message_id, user_id)
     SELECT v.conversation_id, v.message_id, n.user_id
@@ -144,8 +149,8 @@ WITH human AS (
     JOIN message_views v ON v.conversation_id = adder.conversation_id AND v.user_id = adder.user_id
     JOIN conversation_messages m ON m.conversation_id = v.conversation_id AND m.id = v.message_id
     JOIN sends s ON s.id = m.send_id
-    CROSS JOIN unnest($3::bigint[]) AS n(user_id)
-    WHERE adder.conversation_id = $1::bigint AND adder.user_id = $2::bigint
+    CROSS JOIN unnest(:newcomers::bigint[]) AS n(user_id)
+    WHERE adder.conversation_id = :conversation_id::bigint AND adder.user_id = :adder_id::bigint
       AND (m.restricted OR s.created_at < adder.history_from)
 )
 INSERT INTO participants (conversation_id, user_id, last_message_at, history_from, tag_set, message_count, unread,
@@ -153,25 +158,25 @@ INSERT INTO participants (conversation_id, user_id, last_message_at, history_fro
 SELECT c.id, n.user_id, human.newest, adder.history_from, n.tag_set, human.counted, true,
        c.has_attachments, c.has_media_objects
 FROM conversations c
-JOIN participants adder ON adder.conversation_id = c.id AND adder.user_id = $2::bigint
+JOIN participants adder ON adder.conversation_id = c.id AND adder.user_id = :adder_id::bigint
 CROSS JOIN human
-CROSS JOIN unnest($3::bigint[], $4::integer[]) AS n(user_id, tag_set)
-WHERE c.id = $1::bigint
+CROSS JOIN unnest(:newcomers::bigint[], :tag_sets::integer[]) AS n(user_id, tag_set)
+WHERE c.id = :conversation_id::bigint
 ORDER BY n.user_id;
 
 -- name: announce_arrival :none
--- The generated message "users added": everybody has it and nobody's row changes (semantics.md 7.5).
+-- The generated message "users added": every participant has it and no row changes (semantics.md 7.5).
 WITH said AS (
     INSERT INTO sends (author_id, created_at, body, private, root_account_ids, added_user_ids)
-    VALUES ($3::bigint, $4::timestamptz, '', false, $5::bigint[], $6::bigint[])
+    VALUES (:adder_id::bigint, :created_at::timestamptz, '', false, :root_account_ids::bigint[], :newcomers::bigint[])
     RETURNING id
 )
 INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
-SELECT $1::bigint, $2::bigint, said.id, 0, false FROM said;
+SELECT :conversation_id::bigint, :message_id::bigint, said.id, 0, false FROM said;
 
--- name: newest_message :one
+-- name: newest_message :value
 -- What add_recipients shows: the newest message that the viewer still has, generated or not.
 SELECT m.id FROM participant_messages m
-WHERE m.conversation_id = $1::bigint AND m.user_id = $2::bigint AND m.deleted_at IS NULL
+WHERE m.conversation_id = :conversation_id::bigint AND m.user_id = :user_id::bigint AND m.deleted_at IS NULL
 ORDER BY m.created_at DESC, m.id DESC
 LIMIT 1;

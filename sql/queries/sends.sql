@@ -29,7 +29,8 @@ WHERE p.user_id = :author_id::bigint AND m.id = ANY (:message_ids::bigint[]);
 
 -- name: keep_media_object :none
 -- An unknown media comment becomes a media object of the sender; a known one is reused (semantics.md 14).
-INSERT INTO media_objects (media_id, media_type, owner_id) VALUES (:media_id::text, :media_type::text, :owner_id::bigint)
+INSERT INTO media_objects (media_id, media_type, owner_id)
+VALUES (:media_id::text, :media_type::text, :owner_id::bigint)
 ON CONFLICT (media_id) DO NOTHING;
 
 -- name: insert_journal_entries :none

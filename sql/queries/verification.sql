@@ -2,11 +2,11 @@
 -- The proof after a bulk send, from the inboxes and not from its own counters: how many of a batch's recipients there
 -- are, and how many of them have no copy in the thread that the chunk names, or more than one copy anywhere.
 WITH batch AS (
-    SELECT send_id, sender_id FROM batches WHERE id = $1::bigint
+    SELECT send_id, sender_id FROM batches WHERE id = :batch_id::bigint
 ), recipient AS (
     SELECT r.user_id, coalesce(c.conversation_ids[r.n], c.first_id + r.n - 1) AS conversation_id
     FROM chunks c, unnest(c.recipients) WITH ORDINALITY AS r(user_id, n)
-    WHERE c.batch_id = $1::bigint
+    WHERE c.batch_id = :batch_id::bigint
 ), message AS (
     SELECT m.conversation_id FROM conversation_messages m WHERE m.send_id = (SELECT send_id FROM batch)
 ), copy AS (

@@ -24,7 +24,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from service.contracts.topology import Topology
 from service.domain.event_metadata import Cause
-from service.domain.events import Copies, Encoded, FirstMessages, events_of
+from service.domain.events import Encoded, FirstMessages, MessagesRow, events_of
 from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
@@ -74,8 +74,8 @@ async def everything(settings: Settings) -> AsyncIterator[tuple[AbstractChannel,
 async def raw_rate(channel: AbstractChannel, exchange_name: str, events: int) -> Rate:
     """Publishes that many events as they come, without outbox."""
     exchange = await channel.get_exchange(exchange_name, ensure=False)
-    told = Copies("delivered", datetime.now(UTC), CAUSE, 1, datetime.now(UTC), FirstMessages(1, events // 2))
-    left = iter(list(events_of(told)))
+    row = MessagesRow("delivered", datetime.now(UTC), CAUSE, 1, datetime.now(UTC), FirstMessages(1, events // 2))
+    left = iter(list(events_of(row)))
 
     async def publish() -> None:
         for event in left:

@@ -23,7 +23,7 @@ from service.contracts.commands import AnyCommand
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import CREATE_CONVERSATION
 from service.domain.event_metadata import Cause
-from service.domain.events import Copies, Encoded, OfBatch, events_of
+from service.domain.events import BatchEventRow, Encoded, MessagesRow, events_of
 from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -40,24 +40,24 @@ OF_REQUEST = Cause(examples.OF_REQUEST, examples.TRACEPARENT)
 OF_JOB = Cause(examples.OF_JOB, examples.TRACEPARENT)
 
 
-def copies(event: str, cause: Cause, conversation_id: int, message_id: int) -> Copies:
+def messages_row(event: str, cause: Cause, conversation_id: int, message_id: int) -> MessagesRow:
     """A row of the outbox."""
-    return Copies(event, HAPPENED, cause, 42, WRITTEN, [(conversation_id, message_id)])
+    return MessagesRow(event, HAPPENED, cause, 42, WRITTEN, [(conversation_id, message_id)])
 
 
 def encoded(name: str) -> Encoded:
     """The example as the relay encodes it."""
-    told: Copies | OfBatch
+    row: MessagesRow | BatchEventRow
     match name:
         case "conversation_created":
-            told = copies("delivered", OF_JOB, examples.CONVERSATION, examples.CONVERSATION)
+            row = messages_row("delivered", OF_JOB, examples.CONVERSATION, examples.CONVERSATION)
         case "conversation_message_created":
-            told = copies("delivered", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
+            row = messages_row("delivered", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
         case "conversation_forwarded":
-            told = copies("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
+            row = messages_row("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
         case _:
-            told = OfBatch(name, HAPPENED, OF_JOB, examples.EVENTS[name]["body"])
-    return next(events_of(told))
+            row = BatchEventRow(name, HAPPENED, OF_JOB, examples.EVENTS[name]["body"])
+    return next(events_of(row))
 
 
 async def listening(outsider: Stranger, exchange: str, key: str) -> AbstractQueue:

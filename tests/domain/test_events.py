@@ -10,19 +10,19 @@ from pydantic import ValidationError
 
 from service.contracts.events import EVENTS, parse_event
 from service.domain.event_metadata import Cause
-from service.domain.events import Copies, Encoded, FirstMessages, OfBatch, event_time, events_of
+from service.domain.events import BatchEventRow, Encoded, FirstMessages, MessagesRow, event_time, events_of
 
 RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)
 CREATED = datetime(2024, 5, 1, 12, 34, 50, 999_999, UTC)
 CAUSE = Cause({"root_account_id": "10000000000001", "job_id": "deliver.7.12", "job_tag": "deliver"}, "00-a-b-01")
 
 
-def copies(event: str, *pairs: tuple[int, int]) -> Copies:
+def messages_row(event: str, *pairs: tuple[int, int]) -> MessagesRow:
     """A row by user 42."""
-    return Copies(event, RECORDED, CAUSE, 42, CREATED, pairs)
+    return MessagesRow(event, RECORDED, CAUSE, 42, CREATED, pairs)
 
 
-def told(row: Copies | OfBatch) -> list[tuple[str, str, dict[str, Any]]]:
+def decoded(row: MessagesRow | BatchEventRow) -> list[tuple[str, str, dict[str, Any]]]:
     """(message id, event name by its metadata, body) of each event."""
     found = []
     for event in events_of(row):
@@ -33,8 +33,8 @@ def told(row: Copies | OfBatch) -> list[tuple[str, str, dict[str, Any]]]:
     return found
 
 
-def test_a_first_message_is_told_after_its_conversation() -> None:
-    assert told(copies("delivered", (17, 17))) == [
+def test_a_first_message_comes_after_its_conversation() -> None:
+    assert decoded(messages_row("delivered", (17, 17))) == [
         (
             "conversation_created.17",
             "conversation_created",
@@ -48,16 +48,16 @@ def test_a_first_message_is_told_after_its_conversation() -> None:
     ]
 
 
-def test_a_message_in_a_thread_that_was_there_is_told_alone() -> None:
-    assert [message_id for message_id, _, _ in told(copies("delivered", (5, 17), (6, 6)))] == [
+def test_a_message_in_a_conversation_that_was_there_comes_alone() -> None:
+    assert [message_id for message_id, _, _ in decoded(messages_row("delivered", (5, 17), (6, 6)))] == [
         "conversation_message_created.17",
         "conversation_created.6",
         "conversation_message_created.6",
     ]
 
 
-def test_people_who_joined_are_told_before_the_message_by_which_they_did() -> None:
-    assert told(copies("forwarded", (5, 17))) == [
+def test_people_who_joined_come_before_the_message_by_which_they_did() -> None:
+    assert decoded(messages_row("forwarded", (5, 17))) == [
         (
             "conversation_forwarded.17",
             "conversation_forwarded",
@@ -72,7 +72,7 @@ def test_people_who_joined_are_told_before_the_message_by_which_they_did() -> No
 
 
 def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None:
-    (_, event) = events_of(copies("delivered", (17, 17)))
+    (_, event) = events_of(messages_row("delivered", (17, 17)))
 
     assert orjson.loads(event.body)["metadata"] == {
         "event_name": "conversation_message_created",
@@ -86,10 +86,10 @@ def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None
 
 
 @pytest.mark.parametrize("name", ["batch_started", "batch_progress", "batch_finished", "batch_failed"])
-def test_a_batch_is_told_as_it_was_recorded(name: str) -> None:
+def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
 
-    ((message_id, event, found),) = told(OfBatch(name, RECORDED, CAUSE, body))
+    ((message_id, event, found),) = decoded(BatchEventRow(name, RECORDED, CAUSE, body))
 
     assert (event, found) == (name, body)
     assert message_id == ("batch_progress.7.6" if name == "batch_progress" else f"{name}.7")
@@ -97,8 +97,12 @@ def test_a_batch_is_told_as_it_was_recorded(name: str) -> None:
 
 def test_every_event_keeps_its_contract() -> None:
     body = {"batch_id": "7", "state": "sent", "total": "2", "delivered": "2", "failed": "0", "skipped": "0"}
-    batch = [OfBatch(name, RECORDED, CAUSE, body) for name in EVENTS if name.startswith("batch_")]
-    rows: list[Copies | OfBatch] = [copies("delivered", (17, 17)), copies("forwarded", (5, 18)), *batch]
+    batch = [BatchEventRow(name, RECORDED, CAUSE, body) for name in EVENTS if name.startswith("batch_")]
+    rows: list[MessagesRow | BatchEventRow] = [
+        messages_row("delivered", (17, 17)),
+        messages_row("forwarded", (5, 18)),
+        *batch,
+    ]
 
     encoded = [event for row in rows for event in events_of(row)]
 
@@ -109,7 +113,7 @@ def test_every_event_keeps_its_contract() -> None:
 
 
 def test_a_key_that_nobody_knows_breaks_the_contract() -> None:
-    event = next(events_of(copies("delivered", (17, 17))))
+    event = next(events_of(messages_row("delivered", (17, 17))))
     broken = event.body.replace(b'"conversation_id"', b'"subject":"Secret","conversation_id"')
 
     with pytest.raises(ValidationError):
@@ -118,7 +122,7 @@ def test_a_key_that_nobody_knows_breaks_the_contract() -> None:
 
 def test_a_chunk_takes_no_room_for_its_copies() -> None:
     """Were they made at once, this would not end."""
-    row = Copies("delivered", RECORDED, CAUSE, 42, CREATED, FirstMessages(2000, 10**15))
+    row = MessagesRow("delivered", RECORDED, CAUSE, 42, CREATED, FirstMessages(2000, 10**15))
 
     first: list[Encoded] = list(islice(events_of(row), 4))
 

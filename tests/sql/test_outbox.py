@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.event_metadata import Cause
-from service.domain.events import Copies, OfBatch
+from service.domain.events import BatchEventRow, MessagesRow
 from service.runtime.ids import BLOCK
 from sql import outbox
 from sql.connection import Connection
@@ -29,7 +29,7 @@ async def other(database_url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def record(conn: Connection, conversation_id: int, message_id: int, cause: Cause | None = CAUSE) -> None:
-    """A message, told."""
+    """A message."""
     await outbox.record_message(
         conn,
         cause,
@@ -42,7 +42,7 @@ async def record(conn: Connection, conversation_id: int, message_id: int, cause:
 
 
 async def record_chunk(conn: Connection, first_id: int, copies: int) -> None:
-    """New conversations, told in one row."""
+    """New conversations, in one row."""
     await conn.execute(
         "INSERT INTO outbox (lane, event, author_id, created_at, first_id, copies, cause)"
         " VALUES (outbox_lane($1), 'delivered', 42, $2, $1, $3, '{}')",
@@ -55,7 +55,7 @@ async def record_chunk(conn: Connection, first_id: int, copies: int) -> None:
 async def take(conn: Connection, *, patience: timedelta = PATIENCE, copies: int = 100, rows: int = 100) -> list[int]:
     """Ids of the messages that a relay gets."""
     found = await outbox.take_events(conn, patience=patience, copies=copies, rows=rows)
-    return [message for row in found if isinstance(row, Copies) for _, message in row.pairs]
+    return [message for row in found if isinstance(row, MessagesRow) for _, message in row.pairs]
 
 
 async def test_what_was_recorded_comes_out_as_it_was(conn: asyncpg.Connection) -> None:
@@ -65,7 +65,7 @@ async def test_what_was_recorded_comes_out_as_it_was(conn: asyncpg.Connection) -
     async with conn.transaction():
         (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
 
-    assert isinstance(row, Copies)
+    assert isinstance(row, MessagesRow)
     assert (row.event, row.cause, row.author_id, row.created_at) == ("delivered", CAUSE, 42, AT)
     assert list(row.pairs) == [(5, 17)]
     assert abs(row.recorded_at - before) < timedelta(minutes=1)
@@ -78,8 +78,8 @@ async def test_without_a_cause_nothing_is_recorded(conn: asyncpg.Connection) -> 
     assert await conn.fetchval("SELECT count(*) FROM outbox") == 0
 
 
-async def test_the_account_is_told_by_its_uuid_as_well_once_that_is_known(conn: asyncpg.Connection) -> None:
-    """By the directory, which may hear of it later; the id in the cause is global (canvas/events.md 1.1)."""
+async def test_the_account_has_its_uuid_as_well_once_that_is_known(conn: asyncpg.Connection) -> None:
+    """By the directory, which may learn it later; the id in the cause is global (canvas/events.md 1.1)."""
     await conn.execute(
         "INSERT INTO accounts (id, root_account_uuid, as_of) VALUES (1, 'a-1', $1), (2, NULL, $1), (3, 'a-3', $1)",
         AT,
@@ -103,7 +103,7 @@ async def test_a_chunk_comes_out_as_pairs(conn: asyncpg.Connection) -> None:
     async with conn.transaction():
         (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
 
-    assert isinstance(row, Copies)
+    assert isinstance(row, MessagesRow)
     assert list(row.pairs) == [(4000, 4000), (4001, 4001), (4002, 4002)]
 
 
@@ -151,7 +151,7 @@ async def test_a_lane_is_one_relays_at_a_time_and_the_others_take_others(
 
 
 async def test_the_ids_of_a_block_share_a_lane(conn: asyncpg.Connection) -> None:
-    """New threads of a chunk are told in one row, which has one lane."""
+    """New conversations of a chunk are in one row, which has one lane."""
     first = await conn.fetchval("SELECT nextval('id_blocks')")
 
     lanes = await conn.fetch(
@@ -216,7 +216,7 @@ async def test_the_progress_of_a_bulk_send_never_waits(conn: asyncpg.Connection)
     async with conn.transaction():
         (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
 
-    assert isinstance(row, OfBatch)
+    assert isinstance(row, BatchEventRow)
     assert (row.event, row.body["delivered"]) == ("batch_started", "1")
 
 

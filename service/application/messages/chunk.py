@@ -45,7 +45,7 @@ async def deliver_chunk(
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send opened or changed the same conversations:
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it in a conversation:
     the caller rolls back and calls again, and the second attempt reuses them.
     """
     numbers = await chunk_tags(conn, tag_sets, pending)

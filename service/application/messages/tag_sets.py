@@ -96,7 +96,7 @@ async def chunk_tags(conn: Connection, tag_sets: TagSets, pending: PendingChunk)
 
 
 async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str], rows: Sequence[Retag]) -> None:
-    """Merges a message's tags into the reused conversations whose tags differ from it (semantics.md 4.2 steps 5 and 6)."""
+    """Merges a message's tags into reused conversations whose tags differ from it (semantics.md 4.2 steps 5 and 6)."""
     added = {row.conversation_id: row.added for row in rows}
     before = await conversation_tag_sets(conn, list(added))
     numbers_met = {*before.values(), *added.values(), *(n for r in rows for n in (r.tag_set, r.new_tag_set))}
