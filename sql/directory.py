@@ -4,45 +4,46 @@ Every coroutine takes changes of its kind that hold a row at most once, sorted b
 service.domain.directory.rounds makes them, and returns how many rows are now other than before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from service.domain.directory import Change
 from service.domain.directory_shapes import SHAPES, Kind
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Command
 
-_TAKE_ROSTER_TURN = text_of("take_roster_turn")
-_ACCOUNTS = text_of("upsert_accounts")
-_USERS = text_of("upsert_users")
-_USER_ACCOUNTS = text_of("upsert_user_accounts")
-_ACCOUNT_USERS = text_of("upsert_account_users")
-_ROLE_OVERRIDES = text_of("upsert_role_overrides")
-_COURSES = text_of("upsert_courses")
-_SECTIONS = text_of("upsert_sections")
-_ENROLLMENTS = text_of("upsert_enrollments")
-_GROUP_CATEGORIES = text_of("upsert_group_categories")
-_GROUPS = text_of("upsert_groups")
-_GROUP_MEMBERSHIPS = text_of("upsert_group_memberships")
-_ATTACHMENTS = text_of("upsert_attachments")
-
-
-def _columns(changes: Sequence[Change], keys: int) -> Iterator[list[Any]]:
-    """Ids, as_of, told, then one list per key, as the statements take them."""
-    yield [change.row[0] for change in changes]
-    yield [change.as_of for change in changes]
-    yield [change.told for change in changes]
-    for key in range(keys):
-        yield [change.values[key] for change in changes]
+_TAKE_ROSTER_TURN = Command("take_roster_turn")
+_ACCOUNTS = Command("upsert_accounts")
+_USERS = Command("upsert_users")
+_USER_ACCOUNTS = Command("upsert_user_accounts")
+_ACCOUNT_USERS = Command("upsert_account_users")
+_ROLE_OVERRIDES = Command("upsert_role_overrides")
+_COURSES = Command("upsert_courses")
+_SECTIONS = Command("upsert_sections")
+_ENROLLMENTS = Command("upsert_enrollments")
+_GROUP_CATEGORIES = Command("upsert_group_categories")
+_GROUPS = Command("upsert_groups")
+_GROUP_MEMBERSHIPS = Command("upsert_group_memberships")
+_ATTACHMENTS = Command("upsert_attachments")
 
 
-async def _upsert(conn: Connection, statement: str, kind: Kind, changes: Sequence[Change]) -> int:
-    return _rows(await conn.execute(statement, *_columns(changes, len(SHAPES[kind].keys))))
+def _plural(key: str) -> str:
+    """The parameter that holds a key's values, one a row."""
+    return key if key.endswith("s") else f"{key}s"
 
 
-def _rows(status: str) -> int:
-    """The count at the end of a command tag such as ``INSERT 0 5``."""
-    return int(status.rpartition(" ")[2])
+def _arrays(kind: Kind, changes: Sequence[Change]) -> dict[str, list[Any]]:
+    """The parameters of a statement: parallel lists."""
+    marks: dict[str, list[Any]] = {
+        "ids": [change.row[0] for change in changes],
+        "times": [change.as_of for change in changes],
+        "present_keys": [change.present_keys for change in changes],
+    }
+    return marks | {_plural(key): [change.values[n] for change in changes] for n, key in enumerate(SHAPES[kind].keys)}
+
+
+async def _upsert(conn: Connection, command: Command, kind: Kind, changes: Sequence[Change]) -> int:
+    return await command(conn, **_arrays(kind, changes))
 
 
 async def take_roster_turn(conn: Connection) -> None:
@@ -50,21 +51,28 @@ async def take_roster_turn(conn: Connection) -> None:
 
     The one coroutine here without changes and without a count. It comes first in a transaction.
     """
-    await conn.execute(_TAKE_ROSTER_TURN)
+    await _TAKE_ROSTER_TURN(conn)
 
 
 async def upsert_user_accounts(conn: Connection, changes: Sequence[Change]) -> int:
     """Members of accounts; a row is (account id, user id)."""
-    accounts = [change.row[0] for change in changes]
-    users = [change.row[1] for change in changes]
-    return _rows(await conn.execute(_USER_ACCOUNTS, accounts, users, [change.as_of for change in changes]))
+    return await _USER_ACCOUNTS(
+        conn,
+        account_ids=[change.row[0] for change in changes],
+        user_ids=[change.row[1] for change in changes],
+        times=[change.as_of for change in changes],
+    )
 
 
 async def upsert_enrollments(conn: Connection, changes: Sequence[Change], states: Sequence[Change]) -> int:
     """Enrolments and their date-aware states; a row may be in both lists, and either may be empty."""
-    enrolled = _columns(changes, len(SHAPES[Kind.ENROLLMENT].keys))
-    ids, as_of, _, state = _columns(states, 1)
-    return _rows(await conn.execute(_ENROLLMENTS, *enrolled, ids, as_of, state))
+    return await _ENROLLMENTS(
+        conn,
+        state_ids=[change.row[0] for change in states],
+        state_times=[change.as_of for change in states],
+        states=[change.values[0] for change in states],
+        **_arrays(Kind.ENROLLMENT, changes),
+    )
 
 
 async def upsert_accounts(conn: Connection, changes: Sequence[Change]) -> int:

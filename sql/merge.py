@@ -1,137 +1,186 @@
 """Moving what belongs to merged accounts, step by step (canvas/semantics.md 2.6)."""
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
 
-from service.domain.merge import Fate, Heir, Pair, Row
+from service.domain.merge import Fate, MergeTarget, Pair, Row
 from service.domain.participant import State
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Column, Command, Many
 
-_LOCK = text_of("lock_merging")
-_HEIRS = text_of("heirs")
-_LEFT_BEHIND = text_of("left_behind")
-_HAND_OVER_UPDATES = text_of("hand_over_updates")
-_LOCK_CONVERSATIONS = text_of("lock_conversations_of_merged")
-_LOCK_ROWS = text_of("lock_rows_of_merged")
-_MERGE_VIEWS = text_of("merge_views")
-_HAND_OVER_VIEWS = text_of("hand_over_views")
-_REHOME = text_of("rehome_messages")
-_DROP_ROWS = text_of("drop_merged_rows")
-_HAND_OVER_ROWS = text_of("hand_over_rows")
-_PAIR_ANEW = text_of("pair_anew")
-_HAND_OVER_AUTHORSHIP = text_of("hand_over_authorship")
-_RECOUNT = text_of("recount_merged_rows")
+
+class TargetRow(NamedTuple):
+    """The end of a chain of merges, null for one that leads back into itself; ``distance``: its length."""
+
+    user_id: int
+    target_id: int | None
+    distance: int
+
+
+class LockedConversation(NamedTuple):
+    """A conversation that a merge may change."""
+
+    id: int
+    private: bool
+
+
+class LockedRow(NamedTuple):
+    """A participant row that a merge may change."""
+
+    conversation_id: int
+    user_id: int
+    private_context: int | None
+    last_message_at: datetime | None
+    last_authored_at: datetime | None
+    touched_at: datetime | None
+    history_from: datetime | None
+    tag_set: int
+    message_count: int
+    unread: bool
+    archived: bool
+
+    def row(self) -> Row:
+        """As the rules of a merge take it."""
+        return Row(
+            conversation_id=self.conversation_id,
+            user_id=self.user_id,
+            context=self.private_context,
+            state=State.ARCHIVED if self.archived else State.UNREAD if self.unread else State.READ,
+            last_message_at=self.last_message_at,
+            last_authored_at=self.last_authored_at,
+            touched_at=self.touched_at,
+            history_from=self.history_from,
+            tag_set=self.tag_set,
+            message_count=self.message_count,
+        )
+
+
+_LOCK = Command("lock_merging")
+_TARGETS = Many("merge_targets", TargetRow)
+_LEFT_BEHIND = Column[int]("left_behind")
+_HAND_OVER_UPDATES = Command("hand_over_updates")
+_LOCK_CONVERSATIONS = Many("lock_conversations_of_merged", LockedConversation)
+_LOCK_ROWS = Many("lock_rows_of_merged", LockedRow)
+_MERGE_VIEWS = Command("merge_views")
+_HAND_OVER_VIEWS = Command("hand_over_views")
+_REHOME = Command("rehome_messages")
+_DROP_ROWS = Command("drop_merged_rows")
+_HAND_OVER_ROWS = Command("hand_over_rows")
+_PAIR_ANEW = Command("pair_anew")
+_HAND_OVER_AUTHORSHIP = Command("hand_over_authorship")
+_RECOUNT = Command("recount_merged_rows")
 
 
 async def lock_merging(conn: Connection) -> None:
     """Waits for merges and private sends in work; no other begins until the transaction ends."""
-    await conn.execute(_LOCK)
+    await _LOCK(conn)
 
 
-async def heirs_of(conn: Connection, user_ids: Collection[int]) -> dict[int, Heir]:
-    """The heir of each user that is merged; others, and those whose merges go round in a circle, are left out."""
-    rows = await conn.fetch(_HEIRS, sorted(user_ids))
-    return {row["user_id"]: Heir(row["heir_id"], row["distance"]) for row in rows if row["heir_id"] is not None}
+async def merge_targets(conn: Connection, user_ids: Collection[int]) -> dict[int, MergeTarget]:
+    """The target of each user that is merged; others, and those whose merges go round in a circle, are left out."""
+    rows = await _TARGETS(conn, user_ids=sorted(user_ids))
+    return {row.user_id: MergeTarget(row.target_id, row.distance) for row in rows if row.target_id is not None}
 
 
 async def left_behind(conn: Connection) -> list[int]:
     """Merged users under whose ids something was delivered after the merge, ascending."""
-    return [row["id"] for row in await conn.fetch(_LEFT_BEHIND)]
+    return await _LEFT_BEHIND(conn)
 
 
-async def hand_over_updates(conn: Connection, heirs: Mapping[int, Heir]) -> None:
-    """Batch updates in work belong to the heirs."""
-    await conn.execute(_HAND_OVER_UPDATES, *_columns(heirs))
+def _ids(targets: Mapping[int, MergeTarget]) -> list[int]:
+    """Ids of the targets, parallel to those of the merged users."""
+    return [target.user_id for target in targets.values()]
 
 
-def _columns(heirs: Mapping[int, Heir]) -> tuple[list[int], list[int]]:
-    return list(heirs), [heir.user_id for heir in heirs.values()]
+async def hand_over_updates(conn: Connection, targets: Mapping[int, MergeTarget]) -> None:
+    """Batch updates in work belong to the targets."""
+    await _HAND_OVER_UPDATES(conn, user_ids=list(targets), target_ids=_ids(targets))
 
 
-async def lock_conversations(conn: Connection, heirs: Mapping[int, Heir]) -> dict[int, bool]:
+async def lock_conversations(conn: Connection, targets: Mapping[int, MergeTarget]) -> dict[int, bool]:
     """The conversations that a merge may change, locked, ascending; whether each is private."""
-    rows = await conn.fetch(_LOCK_CONVERSATIONS, *_columns(heirs))
-    return {row["id"]: row["private"] for row in rows}
+    return dict(await _LOCK_CONVERSATIONS(conn, user_ids=list(targets), target_ids=_ids(targets)))
 
 
-async def lock_rows(conn: Connection, conversations: Mapping[int, bool], heirs: Mapping[int, Heir]) -> list[Row]:
+async def lock_rows(
+    conn: Connection, conversations: Mapping[int, bool], targets: Mapping[int, MergeTarget]
+) -> list[Row]:
     """The participant rows in locked conversations that a merge may change, locked too."""
-    users = sorted({*heirs, *(heir.user_id for heir in heirs.values())})
-    private = [number for number, is_private in conversations.items() if is_private]
-    return [
-        Row(
-            conversation_id=row["conversation_id"],
-            user_id=row["user_id"],
-            context=row["private_context"],
-            state=State.ARCHIVED if row["archived"] else State.UNREAD if row["unread"] else State.READ,
-            last_message_at=row["last_message_at"],
-            last_authored_at=row["last_authored_at"],
-            touched_at=row["touched_at"],
-            history_from=row["history_from"],
-            tag_set=row["tag_set"],
-            message_count=row["message_count"],
-        )
-        for row in await conn.fetch(_LOCK_ROWS, list(conversations), users, private)
-    ]
+    rows = await _LOCK_ROWS(
+        conn,
+        conversation_ids=list(conversations),
+        user_ids=sorted({*targets, *_ids(targets)}),
+        private_ids=[number for number, is_private in conversations.items() if is_private],
+    )
+    return [row.row() for row in rows]
 
 
 async def move_views(conn: Connection, fates: Sequence[Fate]) -> None:
     """Which messages users have, and which they deleted. Before the rows and the messages themselves move."""
     joining = [(fate, row) for fate in fates if len(fate.sources) > 1 for row in fate.sources]
-    await conn.execute(
-        _MERGE_VIEWS,
-        [row.conversation_id for _, row in joining],
-        [row.user_id for _, row in joining],
-        [fate.conversation_id for fate, _ in joining],
-        [fate.user_id for fate, _ in joining],
-        [fate.history_from for fate, _ in joining],
+    await _MERGE_VIEWS(
+        conn,
+        conversation_ids=[row.conversation_id for _, row in joining],
+        user_ids=[row.user_id for _, row in joining],
+        home_ids=[fate.conversation_id for fate, _ in joining],
+        target_ids=[fate.user_id for fate, _ in joining],
+        history_from=[fate.history_from for fate, _ in joining],
     )
     moving = [fate for fate in fates if len(fate.sources) == 1]
-    await conn.execute(
-        _HAND_OVER_VIEWS,
-        [fate.conversation_id for fate in moving],
-        [fate.sources[0].user_id for fate in moving],
-        [fate.user_id for fate in moving],
+    await _HAND_OVER_VIEWS(
+        conn,
+        conversation_ids=[fate.conversation_id for fate in moving],
+        user_ids=[fate.sources[0].user_id for fate in moving],
+        target_ids=[fate.user_id for fate in moving],
     )
 
 
 async def rehome_messages(conn: Connection, homes: Mapping[int, int]) -> None:
     """Dissolves conversations (keys) in others (values)."""
-    await conn.execute(_REHOME, list(homes), list(homes.values()))
+    await _REHOME(conn, old_ids=list(homes), home_ids=list(homes.values()))
 
 
 async def move_rows(conn: Connection, fates: Sequence[Fate], pairs: Mapping[int, Pair]) -> None:
     """Participant rows as they shall be; counts and flags follow by recount."""
     dropped = sorted((row.conversation_id, row.user_id) for fate in fates for row in fate.sources[1:])
-    await conn.execute(_DROP_ROWS, [number for number, _ in dropped], [user for _, user in dropped])
-    await conn.execute(
-        _HAND_OVER_ROWS,
-        [fate.conversation_id for fate in fates],
-        [fate.sources[0].user_id for fate in fates],
-        [fate.user_id for fate in fates],
-        [fate.last_message_at for fate in fates],
-        [fate.last_authored_at for fate in fates],
-        [fate.touched_at for fate in fates],
-        [fate.history_from for fate in fates],
-        [fate.tag_set for fate in fates],
-        [fate.state is State.UNREAD for fate in fates],
-        [fate.state is State.ARCHIVED for fate in fates],
+    await _DROP_ROWS(conn, conversation_ids=[number for number, _ in dropped], user_ids=[user for _, user in dropped])
+    await _HAND_OVER_ROWS(
+        conn,
+        conversation_ids=[fate.conversation_id for fate in fates],
+        user_ids=[fate.sources[0].user_id for fate in fates],
+        target_ids=[fate.user_id for fate in fates],
+        last_message_at=[fate.last_message_at for fate in fates],
+        last_authored_at=[fate.last_authored_at for fate in fates],
+        touched_at=[fate.touched_at for fate in fates],
+        history_from=[fate.history_from for fate in fates],
+        tag_sets=[fate.tag_set for fate in fates],
+        unread=[fate.state is State.UNREAD for fate in fates],
+        archived=[fate.state is State.ARCHIVED for fate in fates],
     )
-    await conn.execute(
-        _PAIR_ANEW,
-        list(pairs),
-        [pair.lower for pair in pairs.values()],
-        [pair.higher for pair in pairs.values()],
-        [pair.context for pair in pairs.values()],
+    await _PAIR_ANEW(
+        conn,
+        conversation_ids=list(pairs),
+        user_ids=[pair.lower for pair in pairs.values()],
+        peer_ids=[pair.higher for pair in pairs.values()],
+        contexts=[pair.context for pair in pairs.values()],
     )
 
 
-async def hand_over_authorship(conn: Connection, heirs: Mapping[int, Heir], conversations: Collection[int]) -> None:
+async def hand_over_authorship(
+    conn: Connection, targets: Mapping[int, MergeTarget], conversations: Collection[int]
+) -> None:
     """What the accounts wrote in these conversations, their batches, journal entries and replies under way."""
-    await conn.execute(_HAND_OVER_AUTHORSHIP, *_columns(heirs), sorted(conversations))
+    await _HAND_OVER_AUTHORSHIP(
+        conn, user_ids=list(targets), target_ids=_ids(targets), conversation_ids=sorted(conversations)
+    )
 
 
 async def recount(conn: Connection, fates: Sequence[Fate]) -> None:
     """Counts and flags of rows made of several; when messages and authors are in place."""
     joined = [fate for fate in fates if len(fate.sources) > 1]
-    await conn.execute(_RECOUNT, [fate.conversation_id for fate in joined], [fate.user_id for fate in joined])
+    await _RECOUNT(
+        conn,
+        conversation_ids=[fate.conversation_id for fate in joined],
+        user_ids=[fate.user_id for fate in joined],
+    )

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from service.domain.participant import Remains, State, View, state_of
+from service.domain.participant import Participant, Remains, State, state_of
 from sql.connection import Connection
 from sql.statements import Column, Command, Many
 
@@ -44,13 +44,13 @@ _REMAINS = Many("remains", _RemainsRow)
 _WITHIN = Column[int]("conversations_within")
 
 
-async def lock_participant_rows(conn: Connection, user_id: int, conversation_ids: Sequence[int]) -> list[View]:
+async def lock_participant_rows(conn: Connection, user_id: int, conversation_ids: Sequence[int]) -> list[Participant]:
     """What the user has of these conversations, deleted ones included, locked until the transaction ends.
 
     Ascending by conversation; ids in which the user takes no part are left out.
     """
     return [
-        View(
+        Participant(
             conversation_id=row.conversation_id,
             private=row.private,
             state=state_of(archived=row.archived, unread=row.unread),
@@ -67,23 +67,25 @@ async def lock_participant_rows(conn: Connection, user_id: int, conversation_ids
     ]
 
 
-async def save_participant_rows(conn: Connection, user_id: int, views: Sequence[View], *, now: datetime) -> None:
+async def save_participant_rows(
+    conn: Connection, user_id: int, changed: Sequence[Participant], *, now: datetime
+) -> None:
     """Writes rows that were locked; they count as touched now."""
     await _SAVE(
         conn,
         user_id=user_id,
         now=now,
-        conversation_ids=[view.conversation_id for view in views],
-        archived=[view.state is State.ARCHIVED for view in views],
-        unread=[view.state is State.UNREAD for view in views],
-        subscribed=[view.subscribed for view in views],
-        starred=[view.starred for view in views],
-        message_count=[view.message_count for view in views],
-        last_message_at=[view.last_message_at for view in views],
-        visible_last_authored_at=[view.visible_last_authored_at for view in views],
-        has_attachments=[view.has_attachments for view in views],
-        has_media_objects=[view.has_media_objects for view in views],
-        tag_set=[view.tag_set for view in views],
+        conversation_ids=[own.conversation_id for own in changed],
+        archived=[own.state is State.ARCHIVED for own in changed],
+        unread=[own.state is State.UNREAD for own in changed],
+        subscribed=[own.subscribed for own in changed],
+        starred=[own.starred for own in changed],
+        message_count=[own.message_count for own in changed],
+        last_message_at=[own.last_message_at for own in changed],
+        visible_last_authored_at=[own.visible_last_authored_at for own in changed],
+        has_attachments=[own.has_attachments for own in changed],
+        has_media_objects=[own.has_media_objects for own in changed],
+        tag_set=[own.tag_set for own in changed],
     )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from sql.connection import Connection
-from sql.statements import text_of
+from sql.statements import Command
 
-_CREATE = text_of("create_tokens")
-_REVOKE = text_of("revoke_token")
+_CREATE = Command("create_tokens")
+_REVOKE = Command("revoke_token")
 
 
 async def create_tokens(
@@ -20,9 +20,9 @@ async def create_tokens(
     expires_at: datetime | None,
 ) -> None:
     """One token per hash and user, the lists side by side. scopes None: every route."""
-    await conn.execute(_CREATE, hashes, user_ids, name, scopes, expires_at)
+    await _CREATE(conn, hashes=hashes, user_ids=user_ids, name=name, scopes=scopes, expires_at=expires_at)
 
 
 async def revoke_token(conn: Connection, token_hash: bytes) -> bool:
     """Whether there was such a token; it is revoked now."""
-    return await conn.fetchval(_REVOKE, token_hash) is not None
+    return await _REVOKE(conn, hash=token_hash) > 0

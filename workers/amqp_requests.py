@@ -11,8 +11,8 @@ from aio_pika.abc import AbstractIncomingMessage
 from structlog.contextvars import bound_contextvars
 
 from service.application.amqp_requests import KEPT_FOR, Asked, Handled, MalformedRequest, carry_out, kept, read
-from service.application.messages.create import Creator
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.application.presentation.errors import fault
 from service.contracts.commands import PlanBatch
 from service.contracts.requests import REPLAYED
@@ -43,7 +43,7 @@ class RequestConsumer(MessageConsumer):
         queue = Topology(settings.amqp_prefix).requests
         super().__init__(settings, "requests", queue, publisher, lanes=LANES, replaceable=False)
         self._pool = pool
-        self._creator = Creator(settings, IdBlocks(), TagSets())
+        self._ids, self._tag_sets = IdBlocks(), TagSets()
         self._answers = AnswerPublisher(settings, "clarion-answers")
 
     async def start(self) -> None:
@@ -63,15 +63,14 @@ class RequestConsumer(MessageConsumer):
         except MalformedRequest as error:
             outcome = await self._reply(session, message, Handled(error.answer))
             return DeadLetter(f"not a request: {error}") if isinstance(outcome, Done) else outcome
-        cause = event_metadata.job(self._settings, message_id=message.message_id or asked.key, name=CREATE_CONVERSATION)
-        with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key), event_metadata.caused_by(cause):
+        with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key):
             return await self.hold(session, partial(self._carry_out, session, message, asked))
 
     async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Outcome:
         """Raises what keeps it from an end: whether a commit counted is unknown, and the next attempt asks the key."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-                handled = await carry_out(conn, self._creator, asked)
+                handled = await carry_out(self._work(message, asked), conn, asked)
         except Exception as error:
             outcome = outcome_of(error)
             if isinstance(outcome, Requeue):
@@ -84,6 +83,11 @@ class RequestConsumer(MessageConsumer):
         if handled.batch_id is not None:
             await self._plan(handled.batch_id)
         return await self._reply(session, message, handled)
+
+    def _work(self, message: AbstractIncomingMessage, asked: Asked) -> Work:
+        message_id = message.message_id or asked.key
+        cause = event_metadata.job(self._settings, message_id=message_id, name=CREATE_CONVERSATION)
+        return Work(self._settings, self._ids, self._tag_sets, cause)
 
     async def _plan(self, batch_id: int) -> None:
         """Should this fail, a sweeper finds the batch."""

@@ -32,6 +32,25 @@ from workers.sweeper import SWEEP_LIMIT, Sweeper
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _UpdateRow(AttemptedRow):
+    """When it is given up, ``message`` says to the user why."""
+
+    progress_id: int
+    message: str = TOO_MANY_REDELIVERIES
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await batch_updates.postpone_progress(
+            conn, self.progress_id, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await batch_updates.count_progress_redelivery(conn, self.progress_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)
+
+
 class Updater(Sweeper):
     """Handles UpdateConversations; any number of them may meet on one update, and one of them does it."""
 
@@ -92,22 +111,3 @@ class Updater(Sweeper):
         if due:
             log.info("updates_swept", updates=len(due))
         return len(due)
-
-
-@dataclass(frozen=True, slots=True)
-class _UpdateRow(AttemptedRow):
-    """When it is given up, ``message`` says to the user why."""
-
-    progress_id: int
-    message: str = TOO_MANY_REDELIVERIES
-
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await batch_updates.postpone_progress(
-            conn, self.progress_id, error=error, now=now, first_wait=first_wait
-        )
-
-    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await batch_updates.count_progress_redelivery(conn, self.progress_id)
-
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)

@@ -17,7 +17,6 @@ from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
-from service.runtime import event_metadata
 from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
@@ -131,8 +130,7 @@ class Consumer(MessageConsumer, Generic[CommandT]):
             return DeadLetter(f"not a command of ours: {_faults(error)}")
         if not isinstance(command, self._kind):
             return DeadLetter(f"{command.name} among commands to {self.name}")
-        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
-        with bound_contextvars(**command.model_dump(exclude={"name", "version"})), event_metadata.caused_by(cause):
+        with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
             return await self.hold(session, self._step(command, redelivered=bool(message.redelivered)))
 
     def _step(self, command: CommandT, *, redelivered: bool) -> Callable[[], Awaitable[Outcome]]:

@@ -12,6 +12,7 @@ import structlog
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
+from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.settings import Settings
@@ -25,6 +26,26 @@ from workers.outcome import DeadLetter, Done, Outcome
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _ChunkRow(AttemptedRow):
+    """When it is given up, its recipients count as failed."""
+
+    batch_id: int
+    position: int
+    cause: Cause | None
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await chunks.postpone_chunk(
+            conn, self.batch_id, self.position, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=self.cause)
+
+
 class Deliverer:
     """Handles DeliverChunk; any number of them, in any number of processes, may meet on a chunk.
 
@@ -33,6 +54,7 @@ class Deliverer:
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
+        self._settings = settings
         self._pool = pool
         self._attempts = Attempts(pool, first_wait=timedelta(seconds=settings.retry_after))
         self._tag_sets = TagSets()
@@ -52,8 +74,7 @@ class Deliverer:
                 raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
-            row = _ChunkRow(command.batch_id, command.position)
-            return await self._attempts.failed(row, error_text(error), event="chunk_postponed")
+            return await self._attempts.failed(self._row(command), error_text(error), event="chunk_postponed")
         if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
@@ -62,44 +83,32 @@ class Deliverer:
 
     async def redelivered(self, command: DeliverChunk) -> Outcome | None:
         """Notes that a command was delivered before and not settled: the chunk may have killed its worker."""
-        return await self._attempts.redelivered(_ChunkRow(command.batch_id, command.position))
+        return await self._attempts.redelivered(self._row(command))
+
+    def _row(self, command: DeliverChunk) -> _ChunkRow:
+        return _ChunkRow(command.batch_id, command.position, self._cause(command))
+
+    def _cause(self, command: DeliverChunk) -> Cause | None:
+        return event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
 
     async def _deliver(self, command: DeliverChunk) -> ChunkOutcome | Nothing:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             pending = await read_chunk(conn, command.batch_id, command.position)
             if isinstance(pending, Nothing):
                 return pending
-            return await retry_conflicts(partial(self._write, conn, pending), event="threads_contended")
+            return await retry_conflicts(
+                partial(self._write, conn, pending, self._cause(command)), event="threads_contended"
+            )
 
-    async def _write(self, conn: Connection, pending: PendingChunk) -> ChunkOutcome | Nothing:
+    async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         async with conn.transaction(), self._lanes:
             started = perf_counter()
-            outcome = await deliver_chunk(conn, self._tag_sets, pending)
+            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
         seconds = perf_counter() - started
         if isinstance(outcome, ChunkOutcome):
             metrics.CHUNK_SECONDS.observe(seconds)
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
-
-
-@dataclass(frozen=True, slots=True)
-class _ChunkRow(AttemptedRow):
-    """When it is given up, its recipients count as failed."""
-
-    batch_id: int
-    position: int
-
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await chunks.postpone_chunk(
-            conn, self.batch_id, self.position, error=error, now=now, first_wait=first_wait
-        )
-
-    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
-
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        cause = event_metadata.current()
-        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=cause)
 
 
 def _explain(outcome: Nothing) -> Outcome:

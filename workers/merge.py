@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 
 
 class MergeSweeper(Sweeper):
-    """Moves what was delivered to a merged account to the one it was merged into. Several may run at once."""
+    """Moves conversations that were delivered to a merged account to its target. Several may run at once."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)

@@ -11,6 +11,7 @@ import structlog
 from service.application.messages.reply import deliver_queued, late_turn, next_turn
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
+from service.runtime import event_metadata
 from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -25,11 +26,28 @@ from workers.sweeper import SWEEP_LIMIT, Sweeper
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class _ReplyRow(AttemptedRow):
+    """When it is given up, those that wait behind it pass it."""
+
+    reply_id: int
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await pending_replies.count_reply_redelivery(conn, self.reply_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)
+
+
 class ReplyWriter(Sweeper):
     """Handles DeliverReply; any number of them, in any number of processes, keep a conversation's order."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)
+        self._settings = settings
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
         self._attempts = Attempts(pool, first_wait=self._patience)
@@ -50,8 +68,8 @@ class ReplyWriter(Sweeper):
             return Done()
         conversation_id, given_up = found
         if given_up:
-            return await self._deliver_one(conversation_id, command.reply_id, late=True) or Done()
-        while (outcome := await self._deliver_one(conversation_id, command.reply_id)) is None:
+            return await self._deliver_one(conversation_id, command, late=True) or Done()
+        while (outcome := await self._deliver_one(conversation_id, command)) is None:
             pass
         return outcome
 
@@ -59,9 +77,9 @@ class ReplyWriter(Sweeper):
         """Notes that a command was delivered before and not settled: its worker may have been killed by a reply."""
         return await self._attempts.redelivered(_ReplyRow(command.reply_id))
 
-    async def _deliver_one(self, conversation_id: int, commanded_id: int, *, late: bool = False) -> Outcome | None:
+    async def _deliver_one(self, conversation_id: int, command: DeliverReply, *, late: bool = False) -> Outcome | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
-        in_work = commanded_id
+        commanded_id = in_work = command.reply_id
 
         async def write() -> bool:
             """False when no reply's turn has come."""
@@ -73,7 +91,8 @@ class ReplyWriter(Sweeper):
                 in_work = turn.waiting.id
                 # Those that come with the commanded one are in traces of their own.
                 with continued(turn.waiting.traceparent) if in_work != commanded_id else nullcontext():
-                    await deliver_queued(conn, self._tag_sets, turn)
+                    cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
+                    await deliver_queued(conn, self._tag_sets, turn, cause=cause)
             return True
 
         try:
@@ -100,19 +119,3 @@ class ReplyWriter(Sweeper):
         if due:
             log.info("replies_swept", replies=len(due))
         return len(due)
-
-
-@dataclass(frozen=True, slots=True)
-class _ReplyRow(AttemptedRow):
-    """When it is given up, those that wait behind it pass it."""
-
-    reply_id: int
-
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
-
-    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
-        return await pending_replies.count_reply_redelivery(conn, self.reply_id)
-
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)

@@ -9,13 +9,13 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoint import includes, viewpoint
-from service.application.messages.reply import Queued, Replier, Written
+from service.api.work import work_of
+from service.application.messages.reply import Queued, Written, carry_out, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.parameters.message import DraftParameters, draft_of
 from service.application.parameters.types import StringList, parse
@@ -68,12 +68,11 @@ async def add_message(request: web.Request) -> web.Response:
         recipients=_named(sent.recipients),
         included_messages=sent.included_messages,
     )
-    creator = request.app[CREATOR]
-    replier = Replier(creator.settings, creator.ids, creator.tag_sets)
+    work = work_of(request)
     uuids = "uuid" in includes(request, sent, parameters)
     async with connection(request) as conn:
-        plan = await replier.validate(conn, command)
-        outcome = await committed(conn, lambda: replier.add(conn, command, plan))
+        plan = await validate(work, conn, command)
+        outcome = await committed(conn, lambda: carry_out(work, conn, command, plan))
         if isinstance(outcome, Queued):
             announce(request, DeliverReply(reply_id=outcome.reply_id))
         shown = await _show(conn, view, command.conversation_id, outcome, uuids=uuids)

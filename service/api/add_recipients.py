@@ -7,12 +7,12 @@ from service.api.access import own_conversation
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoint import includes, viewpoint
-from service.application.messages.add_recipients import Adder, AddRecipients
+from service.api.work import work_of
+from service.application.messages.add_recipients import AddRecipients, carry_out, validate
 from service.application.parameters.types import RawList, ScalarString, StringList, parse
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
@@ -48,13 +48,12 @@ async def add_recipients(request: web.Request) -> web.Response:
     command = AddRecipients(
         user_id, conversation_id, as_text(sent.recipients), sent.context_code or None, tuple(sent.tags)
     )
-    creator = request.app[CREATOR]
-    adder = Adder(creator.settings, creator.ids, creator.tag_sets)
+    work = work_of(request)
     async with connection(request) as conn:
         await own_conversation(request, conn, conversation_id)
         view = viewpoint(request, sent)
-        plan = await adder.validate(conn, command)
-        await committed(conn, lambda: adder.add(conn, command, plan))
+        plan = await validate(work, conn, command)
+        await committed(conn, lambda: carry_out(work, conn, command, plan))
         newest = await newest_message(conn, user_id, conversation_id)
         (shown,) = await present(
             conn,

@@ -8,19 +8,18 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import CREATOR, SETTINGS
+from service.api.keys import SETTINGS, TAG_SETS
 from service.api.pagination import link_headers, page_of
 from service.api.parameters import read_parameters
 from service.api.responses import respond
-from service.api.routing import path_id
+from service.api.routing import path_id, required_id
 from service.application.inbox import administration
 from service.application.inbox.administration import Deletions, Restoration
 from service.application.parameters.types import IdList, Parameters, ScalarString, parse
 from service.application.presentation.shapes import DeletedMessage, Message, Nothing
 from service.application.transactions import committed
-from service.domain.contexts import MAX_ID
 from service.domain.dates import parse_iso
-from service.domain.errors import Code, Refusal, invalid
+from service.domain.errors import Code, invalid
 
 
 class DeletedParameters(Parameters):
@@ -49,13 +48,6 @@ def _moment(name: str, text: str | None) -> datetime | None:
     return moment
 
 
-def _id(text: str) -> int:
-    """Refusal(NOT_FOUND) for what can be no id."""
-    if not (text.isascii() and text.isdigit() and int(text[:20]) <= MAX_ID):
-        raise Refusal(Code.NOT_FOUND)
-    return int(text)
-
-
 def _required(name: str, text: str | None) -> str:
     if not text:
         raise invalid(name, "required")
@@ -81,7 +73,7 @@ async def list_deleted(request: web.Request) -> web.Response:
         page = page_of(parameters)
         wanted = Deletions(
             user_ids=sent.user_id,
-            conversation_id=_id(sent.conversation_id) if sent.conversation_id else None,
+            conversation_id=required_id(sent.conversation_id) if sent.conversation_id else None,
             before=_moment("deleted_before", sent.deleted_before),
             after=_moment("deleted_after", sent.deleted_after),
         )
@@ -101,12 +93,12 @@ async def list_deleted(request: web.Request) -> web.Response:
 async def restore_message(request: web.Request) -> web.Response:
     """One user gets one deleted message back."""
     sent = parse(RestoreParameters, await read_parameters(request))
-    viewer, tag_sets = caller(request).user_id, request.app[CREATOR].tag_sets
+    viewer, tag_sets = caller(request).user_id, request.app[TAG_SETS]
     base_url = request.app[SETTINGS].base_url
     async with connection(request) as conn:
         await administration.check_site_admin(conn, viewer)
         message, user, conversation = (_required(name, value) for name, value in sent.model_dump().items())
-        wanted = Restoration(_id(message), _id(user), _id(conversation))
+        wanted = Restoration(required_id(message), required_id(user), required_id(conversation))
         restored = await committed(
             conn, lambda: administration.restore(conn, tag_sets, wanted, viewer_id=viewer, base_url=base_url)
         )

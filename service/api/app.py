@@ -25,14 +25,12 @@ from service.api import (
 )
 from service.api.authentication import authenticate
 from service.api.errors import answer_errors
-from service.api.event_metadata import tell_cause
-from service.api.keys import BROKER, CREATOR, POOL, SETTINGS, BrokerState
+from service.api.keys import BROKER, IDS, POOL, SETTINGS, TAG_SETS, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import SETTLING, add_throttle_headers, finish_settling
-from service.application.messages.create import Creator
 from service.application.messages.tag_sets import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
@@ -61,11 +59,11 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         # Outermost first.
-        middlewares=[observe, answer_errors, choose_endpoint, authenticate, tell_cause],
+        middlewares=[observe, answer_errors, choose_endpoint, authenticate],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
-    app[CREATOR], app[PUBLISHING] = Creator(settings, IdBlocks(), TagSets()), set()
-    app[SETTLING] = set()
+    app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()
+    app[PUBLISHING], app[SETTLING] = set(), set()
     app.on_cleanup.extend([_finish_publishing, finish_settling])
     app.on_response_prepare.extend([add_headers, add_throttle_headers])
     routes = list(chain.from_iterable(module.routes for module in MODULES))

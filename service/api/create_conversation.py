@@ -5,12 +5,12 @@ from aiohttp import web
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.keys import CREATOR
 from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.api.viewpoint import includes, viewpoint
-from service.application.messages.create import Accepted
+from service.api.work import work_of
+from service.application.messages.create import Accepted, carry_out, validate
 from service.application.parameters.conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.presentation.created import answer_created
@@ -41,10 +41,10 @@ async def create_conversation(request: web.Request) -> web.Response:
     view = viewpoint(request, sent)
     command = command_of(caller(request).user_id, sent)
     uuids = "uuid" in includes(request, sent, parameters)
-    creator = request.app[CREATOR]
+    work = work_of(request)
     async with connection(request) as conn:
-        plan = await creator.validate(conn, command)
-        outcome = await committed(conn, lambda: creator.create(conn, command, plan))
+        plan = await validate(work, conn, command)
+        outcome = await committed(conn, lambda: carry_out(work, conn, command, plan))
         if isinstance(outcome, Accepted):
             BATCHES_ACCEPTED.inc()
             announce(request, PlanBatch(batch_id=outcome.batch_id))

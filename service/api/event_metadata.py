@@ -1,59 +1,45 @@
-"""What events tell of the request that caused them (canvas/events.md 1.1)."""
+"""What events give of the request that caused them (canvas/events.md 1.1)."""
 
 import re
 
 from aiohttp import hdrs, web
-from aiohttp.typedefs import Handler
 from yarl import URL
 
-from service.api.authentication import CALLER
+from service.api.authentication import caller
 from service.api.keys import SETTINGS
 from service.api.observation import REQUEST_ID
 from service.api.routing import METHOD
-from service.domain.event_metadata import Cause, global_id, metadata
-from service.runtime.event_metadata import caused_by, root_account
+from service.domain.event_metadata import Cause, global_id
+from service.runtime.event_metadata import cause, root_account
 
-_READING = {hdrs.METH_GET, hdrs.METH_HEAD}
-_TOKEN = "access_token"  # noqa: S105 - the parameter's name, never told with its value
+_TOKEN = "access_token"  # noqa: S105 - the parameter's name, never given with its value
 _PORT = re.compile(r":\d+$")
 
 
-@web.middleware
-async def tell_cause(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Behind authentication: what the request changes is told with who asked for it, from where and how."""
-    settings = request.app[SETTINGS]
-    if not settings.events or CALLER not in request or request[METHOD] in _READING:
-        return await handler(request)
-    with caused_by(_cause(request)):
-        return await handler(request)
-
-
-def _cause(request: web.Request) -> Cause:
-    settings, caller = request.app[SETTINGS], request[CALLER]
-    shard = settings.shard_id
-    user = global_id(caller.user_id, shard)
-    account = root_account(settings)
-    return Cause(
-        metadata(
-            {
-                **account,
-                "user_id": user,
-                "real_user_id": None if caller.real_user_id is None else global_id(caller.real_user_id, shard),
-                "user_login": caller.login,
-                "user_sis_id": caller.sis_id,
-                # Logins belong to the root account, as they do in Canvas.
-                "user_account_id": account["root_account_id"],
-                "context_type": "User",
-                "context_id": user,
-                "user_agent": request.headers.get(hdrs.USER_AGENT),
-                "client_ip": request.remote,
-                "hostname": _PORT.sub("", request.host),
-                "http_method": request[METHOD],
-                "url": settings.base_url + _without_token(request.rel_url),
-                "referrer": _referrer(request),
-                "request_id": request[REQUEST_ID],
-            }
-        )
+def request_cause(request: web.Request) -> Cause | None:
+    """Who asked for the change, from where and how. The request is an authenticated one; None when events are off."""
+    settings, asking = request.app[SETTINGS], caller(request)
+    user = global_id(asking.user_id, settings.shard_id)
+    real_user = None if asking.real_user_id is None else global_id(asking.real_user_id, settings.shard_id)
+    return cause(
+        settings,
+        {
+            "user_id": user,
+            "real_user_id": real_user,
+            "user_login": asking.login,
+            "user_sis_id": asking.sis_id,
+            # Logins belong to the root account, as they do in Canvas.
+            "user_account_id": root_account(settings),
+            "context_type": "User",
+            "context_id": user,
+            "user_agent": request.headers.get(hdrs.USER_AGENT),
+            "client_ip": request.remote,
+            "hostname": _PORT.sub("", request.host),
+            "http_method": request[METHOD],
+            "url": settings.base_url + _without_token(request.rel_url),
+            "referrer": _referrer(request),
+            "request_id": request[REQUEST_ID],
+        },
     )
 
 

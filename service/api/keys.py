@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from service.application.messages.create import Creator
+from service.application.messages.tag_sets import TagSets
+from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class BrokerState(Protocol):
 
 
 SETTINGS = web.AppKey("settings", Settings)
-POOL: web.AppKey[asyncpg.Pool[asyncpg.Record]] = web.AppKey("pool")
+POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
-CREATOR = web.AppKey("creator", Creator)
+IDS = web.AppKey("ids", IdBlocks)
+TAG_SETS = web.AppKey("tag_sets", TagSets)

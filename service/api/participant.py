@@ -1,4 +1,4 @@
-"""Changing one's own view: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
+"""Changing what one has of a conversation: PUT and DELETE /conversations/:id, remove_messages, mark_all_as_read."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from service.api.access import own_conversation
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.keys import CREATOR
+from service.api.keys import TAG_SETS
 from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
@@ -79,7 +79,7 @@ async def update_conversation(request: web.Request) -> web.Response:
             raise unreadable("conversation is missing")
         asked = sent.conversation
         change = Change(asked.subscribed, parse_state(asked.workflow_state), asked.starred)
-        await committed(conn, lambda: participant.update_view(conn, user_id, conversation_id, change))
+        await committed(conn, lambda: participant.apply_change(conn, user_id, conversation_id, change))
         uuids = "uuid" in includes(request, sent, parameters)
         (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)
@@ -120,7 +120,7 @@ async def remove_messages(request: web.Request) -> web.Response:
     conversation_id, user_id = path_id(request), caller(request).user_id
     parameters = await read_parameters(request)
     sent = parse(RemoveParameters, parameters)
-    tag_sets = request.app[CREATOR].tag_sets
+    tag_sets = request.app[TAG_SETS]
     async with connection(request) as conn:
         await own_conversation(request, conn, conversation_id)
         view = viewpoint(request, sent)

@@ -13,8 +13,8 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from service.api.parameters import is_form, read_parameters
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import parse_id
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")
@@ -81,8 +81,13 @@ def scope_of(request: web.Request) -> str:
 
 
 def path_id(request: web.Request, name: str = "id") -> int:
-    """The id in the path; Refusal(NOT_FOUND) for anything that cannot be one (conventions.md 7)."""
-    text = request.match_info[name]
-    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID):
+    """The id in the path; Refusal(NOT_FOUND) for anything that cannot be one."""
+    return required_id(request.match_info[name])
+
+
+def required_id(text: str) -> int:
+    """The id that a text writes; Refusal(NOT_FOUND) for anything that cannot be one (conventions.md 7)."""
+    id_ = parse_id(text)
+    if id_ is None:
         raise Refusal(Code.NOT_FOUND)
-    return int(text)
+    return id_

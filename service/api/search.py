@@ -17,8 +17,8 @@ from service.application.presentation.shapes import Participant, RecipientContex
 from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code
+from service.domain.ids import parse_id
 from service.domain.pagination import link_entries
 from service.domain.search import Kind, parse_kinds, parse_place
 
@@ -54,17 +54,13 @@ class SearchParameters(Parameters):
             terms=self.search.split() if self.search is not None else None,
             place=place,
             kinds=parse_kinds([*self.type, *self.types]),
-            excluded_users=[int(item) for item in self.exclude if _is_id(item)],
+            excluded_users=[id_ for item in self.exclude if (id_ := parse_id(item)) is not None],
             excluded_codes=frozenset(self.exclude),
             permissions=frozenset(self.permissions),
             messageable_only=self.messageable_only,
             synthetic=self.synthetic_contexts,
             include_inactive=self.include_inactive,
         )
-
-
-def _is_id(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID)) and int(text) <= MAX_ID
 
 
 @describe(

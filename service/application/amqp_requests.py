@@ -10,7 +10,9 @@ import orjson
 from pydantic import ValidationError
 
 from service.application.address_book.masquerade import find_user
-from service.application.messages.create import Accepted, Creator
+from service.application.messages import create
+from service.application.messages.create import Accepted
+from service.application.messages.work import Work
 from service.application.parameters.conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.parameters.view import viewpoint_of
@@ -92,7 +94,7 @@ def kept(answer: Answer[object]) -> KeptAnswer:
     return KeptAnswer(answer.status, answer.headers, body)
 
 
-async def carry_out(conn: Connection, creator: Creator, asked: Asked) -> Handled:
+async def carry_out(work: Work, conn: Connection, asked: Asked) -> Handled:
     """Sends, refuses, or answers as before; committed when it returns.
 
     A neighbour is trusted to speak for every user; who is none, or may not use conversations, is refused as such a user
@@ -100,7 +102,7 @@ async def carry_out(conn: Connection, creator: Creator, asked: Asked) -> Handled
     """
     try:
         user_id = await _sender(conn, asked)
-        return await committed(conn, lambda: _once(conn, creator, user_id, asked))
+        return await committed(conn, lambda: _once(work, conn, user_id, asked))
     except Refusal as refusal:
         return Handled(kept(answer_of(refusal)))
 
@@ -112,7 +114,7 @@ async def _sender(conn: Connection, asked: Asked) -> int:
     return user.user_id
 
 
-async def _once(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> Handled:
+async def _once(work: Work, conn: Connection, user_id: int, asked: Asked) -> Handled:
     """Within a transaction; a Refusal from here leaves nothing behind, the claim of the key included."""
     while not await claim_request(conn, user_id, asked.key, asked.fingerprint):
         found = await find_request(conn, user_id, asked.key)
@@ -123,7 +125,7 @@ async def _once(conn: Connection, creator: Creator, user_id: int, asked: Asked) 
         return Handled(found.answer, replayed=True)
     try:
         async with conn.transaction():
-            answer, batch_id = await _create(conn, creator, user_id, asked)
+            answer, batch_id = await _create(work, conn, user_id, asked)
     except Refusal as refusal:
         answer, batch_id = answer_of(refusal), None
         if answer.status in _NOT_KEPT:
@@ -133,12 +135,12 @@ async def _once(conn: Connection, creator: Creator, user_id: int, asked: Asked) 
     return handled
 
 
-async def _create(conn: Connection, creator: Creator, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
+async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
     """The answer, and the id of a batch that waits to be planned."""
     sent = parse(CreateParameters, dict(asked.parameters))
-    view = viewpoint_of(user_id, sent, creator.settings)
+    view = viewpoint_of(user_id, sent, work.settings)
     command = command_of(user_id, sent)
-    plan = await creator.validate(conn, command)
-    outcome = await creator.create(conn, command, plan)
+    plan = await create.validate(work, conn, command)
+    outcome = await create.carry_out(work, conn, command, plan)
     answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)
     return answer, outcome.batch_id if isinstance(outcome, Accepted) else None

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import MAX_ID
 from service.domain.pagination import DEFAULT_SIZE, MAX_SIZE, leading_integer
 
 FIRST = "first"

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-# Ids are 64-bit; 19 digits can still be more than that, which is then nobody's id.
-MAX_ID = 2**63 - 1
-_CODE = re.compile(r"(course|group|section|account)_(\d{1,19})", re.ASCII)
+from service.domain.ids import parse_id
+
+_CODE = re.compile(r"(course|group|section|account)_(\d+)", re.ASCII)
 
 
 class ContextType(StrEnum):
@@ -39,6 +39,10 @@ class Context:
 def parse_code(code: str) -> Context | None:
     """The context a code names, or None when it is not a context code."""
     match = _CODE.fullmatch(code)
-    if match is None or int(match[2]) > MAX_ID:
-        return None
-    return Context(ContextType(match[1].capitalize()), int(match[2]))
+    return named_context(match[1], match[2]) if match else None
+
+
+def named_context(word: str, digits: str) -> Context | None:
+    """The context of which a code writes the type and the id; None when the digits are no id."""
+    id_ = parse_id(digits)
+    return None if id_ is None else Context(ContextType(word.capitalize()), id_)

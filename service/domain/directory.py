@@ -1,8 +1,8 @@
 """From directory events to changes of rows, and which of several changes count (CONTRACT 5).
 
-Events come late, twice and out of order, and not every event tells every key: Canvas leaves out what only
+Events come late, twice and out of order, and not every event has every key: Canvas leaves out what only
 other feeds know (pronouns, an avatar, course dates), and a compacting producer leaves out nulls. So the rule
-is one of keys, not of events: for each key of a row the newest telling wins, and a key that was never told
+is one of keys, not of events: for each key of a row the newest value wins, and a key that no event had
 keeps its default. Whatever the order of arrival, the directory ends the same.
 """
 
@@ -26,15 +26,15 @@ _EMISSION_STEPS = 500
 
 
 class Change(NamedTuple):
-    """What one event says about one row: values in the order of Shape.keys, None where null or not told.
+    """What one event says about one row: values in the order of Shape.keys, None where null or absent.
 
-    told has bit i set where the i-th key was told; None means all of them. as_of is the rank in time (UTC).
+    present_keys has bit i set where the event has the i-th key; None means all. as_of is the rank in time (UTC).
     """
 
     kind: Kind
     row: tuple[int, ...]
     as_of: datetime
-    told: int | None
+    present_keys: int | None
     values: tuple[Any, ...]
 
 
@@ -50,15 +50,15 @@ class _Reader:
         self.steady = (1 << len(shape.steady)) - 1
         self.compactable = ((1 << len(shape.compactable)) - 1) << len(shape.steady)
 
-    def told(self, keys: set[str]) -> int | None:
-        """The bits of the keys an event told; a dropped null counts as told where the event is whole."""
-        told = 0
+    def present(self, keys: set[str]) -> int | None:
+        """The bits of the keys an event has; a dropped null counts as present where the event is whole."""
+        present = 0
         for key, bit in self.bits:
             if key in keys:
-                told |= bit
-        if told & self.steady == self.steady:
-            told |= self.compactable
-        return None if told == self.all else told
+                present |= bit
+        if present & self.steady == self.steady:
+            present |= self.compactable
+        return None if present == self.all else present
 
 
 def _values_of(keys: tuple[str, ...]) -> Callable[[Body], tuple[Any, ...]]:
@@ -90,7 +90,8 @@ def change_of(event: DirectoryEvent) -> Change:
     """The change of one row that an event asks for."""
     reader = _READERS[event.name]
     body = _with_implied_keys(event)
-    return Change(reader.kind, reader.row(body), _rank(event), reader.told(body.model_fields_set), reader.values(body))
+    present_keys = reader.present(body.model_fields_set)
+    return Change(reader.kind, reader.row(body), _rank(event), present_keys, reader.values(body))
 
 
 def _rank(event: DirectoryEvent) -> datetime:
@@ -109,9 +110,9 @@ def _with_implied_keys(event: DirectoryEvent) -> Body:
         case "user_merged" | "attachment_deleted":
             return event.body.model_copy(update={"workflow_state": "deleted"})
         case "attachment_created":
-            told = event.body.model_dump(include={"created_at", "workflow_state"}, exclude_none=True)
+            given = event.body.model_dump(include={"created_at", "workflow_state"}, exclude_none=True)
             implied = {"created_at": event.time, "workflow_state": "available"}
-            return event.body.model_copy(update=implied | told)
+            return event.body.model_copy(update=implied | given)
     return event.body
 
 
@@ -119,7 +120,7 @@ def rounds(changes: Iterable[Change]) -> list[list[Change]]:
     """Changes of one kind, in order of arrival, as lists that hold a row at most once, sorted by row.
 
     Written one list after the other they leave what all changes would have left. A change whose keys newer
-    ones all tell is dropped, so there are never more lists than a row has keys, and nearly always one.
+    ones all have is dropped, so there are never more lists than a row has keys, and nearly always one.
     """
     arrived = list(changes)
     by_row: dict[tuple[int, ...], list[Change]] = {}
@@ -135,14 +136,14 @@ def rounds(changes: Iterable[Change]) -> list[list[Change]]:
 
 
 def _not_superseded(changes: Sequence[Change]) -> list[Change]:
-    """Changes of one row that say something no later one says; oldest first, equals in order of arrival."""
+    """Changes of one row that have a key no later one has; oldest first, equals in order of arrival."""
     kept: list[Change] = []
     covered = 0
     oldest_first = sorted(changes, key=lambda change: change.as_of)
     for change in reversed(oldest_first):
-        told = _EVERYTHING[change.kind] if change.told is None else change.told
-        if told & ~covered or not kept:
+        present = _EVERYTHING[change.kind] if change.present_keys is None else change.present_keys
+        if present & ~covered or not kept:
             kept.append(change)
-        covered |= told
+        covered |= present
     kept.reverse()
     return kept

@@ -1,4 +1,4 @@
-"""What directory events tell about each kind of row (canvas/events.md 3, CONTRACT 5)."""
+"""What directory events say about each kind of row (canvas/events.md 3, CONTRACT 5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 
 class Kind(StrEnum):
-    """What events change, in the order in which it is written: one lock order for everybody."""
+    """What events change, in the order in which it is written: the one lock order."""
 
     ACCOUNT = "accounts"
     USER = "users"
@@ -26,11 +26,11 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Shape:
-    """What one kind of row is told by events: the keys of the body, in the order of the row's stamps.
+    """The keys of events about one kind of row, in the order of the row's stamps.
 
     steady: Canvas always sends them. compactable: Canvas sends them too, but a producer that compacts events
     drops them when they are null (canvas/events.md 1); so where all steady keys came, a missing one is null.
-    extra: Canvas does not know them; missing means not told.
+    extra: Canvas does not know them; a missing one says nothing.
     """
 
     kind: Kind

@@ -15,7 +15,7 @@ class Code(StrEnum):
     INVALID_RECORD = "invalid_record"  # a stored field breaks its limits
     INVALID_BATCH_UPDATE = "invalid_batch_update"
     REPLY_REFUSED = "reply_refused"  # the two checks of add_message that Canvas answers with 401
-    NO_RECIPIENTS = "no_recipients"  # add_recipients with nobody to add
+    NO_RECIPIENTS = "no_recipients"  # add_recipients without anyone to add
     BAD_REQUEST = "bad_request"  # the request cannot be read at all
     INVALID_PAGE = "invalid_page"  # a page parameter of a bookmark list that no link has led to
     TOO_LARGE = "too_large"

@@ -1,9 +1,9 @@
 """What becomes of conversations when user accounts are merged (canvas/semantics.md 2.6).
 
-A chain of merges has the same outcome whether it is heard of link by link or at once, and in whatever order: an account
-stands as many merges away from its heir as the chain has links. Two things are left to the order, because the one who
-is told first then has what the other is merged into: which thread stays of letters among the merged themselves, and of
-two accounts with one heir who had no thread of that kind.
+A chain of merges has the same outcome whether its events come one by one or at once, and in whatever order: an account
+stands as many merges away from its target as the chain has links. Two things are left to the order of the events,
+because the target of the first merge then has what the second is merged into: which conversation stays of those among
+the merged themselves, and of two accounts with one target that had no conversation of that kind.
 """
 
 from collections import defaultdict
@@ -15,8 +15,8 @@ from typing import NamedTuple
 from service.domain.participant import State
 
 
-class Heir(NamedTuple):
-    """Who carries on for a merged account, and how many merges away from it, at least one."""
+class MergeTarget(NamedTuple):
+    """The account that has all of a merged one, and how many merges away from it, at least one."""
 
     user_id: int
     distance: int
@@ -70,68 +70,68 @@ class Plan:
     pairs: Mapping[int, Pair]
 
 
-def plan(rows: Iterable[Row], heirs: Mapping[int, Heir]) -> Plan:
-    """What conversations become; ``rows`` holds the private ones whole, of others what is the accounts' and heirs'."""
+def plan(rows: Iterable[Row], targets: Mapping[int, MergeTarget]) -> Plan:
+    """What conversations become; ``rows``: of private ones all, of others the accounts' and their targets'."""
     conversations: defaultdict[int, list[Row]] = defaultdict(list)
     for row in rows:
         conversations[row.conversation_id].append(row)
-    pairs = {number: pair for number, held in conversations.items() if (pair := _pair(held, heirs))}
-    rank = {number: (_distances(held, heirs), number) for number, held in conversations.items()}
+    pairs = {number: pair for number, held in conversations.items() if (pair := _pair(held, targets))}
+    rank = {number: (_distances(held, targets), number) for number, held in conversations.items()}
     homes = _homes(pairs, rank)
     groups: defaultdict[tuple[int, int], list[Row]] = defaultdict(list)
     for number in sorted(conversations, key=rank.__getitem__):
-        for row in sorted(conversations[number], key=lambda row: (_steps(row.user_id, heirs), row.user_id)):
-            groups[homes.get(number, number), _heir(row.user_id, heirs)].append(row)
+        for row in sorted(conversations[number], key=lambda row: (_steps(row.user_id, targets), row.user_id)):
+            groups[homes.get(number, number), _target(row.user_id, targets)].append(row)
     moved = {
-        number for number in pairs if number not in homes and any(r.user_id in heirs for r in conversations[number])
+        number for number in pairs if number not in homes and any(r.user_id in targets for r in conversations[number])
     }
     fates = [
-        _fate(home, heir, sources)
-        for (home, heir), sources in sorted(groups.items())
-        if len(sources) > 1 or sources[0].user_id != heir or home in moved
+        _fate(home, target, sources)
+        for (home, target), sources in sorted(groups.items())
+        if len(sources) > 1 or sources[0].user_id != target or home in moved
     ]
     changed = {fate.conversation_id for fate in fates}
     kept = {number: pair for number, pair in pairs.items() if number not in homes and number in changed}
     return Plan(homes, fates, kept)
 
 
-def _heir(user_id: int, heirs: Mapping[int, Heir]) -> int:
-    return heirs[user_id].user_id if user_id in heirs else user_id
+def _target(user_id: int, targets: Mapping[int, MergeTarget]) -> int:
+    return targets[user_id].user_id if user_id in targets else user_id
 
 
-def _steps(user_id: int, heirs: Mapping[int, Heir]) -> int:
-    return heirs[user_id].distance if user_id in heirs else 0
+def _steps(user_id: int, targets: Mapping[int, MergeTarget]) -> int:
+    return targets[user_id].distance if user_id in targets else 0
 
 
-def _distances(rows: Sequence[Row], heirs: Mapping[int, Heir]) -> list[int]:
-    return sorted((_steps(row.user_id, heirs) for row in rows), reverse=True)
+def _distances(rows: Sequence[Row], targets: Mapping[int, MergeTarget]) -> list[int]:
+    return sorted((_steps(row.user_id, targets) for row in rows), reverse=True)
 
 
-def _pair(rows: Sequence[Row], heirs: Mapping[int, Heir]) -> Pair | None:
+def _pair(rows: Sequence[Row], targets: Mapping[int, MergeTarget]) -> Pair | None:
     """The identity of a private conversation once everybody in it is who they have become; None: not private."""
     context = next((row.context for row in rows if row.context is not None), None)
     if context is None:
         return None
-    members = sorted({_heir(row.user_id, heirs) for row in rows})
+    members = sorted({_target(row.user_id, targets) for row in rows})
     return Pair(members[0], members[-1], context)
 
 
 def _homes(pairs: Mapping[int, Pair], rank: Mapping[int, tuple[list[int], int]]) -> dict[int, int]:
-    """Conversations that are no longer the only one of their pair, and the heir's own, in which they dissolve."""
+    """Conversations that are no longer the only one of their pair, and the target's own, in which they dissolve."""
     found: dict[Pair, int] = {}
     for number in sorted(pairs, key=rank.__getitem__):
         found.setdefault(pairs[number], number)
     return {number: found[pair] for number, pair in pairs.items() if found[pair] != number}
 
 
-def _fate(home: int, heir: int, sources: Sequence[Row]) -> Fate:
+def _fate(home: int, target: int, sources: Sequence[Row]) -> Fate:
     kept = sources[0]
     # A row whose user had deleted everything has neither time nor tags to keep; what comes in has.
     telling = next((row for row in sources if row.message_count), kept)
     starts = [row.history_from for row in sources]
     return Fate(
         home,
-        heir,
+        target,
         sources,
         _state(sources),
         telling.last_message_at,

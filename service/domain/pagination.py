@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import MAX_ID
 
 DEFAULT_SIZE = 10
 MAX_SIZE = 100

@@ -1,4 +1,4 @@
-"""One user's view of a conversation, and what moves it (canvas/semantics.md 7.1 and 8, endpoints.md 4.5).
+"""One user's part in a conversation, and what changes it (canvas/semantics.md 7.1 and 8, endpoints.md 4.5).
 
 Messages of others move it too; they are written in bulk, so those rules stand in sql/queries/deliveries.sql.
 """
@@ -12,6 +12,8 @@ from typing import Literal, TypeAlias
 from service.domain.errors import Code, Refusal
 
 NO_TAGS = 0  # number of the empty tag list
+
+Property: TypeAlias = Literal["last_author", "attachments", "media_objects"]
 
 
 class State(StrEnum):
@@ -41,7 +43,7 @@ def parse_state(value: str | None) -> State | None:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class Participant:
     """What a participant row says, as far as its user can change it. ``tag_set`` is the number of a tag list."""
 
     conversation_id: int
@@ -64,7 +66,7 @@ class Remains:
     message_count: int
     newest: datetime
     oldest: datetime
-    nearest: datetime | None  # the newest that is not later than the view's last_message_at
+    nearest: datetime | None  # the newest that is not later than the participant's last_message_at
     authored: datetime | None  # the newest of the user's own
     has_attachments: bool
     has_media_objects: bool
@@ -82,11 +84,11 @@ class Event(StrEnum):
     DESTROY = "destroy"
 
 
-def emptied(view: View) -> View:
+def emptied(participant: Participant) -> Participant:
     """After the last human message is gone; the archive, the subscription and the place among people stay."""
     return replace(
-        view,
-        state=State.READ if view.state is State.UNREAD else view.state,
+        participant,
+        state=State.READ if participant.state is State.UNREAD else participant.state,
         starred=False,
         message_count=0,
         last_message_at=None,
@@ -97,50 +99,52 @@ def emptied(view: View) -> View:
     )
 
 
-_MOVES: Mapping[Event, Callable[[View], View]] = {
-    Event.MARK_AS_READ: lambda view: replace(view, state=State.READ),
-    Event.MARK_AS_UNREAD: lambda view: replace(view, state=State.UNREAD),
-    Event.STAR: lambda view: replace(view, starred=True),
-    Event.UNSTAR: lambda view: replace(view, starred=False),
-    Event.ARCHIVE: lambda view: replace(view, state=State.ARCHIVED),
+_MOVES: Mapping[Event, Callable[[Participant], Participant]] = {
+    Event.MARK_AS_READ: lambda participant: replace(participant, state=State.READ),
+    Event.MARK_AS_UNREAD: lambda participant: replace(participant, state=State.UNREAD),
+    Event.STAR: lambda participant: replace(participant, starred=True),
+    Event.UNSTAR: lambda participant: replace(participant, starred=False),
+    Event.ARCHIVE: lambda participant: replace(participant, state=State.ARCHIVED),
     Event.DESTROY: emptied,
 }
 
 
-def moved(view: View, event: Event) -> View:
+def moved(participant: Participant, event: Event) -> Participant:
     """After an event of a batch update. Each is done twice as well as once."""
-    return _MOVES[event](view)
+    return _MOVES[event](participant)
 
 
-def muted(view: View) -> View:
+def muted(participant: Participant) -> Participant:
     """After unsubscribing: an unread conversation counts as read, an archived one stays where it is."""
-    if view.private or not view.subscribed:
-        return view
-    return replace(view, subscribed=False, state=State.READ if view.state is State.UNREAD else view.state)
+    if participant.private or not participant.subscribed:
+        return participant
+    return replace(
+        participant, subscribed=False, state=State.READ if participant.state is State.UNREAD else participant.state
+    )
 
 
-def unmuted(view: View, newest: datetime | None) -> View:
+def unmuted(participant: Participant, newest: datetime | None) -> Participant:
     """After subscribing again; ``newest`` is the time of the newest human message the user has.
 
-    What came meanwhile makes it unread, even from the archive. A thread that nobody has answered stays in no inbox.
+    What came meanwhile makes it unread, even from the archive. A thread without an answer stays in no inbox.
     """
-    if view.private or view.subscribed:
-        return view
-    subscribed = replace(view, subscribed=True)
-    if view.last_message_at is None or newest is None:
+    if participant.private or participant.subscribed:
+        return participant
+    subscribed = replace(participant, subscribed=True)
+    if participant.last_message_at is None or newest is None:
         return subscribed
-    state = State.UNREAD if newest > view.last_message_at else view.state
+    state = State.UNREAD if newest > participant.last_message_at else participant.state
     return replace(subscribed, last_message_at=newest, state=state)
 
 
-def recounted(view: View, remains: Remains | None, tag_set: int) -> View:
+def recounted(participant: Participant, remains: Remains | None, tag_set: int) -> Participant:
     """After some of its messages were deleted; None: no human message is left."""
     if remains is None:
-        return emptied(view)
+        return emptied(participant)
     return replace(
-        view,
+        participant,
         message_count=remains.message_count,
-        last_message_at=_last_message_at(view, remains),
+        last_message_at=_last_message_at(participant, remains),
         visible_last_authored_at=remains.authored,
         has_attachments=remains.has_attachments,
         has_media_objects=remains.has_media_objects,
@@ -148,35 +152,33 @@ def recounted(view: View, remains: Remains | None, tag_set: int) -> View:
     )
 
 
-def _last_message_at(view: View, remains: Remains) -> datetime | None:
-    if view.last_message_at is None:
+def _last_message_at(participant: Participant, remains: Remains) -> datetime | None:
+    if participant.last_message_at is None:
         return None
-    if view.subscribed:
+    if participant.subscribed:
         return remains.newest
     # Muted: what has come since shall not show, unless there is nothing else.
     return remains.nearest or remains.oldest
 
 
-def restored(view: View, remains: Remains | None, tag_set: int) -> View:
+def restored(participant: Participant, remains: Remains | None, tag_set: int) -> Participant:
     """After a deleted message was given back: as after a deletion, and a thread that was gone is in the inbox again."""
-    counted = recounted(view, remains, tag_set)
-    if remains is None or view.last_message_at is not None:
+    counted = recounted(participant, remains, tag_set)
+    if remains is None or participant.last_message_at is not None:
         return counted
     return replace(counted, last_message_at=remains.newest)
 
 
 def remaining_tags(old: Sequence[str], of_messages: Sequence[Sequence[str]], held: Collection[str]) -> tuple[str, ...]:
-    """A private view's tags once only these messages are left; ``held``: the codes its user holds or held.
+    """A participant's tags of a private conversation once only these messages are left.
 
+    ``held`` are the codes that the user holds or held.
     A message is stored with the tags of both its readers. Those that never were this user's are not in ``old``; if
     none of ``old`` is left, what the messages say counts as far as the user has to do with it.
     """
     said = dict.fromkeys(tag for tags in of_messages for tag in tags)
     kept = tuple(tag for tag in old if tag in said)
     return kept or tuple(tag for tag in said if tag in held)
-
-
-Property: TypeAlias = Literal["last_author", "attachments", "media_objects"]
 
 
 def properties(*, last_author: bool, attachments: bool, media_objects: bool) -> list[Property]:

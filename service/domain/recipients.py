@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.contexts import Context, ContextType, named_context
+from service.domain.ids import parse_id
 
 STUDENT = "StudentEnrollment"
 TEACHER = "TeacherEnrollment"
@@ -31,11 +32,10 @@ _ROLES: dict[str, frozenset[str]] = {
 }
 _NOBODY: frozenset[str] = frozenset()
 
-_USER = re.compile(r"\d{1,19}", re.ASCII)
 _UUID = re.compile(r"uuid:([!-~]{1,255})")
-_CONTEXT = re.compile(r"(course|section|group)_(\d{1,19})(?:_([A-Za-z]+))?", re.ASCII)
-_DIFFERENTIATION_TAG = re.compile(r"differentiation_tag_(\d{1,19})", re.ASCII)
-_TAG = re.compile(r"(course|section|group)_(\d{1,19})(?:_.*)?", re.ASCII | re.DOTALL)
+_CONTEXT = re.compile(r"(course|section|group)_(\d+)(?:_([A-Za-z]+))?", re.ASCII)
+_DIFFERENTIATION_TAG = re.compile(r"differentiation_tag_(\d+)", re.ASCII)
+_TAG = re.compile(r"(course|section|group)_(\d+)(?:_.*)?", re.ASCII | re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +101,8 @@ def parse(recipients: Iterable[str]) -> Recipients:
     uuids: set[str] = set()
     audiences: set[Audience] = set()
     for item in (part for text in recipients for part in text.split(",")):
-        if _USER.fullmatch(item):
-            if int(item) <= MAX_ID:
-                user_ids.add(int(item))
+        if (user_id := parse_id(item)) is not None:
+            user_ids.add(user_id)
         elif match := _UUID.fullmatch(item):
             uuids.add(match[1])
         elif audience := _audience(item):
@@ -113,25 +112,21 @@ def parse(recipients: Iterable[str]) -> Recipients:
 
 def _audience(item: str) -> Audience | None:
     if match := _DIFFERENTIATION_TAG.fullmatch(item):
-        tag = _context("group", match[1])
+        tag = named_context("group", match[1])
         return None if tag is None else Audience(tag, differentiation_tag=True)
     if match := _CONTEXT.fullmatch(item):
-        context = _context(match[1], match[2])
+        context = named_context(match[1], match[2])
         return None if context is None else Audience(context, match[3])
     return None
-
-
-def _context(kind: str, digits: str) -> Context | None:
-    return Context(ContextType(kind.capitalize()), int(digits)) if int(digits) <= MAX_ID else None
 
 
 def sent_context(code: str | None) -> Context | None:
     """The course, section or group that a ``context_code`` names, its role word ignored (step 2)."""
     match = _CONTEXT.fullmatch(code or "")
-    return _context(match[1], match[2]) if match else None
+    return named_context(match[1], match[2]) if match else None
 
 
 def tagged_context(item: str) -> Context | None:
     """The course, section or group a request tag stands for (canvas/semantics.md 4.1), else None."""
     match = _TAG.fullmatch(item)
-    return _context(match[1], match[2]) if match else None
+    return named_context(match[1], match[2]) if match else None

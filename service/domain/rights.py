@@ -112,7 +112,7 @@ class Override:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Roles:
     """All that decides about one user's rights in the courses, groups and accounts at hand."""
 
     user_id: int

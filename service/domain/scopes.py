@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from service.domain.contexts import MAX_ID
 from service.domain.errors import invalid
+from service.domain.ids import parse_id
 
-_USER = re.compile(r"^user_(\d{1,19})\Z", re.ASCII)
+_USER = "user_"
 _TAG = re.compile(r"^(?:course|group)_\d+\Z", re.ASCII)
 _UUID = "uuid:"
 
@@ -71,9 +71,8 @@ def parse_filters(values: Sequence[str]) -> Filters:
     codes: set[str] = set()
     garbage: set[str] = set()
     for value in filter(None, values):
-        user = _USER.match(value)
-        if user is not None and int(user[1]) <= MAX_ID:
-            users.add(int(user[1]))
+        if value.startswith(_USER) and (user_id := parse_id(value.removeprefix(_USER))) is not None:
+            users.add(user_id)
         elif value.startswith(_UUID):
             uuids.add(value.removeprefix(_UUID))
         elif _TAG.match(value):

@@ -6,13 +6,13 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
-from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.contexts import Context, ContextType, named_context
 from service.domain.recipients import INSTRUCTORS, Audience
-from service.domain.rights import Course, Right, Standing
+from service.domain.rights import Course, Right, Roles
 from service.domain.visibility import Range, Types, ranges
 
-_CONTEXT = re.compile(r"(course|section|group)_(\d{1,19})(?:_([A-Za-z_]+))?", re.ASCII)
-_TAG = re.compile(r"differentiation_tag_(\d{1,19})", re.ASCII)
+_CONTEXT = re.compile(r"(course|section|group)_(\d+)(?:_([A-Za-z_]+))?", re.ASCII)
+_TAG = re.compile(r"differentiation_tag_(\d+)", re.ASCII)
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
@@ -69,12 +69,12 @@ class Place:
 def parse_place(code: str | None) -> Place | None:
     """The place a ``context`` names, a differentiation tag as its group; None for what is no code at all."""
     if match := _TAG.fullmatch(code or ""):
-        type_, digits, suffix = "group", match[1], None
+        context, suffix = named_context("group", match[1]), None
     elif match := _CONTEXT.fullmatch(code or ""):
-        type_, digits, suffix = match[1], match[2], match[3]
+        context, suffix = named_context(match[1], match[2]), match[3]
     else:
         return None
-    return Place(Context(ContextType(type_.capitalize()), int(digits)), suffix) if int(digits) <= MAX_ID else None
+    return None if context is None else Place(context, suffix)
 
 
 def parse_kinds(types: Iterable[str]) -> frozenset[Kind]:
@@ -110,7 +110,7 @@ def fold(name: str) -> str:
 
 
 def visible_ranges(
-    standing: Standing,
+    roles: Roles,
     course: Course,
     *,
     types: Types = None,
@@ -124,14 +124,14 @@ def visible_ranges(
     those the instructors only, and shows them to nobody but instructors as long as the course goes on
     (canvas/endpoints.md 5.1). That nobody can be written to in a completed course is for the send to say.
     """
-    administers = standing.may(Right.READ_AS_ADMIN, course)
+    administers = roles.may(Right.READ_AS_ADMIN, course)
     seen = course if administers or not course.completed else replace(course, workflow_state="available")
-    found = ranges(standing, seen, types=types, section_id=section_id, as_admin=as_admin)
-    if standing.enrolled(course.id) and types != frozenset() and not standing.may(Right.SEND_MESSAGES, seen):
-        found = [*found, Range(course.id, section_id, user_id=standing.user_id, types=types)]
+    found = ranges(roles, seen, types=types, section_id=section_id, as_admin=as_admin)
+    if roles.enrolled(course.id) and types != frozenset() and not roles.may(Right.SEND_MESSAGES, seen):
+        found = [*found, Range(course.id, section_id, user_id=roles.user_id, types=types)]
     if individuals:
         return [replace(span, concluded=True) for span in found]
-    instructs = administers or any(e.current and e.type in INSTRUCTORS for e in standing.enrolled(course.id))
+    instructs = administers or any(e.current and e.type in INSTRUCTORS for e in roles.enrolled(course.id))
     if not course.completed and not instructs:
         return found
     return [*found, *(span for each in found if not each.concluded for span in _concluded_instructors(each))]
@@ -142,16 +142,16 @@ def _concluded_instructors(span: Range) -> Sequence[Range]:
     return [replace(span, types=types, concluded=True)] if types else []
 
 
-def visible_sections(standing: Standing, course: Course, section_ids: Collection[int]) -> list[int]:
+def visible_sections(roles: Roles, course: Course, section_ids: Collection[int]) -> list[int]:
     """Sections of the course to offer as contexts; none unless the viewer sees more than one.
 
     ``section_ids``: all there are. Sections are for those who may write to the course.
     """
-    if not standing.may(Right.SEND_MESSAGES, course):
+    if not roles.may(Right.SEND_MESSAGES, course):
         return []
-    if not standing.enrolled(course.id):
+    if not roles.enrolled(course.id):
         seen = sorted(section_ids)
     else:
-        spans = {span.section_id for span in visible_ranges(standing, course)}
+        spans = {span.section_id for span in visible_ranges(roles, course)}
         seen = sorted(id_ for id_ in section_ids if None in spans or id_ in spans)
     return seen if len(seen) > 1 else []

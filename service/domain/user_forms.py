@@ -1,11 +1,8 @@
 """The forms in which a parameter may name a user (canvas/conventions.md 7)."""
 
-import re
 from typing import NamedTuple
 
-from service.domain.contexts import MAX_ID
-
-_ID = re.compile(r"\d{1,19}", re.ASCII)
+from service.domain.ids import parse_id
 
 
 class UserForm(NamedTuple):
@@ -17,17 +14,17 @@ class UserForm(NamedTuple):
     login: str | None = None
 
 
-def parse_user_form(text: str, own_id: int) -> UserForm | None:
-    """What a text says about a user; None when it can be nobody. ``own_id`` is ``self``.
+def parse_user_form(text: str, own_id: int | None) -> UserForm | None:
+    """What a text says about a user; None when no user can be meant.
 
-    The directory tells neither integration ids nor LTI ids, so these forms are nobody's.
+    ``own_id`` is ``self``, which means no user where it is None. Integration ids and LTI ids are not in the directory,
+    so these forms mean no user either.
     """
     text = text.strip()
     if text == "self":
-        return UserForm(own_id)
-    if _ID.fullmatch(text):
-        return UserForm(int(text)) if int(text) <= MAX_ID else None
-    return _by_key(text)
+        return None if own_id is None else UserForm(own_id)
+    user_id = parse_id(text)
+    return _by_key(text) if user_id is None else UserForm(user_id)
 
 
 def _by_key(text: str) -> UserForm | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from service.domain.recipients import INSTRUCTORS, STAFF, STUDENT
-from service.domain.rights import Course, Enrollment, Group, Right, Standing
+from service.domain.rights import Course, Enrollment, Group, Right, Roles
 
 Types = frozenset[str] | None
 
@@ -55,7 +55,7 @@ class Members:
 
 
 def ranges(
-    standing: Standing,
+    roles: Roles,
     course: Course,
     *,
     types: Types = None,
@@ -66,74 +66,70 @@ def ranges(
 
     ``as_admin``: somebody with read_as_admin who is not enrolled sees everything; else a stranger sees nothing.
     """
-    administers = standing.may(Right.READ_AS_ADMIN, course)
+    administers = roles.may(Right.READ_AS_ADMIN, course)
     types = _messageable(course, types)
     if course.workflow_state == "deleted" or (course.completed and not administers) or types == frozenset():
         return []
     concluded = course.completed
-    if not standing.enrolled(course.id):
+    if not roles.enrolled(course.id):
         everything = [Range(course.id, section_id, types=types, concluded=concluded)]
         return everything if as_admin and administers else []
-    all_observers = standing.best_role(course.id) != STUDENT
-    if not standing.may(Right.SEND_MESSAGES, course):
-        return _restricted(standing, course, types, section_id, concluded)
+    all_observers = roles.best_role(course.id) != STUDENT
+    if not roles.may(Right.SEND_MESSAGES, course):
+        return _restricted(roles, course, types, section_id, concluded)
     return [
         Range(course.id, section, types=types, all_observers=all_observers, concluded=concluded)
-        for section in _sections(standing, course, section_id)
+        for section in _sections(roles, course, section_id)
     ]
 
 
-def sees_fully(standing: Standing, course: Course) -> bool:
+def sees_fully(roles: Roles, course: Course) -> bool:
     """The level "full": enrolled, with send_messages, not limited to sections."""
-    return (
-        bool(standing.enrolled(course.id))
-        and standing.may(Right.SEND_MESSAGES, course)
-        and not _limited(standing, course)
-    )
+    return bool(roles.enrolled(course.id)) and roles.may(Right.SEND_MESSAGES, course) and not _limited(roles, course)
 
 
-def members(standing: Standing, group: Group, course: Course | None, *, as_admin: bool = False) -> Members | None:
+def members(roles: Roles, group: Group, course: Course | None, *, as_admin: bool = False) -> Members | None:
     """The members of a group whom the sender may message through it; None when the group is closed to them.
 
     ``as_admin``: read_as_admin in the group's course without an enrolment is as good as membership.
     """
     if group.course_id is None:
-        return Members(group.id) if group.id in standing.group_ids else None
+        return Members(group.id) if group.id in roles.group_ids else None
     if course is None or course.workflow_state == "deleted":
         return None
-    administers = standing.may(Right.READ_AS_ADMIN, course)
+    administers = roles.may(Right.READ_AS_ADMIN, course)
     everybody = Members(group.id, course.id, None, course.unpublished, course.completed and administers)
     if group.differentiation_tag:
-        return _tagged(standing, everybody, course)
-    stranger = as_admin and administers and not standing.enrolled(course.id)
-    reached = group.id in standing.group_ids or stranger or (sees_fully(standing, course) and not course.ended_long_ago)
-    return everybody if reached and standing.may(Right.SEND_MESSAGES, course) else None
+        return _tagged(roles, everybody, course)
+    stranger = as_admin and administers and not roles.enrolled(course.id)
+    reached = group.id in roles.group_ids or stranger or (sees_fully(roles, course) and not course.ended_long_ago)
+    return everybody if reached and roles.may(Right.SEND_MESSAGES, course) else None
 
 
-def _tagged(standing: Standing, everybody: Members, course: Course) -> Members | None:
+def _tagged(roles: Roles, everybody: Members, course: Course) -> Members | None:
     """Who carries a differentiation tag is for those to see who manage tags (CONTRACT 6.7)."""
-    if not standing.may(Right.MANAGE_TAGS, course):
+    if not roles.may(Right.MANAGE_TAGS, course):
         return None
-    if _limited(standing, course):
-        return replace(everybody, sections=frozenset(_own_sections(standing, course)))
+    if _limited(roles, course):
+        return replace(everybody, sections=frozenset(_own_sections(roles, course)))
     return everybody
 
 
-def own_group(standing: Standing, group: Group, course: Course | None) -> Members | None:
+def own_group(roles: Roles, group: Group, course: Course | None) -> Members | None:
     """The fellow members of one of the sender's own groups, each of whom may be messaged as an individual."""
-    if group.id not in standing.group_ids or group.differentiation_tag:
+    if group.id not in roles.group_ids or group.differentiation_tag:
         return None
     if group.course_id is None:
         return Members(group.id)
     if course is None:
         return None
-    concluded = course.completed and standing.may(Right.READ_AS_ADMIN, course)
+    concluded = course.completed and roles.may(Right.READ_AS_ADMIN, course)
     return Members(group.id, course.id, None, course.unpublished, concluded)
 
 
-def observed(standing: Standing, course_id: int) -> set[int]:
+def observed(roles: Roles, course_id: int) -> set[int]:
     """Students the sender observes in a course."""
-    return {e.associated_user_id for e in standing.enrolled(course_id) if e.associated_user_id is not None}
+    return {e.associated_user_id for e in roles.enrolled(course_id) if e.associated_user_id is not None}
 
 
 def _messageable(course: Course, types: Types) -> Types:
@@ -142,42 +138,40 @@ def _messageable(course: Course, types: Types) -> Types:
     return STAFF if types is None else STAFF & types
 
 
-def _restricted(
-    standing: Standing, course: Course, types: Types, section_id: int | None, concluded: bool
-) -> list[Range]:
-    if section_id is not None and section_id not in _own_sections(standing, course):
+def _restricted(roles: Roles, course: Course, types: Types, section_id: int | None, concluded: bool) -> list[Range]:
+    if section_id is not None and section_id not in _own_sections(roles, course):
         return []
     instructors = INSTRUCTORS if types is None else INSTRUCTORS & types
     people = [
         Range(course.id, section_id, user_id=user_id, types=types, concluded=concluded)
-        for user_id in sorted(observed(standing, course.id))
+        for user_id in sorted(observed(roles, course.id))
     ]
     if not instructors:
         return people
     return [Range(course.id, section_id, types=instructors, concluded=concluded), *people]
 
 
-def _counting(standing: Standing, course: Course) -> list[Enrollment]:
+def _counting(roles: Roles, course: Course) -> list[Enrollment]:
     """The sender's enrolments that say how far they see: current ones, if there is none, concluded ones."""
-    enrollments = standing.enrolled(course.id)
+    enrollments = roles.enrolled(course.id)
     return [e for e in enrollments if e.current] or enrollments
 
 
-def _limited(standing: Standing, course: Course) -> bool:
-    counting = _counting(standing, course)
+def _limited(roles: Roles, course: Course) -> bool:
+    counting = _counting(roles, course)
     limited = bool(counting) and all(e.section_limited for e in counting)
-    return limited and not standing.administers(Right.SEND_MESSAGES, course)
+    return limited and not roles.administers(Right.SEND_MESSAGES, course)
 
 
-def _own_sections(standing: Standing, course: Course) -> list[int]:
-    return sorted({e.section_id for e in _counting(standing, course) if e.section_id is not None})
+def _own_sections(roles: Roles, course: Course) -> list[int]:
+    return sorted({e.section_id for e in _counting(roles, course) if e.section_id is not None})
 
 
-def _sections(standing: Standing, course: Course, section_id: int | None) -> Sequence[int | None]:
+def _sections(roles: Roles, course: Course, section_id: int | None) -> Sequence[int | None]:
     """The sections to read: [None] means the whole course."""
-    if not _limited(standing, course):
+    if not _limited(roles, course):
         return [section_id]
-    own = _own_sections(standing, course)
+    own = _own_sections(roles, course)
     return own if section_id is None else [s for s in own if s == section_id]
 
 

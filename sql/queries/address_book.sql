@@ -1,5 +1,5 @@
--- name: expand_ranges :one
--- Everybody in the given ranges of enrolments, as one sorted array: recipients of courses and sections.
+-- name: expand_ranges :value
+-- All users in the given ranges of enrolments, as one sorted array: recipients of courses and sections.
 -- A course may have 100,000 members, so a row costs a probe of an index and a few comparisons, nothing else:
 -- * the lateral arms force an index scan per range whatever the planner believes a range to hold;
 -- * the standing of enrollment_standings is taken apart: what courses and sections decide is decided once, in
@@ -10,7 +10,7 @@
 WITH ranges AS MATERIALIZED (
     SELECT r.*, c.restrict_enrollments_to_course_dates
                 AND coalesce(c.conclude_at <= now() OR c.start_at > now(), false) AS closed
-    FROM jsonb_to_recordset($1::jsonb) AS r (
+    FROM jsonb_to_recordset(:ranges::jsonb) AS r (
         course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
     )
     JOIN courses c ON c.id = r.course_id
@@ -42,8 +42,8 @@ CROSS JOIN LATERAL (
 WHERE e.course_id = r.course_id
   AND (r.types IS NULL OR e.type = ANY (r.types))
   AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint)
-  AND e.user_id <> $2::bigint
+  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint)
+  AND e.user_id <> :sender_id::bigint
   AND CASE
           WHEN r.concluded THEN e.workflow_state NOT IN ('deleted', 'rejected')
           WHEN e.workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
@@ -56,35 +56,35 @@ WHERE e.course_id = r.course_id
       SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
   );
 
--- name: reachable_by_enrollment :one
+-- name: reachable_by_enrollment :value
 -- Those of some users who have an enrolment in the given ranges: the same question asked from the other side,
 -- for individuals named in a request. The lateral arm forces the way from a user to his few enrolments; from the
 -- course's side it would be 100,000 rows.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
 FROM users u
 CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = u.id OFFSET 0) e
-JOIN jsonb_to_recordset($1::jsonb) AS r (
+JOIN jsonb_to_recordset(:ranges::jsonb) AS r (
     course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
 ) ON r.course_id = e.course_id
-WHERE u.id = ANY ($3::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
+WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
   AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
   AND (r.section_id IS NULL OR e.section_id = r.section_id)
   AND (r.user_id IS NULL OR e.user_id = r.user_id)
   AND (r.types IS NULL OR e.type = ANY (r.types))
   AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint);
+  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint);
 
--- name: group_members :one
--- Accepted members of groups; those of a course's group only while they take part in the course. $3 narrows
--- the answer to some users, null asks for all.
+-- name: group_members :value
+-- Accepted members of groups; those of a course's group only while they take part in the course. :user_ids
+-- narrows the answer to some users, null asks for all.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
-FROM jsonb_to_recordset($1::jsonb) AS g (
+FROM jsonb_to_recordset(:groups::jsonb) AS g (
     group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
 )
 JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
 JOIN users u ON u.id = m.user_id AND u.workflow_state IN ('registered', 'pre_registered')
-WHERE m.user_id <> $2::bigint
-  AND ($3::bigint[] IS NULL OR m.user_id IN (SELECT unnest($3::bigint[])))
+WHERE m.user_id <> :sender_id::bigint
+  AND (:user_ids::bigint[] IS NULL OR m.user_id IN (SELECT unnest(:user_ids::bigint[])))
   AND (g.course_id IS NULL OR EXISTS (
       SELECT FROM enrollment_standings e
       WHERE e.course_id = g.course_id AND e.user_id = m.user_id AND e.type <> 'StudentViewEnrollment'
@@ -93,7 +93,7 @@ WHERE m.user_id <> $2::bigint
         AND (g.sections IS NULL OR e.section_id = ANY (g.sections))
   ));
 
--- name: reachable_by_roster :one
+-- name: reachable_by_roster :value
 -- Those of some users who belong to one of the accounts: by association, or by an enrolment in a course there,
 -- from which Canvas derives the association.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
@@ -104,67 +104,70 @@ CROSS JOIN LATERAL (
     SELECT c.account_id FROM enrollment_standings e JOIN courses c ON c.id = e.course_id
     WHERE e.user_id = u.id AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
 ) belongs
-WHERE u.id = ANY ($1::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
-  AND belongs.account_id IN (SELECT unnest($2::bigint[]));
+WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
+  AND belongs.account_id IN (SELECT unnest(:account_ids::bigint[]));
 
--- name: fellow_participants :one
+-- name: fellow_participants :value
 -- Those of some users who take part in a conversation that the sender takes part in as well.
 SELECT coalesce(array_agg(p.user_id), '{}') AS user_ids
 FROM participants p
-WHERE p.conversation_id = $1::bigint AND p.user_id = ANY ($3::bigint[])
-  AND EXISTS (SELECT FROM participants s WHERE s.conversation_id = $1::bigint AND s.user_id = $2::bigint);
+WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = ANY (:user_ids::bigint[])
+  AND EXISTS (
+      SELECT FROM participants s
+      WHERE s.conversation_id = :conversation_id::bigint AND s.user_id = :sender_id::bigint
+  );
 
--- name: existing_users :one
--- Those of some users who exist: all that a site admin's right to write to anybody asks.
+-- name: existing_users :value
+-- Those of some users who exist: nothing else is asked of those to whom a site admin writes.
 SELECT coalesce(array_agg(id), '{}') AS user_ids
-FROM users WHERE id = ANY ($1::bigint[]) AND workflow_state <> 'deleted';
+FROM users WHERE id = ANY (:user_ids::bigint[]) AND workflow_state <> 'deleted';
 
--- name: recipients_by_uuid :one
+-- name: recipients_by_uuid :value
 -- uuid: recipients as ids.
-SELECT coalesce(array_agg(id), '{}') AS user_ids FROM users WHERE uuid = ANY ($1::text[]);
+SELECT coalesce(array_agg(id), '{}') AS user_ids FROM users WHERE uuid = ANY (:uuids::text[]);
 
--- name: all_instruct :one
--- Whether everybody is an instructor of the course or one of the exempt, for a sender who may write to no others.
+-- name: all_instruct :value
+-- Whether all users are instructors of the course or exempt, for a sender who may write to no others.
 SELECT NOT EXISTS (
-    SELECT FROM unnest($2::bigint[]) AS u (id)
-    WHERE u.id <> ALL ($3::bigint[]) AND NOT EXISTS (
+    SELECT FROM unnest(:user_ids::bigint[]) AS u (id)
+    WHERE u.id <> ALL (:exempt::bigint[]) AND NOT EXISTS (
         SELECT FROM enrollment_standings e
-        WHERE e.course_id = $1::bigint AND e.user_id = u.id AND e.type IN ('TeacherEnrollment', 'TaEnrollment')
+        WHERE e.course_id = :course_id::bigint AND e.user_id = u.id AND e.type IN ('TeacherEnrollment', 'TaEnrollment')
           AND e.standing IN ('active', 'invited', 'completed')
     )
 ) AS all_instruct;
 
--- name: any_staff :one
--- Whether one of some users is active staff of a course: then a reply reaches somebody in charge.
+-- name: any_staff :value
+-- Whether one of some users is active staff of a course: a reply that reaches staff is allowed where others are not.
 SELECT EXISTS (
     SELECT FROM enrollment_standings
-    WHERE course_id = $1::bigint AND user_id = ANY ($2::bigint[]) AND standing = 'active'
+    WHERE course_id = :course_id::bigint AND user_id = ANY (:user_ids::bigint[]) AND standing = 'active'
       AND type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment')
 ) AS any_staff;
 
--- name: open_sections :one
--- Whether one of some sections of a course ($2; null: all of them) is not over. A section without dates of its
--- own, or not heard of yet, is over with its course ($3).
+-- name: any_open_section :value
+-- Whether one of some sections of a course (:section_ids; null: all of them) is not over: then its people may still
+-- reply. A section without dates of its own, or that no event named yet, is over with its course (:course_ended).
 SELECT CASE
-           WHEN $2::bigint[] IS NULL THEN NOT $3::boolean OR EXISTS (
+           WHEN :section_ids::bigint[] IS NULL THEN NOT :course_ended::boolean OR EXISTS (
                SELECT FROM sections
-               WHERE course_id = $1::bigint AND workflow_state <> 'deleted'
+               WHERE course_id = :course_id::bigint AND workflow_state <> 'deleted'
                  AND restrict_enrollments_to_section_dates AND end_at > now()
            )
            ELSE EXISTS (
-               SELECT FROM unnest($2::bigint[]) AS own (id)
+               SELECT FROM unnest(:section_ids::bigint[]) AS own (id)
                LEFT JOIN sections s ON s.id = own.id
                WHERE CASE
                          WHEN s.restrict_enrollments_to_section_dates AND s.end_at IS NOT NULL THEN s.end_at > now()
-                         ELSE NOT $3::boolean
+                         ELSE NOT :course_ended::boolean
                      END
            )
        END AS any_open;
 
--- name: instructed_by :one
+-- name: instructed_by :value
 -- Those of some users whom the author instructs: students of a course where the author is an active teacher or TA.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
-FROM unnest($2::bigint[]) AS u (id)
+FROM unnest(:user_ids::bigint[]) AS u (id)
 CROSS JOIN LATERAL (
     SELECT course_id FROM enrollment_standings
     WHERE user_id = u.id AND type = 'StudentEnrollment' AND standing IN ('active', 'invited', 'completed')
@@ -172,5 +175,5 @@ CROSS JOIN LATERAL (
 ) e
 WHERE e.course_id IN (
     SELECT course_id FROM enrollment_standings
-    WHERE user_id = $1::bigint AND standing = 'active' AND type IN ('TeacherEnrollment', 'TaEnrollment')
+    WHERE user_id = :author_id::bigint AND standing = 'active' AND type IN ('TeacherEnrollment', 'TaEnrollment')
 );

@@ -1,30 +1,31 @@
--- The steps of a merge, in the order in which they are run (service/application/directory/merge.py). Each takes all accounts
--- that are merged and all their conversations at once.
+-- The steps of a merge, in the order in which they are run (service/application/directory/merge.py). Each takes all
+-- accounts that are merged, the accounts they are merged into (their targets), and all their conversations at once.
 
 -- name: lock_merging :none
--- Merges go one after the other, and no bulk or private send is written meanwhile: every such send is one statement that
--- changes batches too, and it takes its snapshot after it has waited here. It would otherwise wait for a thread's row,
--- find it gone and pass over that recipient. Readers and replies, which lock the conversation first, do not wait.
+-- Merges go one after the other, and no bulk or private send is written meanwhile: every such send is one statement
+-- that changes batches too, and it takes its snapshot after it has waited here. It would otherwise wait for a
+-- participant's row, find it gone and pass over that recipient. Readers and replies, which lock the conversation first,
+-- do not wait.
 LOCK TABLE batches IN SHARE ROW EXCLUSIVE MODE;
 
--- name: heirs :many
--- Who carries on for merged accounts, and how many merges away: a chain leads to its end. One that leads back into
--- itself has no end, and neither has one account with a newer life of its own been merged.
+-- name: merge_targets :many
+-- The targets of merged accounts, which have all that was theirs, and how many merges away: a chain leads to its end.
+-- One that leads back into itself has no end, and an account with a newer life of its own has not been merged.
 WITH RECURSIVE step AS (
-    SELECT u.id AS user_id, u.merged_into_user_id AS heir_id, 1 AS distance, ARRAY[u.id] AS passed
+    SELECT u.id AS user_id, u.merged_into_user_id AS target_id, 1 AS distance, ARRAY[u.id] AS passed
     FROM users u
-    WHERE u.id = ANY ($1::bigint[]) AND u.workflow_state = 'deleted' AND u.merged_into_user_id IS NOT NULL
+    WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state = 'deleted' AND u.merged_into_user_id IS NOT NULL
     UNION ALL
     SELECT s.user_id, u.merged_into_user_id, s.distance + 1, s.passed || u.id
     FROM step s
-    JOIN users u ON u.id = s.heir_id AND u.workflow_state = 'deleted' AND u.merged_into_user_id IS NOT NULL
-    WHERE s.heir_id <> ALL (s.passed)
+    JOIN users u ON u.id = s.target_id AND u.workflow_state = 'deleted' AND u.merged_into_user_id IS NOT NULL
+    WHERE s.target_id <> ALL (s.passed)
 )
-SELECT DISTINCT ON (user_id) user_id, CASE WHEN heir_id <> ALL (passed) THEN heir_id END AS heir_id, distance
+SELECT DISTINCT ON (user_id) user_id, CASE WHEN target_id <> ALL (passed) THEN target_id END AS target_id, distance
 FROM step
 ORDER BY user_id, distance DESC;
 
--- name: left_behind :many
+-- name: left_behind :column
 -- Merged accounts with conversations under their own id: what was on its way to them when they were merged. No index
 -- holds all rows of a user; a row in none of these has lost its messages, and then message_views knows it.
 SELECT u.id
@@ -32,7 +33,8 @@ FROM users u
 WHERE u.merged_into_user_id IS NOT NULL AND u.workflow_state = 'deleted' AND (
     EXISTS (SELECT FROM participants p
             WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND NOT p.archived OFFSET 0)
-    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND p.archived OFFSET 0)
+    OR EXISTS (SELECT FROM participants p
+               WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND p.archived OFFSET 0)
     OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.visible_last_authored_at IS NOT NULL OFFSET 0)
     OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.starred OFFSET 0)
     OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.private_peer_id IS NOT NULL OFFSET 0)
@@ -41,45 +43,48 @@ WHERE u.merged_into_user_id IS NOT NULL AND u.workflow_state = 'deleted' AND (
 ORDER BY u.id;
 
 -- name: hand_over_updates :none
--- Batch updates that have not ended change what is now the heir's. Locked before the conversations, as their worker does.
+-- Batch updates that have not ended change what is now the target's. Locked before the conversations, as their worker
+-- does.
 WITH unfinished AS (
-    SELECT p.id, h.heir_id
+    SELECT p.id, t.target_id
     FROM batch_updates p
-    JOIN unnest($1::bigint[], $2::bigint[]) AS h(user_id, heir_id) ON h.user_id = p.user_id
+    JOIN unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id) ON t.user_id = p.user_id
     WHERE p.state IN ('queued', 'running')
     ORDER BY p.id
     FOR UPDATE OF p
 )
-UPDATE batch_updates p SET user_id = u.heir_id FROM unfinished u WHERE p.id = u.id;
+UPDATE batch_updates p SET user_id = u.target_id FROM unfinished u WHERE p.id = u.id;
 
 -- name: lock_conversations_of_merged :many
--- All conversations of merged accounts ($1, heirs in $2), and those of the heirs with the same people in the same
--- context. Replies to them line up behind the same lock.
-WITH heir AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS h(user_id, heir_id)
+-- All conversations of merged accounts, and those of their targets with the same people in the same context. Replies to
+-- them line up behind the same lock.
+WITH target AS MATERIALIZED (
+    SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
 ), held AS MATERIALIZED (
     SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY ($1::bigint[]) AND p.last_message_at IS NOT NULL AND NOT p.archived
+    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.last_message_at IS NOT NULL AND NOT p.archived
     UNION
     SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY ($1::bigint[]) AND p.last_message_at IS NOT NULL AND p.archived
+    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.last_message_at IS NOT NULL AND p.archived
     UNION
     SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY ($1::bigint[]) AND p.visible_last_authored_at IS NOT NULL
+    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.visible_last_authored_at IS NOT NULL
     UNION
-    SELECT p.conversation_id FROM participants p WHERE p.user_id = ANY ($1::bigint[]) AND p.starred
+    SELECT p.conversation_id FROM participants p WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.starred
     UNION
-    SELECT p.conversation_id FROM participants p WHERE p.user_id = ANY ($1::bigint[]) AND p.private_peer_id IS NOT NULL
+    SELECT p.conversation_id FROM participants p
+    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.private_peer_id IS NOT NULL
     UNION
-    SELECT v.conversation_id FROM message_views v WHERE v.user_id = ANY ($1::bigint[]) AND v.deleted_at IS NOT NULL
+    SELECT v.conversation_id FROM message_views v
+    WHERE v.user_id = ANY (:user_ids::bigint[]) AND v.deleted_at IS NOT NULL
 ), twin AS (
     SELECT t.conversation_id
     FROM held
     JOIN participants p ON p.conversation_id = held.conversation_id AND p.private_peer_id IS NOT NULL
-    LEFT JOIN heir one ON one.user_id = p.user_id
-    LEFT JOIN heir other ON other.user_id = p.private_peer_id
+    LEFT JOIN target one ON one.user_id = p.user_id
+    LEFT JOIN target other ON other.user_id = p.private_peer_id
     CROSS JOIN LATERAL (
-        SELECT coalesce(one.heir_id, p.user_id) AS one_id, coalesce(other.heir_id, p.private_peer_id) AS other_id
+        SELECT coalesce(one.target_id, p.user_id) AS one_id, coalesce(other.target_id, p.private_peer_id) AS other_id
     ) pair
     JOIN participants t ON t.user_id = least(pair.one_id, pair.other_id)
         AND t.private_peer_id = greatest(pair.one_id, pair.other_id) AND t.private_context = p.private_context
@@ -93,51 +98,53 @@ ORDER BY c.id
 FOR UPDATE OF c;
 
 -- name: lock_rows_of_merged :many
--- The rows that may change, locked in one order: in groups ($1 holds all conversations) those of the accounts and their
--- heirs, in private conversations ($3) those of both sides.
+-- The rows that may change, locked in one order: in groups those of the accounts and their targets, in the private ones
+-- of the conversations those of both sides.
 SELECT p.conversation_id, p.user_id, p.private_context, p.last_message_at, p.last_authored_at, p.touched_at,
        p.history_from, p.tag_set, p.message_count, p.unread, p.archived
 FROM participants p
-WHERE p.conversation_id = ANY ($1::bigint[])
-  AND (p.user_id = ANY ($2::bigint[]) OR p.conversation_id = ANY ($3::bigint[]))
+WHERE p.conversation_id = ANY (:conversation_ids::bigint[])
+  AND (p.user_id = ANY (:user_ids::bigint[]) OR p.conversation_id = ANY (:private_ids::bigint[]))
 ORDER BY p.conversation_id, p.user_id
 FOR UPDATE OF p;
 
 -- name: merge_views :none
--- Rows that become one ($1 conversation, $2 user, $3 and $4 what they become, $5 history_from then) had messages of their
--- own each; the one row has them all, and as deleted only what none of them had otherwise.
+-- Rows that become one (in the home conversation, of the target) had messages of their own each; the one row has them
+-- all, and as deleted only what none of them had otherwise.
 WITH source AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::timestamptz[])
-        AS s(conversation_id, user_id, home_id, heir_id, history_from)
+    SELECT * FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :home_ids::bigint[], :target_ids::bigint[],
+                         :history_from::timestamptz[])
+        AS s(conversation_id, user_id, home_id, target_id, history_from)
 ), had AS MATERIALIZED (
-    SELECT s.home_id, s.heir_id, m.id,
+    SELECT s.home_id, s.target_id, m.id,
            CASE WHEN bool_and(m.deleted_at IS NOT NULL) THEN max(m.deleted_at) END AS deleted_at,
            bool_or(coalesce(r.restricted, false) OR m.created_at < s.history_from) AS exceptional
     FROM source s
     JOIN participant_messages m ON m.conversation_id = s.conversation_id AND m.user_id = s.user_id
     LEFT JOIN messages r ON r.conversation_id = m.conversation_id AND r.id = m.id
-    GROUP BY s.home_id, s.heir_id, m.id
+    GROUP BY s.home_id, s.target_id, m.id
 ), gone AS (
     DELETE FROM message_views v USING source s
     WHERE v.conversation_id = s.conversation_id AND v.user_id = s.user_id
     RETURNING 1
 )
 INSERT INTO message_views (conversation_id, message_id, user_id, deleted_at)
-SELECT home_id, id, heir_id, deleted_at
+SELECT home_id, id, target_id, deleted_at
 FROM had
 -- The count has the old rows deleted before the first new one, which may have the same key, is written.
 WHERE (deleted_at IS NOT NULL OR exceptional) AND (SELECT count(*) FROM gone) >= 0;
 
 -- name: hand_over_views :none
--- Rows that only change hands ($1 conversation, $2 user, $3 heir) take what was deleted or specially given along.
-UPDATE message_views v SET user_id = h.heir_id
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS h(conversation_id, user_id, heir_id)
-WHERE v.conversation_id = h.conversation_id AND v.user_id = h.user_id;
+-- Rows that only change hands take what was deleted or specially given along.
+UPDATE message_views v SET user_id = t.target_id
+FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[])
+     AS t(conversation_id, user_id, target_id)
+WHERE v.conversation_id = t.conversation_id AND v.user_id = t.user_id;
 
 -- name: rehome_messages :none
--- Conversations ($1) dissolve in others ($2): all their messages move, the first one, which they were themselves, too.
+-- Conversations dissolve in others: all their messages move, the first one, which they were themselves, too.
 WITH move AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS m(old_id, home_id)
+    SELECT * FROM unnest(:old_ids::bigint[], :home_ids::bigint[]) AS m(old_id, home_id)
 ), dissolved AS (
     DELETE FROM conversations c USING move m WHERE c.id = m.old_id
     RETURNING c.id, c.send_id, c.first_tag_set, c.has_attachments, c.has_media_objects, m.home_id
@@ -163,60 +170,62 @@ WHERE c.id = d.home_id;
 -- name: drop_merged_rows :none
 -- Rows whose place another row takes.
 DELETE FROM participants p
-USING unnest($1::bigint[], $2::bigint[]) AS d(conversation_id, user_id)
+USING unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS d(conversation_id, user_id)
 WHERE p.conversation_id = d.conversation_id AND p.user_id = d.user_id;
 
 -- name: hand_over_rows :none
--- Rows as their heirs have them. The pair's key is taken off, because no two may have the same one at any moment.
+-- Rows as the targets have them. The pair's key is taken off, because no two may have the same one at any moment.
 UPDATE participants p
-SET user_id = h.heir_id, private_peer_id = NULL, private_context = NULL,
-    last_message_at = h.last_message_at, last_authored_at = h.last_authored_at, touched_at = h.touched_at,
-    history_from = h.history_from, tag_set = h.tag_set, unread = h.unread, archived = h.archived
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[],
-            $7::timestamptz[], $8::integer[], $9::boolean[], $10::boolean[])
-     AS h(conversation_id, user_id, heir_id, last_message_at, last_authored_at, touched_at, history_from, tag_set,
+SET user_id = t.target_id, private_peer_id = NULL, private_context = NULL,
+    last_message_at = t.last_message_at, last_authored_at = t.last_authored_at, touched_at = t.touched_at,
+    history_from = t.history_from, tag_set = t.tag_set, unread = t.unread, archived = t.archived
+FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[], :last_message_at::timestamptz[],
+            :last_authored_at::timestamptz[], :touched_at::timestamptz[], :history_from::timestamptz[],
+            :tag_sets::integer[], :unread::boolean[], :archived::boolean[])
+     AS t(conversation_id, user_id, target_id, last_message_at, last_authored_at, touched_at, history_from, tag_set,
           unread, archived)
-WHERE p.conversation_id = h.conversation_id AND p.user_id = h.user_id;
+WHERE p.conversation_id = t.conversation_id AND p.user_id = t.user_id;
 
 -- name: pair_anew :none
 -- Who a private conversation is between, and in which context, now on the row of the lower of the two ids.
 UPDATE participants p SET private_peer_id = k.peer_id, private_context = k.context
-FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[]) AS k(conversation_id, user_id, peer_id, context)
+FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :peer_ids::bigint[], :contexts::bigint[])
+     AS k(conversation_id, user_id, peer_id, context)
 WHERE p.conversation_id = k.conversation_id AND p.user_id = k.user_id;
 
 -- name: hand_over_authorship :none
--- What merged accounts ($1, heirs in $2) wrote is the heirs', in these conversations ($3) and in their batches, and so is
--- what is noted about them. Replies that wait reach the heirs.
-WITH heir AS MATERIALIZED (
-    SELECT * FROM unnest($1::bigint[], $2::bigint[]) AS h(user_id, heir_id)
+-- What merged accounts wrote is the targets', in these conversations and in their batches, and so is what is noted
+-- about them. Replies that wait reach the targets.
+WITH target AS MATERIALIZED (
+    SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
 ), batch AS (
-    UPDATE batches b SET sender_id = h.heir_id FROM heir h WHERE b.sender_id = h.user_id
+    UPDATE batches b SET sender_id = t.target_id FROM target t WHERE b.sender_id = t.user_id
     RETURNING b.send_id
 ), said AS MATERIALIZED (
-    SELECT send_id FROM conversation_messages WHERE conversation_id = ANY ($3::bigint[])
+    SELECT send_id FROM conversation_messages WHERE conversation_id = ANY (:conversation_ids::bigint[])
     UNION
-    SELECT send_id FROM pending_replies WHERE conversation_id = ANY ($3::bigint[])
+    SELECT send_id FROM pending_replies WHERE conversation_id = ANY (:conversation_ids::bigint[])
     UNION
     SELECT send_id FROM batch
 ), authored AS (
-    UPDATE sends s SET author_id = h.heir_id
-    FROM said, heir h
-    WHERE s.id = said.send_id AND s.author_id = h.user_id
+    UPDATE sends s SET author_id = t.target_id
+    FROM said, target t
+    WHERE s.id = said.send_id AND s.author_id = t.user_id
 ), noted AS (
-    DELETE FROM journal_entries j USING heir h WHERE j.user_id = h.user_id
-    RETURNING j.send_id, h.heir_id
+    DELETE FROM journal_entries j USING target t WHERE j.user_id = t.user_id
+    RETURNING j.send_id, t.target_id
 ), noted_anew AS (
-    INSERT INTO journal_entries (send_id, user_id) SELECT DISTINCT send_id, heir_id FROM noted
+    INSERT INTO journal_entries (send_id, user_id) SELECT DISTINCT send_id, target_id FROM noted
     ON CONFLICT DO NOTHING
 )
 UPDATE pending_replies r
 SET recipients = array(
-    SELECT DISTINCT coalesce(h.heir_id, u.user_id)
+    SELECT DISTINCT coalesce(t.target_id, u.user_id)
     FROM unnest(r.recipients) AS u(user_id)
-    LEFT JOIN heir h ON h.user_id = u.user_id
+    LEFT JOIN target t ON t.user_id = u.user_id
     ORDER BY 1
 )
-WHERE r.recipients && $1::bigint[];
+WHERE r.recipients && :user_ids::bigint[];
 
 -- name: recount_merged_rows :none
 -- Rows that took in others: what their users have now (semantics.md 2.6).
@@ -228,7 +237,7 @@ FROM (
            max(m.created_at) FILTER (WHERE m.author_id = k.user_id) AS authored,
            coalesce(bool_or(s.has_attachments), false) AS has_attachments,
            coalesce(bool_or(s.has_media_objects), false) AS has_media_objects
-    FROM unnest($1::bigint[], $2::bigint[]) AS k(conversation_id, user_id)
+    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS k(conversation_id, user_id)
     LEFT JOIN participant_messages m ON m.conversation_id = k.conversation_id AND m.user_id = k.user_id
         AND m.deleted_at IS NULL AND NOT m.generated
     LEFT JOIN sends s ON s.id = m.send_id

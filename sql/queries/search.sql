@@ -1,38 +1,38 @@
 -- name: search_among_few :many
--- A page of the people found, from everybody whom the viewer may see: where they are few, looking at each of them
--- costs less than looking for them. More than $10: one row says so, and nothing else was done. Names are compared
--- before anybody's enrolments are looked at, and those only as far as the page needs. The order in the arms is only
--- there to have the index read that has it.
+-- A page of the people found, from all whom the viewer may see: where they are few, looking at each of them costs less
+-- than looking for them. More than :few: one row says so, and nothing else was done. Names are compared before any
+-- enrolments are looked at, and those only as far as the page needs. The order in the arms is only there to have the
+-- index read that has it.
 WITH seen AS MATERIALIZED (
     SELECT user_id FROM (
         SELECT e.user_id
-        FROM jsonb_to_recordset($6::jsonb) AS r (course_id bigint, section_id bigint, user_id bigint, types text[])
+        FROM jsonb_to_recordset(:ranges::jsonb) AS r (course_id bigint, section_id bigint, user_id bigint, types text[])
         CROSS JOIN LATERAL (
             (SELECT user_id FROM enrollments
              WHERE course_id = r.course_id AND r.section_id IS NULL AND r.user_id IS NULL
                AND (r.types IS NULL OR 'StudentEnrollment' = ANY (r.types))
-             ORDER BY user_id LIMIT $10::bigint + 1)
+             ORDER BY user_id LIMIT :few::bigint + 1)
             UNION ALL
             (SELECT user_id FROM enrollments
              WHERE course_id = r.course_id AND r.section_id IS NULL AND r.user_id IS NULL
                AND type <> 'StudentEnrollment' AND type = ANY (r.types) AND 'StudentEnrollment' <> ALL (r.types)
-             LIMIT $10::bigint + 1)
+             LIMIT :few::bigint + 1)
             UNION ALL
             (SELECT user_id FROM enrollments
              WHERE section_id = r.section_id AND r.section_id IS NOT NULL AND r.user_id IS NULL
                AND (r.types IS NULL OR type = ANY (r.types))
-             ORDER BY user_id LIMIT $10::bigint + 1)
+             ORDER BY user_id LIMIT :few::bigint + 1)
             UNION ALL
             SELECT r.user_id WHERE r.user_id IS NOT NULL
         ) e
         UNION ALL
         SELECT m.user_id
-        FROM jsonb_to_recordset($7::jsonb) AS g (group_id bigint)
+        FROM jsonb_to_recordset(:groups::jsonb) AS g (group_id bigint)
         JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
-    ) every
-    LIMIT $10::bigint + 1
+    ) visible
+    LIMIT :few::bigint + 1
 ), size AS MATERIALIZED (
-    SELECT count(*) <= $10::bigint AS few FROM seen
+    SELECT count(*) <= :few::bigint AS few FROM seen
 )
 SELECT found.*, NOT size.few AS inconclusive
 FROM size
@@ -41,59 +41,70 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT a.* FROM addressees a
         WHERE size.few AND a.id IN (SELECT user_id FROM seen)
-          AND a.search_text LIKE ALL ($3::text[]) AND a.id <> ALL ($4::bigint[])
-          AND (a.sort_name, a.id) > ($1::text, $2::bigint)
+          AND a.search_text LIKE ALL (:patterns::text[]) AND a.id <> ALL (:excluded::bigint[])
+          AND (a.sort_name, a.id) > (:after_name::text, :after_id::bigint)
         ORDER BY a.sort_name, a.id
         OFFSET 0
     ) p
-    WHERE EXISTS (SELECT FROM sightings(p.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+    WHERE EXISTS (
+        SELECT FROM sightings(p.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
+    )
     ORDER BY p.sort_name, p.id
-    LIMIT $9::bigint
+    LIMIT :wanted::bigint
 ) found ON true
 ORDER BY found.sort_name, found.id;
 
 -- name: search_in_rosters :many
 -- A page of the people found, from the courses, sections and groups that the viewer sees, each walked in the order of
 -- names: where most of those who are there count and match, the page is full after a few steps, however large the
--- places are and wherever in the alphabet their people stand. Nobody looks further than $10 people in one place: then
--- a row says so, at the name where certainty ends.
+-- places are and wherever in the alphabet their people stand. In one place no more than :steps people are looked at:
+-- then a row says so, at the name where certainty ends.
 WITH places AS MATERIALIZED (
     SELECT DISTINCT CASE WHEN section_id IS NULL THEN 'c' ELSE 's' END::"char" AS place,
            coalesce(section_id, course_id) AS place_id
-    FROM jsonb_to_recordset($6::jsonb) AS r (course_id bigint, section_id bigint, user_id bigint)
+    FROM jsonb_to_recordset(:ranges::jsonb) AS r (course_id bigint, section_id bigint, user_id bigint)
     WHERE user_id IS NULL
     UNION ALL
-    SELECT DISTINCT 'g'::"char", group_id FROM jsonb_to_recordset($7::jsonb) AS g (group_id bigint)
+    SELECT DISTINCT 'g'::"char", group_id FROM jsonb_to_recordset(:groups::jsonb) AS g (group_id bigint)
 ), met AS (
-    SELECT w.user_id, w.sort_name, w.n >= $10::bigint AS inconclusive
+    SELECT w.user_id, w.sort_name, w.n >= :steps::bigint AS inconclusive
     FROM places
     CROSS JOIN LATERAL (
         SELECT * FROM (
             SELECT r.user_id, r.sort_name, row_number() OVER (ORDER BY r.sort_name, r.user_id) AS n
             FROM rosters r
             WHERE r.place = places.place AND r.place_id = places.place_id AND r.sort_name IS NOT NULL
-              AND (r.sort_name, r.user_id) > ($1::text, $2::bigint)
+              AND (r.sort_name, r.user_id) > (:after_name::text, :after_id::bigint)
             ORDER BY r.sort_name, r.user_id
-            LIMIT $10::bigint
+            LIMIT :steps::bigint
         ) r
-        WHERE r.n >= $10::bigint
-           OR (r.user_id <> ALL ($4::bigint[])
-               AND ($3::text[] = '{}' OR EXISTS (
-                   SELECT FROM addressees a WHERE a.id = r.user_id AND a.search_text LIKE ALL ($3::text[]) OFFSET 0
-               ))
-               AND EXISTS (SELECT FROM sightings(r.user_id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[])))
+        WHERE r.n >= :steps::bigint OR (
+            r.user_id <> ALL (:excluded::bigint[])
+            AND (:patterns::text[] = '{}' OR EXISTS (
+                SELECT FROM addressees a
+                WHERE a.id = r.user_id AND a.search_text LIKE ALL (:patterns::text[])
+                OFFSET 0
+            ))
+            AND EXISTS (
+                SELECT FROM sightings(
+                    r.user_id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[]
+                )
+            )
+        )
         ORDER BY r.sort_name, r.user_id
-        LIMIT $9::bigint
+        LIMIT :wanted::bigint
     ) w
     UNION
     SELECT a.id, a.sort_name, false
-    FROM jsonb_to_recordset($6::jsonb) AS r (user_id bigint)
+    FROM jsonb_to_recordset(:ranges::jsonb) AS r (user_id bigint)
     JOIN addressees a ON a.id = r.user_id
-    WHERE (a.sort_name, a.id) > ($1::text, $2::bigint)
-      AND a.id <> ALL ($4::bigint[]) AND a.search_text LIKE ALL ($3::text[])
-      AND EXISTS (SELECT FROM sightings(a.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+    WHERE (a.sort_name, a.id) > (:after_name::text, :after_id::bigint)
+      AND a.id <> ALL (:excluded::bigint[]) AND a.search_text LIKE ALL (:patterns::text[])
+      AND EXISTS (
+          SELECT FROM sightings(a.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
+      )
 ), page AS MATERIALIZED (
-    SELECT * FROM met ORDER BY sort_name, user_id LIMIT $9::bigint
+    SELECT * FROM met ORDER BY sort_name, user_id LIMIT :wanted::bigint
 )
 SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name, page.inconclusive
 FROM page
@@ -101,40 +112,44 @@ CROSS JOIN LATERAL (SELECT * FROM addressees WHERE id = page.user_id OFFSET 0) p
 ORDER BY page.sort_name, page.user_id;
 
 -- name: search_by_name :many
--- A page of the people found, from everybody in the order of names: where the viewer sees many, the page is full after
--- a few steps along users_by_name. Nobody looks further than $10 people: then the last row says so.
-SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name, p.n >= $10::bigint AS inconclusive
+-- A page of the people found, from all people in the order of names: where the viewer sees many, the page is full after
+-- a few steps along users_by_name. No more than :steps people are looked at: then the last row says so.
+SELECT p.id, p.name, p.full_name, p.pronouns, p.uuid, p.avatar_url, p.sort_name, p.n >= :steps::bigint AS inconclusive
 FROM (
     SELECT a.*, row_number() OVER (ORDER BY a.sort_name, a.id) AS n
     FROM addressees a
-    WHERE (a.sort_name, a.id) > ($1::text, $2::bigint)
+    WHERE (a.sort_name, a.id) > (:after_name::text, :after_id::bigint)
     ORDER BY a.sort_name, a.id
-    LIMIT $10::bigint
+    LIMIT :steps::bigint
 ) p
-WHERE p.n >= $10::bigint
-   OR (p.search_text LIKE ALL ($3::text[]) AND p.id <> ALL ($4::bigint[])
-       AND EXISTS (SELECT FROM sightings(p.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[])))
+WHERE p.n >= :steps::bigint
+   OR (p.search_text LIKE ALL (:patterns::text[]) AND p.id <> ALL (:excluded::bigint[])
+       AND EXISTS (
+           SELECT FROM sightings(p.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
+       ))
 ORDER BY p.sort_name, p.id
-LIMIT $9::bigint;
+LIMIT :wanted::bigint;
 
 -- name: search_by_match :many
 -- A page of the people found, from those whose name holds the longest term: where that is rare, the trigrams of
--- users_by_part_of_name find it ($11), or for less than three letters users_by_letters_and_pairs does ($12; one of the
--- two is null). More than $10 of them: one row says so, and nothing else was done. A single term is not looked for
--- again. Names cost more to put in order than to find, so only the first $13 are: then the last row says so.
+-- users_by_part_of_name find it (:longest_pattern), or for less than three letters users_by_letters_and_pairs does
+-- (:longest_tsquery; one of the two is null). More than :few of them: one row says so, and nothing else was done. A
+-- single term is not looked for again. Names cost more to put in order than to find, so only the first :steps are: then
+-- the last row says so.
 WITH matching AS MATERIALIZED (
-    (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END AS search_text FROM addressees
-     WHERE $11::text IS NOT NULL AND search_text LIKE $11::text
-     LIMIT $10::bigint + 1)
+    (SELECT id, sort_name, CASE WHEN cardinality(:patterns::text[]) > 1 THEN search_text END AS search_text
+     FROM addressees
+     WHERE :longest_pattern::text IS NOT NULL AND search_text LIKE :longest_pattern::text
+     LIMIT :few::bigint + 1)
     UNION ALL
-    (SELECT id, sort_name, CASE WHEN cardinality($3::text[]) > 1 THEN search_text END FROM addressees
-     WHERE $12::text IS NOT NULL AND letters_and_pairs(search_text) @@ $12::text::tsquery
-     LIMIT $10::bigint + 1)
+    (SELECT id, sort_name, CASE WHEN cardinality(:patterns::text[]) > 1 THEN search_text END FROM addressees
+     WHERE :longest_tsquery::text IS NOT NULL AND letters_and_pairs(search_text) @@ :longest_tsquery::text::tsquery
+     LIMIT :few::bigint + 1)
 ), size AS MATERIALIZED (
-    SELECT count(*) <= $10::bigint AS few FROM matching
+    SELECT count(*) <= :few::bigint AS few FROM matching
 )
 SELECT found.id, found.name, found.full_name, found.pronouns, found.uuid, found.avatar_url, found.sort_name,
-       NOT size.few OR coalesce(found.n >= $13::bigint, false) AS inconclusive
+       NOT size.few OR coalesce(found.n >= :steps::bigint, false) AS inconclusive
 FROM size
 LEFT JOIN LATERAL (
     SELECT p.*, m.n
@@ -142,17 +157,19 @@ LEFT JOIN LATERAL (
         SELECT a.id, a.sort_name, row_number() OVER (ORDER BY a.sort_name, a.id) AS n
         FROM (
             SELECT id, sort_name FROM matching
-            WHERE size.few AND (cardinality($3::text[]) = 1 OR search_text LIKE ALL ($3::text[]))
-              AND id <> ALL ($4::bigint[])
-              AND (sort_name, id) > ($1::text, $2::bigint)
+            WHERE size.few AND (cardinality(:patterns::text[]) = 1 OR search_text LIKE ALL (:patterns::text[]))
+              AND id <> ALL (:excluded::bigint[])
+              AND (sort_name, id) > (:after_name::text, :after_id::bigint)
             ORDER BY sort_name, id
-            LIMIT $13::bigint
+            LIMIT :steps::bigint
         ) a
     ) m
     CROSS JOIN LATERAL (SELECT * FROM addressees WHERE id = m.id OFFSET 0) p
-    WHERE m.n >= $13::bigint OR EXISTS (SELECT FROM sightings(m.id, $5::bigint, $6::jsonb, $7::jsonb, $8::bigint[]))
+    WHERE m.n >= :steps::bigint OR EXISTS (
+        SELECT FROM sightings(m.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
+    )
     ORDER BY m.sort_name, m.id
-    LIMIT $9::bigint
+    LIMIT :wanted::bigint
 ) found ON true
 ORDER BY found.sort_name, found.id;
 
@@ -160,31 +177,32 @@ ORDER BY found.sort_name, found.id;
 -- Sections of courses, to be listed as contexts.
 SELECT id, course_id, name, default_section
 FROM sections
-WHERE course_id = ANY ($1::bigint[]) AND workflow_state <> 'deleted'
+WHERE course_id = ANY (:course_ids::bigint[]) AND workflow_state <> 'deleted'
 ORDER BY id;
 
 -- name: searched_groups :many
 -- Groups of courses and groups named by id, to be listed as contexts; differentiation tags among them.
 SELECT id, name, CASE WHEN context_type = 'Course' THEN context_id END AS course_id,
-       coalesce(CASE WHEN context_type = 'Account' THEN context_id END, account_id) AS account_id, non_collaborative
+       coalesce(CASE WHEN context_type = 'Account' THEN context_id END, account_id) AS account_id,
+       non_collaborative AS differentiation_tag
 FROM groups
 WHERE workflow_state <> 'deleted'
-  AND ((context_type = 'Course' AND context_id = ANY ($1::bigint[])) OR id = ANY ($2::bigint[]))
+  AND ((context_type = 'Course' AND context_id = ANY (:course_ids::bigint[])) OR id = ANY (:group_ids::bigint[]))
 ORDER BY id;
 
--- name: courses_in_time :many
--- Whether courses have ended within the last month: they are still offered, behind those that go on.
-SELECT id, conclude_at IS NOT NULL AND conclude_at <= now() AND conclude_at > now() - interval '1 month' AS ended_lately
+-- name: courses_ended_lately :column
+-- Courses that have ended within the last month: they are still offered, behind those that go on.
+SELECT id
 FROM courses
-WHERE id = ANY ($1::bigint[]);
+WHERE id = ANY (:course_ids::bigint[]) AND conclude_at <= now() AND conclude_at > now() - interval '1 month';
 
 -- name: count_enrolled :many
 -- How many people the viewer sees in courses and sections, and as what. Each range says which question (n) it is part
--- of; the ranges of a question are all of one course. Nobody is looked at but those whom the viewer sees for reasons
--- of their own, themselves and whom they observe or who observes them: all others are counted by the ways in which
--- they are enrolled, and what a way amounts to now is what standing_of says.
+-- of; the ranges of a question are all of one course. Looked at one by one are only those whom the viewer sees for
+-- reasons of their own, and those who observe the viewer: all others are counted by the ways in which they are
+-- enrolled, and what a way amounts to now is what standing_of says.
 WITH ranges AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset($1::jsonb) AS r (
+    SELECT * FROM jsonb_to_recordset(:ranges::jsonb) AS r (
         n integer, course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean,
         concluded boolean
     )
@@ -216,7 +234,7 @@ WITH ranges AS MATERIALIZED (
     FROM ranges r
     CROSS JOIN LATERAL (
         SELECT user_id FROM enrollments
-        WHERE NOT r.all_observers AND associated_user_id = $2::bigint AND course_id = r.course_id
+        WHERE NOT r.all_observers AND associated_user_id = :viewer_id::bigint AND course_id = r.course_id
         OFFSET 0
     ) o
 ), individuals AS (
@@ -235,7 +253,7 @@ WITH ranges AS MATERIALIZED (
           AND (r.user_id IS NULL OR e.user_id = r.user_id)
           AND (r.types IS NULL OR e.type = ANY (r.types))
           AND e.type <> 'StudentViewEnrollment'
-          AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = $2::bigint)
+          AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :viewer_id::bigint)
     ) e
     GROUP BY p.n, p.user_id
 ), counted AS (
@@ -260,7 +278,7 @@ HAVING sum(people) FILTER (WHERE counted_types = '{}') > 0;
 -- name: count_members :many
 -- How many members of groups the viewer sees; of a course's group those who still take part in the course.
 SELECT g.n, count(DISTINCT u.id) AS everybody
-FROM jsonb_to_recordset($1::jsonb) AS g (
+FROM jsonb_to_recordset(:groups::jsonb) AS g (
     n integer, group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
 )
 JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
@@ -275,11 +293,11 @@ WHERE g.course_id IS NULL OR EXISTS (
 GROUP BY g.n;
 
 -- name: types_in_course :many
--- As what people are enrolled in one course: all that is told of them when that course alone is searched.
+-- As what people are enrolled in one course: all that is shown of them when that course alone is searched.
 SELECT asked.id AS user_id, array_agg(DISTINCT e.type ORDER BY e.type) AS types
-FROM unnest($2::bigint[]) AS asked(id)
+FROM unnest(:user_ids::bigint[]) AS asked(id)
 CROSS JOIN LATERAL (
-    SELECT type, standing FROM enrollment_standings WHERE user_id = asked.id AND course_id = $1::bigint OFFSET 0
+    SELECT type, standing FROM enrollment_standings WHERE user_id = asked.id AND course_id = :course_id::bigint OFFSET 0
 ) e
 WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
 GROUP BY asked.id

@@ -103,6 +103,15 @@ class TestDeleted:
             assert len(await response.json()) == 12
             assert 'page=2&per_page=10>; rel="next"' in response.headers["Link"]
 
+    @pytest.mark.parametrize("text", ["wat", str(2**63), "9" * 30, "0" * 20 + str(2**63), "0" * 5000])
+    async def test_finds_nothing_of_what_can_be_no_conversation(
+        self, client: ClientSession, operator: dict[str, str], people: list[int], text: str
+    ) -> None:
+        path = f"/conversations/deleted?user_id={people[0]}&conversation_id={text}"
+        assert await call(client, operator, "GET", path, status=404) == NOT_FOUND
+        path = f"/conversations/deleted?user_id={text}"
+        assert await call(client, operator, "GET", path) == []
+
     async def test_refuses_what_is_no_date(self, client: ClientSession, operator: dict[str, str]) -> None:
         refused = await call(client, operator, "GET", "/conversations/deleted?deleted_after=wat", status=400)
         assert refused == [{"attribute": "deleted_after", "message": "invalid"}]
@@ -168,6 +177,7 @@ class TestRestore:
             sent[name] = str(made)
         assert await self.put(client, operator, 404, **sent) == NOT_FOUND
         assert await self.put(client, operator, 404, **(sent | {"user_id": "wat"})) == NOT_FOUND
+        assert await self.put(client, operator, 404, **(sent | {"user_id": "0" * 5000})) == NOT_FOUND
 
 
 async def test_deleting_for_all_takes_it_from_everybody(

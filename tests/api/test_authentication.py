@@ -180,6 +180,17 @@ async def test_acting_as_nobody_is_refused(client: aiohttp.ClientSession, token:
     assert await refused(client, await token(admin), as_user_id=form) == (401, INVALID_AS_USER, False)
 
 
+async def test_more_digits_than_an_id_has_are_no_id(
+    client: aiohttp.ClientSession, token: Token, admin: int, target: int
+) -> None:
+    """Whatever they begin or end with: 19 digits are the longest (canvas/conventions.md 7)."""
+    headers = await token(admin)
+
+    assert await echoed(client, headers, as_user_id=f"{target:019}") == (target, admin)
+    for form in (f"{target:020}", f"{target:020}00"):
+        assert await refused(client, headers, as_user_id=form) == (401, INVALID_AS_USER, False)
+
+
 @pytest.mark.parametrize("value", [{"a": 1}, [1], True, 1.5])
 async def test_an_as_user_id_that_is_no_id_is_refused(
     client: aiohttp.ClientSession, token: Token, admin: int, value: Any
@@ -218,6 +229,24 @@ async def test_acting_as_an_administrator_takes_all_of_the_administrators_rights
     assert await echoed(client, headers, as_user_id=str(plain)) == (plain, helper)
     assert await refused(client, headers, as_user_id=str(admin)) == (401, INVALID_AS_USER, False)
     assert await echoed(client, await token(admin), as_user_id=str(helper)) == (helper, admin)
+
+
+async def test_acting_as_an_administrator_takes_those_rights_on_every_account_of_the_administrator(
+    client: aiohttp.ClientSession, token: Token, institution: Institution
+) -> None:
+    helper, target = await institution.users(2)
+    await institution.admin(helper, role="Helper")
+    one, two = [await institution.account(parent=1) for _ in range(2)]
+    for right in ("become_user", "read_roster"):
+        await institution.override(right, "Helper", True)
+    for account in (one, two):
+        await institution.admin(target, account=account, role="Clerk")
+    await institution.override("read_roster", "Clerk", True)
+    headers = await token(helper)
+
+    assert await echoed(client, headers, as_user_id=str(target)) == (target, helper)
+    await institution.override("read_roster", "Helper", False, account=two)
+    assert await refused(client, headers, as_user_id=str(target)) == (401, INVALID_AS_USER, False)
 
 
 async def test_a_site_admin_acts_as_anybody(

@@ -5,9 +5,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.address_book.recipients import resolve
+from service.application.address_book.recipients import resolve, sender_rights
 from service.application.search.recipients import Search, search
 from service.domain.bookmarks import MarkedPage
+from service.domain.recipients import parse
 from service.domain.search import parse_kinds, parse_place
 from tests.support.recipients import Resolve
 from tests.support.searches import AVATARS, Look
@@ -42,12 +43,8 @@ def reached(conn: asyncpg.Connection) -> Resolve:
     async def call(
         sender: int, *recipients: int | str, context: str | None = None, conversation: int | None = None
     ) -> list[int]:
-        return await resolve(
-            conn,
-            sender_id=sender,
-            recipients=[str(recipient) for recipient in recipients],
-            context_code=context,
-            conversation_id=conversation,
-        )
+        named = parse([str(recipient) for recipient in recipients])
+        known = await sender_rights(conn, sender, named, context)
+        return await resolve(conn, known, named, context, conversation_id=conversation)
 
     return call

@@ -34,7 +34,7 @@ async def statements_per_chunk(conn: Connection, settings: Settings, course: Cou
             pending = await read_chunk(pooled, batch_id, position)
             assert isinstance(pending, PendingChunk)
             async with pooled.transaction():
-                outcome = await deliver_chunk(pooled, tag_sets, pending)
+                outcome = await deliver_chunk(pooled, tag_sets, pending, cause=None)
             assert isinstance(outcome, ChunkOutcome)
             assert outcome.recipients == len(course.students) // CHUNKS
     await pool.close()

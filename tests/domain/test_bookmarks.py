@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.bookmarks import Bookmark, MarkedPage, PersonMark, PlaceMark, encode, parse_marked_page
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import MAX_ID
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 ids = st.integers(0, MAX_ID)

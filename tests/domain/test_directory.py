@@ -1,4 +1,4 @@
-"""For each key of a row the newest telling wins, whatever the order of arrival (CONTRACT 5)."""
+"""For each key of a row the newest value wins, whatever the order of arrival (CONTRACT 5)."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,19 +22,19 @@ def event(name: str, seconds: int = 0, /, **body: Any) -> DirectoryEvent:
     return DirectoryEvent(name, START + timedelta(seconds=seconds), BODIES[name].model_validate(body))
 
 
-def told_by(change: Change) -> dict[str, Any]:
+def keys_of(change: Change) -> dict[str, Any]:
     keys = SHAPES[change.kind].keys
     return {
         key: value
         for position, (key, value) in enumerate(zip(keys, change.values, strict=True))
-        if change.told is None or change.told >> position & 1
+        if change.present_keys is None or change.present_keys >> position & 1
     }
 
 
-def test_an_event_tells_the_keys_it_carries() -> None:
+def test_a_change_has_the_keys_of_its_event() -> None:
     change = change_of(event("user_updated", user_id=1, name="Ana", pronouns=None))
     assert (change.kind, change.row) == (Kind.USER, (1,))
-    assert told_by(change) == {"name": "Ana", "pronouns": None}
+    assert keys_of(change) == {"name": "Ana", "pronouns": None}
 
 
 def test_where_canvas_sent_all_it_always_sends_a_missing_nullable_key_was_dropped_because_it_was_null() -> None:
@@ -46,10 +46,10 @@ def test_where_canvas_sent_all_it_always_sends_a_missing_nullable_key_was_droppe
         "created_at": START,
     }
     change = change_of(event("user_updated", user_id=1, **steady))
-    assert told_by(change) == steady | {"user_login": None, "user_sis_id": None}
+    assert keys_of(change) == steady | {"user_login": None, "user_sis_id": None}
 
 
-def test_an_enrolment_as_canvas_sends_it_tells_every_key() -> None:
+def test_an_enrolment_as_canvas_sends_it_has_every_key() -> None:
     body: dict[str, Any] = {
         "enrollment_id": 1,
         "course_id": 2,
@@ -59,13 +59,13 @@ def test_an_enrolment_as_canvas_sends_it_tells_every_key() -> None:
         "limit_privileges_to_course_section": False,
         "workflow_state": "active",
     }
-    assert change_of(event("enrollment_created", **body)).told is None
+    assert change_of(event("enrollment_created", **body)).present_keys is None
 
 
 def test_a_merge_deletes_the_merged_account_and_says_where_it_went() -> None:
     change = change_of(event("user_merged", user_id=1, merged_into_user_id=2))
     assert change.row == (1,)
-    assert told_by(change) == {"workflow_state": "deleted", "merged_into_user_id": 2}
+    assert keys_of(change) == {"workflow_state": "deleted", "merged_into_user_id": 2}
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_merge_deletes_the_merged_account_and_says_where_it_went() -> None:
     ],
 )
 def test_the_name_of_an_attachment_event_says_whether_the_file_is_there(name: str, implied: dict[str, Any]) -> None:
-    assert told_by(change_of(event(name, attachment_id=1))) == implied
+    assert keys_of(change_of(event(name, attachment_id=1))) == implied
 
 
 def test_a_creation_is_older_than_a_change_in_the_same_second() -> None:
@@ -113,20 +113,20 @@ def changes(distinct_times: bool = True) -> st.SearchStrategy[list[Change]]:
     one = st.tuples(st.integers(1, 3), st.integers(0, 50), st.integers(0, ALL))
 
     def change(drawn: tuple[int, int, int]) -> Change:
-        row, second, told = drawn
-        values = tuple(f"{row}/{second}/{key}" if told >> n & 1 else None for n, key in enumerate(KEYS))
-        whole = None if told == ALL else told
-        return Change(Kind.COURSE, (row,), START + timedelta(seconds=second), whole, values)
+        row, second, present = drawn
+        values = tuple(f"{row}/{second}/{key}" if present >> n & 1 else None for n, key in enumerate(KEYS))
+        present_keys = None if present == ALL else present
+        return Change(Kind.COURSE, (row,), START + timedelta(seconds=second), present_keys, values)
 
     unique = (lambda drawn: drawn[:2]) if distinct_times else None
     return st.lists(one, max_size=25, unique_by=unique).map(lambda drawn: [change(each) for each in drawn])
 
 
 def directory_after(arrivals: Iterable[Change]) -> dict[tuple[tuple[int, ...], str], tuple[datetime, Any]]:
-    """(row, key) -> (when told, value) after changes were written one by one."""
+    """(row, key) -> (time, value) after changes were written one by one."""
     found: dict[tuple[tuple[int, ...], str], tuple[datetime, Any]] = {}
     for change in arrivals:
-        for key, value in told_by(change).items():
+        for key, value in keys_of(change).items():
             before = found.get((change.row, key))
             if before is None or before[0] <= change.as_of:
                 found[change.row, key] = (change.as_of, value)

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from service.domain import participant
 from service.domain.errors import Code, Refusal
-from service.domain.participant import NO_TAGS, Event, Remains, State, View
+from service.domain.participant import NO_TAGS, Event, Participant, Remains, State
 
 READ, UNREAD, ARCHIVED = State
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
 TIMES = st.integers(0, 10).map(lambda minutes: NOON + timedelta(minutes=minutes))
-VIEWS = st.builds(
-    View,
+PARTICIPANTS = st.builds(
+    Participant,
     conversation_id=st.just(1),
     private=st.booleans(),
     state=st.sampled_from(State),
@@ -31,28 +31,30 @@ VIEWS = st.builds(
 
 
 @st.composite
-def remains(draw: st.DrawFn, view: View) -> Remains:
+def remains(draw: st.DrawFn, own: Participant) -> Remains:
     """Some messages that are left, as the database would sum them up."""
     times = sorted(draw(st.lists(TIMES, min_size=1, max_size=4)))
-    before = [time for time in times if view.last_message_at is not None and time <= view.last_message_at]
-    own = draw(st.lists(st.sampled_from(times)))
+    before = [time for time in times if own.last_message_at is not None and time <= own.last_message_at]
+    authored = draw(st.lists(st.sampled_from(times)))
     return Remains(
         message_count=len(times),
         newest=times[-1],
         oldest=times[0],
         nearest=before[-1] if before else None,
-        authored=max(own) if own else None,
+        authored=max(authored) if authored else None,
         has_attachments=draw(st.booleans()),
         has_media_objects=draw(st.booleans()),
         tag_sets=[0] * len(times),
     )
 
 
-VIEWS_WITH_REMAINS = VIEWS.flatmap(lambda view: st.tuples(st.just(view), remains(view)))
+PARTICIPANTS_WITH_REMAINS = PARTICIPANTS.flatmap(lambda own: st.tuples(st.just(own), remains(own)))
 
 
-def a_view(state: State = UNREAD, *, private: bool = False, subscribed: bool = True, received: bool = True) -> View:
-    return View(
+def a_participant(
+    state: State = UNREAD, *, private: bool = False, subscribed: bool = True, received: bool = True
+) -> Participant:
+    return Participant(
         conversation_id=1,
         private=private,
         state=state,
@@ -79,7 +81,7 @@ def a_view(state: State = UNREAD, *, private: bool = False, subscribed: bool = T
     ],
 )
 def test_states_after_events(event: Event, after: dict[State, State]) -> None:
-    assert {state: participant.moved(a_view(state), event).state for state in State} == after
+    assert {state: participant.moved(a_participant(state), event).state for state in State} == after
 
 
 @pytest.mark.parametrize(
@@ -97,77 +99,77 @@ def test_states_after_events(event: Event, after: dict[State, State]) -> None:
 )
 def test_states_after_other_changes(move: object, after: dict[State, State]) -> None:
     assert callable(move)
-    assert {state: move(a_view(state)).state for state in State} == after
+    assert {state: move(a_participant(state)).state for state in State} == after
 
 
-@given(VIEWS, st.sampled_from(Event))
-def test_every_event_done_twice_is_done_once(view: View, event: Event) -> None:
+@given(PARTICIPANTS, st.sampled_from(Event))
+def test_every_event_done_twice_is_done_once(own: Participant, event: Event) -> None:
     """So a command may come again."""
-    once = participant.moved(view, event)
+    once = participant.moved(own, event)
     assert participant.moved(once, event) == once
 
 
-@given(VIEWS, st.sampled_from([e for e in Event if e is not Event.DESTROY]))
-def test_events_change_their_own_field_only(view: View, event: Event) -> None:
-    after = participant.moved(view, event)
+@given(PARTICIPANTS, st.sampled_from([e for e in Event if e is not Event.DESTROY]))
+def test_events_change_their_own_field_only(own: Participant, event: Event) -> None:
+    after = participant.moved(own, event)
     field = "starred" if event in (Event.STAR, Event.UNSTAR) else "state"
-    assert replace(after, **{field: getattr(view, field)}) == view
+    assert replace(after, **{field: getattr(own, field)}) == own
 
 
-@given(VIEWS)
-def test_an_emptied_view_keeps_subscription_and_place(view: View) -> None:
-    after = participant.emptied(view)
+@given(PARTICIPANTS)
+def test_an_emptied_one_keeps_subscription_and_place(own: Participant) -> None:
+    after = participant.emptied(own)
     assert (after.message_count, after.last_message_at, after.visible_last_authored_at) == (0, None, None)
     assert (after.starred, after.has_attachments, after.has_media_objects) == (False, False, False)
     assert after.tag_set == NO_TAGS
     assert after.state is not UNREAD
-    assert (after.subscribed, after.private) == (view.subscribed, view.private)
+    assert (after.subscribed, after.private) == (own.subscribed, own.private)
 
 
-@given(VIEWS, TIMES)
-def test_a_private_conversation_cannot_be_muted(view: View, newest: datetime) -> None:
-    private = replace(view, private=True)
+@given(PARTICIPANTS, TIMES)
+def test_a_private_conversation_cannot_be_muted(own: Participant, newest: datetime) -> None:
+    private = replace(own, private=True)
     assert participant.muted(private) == private
     assert participant.unmuted(private, newest) == private
 
 
-@given(VIEWS, st.none() | TIMES)
-def test_subscribing_never_shows_what_was_never_received(view: View, newest: datetime | None) -> None:
-    after = participant.unmuted(replace(view, private=False, subscribed=False, last_message_at=None), newest)
+@given(PARTICIPANTS, st.none() | TIMES)
+def test_subscribing_never_shows_what_was_never_received(own: Participant, newest: datetime | None) -> None:
+    after = participant.unmuted(replace(own, private=False, subscribed=False, last_message_at=None), newest)
     assert after.subscribed
     assert after.last_message_at is None
-    assert after.state is view.state
+    assert after.state is own.state
 
 
-@given(VIEWS)
-def test_muting_twice_is_muting_once(view: View) -> None:
+@given(PARTICIPANTS)
+def test_muting_twice_is_muting_once(own: Participant) -> None:
     """One who is muted and marks as unread stays unread when the same is asked again."""
-    muted = replace(participant.muted(replace(view, private=False)), state=UNREAD)
+    muted = replace(participant.muted(replace(own, private=False)), state=UNREAD)
     assert participant.muted(muted) == muted
 
 
-@given(VIEWS_WITH_REMAINS)
-def test_recounting_follows_what_is_left(drawn: tuple[View, Remains]) -> None:
-    view, left = drawn
-    after = participant.recounted(view, left, 9)
+@given(PARTICIPANTS_WITH_REMAINS)
+def test_recounting_follows_what_is_left(drawn: tuple[Participant, Remains]) -> None:
+    own, left = drawn
+    after = participant.recounted(own, left, 9)
     assert (after.message_count, after.tag_set) == (left.message_count, 9)
     assert after.visible_last_authored_at == left.authored
     assert (after.has_attachments, after.has_media_objects) == (left.has_attachments, left.has_media_objects)
-    assert (after.state, after.starred, after.subscribed) == (view.state, view.starred, view.subscribed)
-    if view.last_message_at is None:
+    assert (after.state, after.starred, after.subscribed) == (own.state, own.starred, own.subscribed)
+    if own.last_message_at is None:
         assert after.last_message_at is None
-    elif view.subscribed:
+    elif own.subscribed:
         assert after.last_message_at == left.newest
     else:
         assert after.last_message_at == (left.nearest if left.nearest is not None else left.oldest)
 
 
-@given(VIEWS_WITH_REMAINS)
-def test_a_restored_thread_is_in_the_inbox_again(drawn: tuple[View, Remains]) -> None:
-    view, left = drawn
-    after = participant.restored(participant.emptied(view), left, 9)
+@given(PARTICIPANTS_WITH_REMAINS)
+def test_a_restored_thread_is_in_the_inbox_again(drawn: tuple[Participant, Remains]) -> None:
+    own, left = drawn
+    after = participant.restored(participant.emptied(own), left, 9)
     assert after.last_message_at == left.newest
-    assert participant.restored(after, left, 9) == after or not view.subscribed
+    assert participant.restored(after, left, 9) == after or not own.subscribed
 
 
 class TestTagsLeft:

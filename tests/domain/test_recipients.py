@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.contexts import MAX_ID, Context, ContextType
+from service.domain.contexts import Context, ContextType
+from service.domain.ids import MAX_ID
 from service.domain.recipients import (
     DESIGNER,
     OBSERVER,

@@ -8,15 +8,15 @@ from hypothesis import strategies as st
 
 from service.domain.contexts import Context, ContextType
 from service.domain.recipients import DESIGNER, OBSERVER, STUDENT, TA, TEACHER
-from service.domain.rights import AdminRecord, Course, Enrollment, Group, Override, Right, Standing
+from service.domain.rights import AdminRecord, Course, Enrollment, Group, Override, Right, Roles
 
 ROOT, FACULTY, INSTITUTE, ELSEWHERE = 1, 2, 3, 9
 COURSE = Course(50, "Course", "available", (INSTITUTE, FACULTY, ROOT))
 TYPES = (TEACHER, TA, DESIGNER, STUDENT, OBSERVER)
 
 
-def enrolled(type_: str, standing: str = "active", **more: Any) -> Standing:
-    return Standing(7, [Enrollment(COURSE.id, 60, type_, standing)], **more)
+def enrolled(type_: str, standing: str = "active", **more: Any) -> Roles:
+    return Roles(7, [Enrollment(COURSE.id, 60, type_, standing)], **more)
 
 
 def account(id_: int, role: str, right: Right) -> Override:
@@ -63,7 +63,7 @@ def test_in_a_completed_course_staff_still_write_and_students_do_not() -> None:
 
 
 def test_one_of_several_enrolments_is_enough() -> None:
-    both = Standing(7, [Enrollment(50, 1, OBSERVER, "active"), Enrollment(50, 2, TA, "active")])
+    both = Roles(7, [Enrollment(50, 1, OBSERVER, "active"), Enrollment(50, 2, TA, "active")])
 
     assert both.may(Right.SEND_MESSAGES_ALL, COURSE)
     assert both.best_role(50) == TA
@@ -115,7 +115,7 @@ def test_an_override_elsewhere_or_for_another_role_or_right_changes_nothing() ->
 @pytest.mark.parametrize("where", [ROOT, FACULTY, INSTITUTE])
 def test_an_account_admin_holds_every_right_on_and_below(right: Right, where: int) -> None:
     overrides = {account(where, "AccountAdmin", right): False}
-    admin = Standing(7, admin_records=[AdminRecord(where, "AccountAdmin")], overrides=overrides)
+    admin = Roles(7, admin_records=[AdminRecord(where, "AccountAdmin")], overrides=overrides)
 
     assert admin.may(right, COURSE)
     assert admin.may_in_account(right, (where, ROOT))
@@ -123,14 +123,14 @@ def test_an_account_admin_holds_every_right_on_and_below(right: Right, where: in
 
 
 def test_an_account_admin_beside_the_course_holds_nothing_there() -> None:
-    admin = Standing(7, admin_records=[AdminRecord(ELSEWHERE, "AccountAdmin")])
+    admin = Roles(7, admin_records=[AdminRecord(ELSEWHERE, "AccountAdmin")])
 
     assert not admin.may(Right.SEND_MESSAGES, COURSE)
 
 
 def test_a_custom_role_holds_only_what_overrides_grant() -> None:
     overrides = {account(FACULTY, "Registrar", Right.READ_ROSTER): True}
-    registrar = Standing(7, admin_records=[AdminRecord(FACULTY, "Registrar")], overrides=overrides)
+    registrar = Roles(7, admin_records=[AdminRecord(FACULTY, "Registrar")], overrides=overrides)
 
     assert registrar.may(Right.READ_ROSTER, COURSE)
     assert not registrar.may(Right.SEND_MESSAGES, COURSE)
@@ -142,14 +142,14 @@ def test_a_custom_role_loses_below_what_an_override_takes_there() -> None:
         account(ROOT, "Registrar", Right.READ_ROSTER): True,
         on_course("Registrar", Right.READ_ROSTER): False,
     }
-    registrar = Standing(7, admin_records=[AdminRecord(ROOT, "Registrar")], overrides=overrides)
+    registrar = Roles(7, admin_records=[AdminRecord(ROOT, "Registrar")], overrides=overrides)
 
     assert not registrar.may(Right.READ_ROSTER, COURSE)
     assert registrar.may_in_account(Right.READ_ROSTER, (INSTITUTE, FACULTY, ROOT))
 
 
 def test_a_site_admin_is_an_admin_everywhere() -> None:
-    admin = Standing(7, admin_records=[AdminRecord(ELSEWHERE, "AccountAdmin", site_admin=True)])
+    admin = Roles(7, admin_records=[AdminRecord(ELSEWHERE, "AccountAdmin", site_admin=True)])
 
     assert admin.may(Right.SEND_MESSAGES, COURSE)
     assert admin.may_in_account(Right.BECOME_USER, (ROOT,))
@@ -158,7 +158,7 @@ def test_a_site_admin_is_an_admin_everywhere() -> None:
 
 def test_a_custom_role_of_the_site_holds_everywhere_what_it_is_granted_there() -> None:
     overrides = {account(ELSEWHERE, "Support", Right.SEND_MESSAGES): True}
-    support = Standing(7, admin_records=[AdminRecord(ELSEWHERE, "Support", site_admin=True)], overrides=overrides)
+    support = Roles(7, admin_records=[AdminRecord(ELSEWHERE, "Support", site_admin=True)], overrides=overrides)
 
     assert support.may(Right.SEND_MESSAGES, COURSE)
     assert support.site_wide(Right.SEND_MESSAGES)
@@ -166,15 +166,15 @@ def test_a_custom_role_of_the_site_holds_everywhere_what_it_is_granted_there() -
 
 
 def test_an_account_admin_of_the_root_is_no_site_admin() -> None:
-    assert not Standing(7, admin_records=[AdminRecord(ROOT, "AccountAdmin")]).site_wide(Right.SEND_MESSAGES)
+    assert not Roles(7, admin_records=[AdminRecord(ROOT, "AccountAdmin")]).site_wide(Right.SEND_MESSAGES)
 
 
 def test_members_of_an_accounts_group_write_in_it() -> None:
     group = Group(80, None, (ROOT,))
 
-    assert Standing(7, group_ids=frozenset({80})).may_in_group(Right.SEND_MESSAGES_ALL, group, None)
-    assert not Standing(7, group_ids=frozenset({80})).may_in_group(Right.BECOME_USER, group, None)
-    assert not Standing(7, group_ids=frozenset({81})).may_in_group(Right.SEND_MESSAGES, group, None)
+    assert Roles(7, group_ids=frozenset({80})).may_in_group(Right.SEND_MESSAGES_ALL, group, None)
+    assert not Roles(7, group_ids=frozenset({80})).may_in_group(Right.BECOME_USER, group, None)
+    assert not Roles(7, group_ids=frozenset({81})).may_in_group(Right.SEND_MESSAGES, group, None)
 
 
 def test_a_courses_group_follows_its_course() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from service.domain.contexts import Context, ContextType
 from service.domain.recipients import INSTRUCTORS, TEACHER
-from service.domain.rights import Course, Enrollment, Standing
+from service.domain.rights import Course, Enrollment, Roles
 from service.domain.search import (
     Kind,
     Parts,
@@ -72,8 +72,8 @@ def test_contexts_are_sorted_without_case_and_accents() -> None:
 
 def test_who_may_not_write_to_a_course_is_offered_no_section() -> None:
     course = Course(1, "One", "available")
-    student = Standing(1, [Enrollment(1, 5, "StudentEnrollment", "active")])
-    observer = Standing(2, [Enrollment(1, 5, "ObserverEnrollment", "active")])
+    student = Roles(1, [Enrollment(1, 5, "StudentEnrollment", "active")])
+    observer = Roles(2, [Enrollment(1, 5, "ObserverEnrollment", "active")])
 
     assert visible_sections(student, course, [5, 6]) == [5, 6]
     assert visible_sections(student, course, [5]) == []

@@ -103,7 +103,7 @@ async def test_people_come_change_and_go(town: Town, as_user: AsUser) -> None:
     assert (await carla.call("GET", "/conversations"))[0] == 401
 
 
-async def test_a_merged_person_goes_on_as_the_heir(town: Town, as_user: AsUser) -> None:
+async def test_a_merged_person_goes_on_as_the_target(town: Town, as_user: AsUser) -> None:
     teacher, ana, ben = await as_user(town.teacher), await as_user(town.ana), await as_user(town.ben)
     _, (made,) = await write(teacher, town.ana)
 

@@ -11,8 +11,8 @@ from tests.support.conversations import Threads
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def merged(old: int, heir: int, seconds: int = 0) -> DirectoryEvent:
-    body = BODIES["user_merged"].model_validate({"user_id": old, "merged_into_user_id": heir})
+def merged(old: int, target: int, seconds: int = 0) -> DirectoryEvent:
+    body = BODIES["user_merged"].model_validate({"user_id": old, "merged_into_user_id": target})
     return DirectoryEvent("user_merged", NOW + timedelta(seconds=seconds), body)
 
 

@@ -9,8 +9,6 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.contracts.commands import AnyCommand, DeliverChunk
-from service.domain.event_metadata import Cause
-from service.runtime import event_metadata
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import Stranger
@@ -63,24 +61,6 @@ async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publis
 
     assert handler.given == [COMMAND]
     await outside.waiting("deliver", 0)
-
-
-async def test_what_a_command_changes_is_caused_by_it(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
-) -> None:
-    caused: list[Cause | None] = []
-
-    async def handle(_: AnyCommand) -> Outcome:
-        caused.append(event_metadata.current())
-        return Done()
-
-    async with consuming(handle):
-        await publisher.command(COMMAND)
-        await until(lambda: len(caused) == 1)
-
-    metadata = {"root_account_id": "10000000000001", "job_id": "deliver.1.2", "job_tag": "deliver"}
-    assert [cause and cause.metadata for cause in caused] == [metadata]
-    assert event_metadata.current() is None
 
 
 async def test_a_command_is_held_while_something_is_away(

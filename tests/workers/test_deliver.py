@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
+import orjson
 import pytest
 
 from service.contracts.commands import DeliverChunk
@@ -113,3 +114,38 @@ async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
     assert row is not None
     assert tuple(row) == ("error", 2, 2)
     assert (await state(conn, deadly))["error"] == TOO_MANY_REDELIVERIES
+
+
+async def test_what_a_command_changes_is_caused_by_it(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    """Also where it ends a chunk in another way than by delivering it (canvas/events.md 1.1)."""
+    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    delivered, given_up = (DeliverChunk(batch_id=batch, position=position) for position in range(2))
+    deliverer = Deliverer(settings, pool)
+
+    await deliverer.handle(delivered)
+    for _ in range(MAX_REDELIVERIES + 1):
+        await deliverer.redelivered(given_up)
+
+    recorded = await conn.fetch("SELECT event, cause FROM outbox ORDER BY id")
+    root = {"root_account_id": "10000000000001", "job_tag": "deliver"}
+    assert [(row["event"], orjson.loads(row["cause"])) for row in recorded] == [
+        *(
+            (event, {**root, "job_id": f"deliver.{batch}.0"})
+            for event in ("delivered", "batch_started", "batch_progress")
+        ),
+        ("batch_failed", {**root, "job_id": f"deliver.{batch}.1"}),
+    ]
+
+
+async def test_with_events_switched_off_nothing_is_recorded(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    batch = await batches.accept([10, 11], chunk_size=2)
+    quiet = settings.model_copy(update={"events": False})
+
+    assert await Deliverer(quiet, pool).handle(DeliverChunk(batch_id=batch, position=0)) == Done()
+
+    assert await conn.fetchval("SELECT state FROM batches") == "sent"
+    assert await conn.fetchval("SELECT count(*) FROM outbox") == 0

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application.messages.add_recipients import Adder, AddRecipients
-from service.application.messages.reply import Replier
+from service.application.messages import add_recipients
+from service.application.messages import reply as replies
+from service.application.messages.add_recipients import AddRecipients
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.domain.event_metadata import Cause
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.event_metadata import caused_by
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import outbox
@@ -189,29 +190,27 @@ async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
 ) -> None:
     """Replies and additions meet in a few conversations, while three relays are at it."""
     people = groups.people
-    ids, tag_sets = IdBlocks(), TagSets()
-    replier, adder = Replier(settings, ids, tag_sets), Adder(settings, ids, tag_sets)
+    sending = Work(settings, IdBlocks(), TagSets(), CAUSE)
 
     async def reply(conversation: int, author: int) -> None:
         async with pool.acquire() as mine:
             request = AddMessage(author_id=author, conversation_id=conversation, body="Reply")
-            plan = await replier.validate(mine, request)
+            plan = await replies.validate(sending, mine, request)
             async with mine.transaction():
-                await replier.add(mine, request, plan)
+                await replies.carry_out(sending, mine, request, plan)
 
     async def add(conversation: int, newcomer: int) -> None:
         async with pool.acquire() as mine:
             request = AddRecipients(people[0], conversation, [str(newcomer)])
-            plan = await adder.validate(mine, request)
+            plan = await add_recipients.validate(sending, mine, request)
             async with mine.transaction():
-                await adder.add(mine, request, plan)
+                await add_recipients.carry_out(sending, mine, request, plan)
 
     async with running(settings, pool), running(settings, pool), running(settings, pool):
-        with caused_by(CAUSE):
-            work = [reply(conversation, people[n % 3]) for conversation in groups.conversations for n in range(12)]
-            work += [add(conversation, people[3]) for conversation in groups.conversations]
-            random.shuffle(work)
-            await asyncio.gather(*work)
+        work = [reply(conversation, people[n % 3]) for conversation in groups.conversations for n in range(12)]
+        work += [add(conversation, people[3]) for conversation in groups.conversations]
+        random.shuffle(work)
+        await asyncio.gather(*work)
         await until(lambda: _is_empty(conn))
 
     await listening.until(lambda so_far: len(so_far.heard) >= 4 * 14)

@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 import asyncpg
 import pytest
 
-from service.application.messages.reply import Queued, Replier
+from service.application.messages.reply import Queued, carry_out, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.contracts.commands import DeliverReply
 from service.runtime.ids import IdBlocks
 from service.runtime.publisher import Publisher
@@ -30,13 +31,13 @@ def writer(settings: Settings, pool: asyncpg.Pool) -> ReplyWriter:
 async def line(conn: asyncpg.Connection, settings: Settings, threads: Threads, school: School) -> list[Queued]:
     """Three replies that wait in one conversation."""
     always = settings.model_copy(update={"queued_reply_participants": 1})
-    replier = Replier(always, IdBlocks(), TagSets())
+    work = Work(always, IdBlocks(), TagSets(), cause=None)
     conversation = await threads.group(school.teacher, school.students[:2])
     queued: list[Queued] = []
     for body in ("One", "Two", "Three"):
         command = AddMessage(author_id=school.teacher, conversation_id=conversation, body=body)
         async with conn.transaction():
-            outcome = await replier.add(conn, command, await replier.validate(conn, command))
+            outcome = await carry_out(work, conn, command, await validate(work, conn, command))
         assert isinstance(outcome, Queued)
         queued.append(outcome)
     return queued

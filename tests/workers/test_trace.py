@@ -7,12 +7,12 @@ import asyncpg
 import pytest
 
 from service.application.inbox import batch_update
-from service.application.messages.reply import Queued, Replier
+from service.application.messages.reply import Queued, carry_out, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.contracts.commands import DeliverReply
 from service.domain.participant import Event
-from service.runtime import event_metadata
 from service.runtime.ids import IdBlocks
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -33,13 +33,14 @@ Reply = Callable[[], Awaitable[int]]
 @pytest.fixture
 async def reply(conn: asyncpg.Connection, settings: Settings, threads: Threads, school: School) -> Reply:
     """Puts one more reply in the line of a conversation; its id."""
-    replier = Replier(settings.model_copy(update={"queued_reply_participants": 1}), IdBlocks(), TagSets())
+    queueing = settings.model_copy(update={"queued_reply_participants": 1})
+    work = Work(queueing, IdBlocks(), TagSets(), cause=None)
     conversation = await threads.group(school.teacher, school.students[:2])
 
     async def queue() -> int:
         command = AddMessage(author_id=school.teacher, conversation_id=conversation, body="Hello again")
         async with conn.transaction():
-            outcome = await replier.add(conn, command, await replier.validate(conn, command))
+            outcome = await carry_out(work, conn, command, await validate(work, conn, command))
         assert isinstance(outcome, Queued)
         return outcome.reply_id
 
@@ -93,7 +94,7 @@ async def test_a_batch_update_swept_up(
 
 
 async def test_replies_that_are_written_with_another_have_events_in_their_own_traces(
-    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, settings: Settings
+    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter
 ) -> None:
     ids = []
     for traceparent in TRACEPARENTS:
@@ -102,11 +103,9 @@ async def test_replies_that_are_written_with_another_have_events_in_their_own_tr
     command = DeliverReply(reply_id=ids[1])
     redelivered = "00-0000000000000000000000000000000a-000000000000000a-01"  # the command's own, of a publish
 
-    with (
-        continued(redelivered),
-        event_metadata.caused_by(event_metadata.job(settings, message_id="reply.2", name="reply")),
-    ):
+    with continued(redelivered):
         assert await writer.handle(command) == Done()
 
-    traceparents = [row["traceparent"] for row in await conn.fetch("SELECT traceparent FROM outbox ORDER BY id")]
-    assert traceparents == [TRACEPARENTS[0], redelivered, TRACEPARENTS[2]]
+    recorded = await conn.fetch("SELECT traceparent, cause->>'job_id' AS job FROM outbox ORDER BY id")
+    assert [row["traceparent"] for row in recorded] == [TRACEPARENTS[0], redelivered, TRACEPARENTS[2]]
+    assert {row["job"] for row in recorded} == {command.message_id}

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from service.application.address_book import rights
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import invalid
-from service.domain.recipients import OBSERVER, STUDENT, parse
+from service.domain.recipients import OBSERVER, STUDENT, Recipients
 from service.domain.rights import Course, Right
 from service.domain.visibility import observed
 from sql import address_book
@@ -16,22 +15,22 @@ from sql.rights import is_root_account
 
 async def check_context(
     conn: Connection,
+    known: UserRights,
     *,
-    sender_id: int,
     recipients: Sequence[int],
     context_code: str | None,
     root_account_id: int,
 ) -> Context | None:
     """The context to store, None when none is given; raises the Refusal of steps 5a, 5b and 5c.
 
-    ``recipients``: the resolved ones. ``root_account_id``: the host's, a root account even before any event told.
+    ``known``: the sender's, there as well. ``recipients``: the resolved ones. ``root_account_id``: the host's, a root
+    account even before there is any event about it.
     """
     if not context_code or not context_code.strip():
         return None
     context = parse_code(context_code)
     if context is None or context.type is ContextType.SECTION:
         raise invalid("context_code", "invalid")
-    known = await rights.load(conn, sender_id, [context])
     if context.type is ContextType.ACCOUNT:
         if not await _acceptable_account(conn, known, context.id, root_account_id):
             raise invalid("context_code", "invalid")
@@ -46,67 +45,59 @@ async def check_context(
     return context
 
 
-async def _check_reach(conn: Connection, known: Known, course: Course, recipients: Sequence[int]) -> None:
+async def _check_reach(conn: Connection, known: UserRights, course: Course, recipients: Sequence[int]) -> None:
     """Step 5a: without send_messages one writes to instructors and to one's own observed students."""
-    if known.standing.may(Right.SEND_MESSAGES, course):
+    if known.roles.may(Right.SEND_MESSAGES, course):
         return
-    exempt = sorted(observed(known.standing, course.id))
+    exempt = sorted(observed(known.roles, course.id))
     if not await address_book.all_instruct(conn, course.id, recipients, exempt):
         raise invalid(f"Unable to send messages to users in {course.name}", "")
 
 
-def _acceptable(known: Known, context: Context) -> bool:
+def _acceptable(known: UserRights, context: Context) -> bool:
     """Step 5b for courses and groups: a membership or send_messages (canvas/endpoints.md 5.4)."""
     if context.type is ContextType.COURSE:
-        member = context.id in known.courses and bool(known.standing.enrolled(context.id))
+        member = context.id in known.courses and bool(known.roles.enrolled(context.id))
     else:
-        member = context.id in known.groups and context.id in known.standing.group_ids
+        member = context.id in known.groups and context.id in known.roles.group_ids
     return member or known.may(Right.SEND_MESSAGES, context)
 
 
-async def _acceptable_account(conn: Connection, known: Known, account_id: int, root_account_id: int) -> bool:
+async def _acceptable_account(conn: Connection, known: UserRights, account_id: int, root_account_id: int) -> bool:
     """Step 5b for accounts: a root account, with read_roster there or on an account below."""
     is_root = await is_root_account(conn, account_id)
     if not (account_id == root_account_id if is_root is None else is_root):
         return False
-    if known.standing.may_in_account(Right.READ_ROSTER, known.accounts.get(account_id, ())):
+    if known.roles.may_in_account(Right.READ_ROSTER, known.accounts.get(account_id, ())):
         return True
-    below = [r.account_id for r in known.standing.admin_records if account_id in known.accounts.get(r.account_id, ())]
-    return any(known.standing.may_in_account(Right.READ_ROSTER, known.accounts[id_]) for id_ in below)
+    below = [r.account_id for r in known.roles.admin_records if account_id in known.accounts.get(r.account_id, ())]
+    return any(known.roles.may_in_account(Right.READ_ROSTER, known.accounts[id_]) for id_ in below)
 
 
-async def check_roles(conn: Connection, *, sender_id: int, recipients: Sequence[str]) -> None:
+def check_roles(known: UserRights, named: Recipients) -> None:
     """Step 6: a whole course, its students or its observers take send_messages_all there."""
     restricted = [
         audience.context
-        for audience in parse(recipients).audiences
+        for audience in named.audiences
         if audience.context.type is ContextType.COURSE
         and (audience.types is None or audience.types & {STUDENT, OBSERVER})
     ]
-    if not restricted:
-        return
-    known = await rights.load(conn, sender_id, restricted)
     if not all(known.may(Right.SEND_MESSAGES_ALL, context) for context in restricted):
         raise invalid("recipients", "restricted by role")
 
 
-async def check_tags(
-    conn: Connection, *, sender_id: int, recipients: Sequence[str], group_conversation: bool, bulk_message: bool
-) -> None:
+def check_tags(known: UserRights, named: Recipients, *, group_conversation: bool, bulk_message: bool) -> None:
     """Differentiation tags as recipients: only with manage_tags, and never in one shared conversation.
 
     Resolution step 7; a Refusal where Canvas lets an error surface.
     """
-    named = [a.context for a in parse(recipients).audiences if a.context.type is ContextType.GROUP]
-    if not named:
-        return
-    known = await rights.load(conn, sender_id, named)
-    tags = [context for context in named if _is_tag(known, context)]
+    tags = [audience.context for audience in named.audiences if _is_tag(known, audience.context)]
     if not all(known.may(Right.MANAGE_TAGS, context) for context in tags):
         raise invalid("recipients", "insufficient permissions to use differentiation tags")
     if tags and group_conversation and not bulk_message:
         raise invalid("recipients", "differentiation tags cannot share a group conversation")
 
 
-def _is_tag(known: Known, context: Context) -> bool:
-    return context.id in known.groups and known.groups[context.id].differentiation_tag
+def _is_tag(known: UserRights, context: Context) -> bool:
+    group = known.groups.get(context.id) if context.type is ContextType.GROUP else None
+    return group is not None and group.differentiation_tag

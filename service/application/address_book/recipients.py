@@ -1,12 +1,12 @@
 """From recipients as sent to the users meant (canvas/endpoints.md 5, 4.2 resolution steps 1 to 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.application.address_book import rights
-from service.application.address_book.rights import Known
-from service.domain.contexts import Context, ContextType
+from service.application.address_book.rights import UserRights
+from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import Code, Refusal
-from service.domain.recipients import Audience, Recipients, parse, sent_context
+from service.domain.recipients import Audience, Recipients, sent_context
 from service.domain.rights import Right
 from service.domain.visibility import Members, Range, members, own_group, ranges
 from sql import address_book
@@ -14,26 +14,39 @@ from sql.connection import Connection
 from sql.rights import accounts_granting
 
 
+async def sender_rights(
+    conn: Connection,
+    sender_id: int,
+    named: Recipients,
+    context_code: str | None,
+    *,
+    also: Collection[Context] = (),
+) -> UserRights:
+    """The sender's rights in all contexts that a request names and in ``also``: loaded once for all of its checks."""
+    context = sent_context(context_code) or parse_code(context_code or "")
+    contexts = {*also, *(audience.context for audience in named.audiences), *([context] if context else [])}
+    # An individual may be known from any course or group of the sender, unless a group narrows it down.
+    narrowed = context is not None and context.type is ContextType.GROUP
+    everywhere = bool(named.user_ids or named.uuids) and not narrowed
+    return await rights.load(conn, sender_id, contexts, everywhere=everywhere)
+
+
 async def resolve(
     conn: Connection,
-    *,
-    sender_id: int,
-    recipients: Sequence[str],
+    known: UserRights,
+    named: Recipients,
     context_code: str | None,
+    *,
     conversation_id: int | None = None,
 ) -> list[int]:
     """Users the request means and the sender may write to: ids, ascending and distinct.
 
-    Without the sender, unless the sender alone is named. ``conversation_id``: its participants are acceptable
-    too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group that does not exist.
+    ``known``: of sender_rights. Without the sender, unless the sender alone is named. ``conversation_id``: its
+    participants are acceptable too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group
+    that does not exist.
     """
-    named = parse(recipients)
+    sender_id = known.roles.user_id
     context = sent_context(context_code)
-    individuals = bool(named.user_ids or named.uuids)
-    contexts = {audience.context for audience in named.audiences} | ({context} if context else set())
-    # An individual may be known from any course or group of the sender, unless a group narrows it down.
-    everywhere = individuals and (context is None or context.type is not ContextType.GROUP)
-    known = await rights.load(conn, sender_id, contexts, everywhere=everywhere)
     if context is not None and not _exists(known, context):
         raise Refusal(Code.NOT_FOUND)
     people = set(named.user_ids)
@@ -47,7 +60,7 @@ async def resolve(
     return sorted(found | set(members_found)) if found else members_found
 
 
-def _exists(known: Known, context: Context) -> bool:
+def _exists(known: UserRights, context: Context) -> bool:
     match context.type:
         case ContextType.COURSE:
             return context.id in known.courses
@@ -57,7 +70,7 @@ def _exists(known: Known, context: Context) -> bool:
             return context.id in known.groups
 
 
-async def _audiences(conn: Connection, known: Known, named: Recipients) -> list[int]:
+async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> list[int]:
     """Everybody in the contexts given as recipients, ascending."""
     spans: set[Range] = set()
     groups: set[Members] = set()
@@ -65,11 +78,11 @@ async def _audiences(conn: Connection, known: Known, named: Recipients) -> list[
         if audience.context.type is ContextType.GROUP:
             group = known.groups.get(audience.context.id)
             if group is not None and group.differentiation_tag >= audience.differentiation_tag:
-                reached = members(known.standing, group, known.course_of(group))
+                reached = members(known.roles, group, known.course_of(group))
                 groups.update([reached] if reached else [])
         else:
             spans.update(_ranges(known, audience.context, audience))
-    sender_id = known.standing.user_id
+    sender_id = known.roles.user_id
     enrolled = await address_book.expand_ranges(conn, sorted(spans, key=repr), sender_id) if spans else []
     if not groups:
         return enrolled
@@ -77,24 +90,26 @@ async def _audiences(conn: Connection, known: Known, named: Recipients) -> list[
     return sorted({*enrolled, *grouped})
 
 
-def _ranges(known: Known, context: Context, audience: Audience | None = None, *, as_admin: bool = False) -> list[Range]:
+def _ranges(
+    known: UserRights, context: Context, audience: Audience | None = None, *, as_admin: bool = False
+) -> list[Range]:
     section_id = context.id if context.type is ContextType.SECTION else None
     course = known.courses.get(known.sections.get(context.id, 0) if section_id else context.id)
     if course is None:
         return []
     types = audience.types if audience else None
-    return ranges(known.standing, course, types=types, section_id=section_id, as_admin=as_admin)
+    return ranges(known.roles, course, types=types, section_id=section_id, as_admin=as_admin)
 
 
 async def _individuals(
     conn: Connection,
-    known: Known,
+    known: UserRights,
     people: Sequence[int],
     context: Context | None,
     conversation_id: int | None,
 ) -> set[int]:
     """Those of ``people`` whom the sender may write to one by one (canvas/endpoints.md 5.1)."""
-    sender = known.standing
+    sender = known.roles
     if context is None and sender.site_wide(Right.SEND_MESSAGES):
         return set(await address_book.existing_users(conn, people))
     spans, groups = _reach_in(known, context) if context else _reach_everywhere(known)
@@ -112,40 +127,40 @@ async def _individuals(
     return found
 
 
-def _reach_everywhere(known: Known) -> tuple[list[Range], list[Members]]:
+def _reach_everywhere(known: UserRights) -> tuple[list[Range], list[Members]]:
     """What the sender sees of own courses, current or concluded, and own groups."""
-    own_courses = {enrollment.course_id for enrollment in known.standing.enrollments}
+    own_courses = {enrollment.course_id for enrollment in known.roles.enrollments}
     spans = [
         span
         for course_id in sorted(own_courses & known.courses.keys())
-        for span in ranges(known.standing, known.courses[course_id])
+        for span in ranges(known.roles, known.courses[course_id])
     ]
     return spans, _own_groups(known)
 
 
-def _reach_in(known: Known, context: Context) -> tuple[list[Range], list[Members]]:
+def _reach_in(known: UserRights, context: Context) -> tuple[list[Range], list[Members]]:
     """The same inside one context."""
     if context.type is ContextType.GROUP:
         group = known.groups[context.id]
-        reached = members(known.standing, group, known.course_of(group), as_admin=True)
+        reached = members(known.roles, group, known.course_of(group), as_admin=True)
         return [], [reached] if reached else []
     course_id = known.sections[context.id] if context.type is ContextType.SECTION else context.id
     return _ranges(known, context, as_admin=True), _own_groups(known, course_id)
 
 
-def _own_groups(known: Known, course_id: int | None = None) -> list[Members]:
+def _own_groups(known: UserRights, course_id: int | None = None) -> list[Members]:
     return [
         reached
         for group in known.own_groups()
         if (course_id is None or group.course_id == course_id)
-        and (reached := own_group(known.standing, group, known.course_of(group)))
+        and (reached := own_group(known.roles, group, known.course_of(group)))
     ]
 
 
-async def accounts_with(conn: Connection, known: Known, right: Right) -> list[int]:
+async def accounts_with(conn: Connection, known: UserRights, right: Right) -> list[int]:
     """Accounts where the sender holds a right as an administrator."""
     records = [
-        (record, known.standing.holds(record, right, known.accounts.get(record.account_id, ())))
-        for record in known.standing.admin_records
+        (record, known.roles.holds(record, right, known.accounts.get(record.account_id, ())))
+        for record in known.roles.admin_records
     ]
     return await accounts_granting(conn, right, records)

@@ -1,10 +1,10 @@
 """A user's rights, with the courses, groups and accounts they are asked for."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from service.domain.contexts import Context, ContextType
-from service.domain.rights import Course, Group, Right, Standing
+from service.domain.rights import Course, Group, Right, Roles
 from sql.connection import Connection
 from sql.rights import (
     CourseRow,
@@ -21,10 +21,10 @@ from sql.rights import (
 
 
 @dataclass(frozen=True)
-class Known:
-    """A user's standing and the places it was loaded for; what does not exist is not in the mappings."""
+class UserRights:
+    """A user's roles and the places they were loaded for; what does not exist is not in the mappings."""
 
-    standing: Standing
+    roles: Roles
     courses: Mapping[int, Course]
     sections: Mapping[int, int]  # section id -> course id
     groups: Mapping[int, Group]
@@ -36,21 +36,21 @@ class Known:
 
     def own_groups(self) -> list[Group]:
         """Groups the user belongs to."""
-        return [group for id_, group in self.groups.items() if id_ in self.standing.group_ids]
+        return [group for id_, group in self.groups.items() if id_ in self.roles.group_ids]
 
     def may(self, right: Right, context: Context) -> bool:
         """Whether the user holds a right in a context; a section is its course, an unknown context grants none."""
         match context.type:
             case ContextType.ACCOUNT:
-                return self.standing.may_in_account(right, self.accounts.get(context.id, (context.id,)))
+                return self.roles.may_in_account(right, self.accounts.get(context.id, (context.id,)))
             case ContextType.GROUP:
                 group = self.groups.get(context.id)
-                return group is not None and self.standing.may_in_group(right, group, self.course_of(group))
+                return group is not None and self.roles.may_in_group(right, group, self.course_of(group))
             case ContextType.SECTION:
                 course = self.courses.get(self.sections.get(context.id, 0))
             case ContextType.COURSE:
                 course = self.courses.get(context.id)
-        return course is not None and self.standing.may(right, course)
+        return course is not None and self.roles.may(right, course)
 
 
 def _of(type_: ContextType, contexts: Iterable[Context]) -> set[int]:
@@ -59,8 +59,8 @@ def _of(type_: ContextType, contexts: Iterable[Context]) -> set[int]:
 
 async def load(
     conn: Connection, user_id: int, contexts: Collection[Context] = (), *, everywhere: bool = False
-) -> Known:
-    """The user's standing in the given contexts; ``everywhere``: also in all own courses and groups.
+) -> UserRights:
+    """The user's rights in the given contexts; ``everywhere``: also in all own courses and groups.
 
     At most eight statements, whatever the number of contexts.
     """
@@ -88,8 +88,8 @@ async def load(
     chains = await account_chains(conn, sorted(account_ids)) if account_ids else {}
     above = sorted({account for chain in chains.values() for account in chain})
     overrides = await overrides_on(conn, sorted(course_ids), above) if course_ids or above else {}
-    return Known(
-        Standing(user_id, enrollments, admin_records, member_of, overrides),
+    return UserRights(
+        Roles(user_id, enrollments, admin_records, member_of, overrides),
         {course.id: _course(course, chains) for course in courses if course.workflow_state != "deleted"},
         sections,
         {group.id: _group(group, chains) for group in groups.values()},
@@ -110,17 +110,3 @@ def _course(row: CourseRow, chains: Mapping[int, tuple[int, ...]]) -> Course:
 
 def _group(row: GroupRow, chains: Mapping[int, tuple[int, ...]]) -> Group:
     return Group(row.id, row.course_id, chains.get(row.account_id or 0, ()), row.differentiation_tag)
-
-
-async def rights_in(
-    conn: Connection, *, user_id: int, rights: Collection[str], contexts: Sequence[Context]
-) -> dict[Context, frozenset[str]]:
-    """The rights among ``rights`` that the user holds in each context; names that are no rights are ignored."""
-    known = await load(conn, user_id, contexts)
-    asked = [Right(right) for right in Right if right in rights]
-    return {context: frozenset(right.value for right in asked if known.may(right, context)) for context in contexts}
-
-
-async def has_right(conn: Connection, *, user_id: int, right: str, context: Context) -> bool:
-    """Whether the user holds a right (canvas/conventions.md 12) in a course, section, group or account."""
-    return right in (await rights_in(conn, user_id=user_id, rights=[right], contexts=[context]))[context]

@@ -35,7 +35,7 @@ _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]
 
 # Kinds of which the rosters of places are made (sql/schema/03_rosters.sql).
 _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEMBERSHIP)
-_HEIR = SHAPES[Kind.USER].keys.index("merged_into_user_id")
+_MERGED_INTO = SHAPES[Kind.USER].keys.index("merged_into_user_id")
 # Events need no second try among themselves; a merge may meet the sends of those it is about.
 _TRIES = 5
 # Says nothing about the events: the schema is not there (yet), or not for this user.
@@ -102,13 +102,13 @@ async def _write(conn: Connection, changes: Mapping[Kind, Sequence[Change]]) -> 
     async with conn.transaction():
         if any(changes[kind] for kind in _IN_ROSTERS):
             await directory.take_roster_turn(conn)
-        for kind, told in changes.items():
+        for kind, arrived in changes.items():
             if kind is Kind.ENROLLMENT:
-                written[kind] = await _write_enrollments(conn, told, changes[Kind.ENROLLMENT_STATE])
+                written[kind] = await _write_enrollments(conn, arrived, changes[Kind.ENROLLMENT_STATE])
             elif kind is not Kind.ENROLLMENT_STATE:
-                for rows in rounds(told):
+                for rows in rounds(arrived):
                     written[kind] += await _UPSERTS[kind](conn, rows)
-        merged = {change.row[0] for change in changes[Kind.USER] if change.values[_HEIR] is not None}
+        merged = {change.row[0] for change in changes[Kind.USER] if change.values[_MERGED_INTO] is not None}
         if merged:
             await merge(conn, merged)
     return written

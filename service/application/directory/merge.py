@@ -11,11 +11,11 @@ from sql.connection import Connection
 from sql.merge import (
     hand_over_authorship,
     hand_over_updates,
-    heirs_of,
     left_behind,
     lock_conversations,
     lock_merging,
     lock_rows,
+    merge_targets,
     move_rows,
     move_views,
     recount,
@@ -30,16 +30,16 @@ async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     it: roll back, run again.
     """
     await lock_merging(conn)
-    heirs = await heirs_of(conn, user_ids)
-    if not heirs:
+    targets = await merge_targets(conn, user_ids)
+    if not targets:
         return
-    await hand_over_updates(conn, heirs)
-    conversations = await lock_conversations(conn, heirs)
-    planned = plan(await lock_rows(conn, conversations, heirs), heirs)
+    await hand_over_updates(conn, targets)
+    conversations = await lock_conversations(conn, targets)
+    planned = plan(await lock_rows(conn, conversations, targets), targets)
     await move_views(conn, planned.fates)
     await rehome_messages(conn, planned.homes)
     await move_rows(conn, planned.fates, planned.pairs)
-    await hand_over_authorship(conn, heirs, conversations.keys() - planned.homes.keys())
+    await hand_over_authorship(conn, targets, conversations.keys() - planned.homes.keys())
     await recount(conn, planned.fates)
 
 

@@ -18,7 +18,7 @@ from sql.messages import MessageKey
 
 async def check_site_admin(conn: Connection, user_id: int) -> None:
     """Refusal(NOT_AUTHORISED) without the administrator's role on the site-admin account."""
-    records = (await load(conn, user_id)).standing.admin_records
+    records = (await load(conn, user_id)).roles.admin_records
     if not any(record.site_admin and record.role == ACCOUNT_ADMIN for record in records):
         raise Refusal(Code.NOT_AUTHORISED)
 
@@ -77,7 +77,7 @@ async def delete_for_all(conn: Connection, user_id: int, conversation_id: int) -
 
     Refusal(NOT_AUTHORISED) without manage_students on the site-admin account, NOT_FOUND for an unknown conversation.
     """
-    if not (await load(conn, user_id)).standing.site_wide(Right.MANAGE_STUDENTS):
+    if not (await load(conn, user_id)).roles.site_wide(Right.MANAGE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)
     if not await administration.delete_for_all(conn, conversation_id):
         raise Refusal(Code.NOT_FOUND)

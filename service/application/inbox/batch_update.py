@@ -8,8 +8,8 @@ from service.application.inbox.participant import apply_event
 from service.application.presentation import shapes
 from service.domain import batch_updates
 from service.domain.batch_updates import ProgressState
-from service.domain.contexts import MAX_ID
 from service.domain.errors import Code, Refusal
+from service.domain.ids import parse_id
 from service.domain.participant import Event
 from service.runtime.tracing import current_traceparent
 from sql.batch_updates import Progress, cancel_progress, claim_progress, find_progress, finish_progress, insert_progress
@@ -59,13 +59,15 @@ async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str]
 async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     """Does an update, or what is left of it, within the caller's transaction; returns the state at its end.
 
-    None: finished, cancelled or unknown, so nothing was done. Whoever else is at the same update waits, and then finds
+    None: finished, cancelled or unknown, so nothing was done. Another worker at the same update waits, and then finds
     it finished.
     """
     progress = await claim_progress(conn, progress_id)
     if progress is None:
         return None
-    left = {position: _id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)}
+    left = {
+        position: parse_id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)
+    }
     wanted = sorted({id_ for id_ in left.values() if id_ is not None})
     found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
     refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
@@ -75,14 +77,6 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
         conn, progress_id, done=progress.total, refused=refused, state=state, message=message, now=datetime.now(UTC)
     )
     return state
-
-
-def _id(text: str) -> int | None:
-    """The conversation that is meant; None for what can be no id."""
-    if not (text.isascii() and text.isdigit()):
-        return None
-    number = int(text)
-    return number if number <= MAX_ID else None
 
 
 async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:

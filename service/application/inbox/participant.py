@@ -1,4 +1,4 @@
-"""Changing one's own view: of one conversation or of hundreds, always with the same statements.
+"""Changing what one has of conversations: of one or of hundreds, always with the same statements.
 
 Everything here runs in the caller's transaction and begins by locking the rows it will change.
 """
@@ -11,11 +11,11 @@ from typing import TypeAlias
 from service.application.messages.tag_sets import TagSets
 from service.domain import participant
 from service.domain.errors import Code, Refusal
-from service.domain.participant import Event, Remains, State, View
+from service.domain.participant import Event, Participant, Remains, State
 from sql import administration, participants, tags
 from sql.connection import Connection
 
-Recount: TypeAlias = Callable[[View, Remains | None, int], View]
+Recount: TypeAlias = Callable[[Participant, Remains | None, int], Participant]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,24 +27,24 @@ class Change:
     starred: bool | None = None
 
 
-async def update_view(conn: Connection, user_id: int, conversation_id: int, change: Change) -> None:
+async def apply_change(conn: Connection, user_id: int, conversation_id: int, change: Change) -> None:
     """Carries a change out (canvas/endpoints.md 4.5): the subscription first, so that an explicit state wins."""
-    view = await _lock_one(conn, user_id, conversation_id)
-    changed = view
+    own = await _lock_one(conn, user_id, conversation_id)
+    changed = own
     if change.subscribed is False:
-        changed = participant.muted(view)
+        changed = participant.muted(own)
     elif change.subscribed:
-        remains = {} if view.subscribed else await participants.remains_of(conn, user_id, [conversation_id])
+        remains = {} if own.subscribed else await participants.remains_of(conn, user_id, [conversation_id])
         left = remains.get(conversation_id)
-        changed = participant.unmuted(view, left.newest if left else None)
+        changed = participant.unmuted(own, left.newest if left else None)
     if change.state is not None:
         changed = replace(changed, state=change.state)
     if change.starred is not None:
         changed = replace(changed, starred=change.starred)
-    await _save(conn, user_id, [view], [changed])
+    await _save(conn, user_id, [own], [changed])
 
 
-async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> View:
+async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> Participant:
     """Refusal(NOT_FOUND) when the user takes no part in it."""
     locked = await participants.lock_participant_rows(conn, user_id, [conversation_id])
     if not locked:
@@ -52,7 +52,7 @@ async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> Vie
     return locked[0]
 
 
-async def _save(conn: Connection, user_id: int, before: Sequence[View], after: Sequence[View]) -> None:
+async def _save(conn: Connection, user_id: int, before: Sequence[Participant], after: Sequence[Participant]) -> None:
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     if changed:
         await participants.save_participant_rows(conn, user_id, changed, now=datetime.now(UTC))
@@ -65,64 +65,70 @@ async def mark_all_read(conn: Connection, user_id: int) -> None:
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:
     """Does the same to many conversations, deleted ones included; returns those in which the user takes part."""
-    views = await participants.lock_participant_rows(conn, user_id, conversation_ids)
+    locked = await participants.lock_participant_rows(conn, user_id, conversation_ids)
     if event is Event.DESTROY:
-        await participants.hide_messages(conn, user_id, [v.conversation_id for v in views], None, now=datetime.now(UTC))
-    await _save(conn, user_id, views, [participant.moved(view, event) for view in views])
-    return {view.conversation_id for view in views}
+        await participants.hide_messages(
+            conn, user_id, [own.conversation_id for own in locked], None, now=datetime.now(UTC)
+        )
+    await _save(conn, user_id, locked, [participant.moved(own, event) for own in locked])
+    return {own.conversation_id for own in locked}
 
 
 async def remove_messages(
     conn: Connection, tag_sets: TagSets, user_id: int, conversation_ids: Sequence[int], message_ids: Sequence[int]
 ) -> None:
-    """Deletes messages from the user's views (canvas/endpoints.md 4.10); others see no difference.
+    """Deletes messages for the user (canvas/endpoints.md 4.10); others see no difference.
 
     Messages that the user does not have are ignored.
     """
-    views = await participants.lock_participant_rows(conn, user_id, conversation_ids)
+    locked = await participants.lock_participant_rows(conn, user_id, conversation_ids)
     hidden = await participants.hide_messages(conn, user_id, conversation_ids, message_ids, now=datetime.now(UTC))
-    await _recount(conn, tag_sets, user_id, [v for v in views if v.conversation_id in hidden], participant.recounted)
+    await _recount(
+        conn, tag_sets, user_id, [own for own in locked if own.conversation_id in hidden], participant.recounted
+    )
 
 
 async def restore_message(
     conn: Connection, tag_sets: TagSets, user_id: int, conversation_id: int, message_id: int
 ) -> None:
     """Gives a user a deleted message back and counts again; Refusal(NOT_FOUND) when they take no part there."""
-    view = await _lock_one(conn, user_id, conversation_id)
+    own = await _lock_one(conn, user_id, conversation_id)
     await administration.restore_message(conn, conversation_id, user_id, message_id)
-    await _recount(conn, tag_sets, user_id, [view], participant.restored)
+    await _recount(conn, tag_sets, user_id, [own], participant.restored)
 
 
-async def _recount(conn: Connection, tag_sets: TagSets, user_id: int, views: Sequence[View], recount: Recount) -> None:
+async def _recount(
+    conn: Connection, tag_sets: TagSets, user_id: int, locked: Sequence[Participant], recount: Recount
+) -> None:
     """Brings locked rows into line with the messages that are left; generated ones do not outlive the last other."""
-    if not views:
+    if not locked:
         return
-    left = await participants.remains_of(conn, user_id, [view.conversation_id for view in views])
-    gone = [view.conversation_id for view in views if view.conversation_id not in left]
+    left = await participants.remains_of(conn, user_id, [own.conversation_id for own in locked])
+    gone = [own.conversation_id for own in locked if own.conversation_id not in left]
     if gone:
         await participants.hide_messages(conn, user_id, gone, None, now=datetime.now(UTC))
-    numbers = await _tag_sets_left(conn, tag_sets, user_id, views, left)
+    numbers = await _tag_sets_left(conn, tag_sets, user_id, locked, left)
     after = [
-        recount(view, left.get(view.conversation_id), numbers.get(view.conversation_id, view.tag_set)) for view in views
+        recount(own, left.get(own.conversation_id), numbers.get(own.conversation_id, own.tag_set)) for own in locked
     ]
-    await _save(conn, user_id, views, after)
+    await _save(conn, user_id, locked, after)
 
 
 async def _tag_sets_left(
-    conn: Connection, tag_sets: TagSets, user_id: int, views: Sequence[View], left: Mapping[int, Remains]
+    conn: Connection, tag_sets: TagSets, user_id: int, locked: Sequence[Participant], left: Mapping[int, Remains]
 ) -> dict[int, int]:
     """New tag sets of the private conversations; group conversations keep theirs (canvas/semantics.md 4.3)."""
-    private = [view for view in views if view.private and view.conversation_id in left]
+    private = [own for own in locked if own.private and own.conversation_id in left]
     if not private:
         return {}
-    met = {number for view in private for number in (view.tag_set, *left[view.conversation_id].tag_sets)}
+    met = {number for own in private for number in (own.tag_set, *left[own.conversation_id].tag_sets)}
     known = await tags.tag_sets_by_id(conn, sorted(met))
     held = (await tags.codes_of_users(conn, [user_id]))[user_id].all
     lists = {
-        view.conversation_id: participant.remaining_tags(
-            known[view.tag_set], [known[number] for number in left[view.conversation_id].tag_sets], held
+        own.conversation_id: participant.remaining_tags(
+            known[own.tag_set], [known[number] for number in left[own.conversation_id].tag_sets], held
         )
-        for view in private
+        for own in private
     }
     numbers = await tag_sets.intern(conn, lists.values())
     return {conversation_id: numbers[codes] for conversation_id, codes in lists.items()}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from service.application.messages.chunk import note_recipients
 from service.application.messages.reply_tags import file_message
 from service.application.messages.tag_sets import TagSets
-from service.runtime import event_metadata
+from service.domain.event_metadata import Cause
 from sql import outbox, replies
 from sql.connection import Connection
 from sql.pending_replies import Reply
@@ -35,7 +35,9 @@ def audience(reply: Reply, participants: frozenset[int]) -> Audience:
     return Audience(named | {reply.message.author_id}, named - participants, named)
 
 
-async def write(conn: Connection, tag_sets: TagSets, reply: Reply, thread: LockedThread) -> None:
+async def write(
+    conn: Connection, tag_sets: TagSets, reply: Reply, thread: LockedThread, *, cause: Cause | None
+) -> None:
     """Delivers a reply into its conversation, which the caller's transaction has locked as ``thread``.
 
     Effects on every participant: canvas/endpoints.md 4.2 and 4.9, canvas/semantics.md 7.
@@ -66,7 +68,7 @@ async def write(conn: Connection, tag_sets: TagSets, reply: Reply, thread: Locke
     )
     await outbox.record_message(
         conn,
-        event_metadata.current(),
+        cause,
         event="forwarded" if meant.newcomers else "delivered",
         author_id=message.author_id,
         created_at=message.created_at,

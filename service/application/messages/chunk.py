@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from service.application.messages.tag_sets import TagSets, chunk_tags, retag
-from service.runtime import event_metadata
+from service.domain.event_metadata import Cause
 from sql import chunks, deliveries, sends
 from sql.address_book import instructed_by
 from sql.connection import Connection
@@ -41,6 +41,7 @@ async def deliver_chunk(
     tag_sets: TagSets,
     pending: chunks.PendingChunk,
     *,
+    cause: Cause | None,
     want_ids: bool = False,
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
@@ -57,7 +58,7 @@ async def deliver_chunk(
         own_tag_sets=numbers.own,
         sender_tag_sets=numbers.sender,
         now=datetime.now(UTC),
-        cause=event_metadata.current(),
+        cause=cause,
         chunk=(pending.batch_id, pending.position),
         want_ids=want_ids,
     )
@@ -71,10 +72,14 @@ async def deliver_chunk(
     return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids))
 
 
-async def deliver_at_once(conn: Connection, tag_sets: TagSets, batch_id: int, position: int) -> ChunkOutcome | Nothing:
+async def deliver_at_once(
+    conn: Connection, tag_sets: TagSets, batch_id: int, position: int, *, cause: Cause | None
+) -> ChunkOutcome | Nothing:
     """Reads and delivers a chunk in one transaction, the caller's, and brings its conversation ids."""
     pending = await read_chunk(conn, batch_id, position)
-    return pending if isinstance(pending, Nothing) else await deliver_chunk(conn, tag_sets, pending, want_ids=True)
+    if isinstance(pending, Nothing):
+        return pending
+    return await deliver_chunk(conn, tag_sets, pending, cause=cause, want_ids=True)
 
 
 async def note_recipients(conn: Connection, message: sends.Message, recipients: Sequence[int]) -> None:

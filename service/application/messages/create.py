@@ -6,19 +6,18 @@ from datetime import timedelta
 from typing import Any
 
 from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
-from service.application.address_book.recipients import resolve
+from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
 from service.application.messages.draft import Draft, compose, store
-from service.application.messages.tag_sets import TagSets, retag
+from service.application.messages.tag_sets import retag
+from service.application.messages.work import Work
 from service.domain import messages, tags
 from service.domain.batch import chunk_size
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
-from service.domain.recipients import as_text, parse
-from service.runtime import event_metadata
-from service.runtime.ids import IdBlocks
+from service.domain.recipients import Recipients, as_text, parse
 from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
 from sql import batches, deliveries, outbox, sends
@@ -59,176 +58,175 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A request that may be carried out."""
+    """A request that may be carried out: whom it names, and who that is."""
 
     kind: Kind
+    named: Recipients
     recipients: Sequence[int]
     context: Context | None
     tags: tuple[str, ...]
     send: sends.NewSend
 
 
-@dataclass(frozen=True, slots=True)
-class Creator:
-    """What creating needs of its process."""
+async def validate(work: Work, conn: Connection, request: CreateConversation) -> Validated:
+    """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal."""
+    if not request.recipients:
+        raise invalid("recipients", "blank")
+    named = parse(as_text(request.recipients))
+    known = await sender_rights(conn, request.author_id, named, request.context_code)
+    recipients = await resolve(conn, known, named, request.context_code)
+    check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
+    _check_given(request, recipients)
+    context = await check_context(
+        conn,
+        known,
+        recipients=recipients,
+        context_code=request.context_code,
+        root_account_id=work.settings.root_account_id,
+    )
+    if not all(isinstance(item, str) for item in request.recipients):
+        raise invalid("recipients", "invalid")
+    check_roles(known, named)
+    kind = messages.kind_of(
+        group=request.group_conversation,
+        bulk=request.bulk_message,
+        force_new=request.force_new,
+        recipients=len(recipients),
+    )
+    _check_size(work.settings, kind, recipients)
+    messages.check_record(request.subject, request.body)
+    filed_under = await request_tags(
+        conn, tags=request.tags, recipients=as_text(request.recipients), context_code=request.context_code
+    )
+    send = await compose(
+        conn,
+        request,
+        root_account_id=work.settings.root_account_id,
+        private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
+        subject=request.subject,
+        context=context,
+        automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
+    )
+    return Validated(kind, named, recipients, context, filed_under, send)
 
-    settings: Settings
-    ids: IdBlocks
-    tag_sets: TagSets
 
-    async def validate(self, conn: Connection, request: CreateConversation) -> Validated:
-        """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal."""
-        raw = as_text(request.recipients)
-        if not request.recipients:
-            raise invalid("recipients", "blank")
-        recipients = await resolve(conn, sender_id=request.author_id, recipients=raw, context_code=request.context_code)
-        await check_tags(
-            conn,
-            sender_id=request.author_id,
-            recipients=raw,
-            group_conversation=request.group_conversation,
-            bulk_message=request.bulk_message,
-        )
-        if not recipients:
-            raise invalid("recipients", "invalid")
-        if not request.body.strip():
-            raise invalid("body", "blank")
-        if request.display_from:
-            raise invalid("display_from", "only available for site admin service users")
-        context = await check_context(
-            conn,
-            sender_id=request.author_id,
-            recipients=recipients,
-            context_code=request.context_code,
-            root_account_id=self.settings.root_account_id,
-        )
-        if not all(isinstance(item, str) for item in request.recipients):
-            raise invalid("recipients", "invalid")
-        await check_roles(conn, sender_id=request.author_id, recipients=raw)
-        kind = messages.kind_of(
-            group=request.group_conversation,
-            bulk=request.bulk_message,
-            force_new=request.force_new,
-            recipients=len(recipients),
-        )
-        self._check_size(kind, recipients)
-        messages.check_record(request.subject, request.body)
-        filed_under = await request_tags(conn, tags=request.tags, recipients=raw, context_code=request.context_code)
-        send = await compose(
-            conn,
-            request,
-            root_account_id=self.settings.root_account_id,
-            private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
-            subject=request.subject,
-            context=context,
-            automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
-        )
-        return Validated(kind, recipients, context, filed_under, send)
+def _check_given(request: CreateConversation, recipients: Sequence[int]) -> None:
+    if not recipients:
+        raise invalid("recipients", "invalid")
+    if not request.body.strip():
+        raise invalid("body", "blank")
+    if request.display_from:
+        raise invalid("display_from", "only available for site admin service users")
 
-    def _check_size(self, kind: Kind, recipients: Sequence[int]) -> None:
-        limits = {
-            Kind.GROUP: self.settings.max_group_conversation_size,
-            Kind.PRIVATE: self.settings.max_group_conversation_size,
-            Kind.BULK_PRIVATE: self.settings.max_bulk_private_recipients,
-        }
-        if kind in limits and len(recipients) > limits[kind]:
-            raise invalid("recipients", "too many for group conversation")
 
-    async def create(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
-        """Carries a validated request out within the caller's transaction.
+def _check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
+    limits = {
+        Kind.GROUP: settings.max_group_conversation_size,
+        Kind.PRIVATE: settings.max_group_conversation_size,
+        Kind.BULK_PRIVATE: settings.max_bulk_private_recipients,
+    }
+    if kind in limits and len(recipients) > limits[kind]:
+        raise invalid("recipients", "too many for group conversation")
 
-        Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it: roll back, run again.
-        """
-        match plan.kind:
-            case Kind.PRIVATE:
-                return await self._private(conn, request, plan)
-            case Kind.GROUP:
-                return await self._group(conn, request, plan)
-            case _:
-                return await self._batch(conn, request, plan)
 
-    async def _private(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-        message = await store(conn, plan.send, plan.context)
-        (recipient,) = plan.recipients
-        pair = {message.author_id, recipient}
-        codes = await codes_of_users(conn, list(pair))
-        tagging = tags.infer(plan.tags, (), codes, pair)
-        numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
-        first_id = await self.ids.take(conn, 1)
-        delivered = await deliveries.deliver(
-            conn,
-            message,
-            first_id=first_id,
-            recipients=[recipient],
-            tag_sets=[numbers[tagging.effective]],
-            own_tag_sets=[numbers[tagging.own[recipient]]],
-            sender_tag_sets=[numbers[tagging.own[message.author_id]]],
-            now=message.created_at,
-            cause=event_metadata.current(),
-            want_ids=True,
-        )
-        if delivered.retagged:
-            await retag(conn, self.tag_sets, plan.tags, delivered.retagged)
-        if request.user_note:
-            await note_recipients(conn, message, plan.recipients)
-        return Created(delivered.conversation_ids, (delivered.conversation_ids[0], first_id))
+async def carry_out(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
+    """Carries a validated request out within the caller's transaction.
 
-    async def _group(self, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-        message = await store(conn, plan.send, plan.context)
-        participants = sorted({message.author_id, *plan.recipients})
-        codes = await codes_of_users(conn, participants)
-        tagging = tags.infer(plan.tags, (), codes, participants)
-        numbers = await self.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
-        conversation_id = await self.ids.take(conn, 1)
-        await deliveries.open_group(
-            conn,
-            message,
-            conversation_id=conversation_id,
-            tag_set=numbers[tagging.effective],
-            participants=participants,
-            own_tag_sets=[numbers[tagging.own[user]] for user in participants],
-        )
-        await outbox.record_message(
-            conn,
-            event_metadata.current(),
-            event="delivered",
-            author_id=message.author_id,
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it: roll back, run again.
+    """
+    match plan.kind:
+        case Kind.PRIVATE:
+            return await _private(work, conn, request, plan)
+        case Kind.GROUP:
+            return await _group(work, conn, request, plan)
+        case _:
+            return await _batch(work, conn, request, plan)
+
+
+async def _private(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+    message = await store(conn, plan.send, plan.context)
+    (recipient,) = plan.recipients
+    pair = {message.author_id, recipient}
+    codes = await codes_of_users(conn, list(pair))
+    tagging = tags.infer(plan.tags, (), codes, pair)
+    numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
+    first_id = await work.ids.take(conn, 1)
+    delivered = await deliveries.deliver(
+        conn,
+        message,
+        first_id=first_id,
+        recipients=[recipient],
+        tag_sets=[numbers[tagging.effective]],
+        own_tag_sets=[numbers[tagging.own[recipient]]],
+        sender_tag_sets=[numbers[tagging.own[message.author_id]]],
+        now=message.created_at,
+        cause=work.cause,
+        want_ids=True,
+    )
+    if delivered.retagged:
+        await retag(conn, work.tag_sets, plan.tags, delivered.retagged)
+    if request.user_note:
+        await note_recipients(conn, message, plan.recipients)
+    return Created(delivered.conversation_ids, (delivered.conversation_ids[0], first_id))
+
+
+async def _group(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+    message = await store(conn, plan.send, plan.context)
+    participants = sorted({message.author_id, *plan.recipients})
+    codes = await codes_of_users(conn, participants)
+    tagging = tags.infer(plan.tags, (), codes, participants)
+    numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
+    conversation_id = await work.ids.take(conn, 1)
+    await deliveries.open_group(
+        conn,
+        message,
+        conversation_id=conversation_id,
+        tag_set=numbers[tagging.effective],
+        participants=participants,
+        own_tag_sets=[numbers[tagging.own[user]] for user in participants],
+    )
+    await outbox.record_message(
+        conn,
+        work.cause,
+        event="delivered",
+        author_id=message.author_id,
+        created_at=message.created_at,
+        conversation_id=conversation_id,
+        message_id=conversation_id,
+    )
+    if request.user_note:
+        await note_recipients(conn, message, plan.recipients)
+    return Created([conversation_id], (conversation_id, conversation_id))
+
+
+async def _batch(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
+    message = await store(conn, plan.send, plan.context)
+    batch_id, count = await batches.insert_batch(
+        conn,
+        batches.NewBatch(
+            send_id=message.send_id,
+            sender_id=message.author_id,
+            tags=plan.tags,
+            user_note=request.user_note,
+            recipients=plan.recipients,
+            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
             created_at=message.created_at,
-            conversation_id=conversation_id,
-            message_id=conversation_id,
-        )
-        if request.user_note:
-            await note_recipients(conn, message, plan.recipients)
-        return Created([conversation_id], (conversation_id, conversation_id))
-
-    async def _batch(self, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
-        message = await store(conn, plan.send, plan.context)
-        batch_id, count = await batches.insert_batch(
-            conn,
-            batches.NewBatch(
-                send_id=message.send_id,
-                sender_id=message.author_id,
-                tags=plan.tags,
-                user_note=request.user_note,
-                recipients=plan.recipients,
-                chunk_size=chunk_size(len(plan.recipients), self.settings.chunk_size),
-                created_at=message.created_at,
-                due_at=message.created_at + UNPLANNED_AFTER,
-                members_of_course=_only_course(request, plan.tags),
-                traceparent=current_traceparent(),
-            ),
-        )
-        if request.asynchronous:
-            return Accepted(batch_id)
-        written: list[int] = []
-        for position in range(count):
-            outcome = await deliver_at_once(conn, self.tag_sets, batch_id, position)
-            assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
-            written.extend(outcome.conversation_ids)
-        return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
+            due_at=message.created_at + UNPLANNED_AFTER,
+            members_of_course=_only_course(plan),
+            traceparent=current_traceparent(),
+        ),
+    )
+    if request.asynchronous:
+        return Accepted(batch_id)
+    written: list[int] = []
+    for position in range(count):
+        outcome = await deliver_at_once(conn, work.tag_sets, batch_id, position, cause=work.cause)
+        assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
+        written.extend(outcome.conversation_ids)
+    return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 
 
-def _only_course(request: CreateConversation, request_tags: Sequence[str]) -> int | None:
+def _only_course(plan: Validated) -> int | None:
     """The course of which all recipients were found to be current members and under which alone the send is filed."""
-    course_id = parse(as_text(request.recipients)).only_course
-    return course_id if tuple(request_tags) == (f"course_{course_id}",) else None
+    course_id = plan.named.only_course
+    return course_id if plan.tags == (f"course_{course_id}",) else None

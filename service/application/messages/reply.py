@@ -8,9 +8,9 @@ from service.application.messages.append import write
 from service.application.messages.draft import compose, store
 from service.application.messages.reply_checks import AddMessage, Checked, check_reply, check_room
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal
-from service.runtime.ids import IdBlocks
-from service.runtime.settings import Settings
+from service.domain.event_metadata import Cause
 from service.runtime.tracing import current_traceparent
 from sql import pending_replies, replies, sends
 from sql.connection import Connection
@@ -45,54 +45,43 @@ class Validated:
     send: sends.NewSend
 
 
-@dataclass(frozen=True, slots=True)
-class Replier:
-    """What replying needs of its process."""
+async def validate(work: Work, conn: Connection, request: AddMessage) -> Validated:
+    """All checks of canvas/endpoints.md 4.9; raises the first Refusal."""
+    checked = await check_reply(conn, request, max_group_size=work.settings.max_group_conversation_size)
+    tags = await request_tags(
+        conn, tags=request.tags, recipients=request.recipients or (), context_code=request.context_code
+    )
+    send = await compose(conn, request, root_account_id=work.settings.root_account_id, private=checked.thread.private)
+    return Validated(checked, tags, send)
 
-    settings: Settings
-    ids: IdBlocks
-    tag_sets: TagSets
 
-    async def validate(self, conn: Connection, request: AddMessage) -> Validated:
-        """All checks of canvas/endpoints.md 4.9; raises the first Refusal."""
-        checked = await check_reply(conn, request, max_group_size=self.settings.max_group_conversation_size)
-        tags = await request_tags(
-            conn, tags=request.tags, recipients=request.recipients or (), context_code=request.context_code
-        )
-        send = await compose(
-            conn, request, root_account_id=self.settings.root_account_id, private=checked.thread.private
-        )
-        return Validated(checked, tags, send)
+async def carry_out(work: Work, conn: Connection, request: AddMessage, plan: Validated) -> Written | Queued:
+    """Carries a validated reply out within the caller's transaction.
 
-    async def add(self, conn: Connection, request: AddMessage, plan: Validated) -> Written | Queued:
-        """Carries a validated reply out within the caller's transaction.
-
-        Raises what postgres.CONFLICT lists when a send met it: roll back, run again.
-        """
-        recipients = plan.checked.recipients
-        thread = await replies.lock_thread(conn, request.conversation_id)
-        if request.author_id not in thread.participants:
-            raise Refusal(Code.NOT_FOUND)
-        moment = await replies.next_moment(conn, request.conversation_id)
-        if recipients is not None and not plan.send.private:
-            joined = {*thread.participants, *moment.joining}
-            check_room(joined, recipients, self.settings.max_group_conversation_size)
-        reply = Reply(
-            conversation_id=request.conversation_id,
-            message_id=await self.ids.take(conn, 1),
-            message=await store(conn, replace(plan.send, created_at=moment.at)),
-            recipients=recipients,
-            included_message_ids=plan.checked.included_message_ids,
-            tags=plan.tags,
-            user_note=request.user_note,
-        )
-        if moment.waiting or len(thread.participants) >= self.settings.queued_reply_participants:
-            reply_id = await pending_replies.queue_reply(
-                conn, reply, moment.at + UNCOMMANDED_AFTER, current_traceparent()
-            )
-            return Queued(reply_id, reply.message.send_id)
-        await write(conn, self.tag_sets, reply, thread)
-        return Written(reply.message_id)
+    Raises what postgres.CONFLICT lists when a send met it: roll back, run again.
+    """
+    recipients = plan.checked.recipients
+    thread = await replies.lock_thread(conn, request.conversation_id)
+    if request.author_id not in thread.participants:
+        raise Refusal(Code.NOT_FOUND)
+    moment = await replies.next_moment(conn, request.conversation_id)
+    if recipients is not None and not plan.send.private:
+        joined = {*thread.participants, *moment.joining}
+        check_room(joined, recipients, work.settings.max_group_conversation_size)
+    reply = Reply(
+        conversation_id=request.conversation_id,
+        message_id=await work.ids.take(conn, 1),
+        message=await store(conn, replace(plan.send, created_at=moment.at)),
+        recipients=recipients,
+        included_message_ids=plan.checked.included_message_ids,
+        tags=plan.tags,
+        user_note=request.user_note,
+    )
+    if moment.waiting or len(thread.participants) >= work.settings.queued_reply_participants:
+        reply_id = await pending_replies.queue_reply(conn, reply, moment.at + UNCOMMANDED_AFTER, current_traceparent())
+        return Queued(reply_id, reply.message.send_id)
+    await write(conn, work.tag_sets, reply, thread, cause=work.cause)
+    return Written(reply.message_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +106,7 @@ async def late_turn(conn: Connection, conversation_id: int, reply_id: int) -> Tu
     return None if waiting is None else Turn(waiting, thread)
 
 
-async def deliver_queued(conn: Connection, tag_sets: TagSets, turn: Turn) -> None:
+async def deliver_queued(conn: Connection, tag_sets: TagSets, turn: Turn, *, cause: Cause | None) -> None:
     """Writes the reply whose turn it is and takes it out of the line, in the transaction of next_turn."""
-    await write(conn, tag_sets, turn.waiting.reply, turn.thread)
+    await write(conn, tag_sets, turn.waiting.reply, turn.thread, cause=cause)
     await pending_replies.finish_reply(conn, turn.waiting.id)

@@ -1,24 +1,23 @@
 """Whether a reply may be sent: the checks of canvas/endpoints.md 4.9 in their order."""
 
-import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from service.application.address_book import rights
 from service.application.address_book.recipient_checks import check_tags
-from service.application.address_book.recipients import resolve
-from service.application.address_book.reply_lock import replies_locked
+from service.application.address_book.recipients import resolve, sender_rights
+from service.application.address_book.reply_lock import is_locked, may_lock
+from service.application.address_book.rights import UserRights
 from service.application.messages.draft import Draft
-from service.domain.contexts import MAX_ID, ContextType
+from service.domain.contexts import ContextType
 from service.domain.errors import Code, Refusal, invalid
+from service.domain.ids import parse_id
 from service.domain.messages import MAX_BODY
-from service.domain.recipients import STUDENT, parse
+from service.domain.recipients import STUDENT, Recipients, parse
 from service.domain.rights import Right
 from sql import replies
 from sql.connection import Connection
 from sql.replies import Thread
-
-_DIGITS = re.compile(r"\d{1,19}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,43 +46,44 @@ async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: 
     thread = await replies.find_thread(conn, request.author_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)
-    locked = await replies_locked(
-        conn,
-        user_id=request.author_id,
-        context=thread.context,
-        participant_ids=thread.participants,
-        explicit_recipients=sorted(parse(request.recipients or ()).user_ids),
-    )
-    if locked:
-        raise Refusal(Code.NOT_AUTHORISED)
+    named = None if request.recipients is None else parse(request.recipients)
+    known = await _author_rights(conn, request, thread, named)
+    if known is not None:
+        await _check_lock(conn, known, thread, named)
     if not request.body.strip():
         raise invalid("empty_message", "Unable to create message without a body")
     recipients = None
-    if request.recipients is not None:
-        recipients = await _recipients(conn, request, thread, request.recipients)
+    if known is not None and named is not None:
+        recipients = await _recipients(conn, known, thread, named, request.context_code)
         if not thread.private:
             check_room(thread.participants, recipients, max_group_size)
-        await _check_course(conn, request.author_id, thread, recipients)
+        await _check_course(conn, known, thread, recipients)
     included = await _included(conn, request)
     _check_length(request.body)
     return Checked(thread, recipients, included)
 
 
-async def _recipients(conn: Connection, request: AddMessage, thread: Thread, named: Sequence[str]) -> list[int]:
-    await check_tags(
-        conn,
-        sender_id=request.author_id,
-        recipients=named,
-        group_conversation=not thread.private,
-        bulk_message=False,
-    )
-    return await resolve(
-        conn,
-        sender_id=request.author_id,
-        recipients=named,
-        context_code=request.context_code,
-        conversation_id=thread.conversation_id,
-    )
+async def _author_rights(
+    conn: Connection, request: AddMessage, thread: Thread, named: Recipients | None
+) -> UserRights | None:
+    """Of the author in all contexts that the checks ask about; None when they ask about none."""
+    own = [thread.context] if may_lock(thread.context) else []
+    if named is not None:
+        return await sender_rights(conn, request.author_id, named, request.context_code, also=own)
+    return await rights.load(conn, request.author_id, own) if own else None
+
+
+async def _check_lock(conn: Connection, known: UserRights, thread: Thread, named: Recipients | None) -> None:
+    explicit = sorted(named.user_ids) if named else []
+    if may_lock(thread.context) and await is_locked(conn, known, thread.context, thread.participants, explicit):
+        raise Refusal(Code.NOT_AUTHORISED)
+
+
+async def _recipients(
+    conn: Connection, known: UserRights, thread: Thread, named: Recipients, context_code: str | None
+) -> list[int]:
+    check_tags(known, named, group_conversation=not thread.private, bulk_message=False)
+    return await resolve(conn, known, named, context_code, conversation_id=thread.conversation_id)
 
 
 def check_room(
@@ -98,18 +98,17 @@ def check_room(
         raise invalid("recipients", message)
 
 
-async def _check_course(conn: Connection, author_id: int, thread: Thread, recipients: Sequence[int]) -> None:
+async def _check_course(conn: Connection, known: UserRights, thread: Thread, recipients: Sequence[int]) -> None:
     """Check 5: who is only a student in the conversation's course writes to nobody who has left it."""
     if thread.context is None or thread.context.type is not ContextType.COURSE:
         return
-    known = await rights.load(conn, author_id, [thread.context])
     course = known.courses.get(thread.context.id)
     if course is None or course.workflow_state != "available":
         return
-    only_student = known.standing.best_role(course.id) == STUDENT
-    if not only_student or known.standing.administers(Right.READ_AS_ADMIN, course):
+    only_student = known.roles.best_role(course.id) == STUDENT
+    if not only_student or known.roles.administers(Right.READ_AS_ADMIN, course):
         return
-    others = [user for user in recipients if user != author_id]
+    others = [user for user in recipients if user != known.roles.user_id]
     outsiders = await replies.outsiders_of_course(conn, course.id, others)
     if outsiders:
         sentence = f"These recipients have no active enrollment in the course: {', '.join(outsiders)}"
@@ -120,9 +119,8 @@ async def _included(conn: Connection, request: AddMessage) -> list[int]:
     wanted = list(dict.fromkeys(request.included_messages))
     if not wanted:
         return []
-    ids = [int(text) for text in wanted if _DIGITS.fullmatch(text)]
-    stored = [id_ for id_ in ids if id_ <= MAX_ID]
-    found = await replies.included_messages(conn, request.author_id, request.conversation_id, stored)
+    ids = [id_ for text in wanted if (id_ := parse_id(text)) is not None]
+    found = await replies.included_messages(conn, request.author_id, request.conversation_id, ids)
     if len(found) < len(wanted):
         raise invalid("included_messages", "not for this conversation")
     if not all(found.values()):

@@ -12,12 +12,11 @@ from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
 from service.domain.brackets import Repeated
-from service.domain.contexts import MAX_ID
 from service.domain.errors import unreadable
+from service.domain.ids import parse_id
 
 _TRUE = frozenset({"yes", "y", "true", "t", "on"})
 _NOT_ZERO = re.compile(r"\s*[+-]?[0_]*[1-9]")
-_ID = re.compile(r"\s*(\d{1,19})\s*", re.ASCII)
 
 
 def _scalar(value: Any) -> Any:
@@ -65,9 +64,8 @@ def _split(texts: list[str]) -> list[str]:
 
 
 def _ids(value: Any) -> list[int]:
-    found = (_ID.fullmatch(text) for text in _split(_strings(value)))
-    ids = (int(match[1]) for match in found if match)
-    return [number for number in ids if 0 < number <= MAX_ID]
+    # The id 0 is no record's, so it is left out with what is none.
+    return [id_ for text in _split(_strings(value)) if (id_ := parse_id(text))]
 
 
 def _raw(value: Any) -> list[Any]:

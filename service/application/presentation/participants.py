@@ -64,7 +64,7 @@ async def common_contexts(conn: Connection, viewer_id: int, user_ids: Sequence[i
 async def _on_rosters(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> Collection[int]:
     """Those of the users whom the viewer sees by read_roster on an account."""
     known = await rights.load(conn, viewer_id)
-    if not known.standing.admin_records:
+    if not known.roles.admin_records:
         return ()
     accounts = await accounts_with(conn, known, Right.READ_ROSTER)
     return await address_book.reachable_by_roster(conn, user_ids, accounts) if accounts else ()

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.presentation.shapes import RecipientContext
 from service.domain.avatars import Avatars
 from service.domain.contexts import Context, ContextType
@@ -62,7 +62,7 @@ def browsed(place: Place, terms: Sequence[str] | None) -> bool:
 
 async def entries(
     conn: Connection,
-    known: Known,
+    known: UserRights,
     *,
     terms: Sequence[str] | None,
     place: Place | None,
@@ -98,11 +98,11 @@ async def entries(
     )
 
 
-def _may(known: Known, right: Right, entry: Entry) -> bool:
+def _may(known: UserRights, right: Right, entry: Entry) -> bool:
     """A section's rights are its course's."""
     if entry.group is not None:
-        return known.standing.may_in_group(right, entry.group, entry.course)
-    return known.may(right, entry.context) if entry.course is None else known.standing.may(right, entry.course)
+        return known.roles.may_in_group(right, entry.group, entry.course)
+    return known.may(right, entry.context) if entry.course is None else known.roles.may(right, entry.course)
 
 
 def _chosen(place: Place | None, offer: _Offer) -> Sequence[Entry]:
@@ -125,18 +125,18 @@ def _keyed(entry: Entry, *, searching: bool) -> Entry:
     return replace(entry, key=key if searching else (*key[:3], entry.context.id * len(_RANK) + rank))
 
 
-async def _offer(conn: Connection, known: Known, course_id: int | None) -> _Offer:
+async def _offer(conn: Connection, known: UserRights, course_id: int | None) -> _Offer:
     """What there is in one course, or in all that is the viewer's own."""
-    standing = known.standing
-    own = sorted({enrollment.course_id for enrollment in standing.enrollments} & known.courses.keys())
+    roles = known.roles
+    own = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
     course_ids = own if course_id is None else [course_id]
-    group_ids = sorted(standing.group_ids) if course_id is None else []
+    group_ids = sorted(roles.group_ids) if course_id is None else []
     lately = await statements.ended_lately(conn, course_ids) if course_ids else frozenset()
     sections = await statements.sections_of(conn, course_ids) if course_ids else []
     groups = await statements.groups_of(conn, course_ids, group_ids) if course_ids or group_ids else []
 
     def state_of(course: Course) -> State:
-        enrolled = standing.enrolled(course.id)
+        enrolled = roles.enrolled(course.id)
         going_on = any(e.current for e in enrolled) if enrolled else not (course.completed or course.ended)
         return State.ACTIVE if going_on else State.ENDED_LATELY if course.id in lately else State.INACTIVE
 
@@ -144,7 +144,7 @@ async def _offer(conn: Connection, known: Known, course_id: int | None) -> _Offe
     states = {id_: state_of(course) for id_, course in courses.items()}
     of_course = {id_: [row.id for row in sections if row.course_id == id_] for id_ in {r.course_id for r in sections}}
     offered = {
-        id_ for course in courses.values() for id_ in visible_sections(standing, course, of_course.get(course.id, ()))
+        id_ for course in courses.values() for id_ in visible_sections(roles, course, of_course.get(course.id, ()))
     }
     shown = [row for row in sections if row.id in offered]
     grouped = [entry for row in groups if (entry := _group(known, row, states))]
@@ -153,31 +153,31 @@ async def _offer(conn: Connection, known: Known, course_id: int | None) -> _Offe
         [_section(known, row, states[row.course_id]) for row in shown],
         [entry for entry in grouped if entry.group and not entry.group.differentiation_tag],
         [entry for entry in grouped if entry.group and entry.group.differentiation_tag],
-        any(not row.default for row in shown),
+        any(not row.default_section for row in shown),
     )
 
 
 _UNORDERED = (0, 0, "", 0)
 
 
-def _course(known: Known, course: Course, state: State) -> Entry:
+def _course(known: UserRights, course: Course, state: State) -> Entry:
     context = Context(ContextType.COURSE, course.id)
-    seen = visible_ranges(known.standing, course, as_admin=True)
+    seen = visible_ranges(known.roles, course, as_admin=True)
     return Entry(_UNORDERED, context.code, course.name, context, Kind.COURSE, state, seen=seen)
 
 
-def _section(known: Known, row: statements.SectionRow, state: State) -> Entry:
+def _section(known: UserRights, row: statements.SectionRow, state: State) -> Entry:
     context, course = Context(ContextType.SECTION, row.id), known.courses[row.course_id]
-    seen = visible_ranges(known.standing, course, section_id=row.id, as_admin=True)
+    seen = visible_ranges(known.roles, course, section_id=row.id, as_admin=True)
     return Entry(_UNORDERED, context.code, row.name, context, Kind.SECTION, state, course, seen=seen)
 
 
-def _group(known: Known, row: statements.GroupRow, states: dict[int, State]) -> Entry | None:
+def _group(known: UserRights, row: statements.GroupRow, states: dict[int, State]) -> Entry | None:
     """The group if it is the viewer's own or one whose members they see."""
     group = known.groups.get(row.id) or Group(row.id, row.course_id, (), row.differentiation_tag)
     course = known.course_of(group)
-    seen = members(known.standing, group, course, as_admin=True)
-    own = row.id in known.standing.group_ids and not row.differentiation_tag
+    seen = members(known.roles, group, course, as_admin=True)
+    own = row.id in known.roles.group_ids and not row.differentiation_tag
     if seen is None and not own:
         return None
     context = Context(ContextType.GROUP, row.id)
@@ -186,12 +186,12 @@ def _group(known: Known, row: statements.GroupRow, states: dict[int, State]) -> 
     return Entry(_UNORDERED, code, row.name, context, Kind.GROUP, state, course, group, seen or ())
 
 
-async def _roles(conn: Connection, known: Known, place: Place) -> list[Entry]:
-    """The roles that somebody in the place has."""
+async def _roles(conn: Connection, known: UserRights, place: Place) -> list[Entry]:
+    """The roles that are held in the place."""
     section_id = place.context.id if place.context.type is ContextType.SECTION else None
     course = known.courses[known.sections[section_id] if section_id is not None else place.context.id]
-    seen = visible_ranges(known.standing, course, section_id=section_id, as_admin=True)
-    counted = await statements.count_enrolled(conn, known.standing.user_id, {0: seen})
+    seen = visible_ranges(known.roles, course, section_id=section_id, as_admin=True)
+    counted = await statements.count_enrolled(conn, known.roles.user_id, {0: seen})
     kind = Kind.COURSE if section_id is None else Kind.SECTION
     return [
         Entry(_UNORDERED, f"{place.code}_{role}", name, place.context, kind, count=count)
@@ -218,7 +218,7 @@ def _collections(place: Place, offer: _Offer) -> list[Entry]:
 
 async def show(
     conn: Connection,
-    known: Known,
+    known: UserRights,
     shown: Sequence[Entry],
     permissions: Collection[str],
     avatars: Avatars,
@@ -226,7 +226,7 @@ async def show(
     named: bool,
 ) -> list[RecipientContext]:
     """The contexts as the API shows them, their people counted; ``named``: with the course they belong to."""
-    counted = await _counted(conn, known.standing.user_id, shown)
+    counted = await _counted(conn, known.roles.user_id, shown)
     return [_item(known, entry, permissions, avatars, named=named) for entry in counted]
 
 
@@ -237,14 +237,14 @@ async def _counted(conn: Connection, viewer_id: int, shown: Sequence[Entry]) -> 
     counts = await statements.count_enrolled(conn, viewer_id, spans) if any(spans.values()) else {}
     if groups:
         counts |= await statements.count_members(conn, groups)
-    nobody = statements.Headcount(0)
+    none = statements.Headcount(0)
     return [
-        replace(entry, count=counts.get(n, nobody).everybody) if n in asked else entry for n, entry in enumerate(shown)
+        replace(entry, count=counts.get(n, none).everybody) if n in asked else entry for n, entry in enumerate(shown)
     ]
 
 
 def _item(
-    known: Known, entry: Entry, permissions: Collection[str], avatars: Avatars, *, named: bool
+    known: UserRights, entry: Entry, permissions: Collection[str], avatars: Avatars, *, named: bool
 ) -> RecipientContext:
     if entry.collection:
         return {"id": entry.code, "name": entry.name, "type": "context", "item_count": entry.count}

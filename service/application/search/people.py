@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from service.application.address_book.recipients import accounts_with
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.presentation.participants import Common, Portrait
 from service.application.presentation.participants import Person as Shown
 from service.application.presentation.shapes import Participant
@@ -17,14 +17,14 @@ from service.domain.visibility import Members, Range, members, own_group
 from sql import address_book
 from sql import search as statements
 from sql.connection import Connection
-from sql.people import PersonRow, people_by_id, shared_courses, shared_groups
+from sql.people import people_by_id, shared_courses, shared_groups
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
 _MATCHES = 2_000
 _MATCHES_PER_PERSON = 4
 _STEPS = 300
-# The places where the viewer sees somebody, each of which is walked by itself.
+# The places where the viewer sees people, each of which is walked by itself.
 _PLACES = 10
 _NO_LIMIT = 2**31 - 1
 _ROSTER_ONLY = {"0": ["FakeEnrollment"]}
@@ -50,28 +50,28 @@ class Person:
     mark: PersonMark
 
 
-async def reach(conn: Connection, known: Known, place: Place | None) -> Reach:
+async def reach(conn: Connection, known: UserRights, place: Place | None) -> Reach:
     """How far the viewer sees, everywhere or in one place."""
     if place is not None:
         return _reach_in(known, place)
-    standing = known.standing
-    own_courses = sorted({enrollment.course_id for enrollment in standing.enrollments} & known.courses.keys())
-    spans = [span for id_ in own_courses for span in visible_ranges(standing, known.courses[id_], individuals=True)]
-    own = [own_group(standing, group, known.course_of(group)) for group in known.own_groups()]
-    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if standing.admin_records else []
-    return Reach(standing.user_id, spans, [group for group in own if group], accounts)
+    roles = known.roles
+    own_courses = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
+    spans = [span for id_ in own_courses for span in visible_ranges(roles, known.courses[id_], individuals=True)]
+    own = [own_group(roles, group, known.course_of(group)) for group in known.own_groups()]
+    accounts = await accounts_with(conn, known, Right.READ_ROSTER) if roles.admin_records else []
+    return Reach(roles.user_id, spans, [group for group in own if group], accounts)
 
 
-def _reach_in(known: Known, place: Place) -> Reach:
-    standing, context = known.standing, place.context
+def _reach_in(known: UserRights, place: Place) -> Reach:
+    roles, context = known.roles, place.context
     if context.type is ContextType.GROUP:
         group = known.groups[context.id]
-        seen = members(standing, group, known.course_of(group), as_admin=True)
-        return Reach(standing.user_id, groups=[seen] if seen else [], context=context)
+        seen = members(roles, group, known.course_of(group), as_admin=True)
+        return Reach(roles.user_id, groups=[seen] if seen else [], context=context)
     section_id = context.id if context.type is ContextType.SECTION else None
     course = known.courses[context.id if section_id is None else known.sections[section_id]]
-    spans = visible_ranges(standing, course, types=place.types, section_id=section_id, as_admin=True)
-    return Reach(standing.user_id, spans, context=context, course_id=course.id)
+    spans = visible_ranges(roles, course, types=place.types, section_id=section_id, as_admin=True)
+    return Reach(roles.user_id, spans, context=context, course_id=course.id)
 
 
 async def page(
@@ -86,7 +86,7 @@ async def page(
     """The next ``wanted`` people behind ``after``, by sortable name and id.
 
     One to five statements, each a way to the same answer that is quick where the ones before are not: the viewer
-    sees few people; every so often somebody in the order of names, of a place or of all, is one of them; a term is
+    sees few people; every so often a person in the order of names, of a place or of all, is one of them; a term is
     rare.
     """
     if not (reach.ranges or reach.groups or reach.accounts):
@@ -115,14 +115,11 @@ async def page(
         found = await statements.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
         found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
-    return [
-        Person(PersonRow(*(row[key] for key in PersonRow._fields)), PersonMark(row["sort_name"], row["id"]))
-        for row in found or ()
-    ]
+    return [Person(row, PersonMark(row.sort_name, row.id)) for row in found or ()]
 
 
 async def individual(conn: Connection, reach: Reach, user_id: int, conversation_id: int | None) -> list[Person]:
-    """The user alone, or nobody when the viewer may not write to them."""
+    """The user alone, or an empty list when the viewer may not write to them."""
     if user_id != reach.viewer_id and not await _within(conn, reach, user_id, conversation_id):
         return []
     found = await people_by_id(conn, [user_id])

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.application.address_book import rights
-from service.application.address_book.rights import Known
+from service.application.address_book.rights import UserRights
 from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search import contexts, people
 from service.application.search.people import Reach
@@ -103,7 +103,7 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
     return Found(items, persons[-1].mark if persons else PlaceMark(entries[-1].key))
 
 
-def _exists(known: Known, context: Context) -> bool:
+def _exists(known: UserRights, context: Context) -> bool:
     match context.type:
         case ContextType.COURSE:
             return context.id in known.courses
@@ -116,9 +116,9 @@ def _exists(known: Known, context: Context) -> bool:
 async def find_user(
     conn: Connection, viewer_id: int, text: str, *, conversation_id: int | None, avatars: Avatars
 ) -> list[Participant]:
-    """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for nobody.
+    """The one user whom ``user_id`` names, if the viewer may write to them; Refusal(NOT_FOUND) for none.
 
-    ``conversation_id``: whoever takes part in it with the viewer will do as well.
+    ``conversation_id``: one who takes part in it with the viewer will do as well.
     """
     form = parse_user_form(text, viewer_id)
     target = await find_masquerade_target(conn, **form._asdict()) if form else None

@@ -6,8 +6,10 @@ import asyncpg
 import pytest
 
 from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
+from service.application.address_book.recipients import sender_rights
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
+from service.domain.recipients import Recipients, parse
 from tests.support.institution import ROOT_ACCOUNT, Institution
 
 CONTEXT_REFUSED = ("context_code", "invalid")
@@ -30,7 +32,7 @@ def checked(conn: asyncpg.Connection) -> CheckContext:
         try:
             return await check_context(
                 conn,
-                sender_id=sender,
+                await sender_rights(conn, sender, Recipients(), code),
                 recipients=recipients,
                 context_code=code,
                 root_account_id=ROOT_ACCOUNT,
@@ -187,7 +189,7 @@ RESTRICTED = ("recipients", "restricted by role")
 
 async def refused_role(conn: asyncpg.Connection, sender: int, *recipients: str) -> tuple[str, str] | None:
     try:
-        await check_roles(conn, sender_id=sender, recipients=recipients)
+        check_roles(await sender_rights(conn, sender, named := parse(recipients), None), named)
     except Refusal as refusal:
         return shape_a(refusal)
     return None
@@ -233,7 +235,8 @@ async def refused_tag(
     conn: asyncpg.Connection, sender: int, *recipients: str, group: bool = False, bulk: bool = False
 ) -> str | None:
     try:
-        await check_tags(conn, sender_id=sender, recipients=recipients, group_conversation=group, bulk_message=bulk)
+        known = await sender_rights(conn, sender, named := parse(recipients), None)
+        check_tags(known, named, group_conversation=group, bulk_message=bulk)
     except Refusal as refusal:
         return shape_a(refusal)[0]
     return None

@@ -3,8 +3,9 @@
 import asyncpg
 
 from service.application.address_book.request_tags import request_tags
-from service.application.address_book.rights import has_right, rights_in
+from service.application.address_book.rights import load
 from service.domain.contexts import Context, ContextType
+from service.domain.rights import Right
 from sql.address_book import instructed_by
 from tests.support.institution import ROOT_ACCOUNT, Institution
 
@@ -55,19 +56,14 @@ async def test_rights_by_context(conn: asyncpg.Connection, institution: Institut
         "nowhere": Context(ContextType.COURSE, 77),
     }
 
-    async def held(user: int, *rights: str) -> dict[str, set[str]]:
-        found = await rights_in(conn, user_id=user, rights=rights, contexts=list(places.values()))
-        return {name: set(found[place]) for name, place in places.items() if found[place]}
+    async def held(user: int, right: Right) -> set[str]:
+        found = await load(conn, user, places.values())
+        return {name for name, place in places.items() if found.may(right, place)}
 
-    assert await held(teacher, "send_messages_all", "become_user", "fly") == {
-        "course": {"send_messages_all"},
-        "section": {"send_messages_all"},
-        "group": {"send_messages_all"},
-    }
-    assert set(await held(admin, "become_user")) == {"course", "section", "group", "faculty"}
-    assert await has_right(conn, user_id=admin, right="manage_students", context=places["faculty"])
-    assert not await has_right(conn, user_id=admin, right="manage_students", context=places["root"])
-    assert not await has_right(conn, user_id=admin, right="fly", context=places["faculty"])
+    assert await held(teacher, Right.SEND_MESSAGES_ALL) == {"course", "section", "group"}
+    assert await held(teacher, Right.BECOME_USER) == set()
+    assert await held(admin, Right.BECOME_USER) == {"course", "section", "group", "faculty"}
+    assert await held(admin, Right.MANAGE_STUDENTS) == {"course", "section", "group", "faculty"}
 
 
 async def test_a_circle_of_accounts_ends(conn: asyncpg.Connection, institution: Institution) -> None:
@@ -77,7 +73,8 @@ async def test_a_circle_of_accounts_ends(conn: asyncpg.Connection, institution: 
     admin = await institution.user()
     await institution.admin(admin, account=two)
 
-    assert await has_right(conn, user_id=admin, right="read_roster", context=Context(ContextType.ACCOUNT, one))
+    account = Context(ContextType.ACCOUNT, one)
+    assert (await load(conn, admin, [account])).may(Right.READ_ROSTER, account)
 
 
 async def test_of_two_overrides_the_newer_counts(conn: asyncpg.Connection, institution: Institution) -> None:
@@ -88,7 +85,8 @@ async def test_of_two_overrides_the_newer_counts(conn: asyncpg.Connection, insti
     await institution.override("send_messages", "StudentEnrollment", True)
     await conn.execute("UPDATE role_overrides SET as_of = as_of + interval '1 day' WHERE id = $1", newer)
 
-    assert not await has_right(conn, user_id=user, right="send_messages", context=Context(ContextType.COURSE, course))
+    place = Context(ContextType.COURSE, course)
+    assert not (await load(conn, user, [place])).may(Right.SEND_MESSAGES, place)
 
 
 async def test_instructors_of_a_student_are_active_teachers_and_tas_of_one_of_their_courses(

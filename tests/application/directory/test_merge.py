@@ -36,62 +36,62 @@ async def people(institution: Institution) -> list[int]:
 
 class TestAThreadOfOnesOwn:
     @pytest.mark.parametrize("ends", [(0, 2, 1), (2, 0, 1), (1, 2, 0), (0, 1, 2)])
-    async def test_is_found_again_for_the_heir_whichever_id_is_lower(
+    async def test_is_found_again_for_the_target_whichever_id_is_lower(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int], ends: tuple[int, int, int]
     ) -> None:
-        old, heir, peer = (people[end] for end in ends)
+        old, target, peer = (people[end] for end in ends)
         made = await pairs.send(peer, old, "To the old one")
         await pairs.send(old, peer, "From the old one")
 
-        await apply(conn, [merged(old, heir)])
+        await apply(conn, [merged(old, target)])
 
-        assert await pairs.between(heir, peer) == [made]
+        assert await pairs.between(target, peer) == [made]
         assert await pairs.between(old, peer) == []
-        assert set(await rows(conn, made)) == {heir, peer}
-        mine = await view(conn, made, heir)
+        assert set(await rows(conn, made)) == {target, peer}
+        mine = await view(conn, made, target)
         assert (mine["message_count"], mine["unread"]) == (2, True)
-        assert await conn.fetchval("SELECT count(*) FROM sends WHERE author_id = $1", heir) == 1
-        await pairs.send(peer, heir)
-        assert await pairs.between(heir, peer) == [made]
+        assert await conn.fetchval("SELECT count(*) FROM sends WHERE author_id = $1", target) == 1
+        await pairs.send(peer, target)
+        assert await pairs.between(target, peer) == [made]
 
     async def test_keeps_what_was_deleted_deleted(
         self, conn: asyncpg.Connection, threads: Threads, pairs: Pairs, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
+        old, target, peer, *_ = people
         made = await pairs.send(peer, old, "One")
         await pairs.send(peer, old, "Two")
         await threads.delete(made, old)
-        await apply(conn, [merged(old, heir)])
-        assert await bodies(conn, made, heir) == []
+        await apply(conn, [merged(old, target)])
+        assert await bodies(conn, made, target) == []
         assert await bodies(conn, made, peer) == ["One", "Two"]
-        assert (await view(conn, made, heir))["message_count"] == 0
+        assert (await view(conn, made, target))["message_count"] == 0
 
 
 class TestTwoThreadsThatBecomeOne:
-    async def test_all_messages_are_in_that_of_the_heir_and_counted(
+    async def test_all_messages_are_in_that_of_the_target_and_counted(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int], threads: Threads
     ) -> None:
-        old, heir, peer, *_ = people
+        old, target, peer, *_ = people
         gone = await pairs.send(peer, old, "1", attachments=[1])
         await pairs.send(old, peer, "2")
-        kept = await pairs.send(peer, heir, "3", tags=["course_1"])
-        await pairs.send(heir, peer, "4")
+        kept = await pairs.send(peer, target, "3", tags=["course_1"])
+        await pairs.send(target, peer, "4")
         before = await rows(conn, kept)
         forward = await threads.private(peer, people[4], "See", forwards=[gone])
 
-        await apply(conn, [merged(old, heir)])
+        await apply(conn, [merged(old, target)])
 
-        assert await pairs.between(heir, peer) == [kept]
+        assert await pairs.between(target, peer) == [kept]
         assert await conn.fetchval("SELECT count(*) FROM conversations WHERE id = $1", gone) == 0
         assert await rows(conn, gone) == {}
         after = await rows(conn, kept)
-        for user in (heir, peer):
+        for user in (target, peer):
             assert await bodies(conn, kept, user) == ["1", "2", "3", "4"]
             assert after[user]["message_count"] == 4
             assert after[user]["has_attachments"]
             assert after[user]["last_message_at"] == before[user]["last_message_at"]
             assert after[user]["codes"] == before[user]["codes"] == ["course_1"]
-        assert (await messages_of(conn, kept, heir))[0] == (gone, "1")
+        assert (await messages_of(conn, kept, target))[0] == (gone, "1")
         assert await conn.fetchval("SELECT has_attachments FROM conversations WHERE id = $1", kept)
         source = (
             "SELECT forwarded_conversation_id FROM sends JOIN conversations c ON c.send_id = sends.id WHERE c.id = $1"
@@ -120,31 +120,31 @@ class TestTwoThreadsThatBecomeOne:
         surviving: str,
         state: str,
     ) -> None:
-        old, heir, peer, *_ = people
-        gone, kept = await pairs.send(peer, old), await pairs.send(peer, heir)
+        old, target, peer, *_ = people
+        gone, kept = await pairs.send(peer, old), await pairs.send(peer, target)
         await set_state(threads, gone, old, disappearing)
-        await set_state(threads, kept, heir, surviving)
-        await apply(conn, [merged(old, heir)])
-        assert state_of(await view(conn, kept, heir)) == state
+        await set_state(threads, kept, target, surviving)
+        await apply(conn, [merged(old, target)])
+        assert state_of(await view(conn, kept, target)) == state
 
-    async def test_one_that_the_heir_had_emptied_shows_what_comes_in(
+    async def test_one_that_the_target_had_emptied_shows_what_comes_in(
         self, conn: asyncpg.Connection, pairs: Pairs, threads: Threads, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
+        old, target, peer, *_ = people
         gone = await pairs.send(peer, old, "New")
-        kept = await pairs.send(peer, heir, "Gone")
-        await threads.delete(kept, heir)
+        kept = await pairs.send(peer, target, "Gone")
+        await threads.delete(kept, target)
         came = (await view(conn, gone, old))["last_message_at"]
-        await apply(conn, [merged(old, heir)])
-        assert await bodies(conn, kept, heir) == ["New"]
-        after = await view(conn, kept, heir)
+        await apply(conn, [merged(old, target)])
+        assert await bodies(conn, kept, target) == ["New"]
+        after = await view(conn, kept, target)
         assert (after["message_count"], after["unread"], after["last_message_at"]) == (1, True, came)
 
     async def test_what_waits_to_be_said_moves_along(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
-        kept, gone = await pairs.send(peer, heir), await pairs.send(peer, old)
+        old, target, peer, *_ = people
+        kept, gone = await pairs.send(peer, target), await pairs.send(peer, old)
         send = await conn.fetchval(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
             " VALUES ($1, now(), 'Wait', true, '{1}') RETURNING id",
@@ -157,36 +157,36 @@ class TestTwoThreadsThatBecomeOne:
             send,
         )
 
-        await apply(conn, [merged(old, heir)])
+        await apply(conn, [merged(old, target)])
 
-        assert await pairs.between(heir, peer) == [kept]
+        assert await pairs.between(target, peer) == [kept]
         assert await conn.fetchval("SELECT conversation_id FROM pending_replies") == kept
-        assert await conn.fetchval("SELECT author_id FROM sends WHERE id = $1", send) == heir
+        assert await conn.fetchval("SELECT author_id FROM sends WHERE id = $1", send) == target
 
     async def test_of_different_contexts_stay_two(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
-        plain, in_course = await pairs.send(peer, old), await pairs.send(peer, heir, context=5)
-        await apply(conn, [merged(old, heir)])
-        assert await pairs.between(heir, peer) == [plain, in_course]
+        old, target, peer, *_ = people
+        plain, in_course = await pairs.send(peer, old), await pairs.send(peer, target, context=5)
+        await apply(conn, [merged(old, target)])
+        assert await pairs.between(target, peer) == [plain, in_course]
 
     async def test_letters_between_the_two_join_the_monologue(
         self, conn: asyncpg.Connection, pairs: Pairs, people: list[int]
     ) -> None:
-        old, heir, *_ = people
-        await pairs.send(old, heir, "1")
+        old, target, *_ = people
+        await pairs.send(old, target, "1")
         await pairs.send(old, old, "2")
-        own = await pairs.send(heir, heir, "3")
-        await apply(conn, [merged(old, heir)])
-        assert await pairs.between(heir, heir) == [own]
-        assert await bodies(conn, own, heir) == ["1", "2", "3"]
+        own = await pairs.send(target, target, "3")
+        await apply(conn, [merged(old, target)])
+        assert await pairs.between(target, target) == [own]
+        assert await bodies(conn, own, target) == ["1", "2", "3"]
         assert await conn.fetchval("SELECT count(*) FROM participants") == 1
 
 
 class TestBothInOneGroup:
     @pytest.mark.parametrize(
-        ("of_old", "of_heir", "state"),
+        ("of_old", "of_target", "state"),
         [
             ("read", "unread", "unread"),
             ("read", "archived", "read"),
@@ -203,37 +203,37 @@ class TestBothInOneGroup:
         threads: Threads,
         people: list[int],
         of_old: str,
-        of_heir: str,
+        of_target: str,
         state: str,
     ) -> None:
-        old, heir, *others = people
-        made = await threads.group(others[0], [old, heir, *others])
+        old, target, *others = people
+        made = await threads.group(others[0], [old, target, *others])
         await set_state(threads, made, old, of_old)
-        await set_state(threads, made, heir, of_heir)
-        await apply(conn, [merged(old, heir)])
-        assert set(await rows(conn, made)) == {heir, *others}
-        assert state_of(await view(conn, made, heir)) == state
+        await set_state(threads, made, target, of_target)
+        await apply(conn, [merged(old, target)])
+        assert set(await rows(conn, made)) == {target, *others}
+        assert state_of(await view(conn, made, target)) == state
 
-    async def test_the_heir_has_what_either_had(
+    async def test_the_target_has_what_either_had(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
-        made = await threads.group(peer, [old, heir], "All")
+        old, target, peer, *_ = people
+        made = await threads.group(peer, [old, target], "All")
         await threads.reply(made, peer, "Old only", only=[old])
         both = await threads.reply(made, peer, "Deleted by both")
         one = await threads.reply(made, peer, "Deleted by one")
-        for user, message in ((old, both), (heir, both), (old, one)):
+        for user, message in ((old, both), (target, both), (old, one)):
             await threads.delete_message(made, message, user)
         await threads.reply(made, old, "Mine")
-        await threads.added(made, peer, [heir])  # a generated message, which does not count
+        await threads.added(made, peer, [target])  # a generated message, which does not count
         touched = datetime(2030, 1, 1, tzinfo=UTC)
-        await threads.update(made, heir, touched_at=touched.replace(year=2029))
+        await threads.update(made, target, touched_at=touched.replace(year=2029))
         await threads.update(made, old, touched_at=touched)
 
-        await apply(conn, [merged(old, heir)])
+        await apply(conn, [merged(old, target)])
 
-        assert await bodies(conn, made, heir) == ["All", "Old only", "Deleted by one", "Mine", ""]
-        after = await view(conn, made, heir)
+        assert await bodies(conn, made, target) == ["All", "Old only", "Deleted by one", "Mine", ""]
+        after = await view(conn, made, target)
         assert after["message_count"] == 4
         assert after["visible_last_authored_at"] == after["last_authored_at"] is not None
         assert after["touched_at"] == touched
@@ -251,7 +251,7 @@ class TestWhatElseIsTheirs:
     async def test_batches_journal_waiting_replies_and_updates_in_work(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int]
     ) -> None:
-        old, heir, peer, *_ = people
+        old, target, peer, *_ = people
         made = await threads.group(peer, [old])
         send = "(SELECT send_id FROM conversations WHERE id = $1)"
         await conn.execute(
@@ -260,12 +260,12 @@ class TestWhatElseIsTheirs:
             made,
             old,
         )
-        await conn.execute(f"INSERT INTO journal_entries VALUES ({send}, $2), ({send}, $3)", made, old, heir)
+        await conn.execute(f"INSERT INTO journal_entries VALUES ({send}, $2), ({send}, $3)", made, old, target)
         await conn.execute(
             "INSERT INTO pending_replies (conversation_id, message_id, send_id, recipients, included_message_ids, tags,"
             f" user_note, due_at) VALUES ($1, 2, {send}, $2, '{{}}', '{{}}', false, now())",
             made,
-            [old, heir, peer],
+            [old, target, peer],
         )
         await conn.execute(
             "INSERT INTO batch_updates (user_id, event, conversation_ids, state, created_at, updated_at, due_at)"
@@ -273,23 +273,23 @@ class TestWhatElseIsTheirs:
             old,
             ["queued", "running", "completed", "failed"],
         )
-        await apply(conn, [merged(old, heir)])
-        assert await conn.fetchval("SELECT sender_id FROM batches") == heir
-        assert [row["user_id"] for row in await conn.fetch("SELECT user_id FROM journal_entries")] == [heir]
-        assert await conn.fetchval("SELECT recipients FROM pending_replies") == [heir, peer]
+        await apply(conn, [merged(old, target)])
+        assert await conn.fetchval("SELECT sender_id FROM batches") == target
+        assert [row["user_id"] for row in await conn.fetch("SELECT user_id FROM journal_entries")] == [target]
+        assert await conn.fetchval("SELECT recipients FROM pending_replies") == [target, peer]
         owners = {row["state"]: row["user_id"] for row in await conn.fetch("SELECT state, user_id FROM batch_updates")}
-        assert owners == {"queued": heir, "running": heir, "completed": old, "failed": old}
+        assert owners == {"queued": target, "running": target, "completed": old, "failed": old}
 
     async def test_what_was_under_way_is_handed_on_by_the_next_sweep(
         self, conn: asyncpg.Connection, pool: asyncpg.Pool, pairs: Pairs, people: list[int], settings: Settings
     ) -> None:
-        old, heir, peer, *_ = people
-        await apply(conn, [merged(old, heir)])
-        kept = await pairs.send(peer, heir, "1")
+        old, target, peer, *_ = people
+        await apply(conn, [merged(old, target)])
+        kept = await pairs.send(peer, target, "1")
         await pairs.send(peer, old, "2")
         follower = MergeSweeper(settings, pool, NoPublisher)
         assert await follower.sweep() == 1
-        assert await bodies(conn, kept, heir) == ["1", "2"]
+        assert await bodies(conn, kept, target) == ["1", "2"]
         assert await follower.sweep() == 0
 
 
@@ -299,7 +299,7 @@ NoPublisher: Any = None  # sweeping merges publishes nothing
 async def test_as_many_statements_for_a_thousand_conversations_as_for_one(
     conn: asyncpg.Connection, institution: Institution
 ) -> None:
-    old, heir, *others = await institution.users(1002)
+    old, target, *others = await institution.users(1002)
     await conn.execute(
         "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
         " VALUES ($1, now(), 'x', true, '{1}')",
@@ -309,7 +309,7 @@ async def test_as_many_statements_for_a_thousand_conversations_as_for_one(
         "INSERT INTO conversations SELECT n, (SELECT max(id) FROM sends), 0, 0, false, false"
         " FROM generate_series(1, 2000) n"
     )
-    for side, first in ((old, 0), (heir, 1000)):
+    for side, first in ((old, 0), (target, 1000)):
         await conn.execute(
             "INSERT INTO participants (conversation_id, user_id, last_message_at, visible_last_authored_at,"
             " private_peer_id, private_context, tag_set, message_count, unread, has_attachments, has_media_objects)"
@@ -322,7 +322,7 @@ async def test_as_many_statements_for_a_thousand_conversations_as_for_one(
         )
     statements: list[str] = []
     with conn.query_logger(lambda record: statements.append(record.query)):
-        await apply(conn, [merged(old, heir)])
+        await apply(conn, [merged(old, target)])
     named = [statement for statement in statements if statement.startswith("-- ")]
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 1000
     assert await conn.fetchval("SELECT count(*) FROM participants WHERE message_count = 2") == 2000
@@ -350,7 +350,7 @@ async def test_merges_and_sends_that_meet_wait_for_each_other(
 async def test_a_send_that_meets_a_merge_is_not_lost(
     conn: asyncpg.Connection, pool: asyncpg.Pool, pairs: Pairs, people: list[int]
 ) -> None:
-    old, heir, peer, *_ = people
+    old, target, peer, *_ = people
     made = await pairs.send(peer, old, "1")
     send = await conn.fetchval(
         "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
@@ -375,14 +375,14 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
             )
 
     async with pool.acquire() as merging, merging.transaction():
-        await apply(merging, [merged(old, heir)])
+        await apply(merging, [merged(old, target)])
         sending = asyncio.create_task(deliver())
         await until_somebody_waits(conn)
     await sending
     async with conn.transaction():
         assert await follow_up(conn) == 1
-    assert await pairs.between(peer, heir) == [made]
-    assert await bodies(conn, made, heir) == ["1", "2"]
+    assert await pairs.between(peer, target) == [made]
+    assert await bodies(conn, made, target) == ["1", "2"]
 
 
 async def until_somebody_waits(conn: asyncpg.Connection) -> None:

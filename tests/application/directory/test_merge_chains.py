@@ -41,9 +41,9 @@ async def test_a_merge_into_a_circle_moves_nothing(conn: asyncpg.Connection, pai
 async def test_a_chain_ends_at_an_account_that_lives_again(
     conn: asyncpg.Connection, pairs: Pairs, people: list[int]
 ) -> None:
-    old, again, heir, peer, _ = people
+    old, again, target, peer, _ = people
     made = await pairs.send(peer, old)
-    await apply(conn, [merged(again, heir)])
+    await apply(conn, [merged(again, target)])
     await conn.execute("UPDATE users SET workflow_state = 'registered' WHERE id = $1", again)
 
     await apply(conn, [merged(old, again, seconds=1)])

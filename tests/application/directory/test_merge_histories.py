@@ -69,10 +69,10 @@ async def test_whatever_happens_nobody_loses_a_message(conn: asyncpg.Connection,
     transaction = conn.transaction()
     await transaction.start()
     threads = Threads(conn)
-    heirs: dict[int, int] = {}
+    targets: dict[int, int] = {}
 
-    def heir(user: int) -> int:
-        return heir(heirs[user]) if user in heirs else user
+    def target(user: int) -> int:
+        return target(targets[user]) if user in targets else user
 
     try:
         for number, step in enumerate(steps):
@@ -82,8 +82,8 @@ async def test_whatever_happens_nobody_loses_a_message(conn: asyncpg.Connection,
             events = []
             for one, other in step[1]:
                 old, new = people[one], people[other]
-                if old not in heirs and heir(new) != old:
-                    heirs[old] = new
+                if old not in targets and target(new) != old:
+                    targets[old] = new
                     events.append(merged(old, new, number))
             before = await seen(conn)
             if number % 2:
@@ -92,10 +92,10 @@ async def test_whatever_happens_nobody_loses_a_message(conn: asyncpg.Connection,
             await follow_up(conn)
             expected: defaultdict[int, set[tuple[int, int]]] = defaultdict(set)
             for user, messages in before.items():
-                expected[heir(user)] |= messages
+                expected[target(user)] |= messages
             assert await seen(conn) == expected
-            assert not set(heirs) & {row["user_id"] for row in await conn.fetch("SELECT user_id FROM participants")}
-            assert not set(heirs) & {row["author_id"] for row in await conn.fetch("SELECT author_id FROM sends")}
+            assert not set(targets) & {row["user_id"] for row in await conn.fetch("SELECT user_id FROM participants")}
+            assert not set(targets) & {row["author_id"] for row in await conn.fetch("SELECT author_id FROM sends")}
             await check_invariants(conn)
     finally:
         await transaction.rollback()

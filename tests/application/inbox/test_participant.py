@@ -239,7 +239,7 @@ class TestSubscribing:
         await threads.added(made, ann, [ben])
         await threads.update(made, me, subscribed=False, last_message_at=START, unread=False, archived=True)
 
-        await participant.update_view(conn, me, made, Change(subscribed=True))
+        await participant.apply_change(conn, me, made, Change(subscribed=True))
 
         after = await view(conn, made, me)
         assert (after["last_message_at"], after["unread"], after["archived"]) == (at(1), True, False)
@@ -252,7 +252,7 @@ class TestSubscribing:
         await threads.reply(made, me)
         before = await view(conn, made, me)
 
-        await participant.update_view(conn, me, made, Change(subscribed=True))
+        await participant.apply_change(conn, me, made, Change(subscribed=True))
 
         assert await view(conn, made, me) == before
 
@@ -263,7 +263,7 @@ async def test_an_explicit_state_beats_the_one_that_follows_from_subscribing(
     me, ann, ben, _ = people
     made = await threads.group(ann, [me, ben])
 
-    await participant.update_view(conn, me, made, Change(subscribed=False, state=State.UNREAD, starred=True))
+    await participant.apply_change(conn, me, made, Change(subscribed=False, state=State.UNREAD, starred=True))
 
     after = await view(conn, made, me)
     assert (after["subscribed"], after["unread"], after["starred"]) == (False, True, True)
@@ -276,7 +276,7 @@ async def test_who_takes_no_part_can_change_nothing(
     made = await threads.private(ann, ben)
 
     with pytest.raises(Refusal) as refused:
-        await participant.update_view(conn, me, made, Change(starred=True))
+        await participant.apply_change(conn, me, made, Change(starred=True))
 
     assert refused.value.code is Code.NOT_FOUND
 

@@ -102,7 +102,7 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
     tag_sets = TagSets()
     for position in range(chunks):
         async with conn.transaction():
-            await deliver_at_once(conn, tag_sets, batch_id, position)
+            await deliver_at_once(conn, tag_sets, batch_id, position, cause=None)
 
     codes = await codes_of_users(conn, [sender, *students])
     expected = {}
@@ -126,7 +126,7 @@ async def test_members_of_one_course_are_tagged_as_they_were_when_the_send_was_a
     await conn.execute("UPDATE enrollments SET workflow_state = 'deleted' WHERE user_id = $1", leaves)
 
     async with conn.transaction():
-        await deliver_at_once(conn, TagSets(), batch_id, 0)
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
 
     assert await stored_tags(conn) == dict.fromkeys((stays, leaves), (asked, asked, asked))
 
@@ -145,7 +145,7 @@ async def test_without_the_sender_in_the_course_the_members_are_looked_up_again(
     await conn.execute("UPDATE enrollments SET workflow_state = 'deleted' WHERE user_id = $1", leaves)
 
     async with conn.transaction():
-        await deliver_at_once(conn, TagSets(), batch_id, 0)
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
 
     shared = asked if state == "completed" else []
     assert await stored_tags(conn) == {stays: (shared, shared, shared), leaves: ([], [], [])}
@@ -158,7 +158,7 @@ async def test_what_cannot_be_delivered_says_why(conn: asyncpg.Connection, insti
 
     async def deliver(position: int) -> ChunkOutcome | Nothing:
         async with conn.transaction():
-            return await deliver_at_once(conn, TagSets(), batch_id, position)
+            return await deliver_at_once(conn, TagSets(), batch_id, position, cause=None)
 
     assert isinstance(await deliver(0), ChunkOutcome)
     assert await deliver(0) == Nothing("delivered", "sending")
@@ -179,7 +179,7 @@ async def test_a_chunk_settled_between_reading_and_writing_is_left_alone(
     assert not isinstance(pending, Nothing)
     await conn.execute("UPDATE chunks SET state = $1", meanwhile)
     async with conn.transaction():
-        assert await deliver_chunk(conn, TagSets(), pending) == Nothing(meanwhile, "created")
+        assert await deliver_chunk(conn, TagSets(), pending, cause=None) == Nothing(meanwhile, "created")
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
     assert await conn.fetchval("SELECT count(*) FROM participants") == 0
     assert await conn.fetchval("SELECT delivered FROM batches") == 0
@@ -194,13 +194,13 @@ async def test_a_delivery_that_waits_for_another_send_keeps_nobody_off_the_batch
 
     async def deliver(conn: Connection, batch_id: int) -> ChunkOutcome | Nothing:
         async with conn.transaction():
-            return await deliver_at_once(conn, TagSets(), batch_id, 0)
+            return await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
 
     async with pool.acquire() as observer, pool.acquire() as first, pool.acquire() as second:
         rival, _ = await batch_of(observer, sender, [student], [], 1)
         waiting, _ = await batch_of(observer, sender, [student], [], 1)
         async with first.transaction():
-            await deliver_at_once(first, TagSets(), rival, 0)
+            await deliver_at_once(first, TagSets(), rival, 0, cause=None)
             delivery = asyncio.create_task(deliver(second, waiting))
             await until(lambda: _is_blocked(observer, second.get_server_pid()))
             assert await observer.fetchval("SELECT id FROM batches WHERE id = $1 FOR UPDATE NOWAIT", waiting) == waiting

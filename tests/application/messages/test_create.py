@@ -1,13 +1,15 @@
 """POST /conversations below HTTP: what a create writes, in the order Canvas checks (endpoints.md 4.2)."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import asyncpg
 import pytest
 
-from service.application.messages.create import Accepted, CreateConversation, Created, Creator
+from service.application.messages.create import Accepted, CreateConversation, Created, carry_out, validate
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.domain.errors import Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
@@ -20,13 +22,13 @@ Create = Callable[..., Awaitable[Any]]
 @pytest.fixture
 def create(conn: asyncpg.Connection, settings: Settings, school: School) -> Create:
     """Creates as the teacher unless said otherwise."""
-    creator = Creator(settings, IdBlocks(), TagSets())
+    work = Work(settings, IdBlocks(), TagSets(), cause=None)
 
     async def run(recipients: list[Any], **more: Any) -> Any:
         asked = {"author_id": school.teacher, "body": "Hello", "recipients": recipients, **more}
-        plan = await creator.validate(conn, command := CreateConversation(**asked))
+        plan = await validate(work, conn, command := CreateConversation(**asked))
         async with conn.transaction():
-            return await creator.create(conn, command, plan)
+            return await carry_out(work, conn, command, plan)
 
     return run
 
@@ -253,3 +255,26 @@ async def test_the_first_broken_rule_is_the_one_told(
     with pytest.raises(Refusal) as refused:
         await create(**parts)
     assert (refused.value.attribute, refused.value.message) == (attribute, message)
+
+
+async def test_the_checks_of_a_bulk_send_ask_nothing_twice(
+    conn: asyncpg.Connection, settings: Settings, school: School
+) -> None:
+    """The sender's rights are loaded once, for all contexts that the request names."""
+    work, code = Work(settings, IdBlocks(), TagSets(), cause=None), f"course_{school.course}"
+    request = CreateConversation(
+        author_id=school.teacher,
+        body="Hello",
+        recipients=[code, str(school.students[0])],
+        context_code=code,
+        group_conversation=True,
+        bulk_message=True,
+    )
+    asked: list[str] = []
+    with conn.query_logger(lambda query: asked.append(query.query)):
+        await validate(work, conn, request)
+        await asyncio.sleep(0)  # the driver calls the logger from the event loop's queue
+
+    # The driver's own look at types, once per connection, is not ours.
+    ours = [query for query in asked if "pg_catalog" not in query and "set_config" not in query]
+    assert len(ours) == len(set(ours)) <= 10

@@ -8,10 +8,12 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.messages.add_recipients import Adder, AddRecipients
-from service.application.messages.reply import Queued, Replier, Written, deliver_queued, next_turn
+from service.application.messages import add_recipients
+from service.application.messages.add_recipients import AddRecipients
+from service.application.messages.reply import Queued, Written, carry_out, deliver_queued, next_turn, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets
+from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
@@ -32,14 +34,14 @@ def reply_settings(settings: Settings) -> Settings:
 @pytest.fixture
 def reply(pool: asyncpg.Pool, reply_settings: Settings) -> Reply:
     """Replies on a connection of its own, so that replies can meet."""
-    replier = Replier(reply_settings, IdBlocks(), TagSets())
+    work = Work(reply_settings, IdBlocks(), TagSets(), cause=None)
 
     async def run(author: int, conversation: int, body: str = "Reply", **more: Any) -> Written | Queued:
         async with pool.acquire() as conn:
             command = AddMessage(author_id=author, conversation_id=conversation, body=body, **more)
-            plan = await replier.validate(conn, command)
+            plan = await validate(work, conn, command)
             async with conn.transaction():
-                return await replier.add(conn, command, plan)
+                return await carry_out(work, conn, command, plan)
 
     return run
 
@@ -52,7 +54,7 @@ async def deliver(conn: asyncpg.Connection, conversation: int, commanded: int = 
             turn = await next_turn(conn, conversation, commanded)
             if turn is None:
                 return delivered
-            await deliver_queued(conn, TagSets(), turn)
+            await deliver_queued(conn, TagSets(), turn, cause=None)
         delivered += 1
 
 
@@ -91,25 +93,25 @@ async def test_people_about_to_join_take_up_room(
     assert isinstance(await reply(school.teacher, conversation, recipients=[str(school.students[4])]), Queued)
     with pytest.raises(Refusal, match="Too many participants"):
         await reply(school.teacher, conversation, recipients=[str(school.students[5])])
-    adder = Adder(reply_settings, IdBlocks(), TagSets())
+    work = Work(reply_settings, IdBlocks(), TagSets(), cause=None)
     command = AddRecipients(school.teacher, conversation, [str(school.students[5])])
-    plan = await adder.validate(conn, command)
+    plan = await add_recipients.validate(work, conn, command)
     with pytest.raises(Refusal, match="too many participants"):
-        await adder.add(conn, command, plan)
+        await add_recipients.carry_out(work, conn, command, plan)
 
 
 async def test_two_who_add_the_same_people_add_them_once(
     threads: Threads, school: School, settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection
 ) -> None:
     conversation = await threads.group(school.teacher, school.students[:2])
-    adder = Adder(settings, IdBlocks(), TagSets())
+    work = Work(settings, IdBlocks(), TagSets(), cause=None)
 
     async def add(user: int) -> None:
         command = AddRecipients(user, conversation, [str(s) for s in school.students[2:5]])
         async with pool.acquire() as own:
-            plan = await adder.validate(own, command)
+            plan = await add_recipients.validate(work, own, command)
             async with own.transaction():
-                await adder.add(own, command, plan)
+                await add_recipients.carry_out(work, own, command, plan)
 
     await asyncio.gather(add(school.teacher), add(school.students[0]), add(school.students[1]))
 
@@ -182,15 +184,15 @@ async def test_an_author_who_is_gone_by_then_writes_nothing(
     reply_settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
     """The conversation was wiped for all between the checks and the writing."""
-    replier = Replier(reply_settings, IdBlocks(), TagSets())
+    work = Work(reply_settings, IdBlocks(), TagSets(), cause=None)
     conversation = await threads.group(school.teacher, school.students[:2])
     command = AddMessage(author_id=school.teacher, conversation_id=conversation, body="Late")
-    plan = await replier.validate(conn, command)
+    plan = await validate(work, conn, command)
     await conn.execute("DELETE FROM participants")
 
     with pytest.raises(Refusal) as refused:
         async with conn.transaction():
-            await replier.add(conn, command, plan)
+            await carry_out(work, conn, command, plan)
 
     assert refused.value.code is Code.NOT_FOUND
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
@@ -246,3 +248,26 @@ async def test_the_sweeper_takes_the_first_of_every_line(
     assert await take(now) == []
     assert await take(later) == firsts
     assert await take(later) == []
+
+
+async def test_the_checks_of_a_reply_ask_nothing_twice(
+    settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """The author's rights are loaded once, for the conversation's context and for all that the request names."""
+    work = Work(settings, IdBlocks(), TagSets(), cause=None)
+    conversation = await threads.group(school.teacher, school.students[:3])
+    await conn.execute("UPDATE sends SET context_type = 'Course', context_id = $1", school.course)
+    request = AddMessage(
+        author_id=school.teacher,
+        conversation_id=conversation,
+        body="Reply",
+        recipients=[str(school.students[4]), f"course_{school.course}_tas"],
+    )
+    asked: list[str] = []
+    with conn.query_logger(lambda query: asked.append(query.query)):
+        await validate(work, conn, request)
+        await asyncio.sleep(0)  # the driver calls the logger from the event loop's queue
+
+    # The driver's own look at types, once per connection, is not ours.
+    ours = [query for query in asked if "pg_catalog" not in query and "set_config" not in query]
+    assert len(ours) == len(set(ours)) <= 13

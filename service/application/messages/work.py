@@ -1,0 +1,22 @@
+"""What a message that is sent needs beside the request: of its process, and of what asked for it."""
+
+from dataclasses import dataclass
+
+from service.application.messages.tag_sets import TagSets
+from service.domain.event_metadata import Cause
+from service.runtime.ids import IdBlocks
+from service.runtime.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One request's share of its process. ``ids`` and ``tag_sets`` live as long as the process and are shared.
+
+    ``cause``: what the events of this request say about it (service/runtime/event_metadata.py); None where events are
+    switched off.
+    """
+
+    settings: Settings
+    ids: IdBlocks
+    tag_sets: TagSets
+    cause: Cause | None
