@@ -438,6 +438,7 @@ CREATE TABLE chunks (
     state text NOT NULL DEFAULT 'pending'::text,
     conversation_ids bigint[] COMPRESSION lz4,
     attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
     error text,
     due_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
@@ -481,8 +482,9 @@ CREATE TABLE batch_updates (
     updated_at timestamp with time zone NOT NULL,
     due_at timestamp with time zone NOT NULL,
     traceparent text,
-    tried_at timestamp with time zone,
     attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
+    error text,
     redeliveries integer NOT NULL DEFAULT 0,
     CONSTRAINT batch_updates_pkey PRIMARY KEY (id),
     CONSTRAINT batch_updates_check CHECK (done <= cardinality(conversation_ids)),
@@ -935,7 +937,7 @@ FROM participants;
 
 -- sql/schema/06_batches.sql
 
--- What delivering a chunk needs, and the events of its batch.
+-- What delivering a chunk needs, the events of its batch, and the attempts at what workers carry out.
 
 -- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
 -- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
@@ -1037,3 +1039,17 @@ CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
     RETURN jsonb_build_object(
         'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
         'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
+
+-- When work is due again that has failed at this moment, after ``attempts`` failures before: the first wait is
+-- ``first_wait``, and each one twice the one before.
+CREATE OR REPLACE FUNCTION next_attempt_at(attempts integer, first_wait interval, now timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN now + first_wait * 2 ^ attempts;
+
+-- Whether a failure at this moment counts, of work that failed ``attempts`` times before, last at ``tried_at``: not
+-- within the wait that followed. A command that comes twice must not use up the attempts in a moment.
+CREATE OR REPLACE FUNCTION attempt_counts(
+    attempts integer, tried_at timestamptz, first_wait interval, now timestamptz
+) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;

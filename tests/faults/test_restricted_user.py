@@ -16,7 +16,8 @@ from tests.support.fault_place import place
 from tests.support.fault_servers import allow
 from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.outcome import Done, Verdict
+from workers.outcome import Done, Outcome
+from workers.queue_consumer import QueueConsumer
 
 NOTHING, ANYTHING = "^$", ".*"
 COMMAND = PlanBatch(batch_id=1)
@@ -101,7 +102,7 @@ async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
     assert {line["name"] for line in logs if line["event"] == "topology_fault"} == set(everything)
     for fault in publisher.faults:
         assert (fault.problem, fault.usable) == ("missing", False)
-        assert fault.told.startswith("ACCESS_REFUSED")
+        assert fault.reason.startswith("ACCESS_REFUSED")
         assert "rabbitmqctl set_permissions -p '/' USER" in fault.advice
     error = next(line["error"] for line in logs if line["event"] == "broker_unavailable")
     assert f"exchange {names.commands} is missing" in str(error)
@@ -124,12 +125,15 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
     restricted = as_user(settings, url)
     handled: list[str] = []
 
-    async def handle(command: AnyCommand) -> Verdict:
+    async def handle(command: AnyCommand) -> Outcome:
         handled.append(command.name)
         return Done()
 
     publisher = Publisher(restricted, "restricted")
-    consumers = [Consumer(restricted, name, handle, publisher) for name in ("plan", "reply")]
+    consumers: list[QueueConsumer] = [
+        Consumer(restricted, PlanBatch, handle, publisher),
+        Consumer(restricted, DeliverReply, handle, publisher),
+    ]
     for broker in (publisher.broker, *(consumer.broker for consumer in consumers)):
         await broker.start()
     await until(lambda: publisher.connected and consumers[1].broker.connected)

@@ -1,4 +1,4 @@
-"""The supervised connection: whatever ends it, the next one is made, and nobody waits for ever meanwhile."""
+"""The supervised connection: whatever ends it, the next one is made, and nothing waits for ever meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -56,7 +56,7 @@ class Road:
                 if not blocked.is_set():
                     target.write(data)
         except ConnectionError:
-            pass  # one side has gone, which the other is told next
+            pass  # one side has gone, which the other learns next
         finally:
             if not blocked.is_set():
                 target.close()

@@ -1,4 +1,4 @@
-"""What an installation has on the broker: declared, and what is not as it should be is told by name."""
+"""What an installation has on the broker: declared, and what is not as it should be is reported by name."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -145,7 +145,7 @@ async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
 
     (fault,) = publisher.faults
     assert (fault.kind, fault.name, fault.problem, fault.usable) == ("queue", name, "different", True)
-    assert "'x-delivery-limit'" in fault.told
+    assert "'x-delivery-limit'" in fault.reason
     assert f"rabbitmqctl -p '/' delete_queue '{name}'" in fault.advice
     assert [line["name"] for line in logs if line["event"] == "topology_fault"] == [name]
     gauge = f'clarion_topology_faults{{kind="queue",name="{name}",problem="different"}} 1.0'
@@ -169,7 +169,7 @@ async def test_every_queue_of_other_arguments_is_told_and_the_rest_is_declared(
     await until(lambda: publisher.connected)
 
     assert {fault.name for fault in publisher.faults} == set(names)
-    assert all("'x-" in fault.told and fault.usable for fault in publisher.faults)
+    assert all("'x-" in fault.reason and fault.usable for fault in publisher.faults)
     await publisher.command(COMMAND)
     await publisher.dead_letter(Message(b"body"), reason="why not", source="x", routing_key="", now=datetime.now(UTC))
     await operator.waiting("plan", 1)
@@ -206,6 +206,6 @@ async def test_a_queue_that_forgets_is_not_used(operator: Stranger, publisher: P
 
     (fault,) = publisher.faults
     assert (fault.name, fault.usable) == (name, False)
-    assert "'durable'" in fault.told
+    assert "'durable'" in fault.reason
     with pytest.raises(BrokerUnavailable, match="NO_ROUTE"):
         await publisher.command(COMMAND)

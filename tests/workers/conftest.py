@@ -69,6 +69,6 @@ def requesting(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> 
 
 @pytest.fixture
 async def asking(settings: Settings, outside: Stranger) -> AsyncIterator[Asker]:
-    """Somebody with requests; the queues are there, and go with the test."""
+    """A service with requests; the queues are there, and go with the test."""
     async with asker(settings) as made:
         yield made

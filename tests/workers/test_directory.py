@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from service.contracts.directory import MAX_EVENT_BYTES, DirectoryEvent, parse_event
-from service.contracts.topology import Topology
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -21,18 +20,17 @@ from tests.support.broker import Stranger
 from tests.support.directory_feed import Feed, told
 from tests.support.directory_histories import directory, directory_after, disordered, histories, on_wire
 from tests.support.waiting import until
-from workers.batch_consumer import Gatherer
-from workers.directory import Follower
+from workers.directory import DirectoryConsumer
 
 USER, OTHER = told("user_created", user_id="10000000000001", name="Ana"), told("user_created", user_id=2, name="Ben")
 LONG = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(8192))  # a name no index takes
 
 
 class Following:
-    """Gatherers of one queue, and how many events they have committed."""
+    """Consumers of one queue, and how many events they have committed."""
 
-    def __init__(self, gatherers: Sequence[Gatherer]) -> None:
-        self.gatherers = gatherers
+    def __init__(self, consumers: Sequence[DirectoryConsumer]) -> None:
+        self.consumers = consumers
         self.done = 0
 
     async def committed(self, events: int) -> None:
@@ -45,33 +43,27 @@ Follow = Callable[..., AbstractAsyncContextManager[Following]]
 
 @pytest.fixture
 def following(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> Follow:
-    """Followers of the queue while the block runs, as ``clarion worker --only directory`` runs them."""
+    """Consumers of the queue while the block runs, as ``clarion worker --only directory`` runs them."""
 
     @asynccontextmanager
     async def follow(*, workers: int = 1, pool: asyncpg.Pool = pool, set_size: int = 50) -> AsyncIterator[Following]:
         made = Following([])
 
-        def counted(handle: Callable[[Sequence[bytes]], Awaitable[dict[int, str]]]) -> Any:
-            async def counting(bodies: Sequence[bytes]) -> dict[int, str]:
-                reasons = await handle(bodies)
+        class Counting(DirectoryConsumer):
+            async def handle(self, bodies: Sequence[bytes]) -> dict[int, str]:
+                reasons = await super().handle(bodies)
                 made.done += len(bodies)
                 return reasons
 
-            return counting
-
-        queue = Topology(settings.amqp_prefix).directory
-        made.gatherers = [
-            Gatherer(settings, "directory", queue, counted(Follower(pool).handle), publisher, set_size=set_size)
-            for _ in range(workers)
-        ]
-        for gatherer in made.gatherers:
-            await gatherer.start()
-        await until(lambda: all(gatherer.broker.connected for gatherer in made.gatherers))
+        made.consumers = [Counting(settings, pool, publisher, set_size=set_size) for _ in range(workers)]
+        for consumer in made.consumers:
+            await consumer.start()
+        await until(lambda: all(consumer.broker.connected for consumer in made.consumers))
         try:
             yield made
         finally:
-            for gatherer in made.gatherers:
-                await gatherer.drain()
+            for consumer in made.consumers:
+                await consumer.drain()
 
     return follow
 
@@ -230,7 +222,7 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         )
         return [row["pid"] for row in found]
 
-    async def somebody() -> int:
+    async def visible() -> int:
         async def waits() -> bool:
             return bool(await waiting())
 
@@ -239,7 +231,7 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         return pid
 
     await conn.execute("BEGIN; LOCK TABLE users IN SHARE MODE")
-    return somebody
+    return visible
 
 
 async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
@@ -293,7 +285,7 @@ async def test_a_worker_that_stops_finishes_its_set_and_leaves_the_rest(
         await writing_blocked()
         await source.tell(OTHER, told("user_created", user_id=3))
         await nothing_left(outside)  # all three are with the worker
-        stopping = asyncio.create_task(workers.gatherers[0].drain())
+        stopping = asyncio.create_task(workers.consumers[0].drain())
         await conn.execute("ROLLBACK")
         await stopping
 

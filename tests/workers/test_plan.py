@@ -1,4 +1,4 @@
-"""Planner: what is committed and not done is commanded, by whoever comes first."""
+"""Planner: what is committed and not done is commanded, by the planner or a sweeper."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -86,7 +86,7 @@ async def test_several_sweepers_share_the_work(
     assert await commanded(outside) == [(batch, position) for position in range(300)]
 
 
-async def test_a_chunk_that_somebody_works_on_is_not_swept(
+async def test_a_chunk_in_work_is_not_swept(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
 ) -> None:
     batch = await batches.accept(range(10, 14), chunk_size=2)

@@ -1,4 +1,4 @@
-"""Relays in this process, on the real servers, and a neighbour that listens."""
+"""Relays in this process, on the real servers, and a service that consumes events."""
 
 import asyncio
 import random
@@ -34,7 +34,7 @@ BLOCK = 2000
 
 
 async def record(conn: Connection, conversation_id: int, message_id: int) -> None:
-    """A message, told."""
+    """The events of a message."""
     await outbox.record_message(
         conn,
         CAUSE,
@@ -241,7 +241,7 @@ async def test_events_that_nobody_wants_are_counted_and_done(
 async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
-    """What nobody wanted is not sent again and again; that somebody wants it by now is noticed all the same."""
+    """What no queue wanted is not sent again and again; that one wants it by now is noticed all the same."""
     async with connected(settings, pool) as relay:
         await record_chunks(conn, 1)
         assert await relay.relay() == 2 * BLOCK
@@ -279,7 +279,7 @@ async def test_what_was_taken_and_not_confirmed_is_still_there(
 async def test_what_a_full_queue_refuses_comes_when_there_is_room(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
 ) -> None:
-    """One neighbour's limit makes the others hear an event again; nobody misses one."""
+    """One consumer's limit makes the others receive an event again; none of them misses one."""
     await record(conn, 5, 17)
     await record(conn, 5, 18)
     async with stranger(settings) as outside, connected(settings, pool) as relay:

@@ -93,7 +93,7 @@ async def test_a_batch_update_swept_up(
     assert await commanded(outside, "update") == traceparent
 
 
-async def test_replies_that_are_written_with_another_are_told_of_in_their_own_traces(
+async def test_replies_that_are_written_with_another_have_events_in_their_own_traces(
     reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter
 ) -> None:
     ids = []
