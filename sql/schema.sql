@@ -565,13 +565,6 @@ CREATE OR REPLACE FUNCTION stamps_of(as_of timestamptz, given integer, keys inte
         SELECT CASE WHEN given >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
     ) END;
 
--- Whether the new value of a key beats the old one. Of two values with one time, the later arrival stays.
-CREATE OR REPLACE FUNCTION tells_newer(
-    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
-) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
-
 -- The time of each key's value after both. Null again once one of the two is the newest in every key.
 CREATE OR REPLACE FUNCTION merged_stamps(
     new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
@@ -1024,6 +1017,12 @@ BEGIN
            by_code.code, by_code.active, by_code.holders
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
+
+-- The state of a batch once so many of its recipients are settled, and so many of those failed.
+CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN failed > 0 THEN 'error' ELSE 'sent' END;
 
 -- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
 -- it is, or how it ended.

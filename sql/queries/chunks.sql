@@ -67,8 +67,7 @@ WITH failed AS (
     UPDATE batches b
     SET failed = b.failed + f.recipients,
         started_at = coalesce(b.started_at, :now::timestamptz),
-        state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN 'error'
-                     WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed + f.recipients, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now::timestamptz END
     FROM failed f
     WHERE b.id = f.batch_id

@@ -86,6 +86,12 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
+-- The state of a batch once so many of its recipients are settled, and so many of those failed.
+CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN failed > 0 THEN 'error' ELSE 'sent' END;
+
 -- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
 -- it is, or how it ended.
 CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
