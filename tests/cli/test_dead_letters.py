@@ -21,7 +21,7 @@ from service.contracts.topology import DELIVERY_LIMIT, Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.batches import Batches
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.commands import Outcome, clarion
 from tests.support.waiting import until
 from workers.consumer import Consumer
@@ -34,7 +34,7 @@ from workers.outcome import Outcome as Handled
 class Graveyard:
     """An installation's broker, its dead letters, and the command that an operator has for them."""
 
-    def __init__(self, settings: Settings, outside: Stranger, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, outside: BrokerClient, publisher: Publisher) -> None:
         self.settings = settings
         self.outside = outside
         self.publisher = publisher
@@ -99,7 +99,7 @@ async def dead(settings: Settings) -> AsyncIterator[Graveyard]:
     publisher = Publisher(settings, "test")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
-    async with stranger(settings) as outside:
+    async with broker_client(settings) as outside:
         yield Graveyard(settings, outside, publisher)
         await outside.forget()
     await publisher.broker.stop()

@@ -19,7 +19,7 @@ from service.runtime.settings import Settings
 from tests.contracts.previous import commands as previous_commands
 from tests.contracts.previous import directory as previous_directory
 from tests.contracts.previous.topology import Topology as PreviousTopology
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import feed
 from tests.support.waiting import until
 from tests.support.wire import body_in
@@ -109,7 +109,7 @@ class Handled:
 
 
 async def test_a_consumer_takes_commands_of_both_releases_and_puts_away_those_of_an_unknown_version(
-    settings: Settings, publisher: Publisher, outsider: Stranger
+    settings: Settings, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     handled = Handled()
     consumer = Consumer(settings, DeliverChunk, handled.handle, publisher)
@@ -132,7 +132,7 @@ async def test_a_consumer_takes_commands_of_both_releases_and_puts_away_those_of
 
 
 async def test_an_event_of_the_directory_of_an_unknown_version_is_put_away(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, publisher: Publisher, outsider: Stranger
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     event = examples.DIRECTORY["user_created"]
     unknown = {"metadata": {**event["metadata"], "version": UNKNOWN}, "body": {**event["body"], "user_id": "43"}}
@@ -157,7 +157,7 @@ async def known(conn: asyncpg.Connection) -> bool:
 
 
 async def test_a_request_of_an_unknown_version_is_put_away_and_answered(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outsider: Stranger
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     answers = await outsider.channel.declare_queue(exclusive=True)
     unknown = orjson.dumps({**examples.REQUEST, "version": UNKNOWN})

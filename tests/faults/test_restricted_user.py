@@ -11,7 +11,7 @@ from service.contracts.commands import AnyCommand, DeliverReply, PlanBatch
 from service.contracts.topology import Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import place
 from tests.support.fault_servers import allow
 from tests.support.waiting import until
@@ -80,7 +80,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await until(lambda: publisher.connected)
     await publisher.command(COMMAND)
 
-    async with stranger(powerful) as operator:
+    async with broker_client(powerful) as operator:
         await operator.waiting("plan", 1)
     assert publisher.faults == ()
     (checked,) = [line for line in logs if line["event"] == "topology_checked"]
@@ -119,7 +119,7 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
 ) -> None:
     await declared(powerful)
     gone = Topology(settings.amqp_prefix).command_queue("plan")
-    async with stranger(powerful) as operator:
+    async with broker_client(powerful) as operator:
         await operator.channel.queue_delete(gone)
     url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     restricted = as_user(settings, url)

@@ -13,7 +13,7 @@ from service.runtime import metrics
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.amqp_requests import Asker
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import until
@@ -69,7 +69,7 @@ MALFORMED = {
 
 
 async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with_its_reason(
-    requesting: Requesting, asking: Asker, school: School, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, outside: BrokerClient
 ) -> None:
     async with requesting():
         for body, reason in MALFORMED.items():
@@ -85,7 +85,7 @@ async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with
 
 
 async def test_what_is_too_long_for_http_is_too_long_here(
-    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: BrokerClient
 ) -> None:
     body = orjson.dumps(request(school, body="x" * settings.max_body_bytes))
     async with requesting():
@@ -186,7 +186,7 @@ async def test_a_consumer_whose_connection_broke_before_the_answer_answers_again
 
 
 async def test_a_fault_of_ours_is_answered_like_http_and_goes_to_the_dead_letters(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     await conn.execute("ALTER TABLE sends ADD CONSTRAINT no_hellos CHECK (body <> 'Hello')")
     try:

@@ -16,7 +16,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import outbox
 from tests.support.amqp_requests import Asker
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import until
@@ -115,7 +115,7 @@ async def test_of_two_requests_with_one_key_at_once_the_second_is_refused(
 
 
 async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     bulk: dict[str, Any] = {"recipients": [f"course_{school.course}"], "group_conversation": True, "bulk_message": True}
     async with requesting():

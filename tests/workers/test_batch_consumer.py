@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from service.contracts.topology import Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import Feed
 from tests.support.waiting import until
 from workers.batch_consumer import BatchConsumer
@@ -63,12 +63,14 @@ def consuming(settings: Settings, publisher: Publisher) -> Consuming:
     return consume
 
 
-async def left(outside: Stranger, how_many: int) -> None:
+async def left(outside: BrokerClient, how_many: int) -> None:
     """Returns when so many are in the queue and no consumer has them."""
     await outside.waiting_in(outside.topology.directory, how_many)
 
 
-async def test_a_lone_message_does_not_wait_for_others(consuming: Consuming, source: Feed, outside: Stranger) -> None:
+async def test_a_lone_message_does_not_wait_for_others(
+    consuming: Consuming, source: Feed, outside: BrokerClient
+) -> None:
     handler = Handler()
 
     async with consuming(handler):
@@ -80,7 +82,7 @@ async def test_a_lone_message_does_not_wait_for_others(consuming: Consuming, sou
 
 
 async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
-    consuming: Consuming, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler()
     handler.open.clear()
@@ -101,7 +103,7 @@ async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
 
 
 async def test_nothing_is_acknowledged_before_it_is_handled(
-    consuming: Consuming, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler()
     handler.open.clear()
@@ -122,7 +124,7 @@ async def test_nothing_is_acknowledged_before_it_is_handled(
 
 
 async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
-    consuming: Consuming, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     poison = [b"1", b"7", b"30"]
 
@@ -135,7 +137,7 @@ async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
     await left(outside, 0)
 
 
-async def test_a_set_is_held_while_something_is_away(consuming: Consuming, source: Feed, outside: Stranger) -> None:
+async def test_a_set_is_held_while_something_is_away(consuming: Consuming, source: Feed, outside: BrokerClient) -> None:
     errors = [asyncpg.CannotConnectNowError("starting up"), asyncpg.UndefinedTableError("users"), LookupError("ours")]
     handler = Handler(*errors)
 
@@ -148,7 +150,7 @@ async def test_a_set_is_held_while_something_is_away(consuming: Consuming, sourc
 
 
 async def test_a_held_set_goes_back_when_the_worker_stops(
-    consuming: Consuming, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler(*[ConnectionRefusedError()] * 1000)
 
@@ -160,7 +162,7 @@ async def test_a_held_set_goes_back_when_the_worker_stops(
 
 
 async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_other(
-    consuming: Consuming, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    consuming: Consuming, source: Feed, outside: BrokerClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
@@ -177,7 +179,7 @@ async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_o
 
 
 async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
-    consuming: Consuming, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    consuming: Consuming, source: Feed, outside: BrokerClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 60)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
@@ -192,7 +194,7 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
 
 
 async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
-    consuming: Consuming, source: Feed, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+    consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is in it is nowhere else."""
     handler = Handler()

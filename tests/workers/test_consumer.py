@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from service.contracts.commands import AnyCommand, DeliverChunk
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.waiting import until
 from workers.consumer import Consumer
 from workers.outcome import DeadLetter, Done, Outcome
@@ -52,7 +52,7 @@ def consuming(settings: Settings, publisher: Publisher) -> Consuming:
     return consume
 
 
-async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: Stranger) -> None:
+async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: BrokerClient) -> None:
     handler = Handler(Done())
 
     async with consuming(handler):
@@ -64,7 +64,7 @@ async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publis
 
 
 async def test_a_command_is_held_while_something_is_away(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     away = asyncpg.CannotConnectNowError("the database system is starting up")
     handler = Handler(away, away, Done())
@@ -77,7 +77,7 @@ async def test_a_command_is_held_while_something_is_away(
 
 
 async def test_a_held_command_goes_back_when_the_worker_stops(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     handler = Handler(ConnectionRefusedError())
 
@@ -90,7 +90,7 @@ async def test_a_held_command_goes_back_when_the_worker_stops(
 
 
 async def test_a_command_that_fails_goes_to_the_dead_letters(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     async with consuming(Handler(LookupError("no such thing: " + "x" * 3000))):
         await publisher.command(COMMAND)
@@ -102,7 +102,7 @@ async def test_a_command_that_fails_goes_to_the_dead_letters(
 
 
 async def test_without_its_own_publisher_the_broker_puts_a_command_away(
-    settings: Settings, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body is kept and the queue goes on; only the reason is no longer ours."""
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
@@ -118,7 +118,7 @@ async def test_without_its_own_publisher_the_broker_puts_a_command_away(
 
 
 async def test_lanes_are_the_commands_in_work_at_once(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     inside, most, go_on = 0, 0, asyncio.Event()
 
@@ -141,7 +141,7 @@ async def test_lanes_are_the_commands_in_work_at_once(
 
 
 async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """The broker only cancels the consumer: channel and connection stay, and nothing would ever come again."""
     handler = Handler(Done())
@@ -158,7 +158,7 @@ async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
 
 
 async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """Held here as well, every break of the connection would leave one more waiting in this process."""
     handler = Handler(ConnectionRefusedError())
@@ -174,7 +174,7 @@ async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
 
 
 async def test_a_redelivered_command_is_noted_once_before_it_is_tried(
-    settings: Settings, publisher: Publisher, outside: Stranger
+    settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """Its worker may have been killed by it. What comes for the first time costs nothing."""
     calls: list[str] = []

@@ -16,7 +16,7 @@ from service.contracts.directory import MAX_EVENT_BYTES, DirectoryEvent, parse_e
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import Feed, told
 from tests.support.directory_histories import directory, directory_after, disordered, histories, on_wire
 from tests.support.waiting import until
@@ -72,13 +72,13 @@ async def names(conn: asyncpg.Connection) -> dict[int, str]:
     return {row["id"]: row["name"] for row in await conn.fetch("SELECT id, name FROM users")}
 
 
-async def nothing_left(outside: Stranger) -> None:
+async def nothing_left(outside: BrokerClient) -> None:
     """Every event is acknowledged: with no consumer there any more, none has come back."""
     await outside.waiting_in(outside.topology.directory, 0)
 
 
 async def test_an_event_is_in_the_tables_and_gone_from_the_queue(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following() as workers:
         await source.tell(USER)
@@ -109,7 +109,7 @@ MALFORMED = {
 
 
 async def test_what_is_no_event_goes_to_the_dead_letters_with_its_reason_and_stops_nothing(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following():
         await source.tell(USER, *MALFORMED, OTHER)
@@ -128,7 +128,7 @@ async def _has(conn: asyncpg.Connection, user_id: int) -> bool:
 
 
 async def test_events_about_something_else_are_passed_over(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """As ``clarion directory load`` does."""
     async with following() as workers:
@@ -141,7 +141,7 @@ async def test_events_about_something_else_are_passed_over(
 
 
 async def test_an_event_that_the_database_refuses_takes_no_other_with_it(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     poison = told("user_created", user_id=40, name=LONG)
     others = [told("user_created", user_id=number, name=f"No {number}") for number in range(1, 80) if number != 40]
@@ -194,7 +194,7 @@ async def test_whatever_the_order_and_however_often_the_directory_ends_the_same(
 
 
 async def test_workers_that_tell_of_the_same_people_wait_for_each_other(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """No deadlock: the sets overlap, and each is written in the one order."""
     events = [
@@ -238,7 +238,7 @@ async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
     following: Follow,
     source: Feed,
     conn: asyncpg.Connection,
-    outside: Stranger,
+    outside: BrokerClient,
     writing_blocked: Callable[[], Awaitable[int]],
 ) -> None:
     with capture_logs() as logs:
@@ -255,7 +255,7 @@ async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
 
 
 async def test_events_wait_for_a_database_that_is_away(
-    following: Follow, source: Feed, settings: Settings, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, settings: Settings, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     nowhere = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
     pool = await create_pool(nowhere)
@@ -277,7 +277,7 @@ async def test_a_worker_that_stops_finishes_its_set_and_leaves_the_rest(
     following: Follow,
     source: Feed,
     conn: asyncpg.Connection,
-    outside: Stranger,
+    outside: BrokerClient,
     writing_blocked: Callable[[], Awaitable[int]],
 ) -> None:
     async with following(set_size=2) as workers:

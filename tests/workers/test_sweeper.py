@@ -8,7 +8,7 @@ import pytest
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from workers.process import Worker
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
@@ -31,7 +31,7 @@ class Scripted(Sweeper):
 
 
 async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
-    settings: Settings, publisher: Publisher, outside: Stranger
+    settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
     sweeper = Scripted(
         settings,
@@ -53,7 +53,7 @@ async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
 
 
 async def test_a_sweeper_that_fails_ends_its_worker(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """A worker without its sweeper looks well, and what is lost stays lost."""
     worker = Worker(settings, pool, publisher)
