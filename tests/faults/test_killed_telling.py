@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
-from tests.support.event_consumer import ReceivedEvent
+from tests.support.event_consumer import ReceivedEvent, event_consumer
 from tests.support.fault_place import Place, killed_while_delivering, logged
 from tests.support.processes import Process
 
