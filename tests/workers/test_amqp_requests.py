@@ -192,7 +192,7 @@ async def test_a_connection_lost_in_the_middle_is_only_a_delay(
     assert await count(conn, "sends") == 1
 
 
-async def test_events_tell_of_the_request_as_of_a_job(
+async def test_events_carry_the_request_as_their_job_and_its_trace(
     requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
 ) -> None:
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -96,7 +96,7 @@ MALFORMED = {
     b"[" + USER + b"]": "not a JSON object",
     b'{"body": {"user_id": 1}}': "metadata: ",
     USER.replace(b'"metadata":{', b'"metadata":{"version":2,'): "metadata.version: ",
-    told("user_created", name="Nobody"): "body.user_id: Field required",
+    told("user_created", name="No id"): "body.user_id: Field required",
     told("enrollment_created", enrollment_id=1, course_id=2, user_id=None): "body.user_id: ",
     told("user_created", user_id=2**63): "body.user_id: ",
     told("user_created", user_id=3, name="a\0b"): "body.name: ",
@@ -193,7 +193,7 @@ async def test_whatever_the_order_and_however_often_the_directory_ends_the_same(
     assert ended == in_order
 
 
-async def test_workers_that_tell_of_the_same_people_wait_for_each_other(
+async def test_workers_with_events_of_the_same_people_wait_for_each_other(
     following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """No deadlock: the sets overlap, and each is written in the one order."""

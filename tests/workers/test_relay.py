@@ -89,7 +89,7 @@ async def forgotten(settings: Settings) -> AsyncIterator[None]:
 
 @pytest.fixture
 async def listening(settings: Settings, forgotten: None) -> AsyncIterator[EventConsumer]:
-    """Hears everything."""
+    """Receives every event."""
     async with event_consumer(settings) as made:
         yield made
 
@@ -110,12 +110,12 @@ async def test_what_was_recorded_is_published_once_in_order_and_forgotten(
         assert await relay.relay() == 0
 
     await listening.until(lambda so_far: len(so_far.heard) == 3)
-    assert [heard.message_id for heard in listening.heard] == [
+    assert [received.message_id for received in listening.heard] == [
         "conversation_created.17",
         "conversation_message_created.17",
         "conversation_message_created.18",
     ]
-    assert {heard.traceparent for heard in listening.heard} == {CAUSE.traceparent}
+    assert {received.traceparent for received in listening.heard} == {CAUSE.traceparent}
     assert await left(conn) == 0
 
 
@@ -127,7 +127,7 @@ async def test_a_chunk_of_2000_passes_whole_and_in_order(
         assert await relay.relay() == 2 * BLOCK
 
     await listening.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
-    assert [heard.message_id for heard in listening.heard] == [
+    assert [received.message_id for received in listening.heard] == [
         f"{name}.{number}"
         for number in range(BLOCK, 2 * BLOCK)
         for name in ("conversation_created", "conversation_message_created")
@@ -222,15 +222,15 @@ async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
     assert set(listening.times.values()) == {1}
 
 
-async def test_events_that_nobody_wants_are_counted_and_done(
+async def test_events_without_a_consumer_are_counted_and_deleted(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
     await record_chunks(conn, 2)
     await record(conn, 5, 17)
-    async with event_consumer(settings, "conversation_created") as picky, connected(settings, pool) as relay:
+    async with event_consumer(settings, "conversation_created") as consumer, connected(settings, pool) as relay:
         while await relay.relay():
             pass
-        await picky.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
+        await consumer.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
 
     assert [(found.event, found.count) for found in await outbox.unroutable_events(conn)] == [
         ("conversation_message_created", 2 * BLOCK + 1)
@@ -238,10 +238,10 @@ async def test_events_that_nobody_wants_are_counted_and_done(
     assert await left(conn) == 0
 
 
-async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
+async def test_a_new_consumer_receives_all_that_is_relayed_once_its_queue_is_bound(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
-    """What no queue wanted is not sent again and again; that one wants it by now is noticed all the same."""
+    """Events that no queue took are not published again and again; that one is bound by now is noticed all the same."""
     async with connected(settings, pool) as relay:
         await record_chunks(conn, 1)
         assert await relay.relay() == 2 * BLOCK
