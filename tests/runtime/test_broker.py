@@ -190,7 +190,7 @@ async def test_a_setup_that_never_ends_is_cut_short(settings: Settings, monkeypa
     await broker.stop()
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_broken_connection() -> None:
+async def test_a_cancellation_that_was_not_requested_is_a_broken_connection() -> None:
     with pytest.raises(BrokerUnavailable), broker_errors():
         raise asyncio.CancelledError
 
