@@ -68,7 +68,7 @@ async def test_replies_keep_their_order_though_a_worker_dies(
     assert shown["last_message"] == REPLIES[-1]
 
 
-async def test_replies_nobody_was_told_of_are_swept_up(
+async def test_replies_accepted_without_a_broker_are_swept_up(
     running: Installation, threads: Threads, school: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     gateway = await running.start("api", CLARION_AMQP_URL="amqp://127.0.0.1:1/")
