@@ -1,4 +1,4 @@
-"""A user of the broker who may not write to the default exchange: requests are carried out, and nobody hears of it."""
+"""A user of the broker who may not write to the default exchange: requests are carried out, and no answer arrives."""
 
 import asyncio
 
@@ -29,12 +29,12 @@ async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_re
     with capture_logs() as logs:
         await asyncio.gather(publisher.broker.start(), consumer.start())
         await until(lambda: consumer.broker.connected)
-        async with asker(powerful) as neighbour:
+        async with asker(powerful) as asking:
             message = {"as_user_id": school.teacher, "recipients": [str(school.students[0])], "body": "Hello"}
-            await neighbour.publish(orjson.dumps({**message, "idempotency_key": "1"}))
+            await asking.publish(orjson.dumps({**message, "idempotency_key": "1"}))
             await until(lambda: any(line["event"] == "answer_lost" for line in logs))
             await consumer.drain()
-            await neighbour.left(0)
+            await asking.left(0)
     await publisher.broker.stop()
 
     assert {line["connection"] for line in logs if line["event"] == "broker_lost"} == {"clarion-answers"}

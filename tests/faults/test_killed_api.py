@@ -15,7 +15,7 @@ CLIENTS = 4
 
 
 async def keep_sending(there: Place, accepted: list[str], begun: asyncio.Event, killed: asyncio.Event) -> None:
-    """Posts again and again, every other time to be written at once; adds the batches it was told of."""
+    """Posts again and again, every other time to be written at once; adds the batches of its 202 answers."""
     for number in itertools.count():
         try:
             body = there.private(mode="sync") if number % 2 else there.bulk()

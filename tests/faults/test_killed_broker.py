@@ -58,7 +58,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
 
 
 async def follow_advice(worker: Process, settings: Settings) -> None:
-    """Deletes what only an operator may: queues with messages of neighbours in them."""
+    """Deletes what only an operator may: queues with messages of other systems in them."""
     followed = 0
     async with broker_client(settings) as operator:
         while True:

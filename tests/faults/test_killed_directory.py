@@ -35,7 +35,7 @@ class Stream:
         self.over = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns when it is over and the broker has everything; what it may not have is told again."""
+        """Returns when it is over and the broker has everything; what it may not have is published again."""
         rest: list[bytes] = []
         while rest or not self.over.is_set():
             try:
@@ -70,7 +70,7 @@ async def follower(running: Installation) -> Process:
 
 @asynccontextmanager
 async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, list[Process]]]:
-    """Two workers under a stream of events. In the end the directory says what was told last, of everybody."""
+    """Two workers under a stream of events. In the end the directory says what was published last, of everybody."""
     async with installation(settings) as running:
         workers = [await follower(running), await follower(running)]
         stream = Stream(settings)

@@ -1,4 +1,4 @@
-"""Workers and servers killed at any moment of a neighbour's request: one send for each key, and an answer."""
+"""Workers and servers killed at any moment of a request from another system: one send for each key, and an answer."""
 
 import asyncio
 import random
@@ -83,7 +83,7 @@ async def test_workers_killed_at_random_moments_send_once_for_each_key(there: Pl
 
 
 async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
-    """Some commits have an unknown outcome: their keys tell it."""
+    """Some commits have an unknown outcome: their keys show it."""
     async with own_postgres() as postgres:
         settings = Settings(**small.model_dump() | {"database_url": postgres.url})
         async with place(settings, students=40) as there:
@@ -100,7 +100,7 @@ async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, 
 
 
 async def test_a_broker_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
-    """What was confirmed to the neighbour is carried out; an answer that was confirmed to the worker is there."""
+    """A request confirmed to its sender is carried out; an answer confirmed to the worker is there."""
     async with own_rabbitmq() as rabbitmq:
         settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
         async with place(settings, students=40) as there:

@@ -1,4 +1,4 @@
-"""A worker killed at any moment of a send: nobody is left out and nobody has a second copy."""
+"""A worker killed at any moment of a send: no recipient is left out and none has a second copy."""
 
 import random
 

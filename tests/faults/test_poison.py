@@ -29,11 +29,11 @@ async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there
     await there.running.api()
     await there.running.worker()
 
-    async with broker_client(there.running.settings) as intruder:
+    async with broker_client(there.running.settings) as client:
         for body in GARBAGE:
-            await intruder.publish(body)
+            await client.publish(body)
         await there.send(there.bulk())
-        letters = await intruder.dead_letters(len(GARBAGE))
+        letters = await client.dead_letters(len(GARBAGE))
 
         assert {letter.body for letter in letters} == GARBAGE.keys()
         for letter in letters:
@@ -69,9 +69,9 @@ async def test_a_chunk_that_cannot_be_written_is_given_up_alone(there: Place, me
     worker = await there.running.worker()
     students = there.school.students
 
-    async with refused(there, students[0], message), broker_client(there.running.settings) as intruder:
+    async with refused(there, students[0], message), broker_client(there.running.settings) as client:
         batch_id = await there.send(there.bulk())
-        (letter,) = await intruder.dead_letters(1)
+        (letter,) = await client.dead_letters(1)
 
     command = json.loads(letter.body)
     assert (command["name"], command["batch_id"], command["position"]) == ("deliver", batch_id, 0)

@@ -1,4 +1,4 @@
-"""Sends that meet: nobody gets an error, and every pair of people keeps one thread."""
+"""Sends that meet: no request gets an error, and every pair of people keeps one thread."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,7 +25,7 @@ async def tags_are_known(there: Place) -> None:
 
 @asynccontextmanager
 async def slow_threads(there: Place, seconds: float = 0.05) -> AsyncIterator[None]:
-    """Meanwhile whoever opens threads holds them unseen for a while, so that sends do meet."""
+    """Meanwhile a transaction that opens threads holds them unseen for a while, so that sends do meet."""
     async with there.look() as conn:
         await conn.execute(
             f"""

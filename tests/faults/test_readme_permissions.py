@@ -24,7 +24,7 @@ TOPOLOGY = Topology("clarion")
 
 @pytest.fixture(autouse=True)
 async def _declared(settings: Settings, server: PrivateRabbitMQ) -> None:
-    """Everything is there, by somebody who may declare it."""
+    """Everything is there, declared by a user with all rights."""
     publisher = Publisher(of(settings, server.url), "powerful")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -49,7 +49,7 @@ async def refused(connection: aio_pika.abc.AbstractConnection, exchange: str, ke
         await send(channel, exchange, key)
 
 
-async def test_neighbours(settings: Settings, server: PrivateRabbitMQ) -> None:
+async def test_each_user_may_do_what_it_is_for_and_no_more(settings: Settings, server: PrivateRabbitMQ) -> None:
     await listening(server)
     await feeding(server)
     await requesting(settings, server)

@@ -42,7 +42,7 @@ def as_user(settings: Settings, url: str) -> Settings:
 
 
 async def declared(settings: Settings) -> None:
-    """Everything is there, by somebody who came, declared it and went."""
+    """Everything is there, declared by a user with all rights whose connection is closed again."""
     publisher = Publisher(settings, "powerful")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -88,7 +88,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await publisher.broker.stop()
 
 
-async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
+async def test_what_is_missing_is_reported_by_name_until_it_is_declared(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ, logs: list[EventDict]
 ) -> None:
     url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
@@ -154,7 +154,7 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
     await publisher.broker.stop()
 
 
-async def test_whoever_may_configure_some_of_it_declares_those(
+async def test_a_user_who_may_configure_some_of_it_declares_those(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ
 ) -> None:
     names = Topology(settings.amqp_prefix)
@@ -168,7 +168,7 @@ async def test_whoever_may_configure_some_of_it_declares_those(
     await publisher.broker.stop()
 
 
-async def test_an_installation_of_users_who_may_do_nothing_serves_and_tells(
+async def test_an_installation_of_users_who_may_do_nothing_serves_and_reports_what_is_missing(
     small: Settings, server: PrivateRabbitMQ
 ) -> None:
     """Sends are accepted as long as the database answers (CONTRACT 6.1), and carried out once there is a way."""
