@@ -29,7 +29,7 @@ from service.runtime.topology import declare
 from sql.connection import Connection
 from tests.bench.place import on_servers, place
 from tests.bench.resources import machine, peak_memory
-from tests.support.directory_feed import feed, told
+from tests.support.directory_feed import directory_event, feed
 from tests.support.processes import Process, installation
 
 
@@ -56,7 +56,7 @@ def events(how_many: int) -> list[bytes]:
         person, enrolment = 10**13 + number, 10**13 + 10**9 + number
         at = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
         made += [
-            told(
+            directory_event(
                 "user_created",
                 **at,
                 user_id=str(person),
@@ -67,7 +67,7 @@ def events(how_many: int) -> list[bytes]:
                 user_login=f"student{number}@school.example",
                 user_sis_id=f"S{number}",
             ),
-            told(
+            directory_event(
                 "enrollment_created",
                 **at,
                 enrollment_id=str(enrolment),
@@ -81,7 +81,7 @@ def events(how_many: int) -> list[bytes]:
                 course_section_id=str(10**13 + number % 1000 + 1),
                 workflow_state="active",
             ),
-            told(
+            directory_event(
                 "enrollment_state_created",
                 enrollment_id=str(enrolment),
                 state="active",
@@ -135,7 +135,7 @@ async def _followed(worker: Process, how_many: int) -> int:
 async def from_full_queue(how_many: int) -> dict[str, Any]:
     """The queue is full when the worker starts; from its connection to its last commit."""
     async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
-        await source.tell(*events(how_many))
+        await source.publish(*events(how_many))
         worker = await clarion.start("worker", "--only", "directory")
         await worker.logged("broker_connected")
         started = perf_counter()
@@ -158,7 +158,7 @@ async def while_published(how_many: int) -> dict[str, Any]:
         await worker.logged("broker_connected", times=2)
         made = events(how_many)
         started = perf_counter()
-        await source.tell(*made)
+        await source.publish(*made)
         published = perf_counter() - started
         sets = await _followed(worker, how_many)
         seconds = perf_counter() - started
@@ -176,7 +176,7 @@ async def while_published(how_many: int) -> dict[str, Any]:
 async def one_by_one(how_many: int) -> dict[str, Any]:
     """The queue is full; one event, one transaction, one acknowledgement, with many events prefetched."""
     async with part() as there, feed(there.settings) as source:
-        await source.tell(*events(how_many))
+        await source.publish(*events(how_many))
         async with await aio_pika.connect(str(there.settings.amqp_url)) as connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=1000)
