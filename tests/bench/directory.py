@@ -27,7 +27,8 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
-from tests.bench.place import on_servers, place
+from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.progress import log
 from tests.bench.resources import machine, peak_memory
 from tests.support.directory_feed import directory_event, feed
 from tests.support.processes import Process, installation
@@ -42,11 +43,6 @@ class Sizes:
 
 
 QUICK = Sizes(events=3_000, one_by_one=300)
-
-
-def tell(line: str) -> None:
-    """Progress, for whoever watches."""
-    sys.stderr.write(line + "\n")
 
 
 def events(how_many: int) -> list[bytes]:
@@ -97,23 +93,23 @@ def events(how_many: int) -> list[bytes]:
 
 @dataclass
 class Part:
-    """A place of its own for one part of the run."""
+    """An installation of its own for one part of the run."""
 
     settings: Settings
     conn: Connection
 
-    async def check(self, told_events: int) -> None:
+    async def check(self, how_many: int) -> None:
         """All events are in the tables."""
         whole = "SELECT count(*) FROM enrollments WHERE workflow_state = 'active' AND date_state = 'active'"
         for query in ("SELECT count(*) FROM users", whole):
             found = await self.conn.fetchval(query)
-            assert found == told_events // 3, (query, found)
+            assert found == how_many // 3, (query, found)
 
 
 @asynccontextmanager
 async def part() -> AsyncIterator[Part]:
     """Empty tables, an empty queue."""
-    async with place() as settings, await aio_pika.connect(str(settings.amqp_url)) as connection:
+    async with fresh_settings() as settings, await aio_pika.connect(str(settings.amqp_url)) as connection:
         logs.configure(settings.model_copy(update={"log_level": "warning"}))  # stdout is for the report
         await declare(connection, Topology(settings.amqp_prefix))
         conn = await asyncpg.connect(str(settings.database_url))
@@ -205,9 +201,9 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         ("one_by_one", one_by_one(sizes.one_by_one)),
         ("while_published", while_published(sizes.events)),
     ):
-        tell(name)
+        log(name)
         report[name] = await figures
-        tell(f"  {report[name]['per_second']:,.0f} events a second")
+        log(f"  {report[name]['per_second']:,.0f} events a second")
     report["times_one_by_one"] = report["from_full_queue"]["per_second"] / report["one_by_one"]["per_second"]
     async with part() as there:
         report["machine"] = await machine(there.conn, there.settings)
