@@ -9,20 +9,20 @@ import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
 from tests.support.event_consumer import ReceivedEvent, event_consumer
-from tests.support.fault_place import Place, killed_while_delivering, logged
+from tests.support.fault_environment import FaultEnvironment, killed_while_delivering, logged
 from tests.support.processes import Process
 
 ROUNDS = 4
 
 
-async def deliverer(there: Place) -> Process:
+async def deliverer(there: FaultEnvironment) -> Process:
     """Plans and delivers, and publishes no event."""
     process = await there.running.start("worker", "--only", "plan", "--only", "deliver")
     await process.logged("broker_connected", times=3)
     return process
 
 
-async def relay(there: Place) -> Process:
+async def relay(there: FaultEnvironment) -> Process:
     """Publishes events of what is being written without waiting for its end."""
     eager = {"CLARION_RELAY_INTERVAL": "0.02", "CLARION_RELAY_PATIENCE": "0"}
     process = await there.running.start("worker", "--only", "relay", **eager)
@@ -38,7 +38,7 @@ async def killed_while_relaying(chance: random.Random, process: Process) -> None
 
 
 async def test_deliverers_and_relays_killed_at_random_moments_publish_exactly_what_the_database_holds(
-    there: Place, chance: random.Random
+    there: FaultEnvironment, chance: random.Random
 ) -> None:
     await there.running.api()
     async with event_consumer(there.running.settings) as listening:

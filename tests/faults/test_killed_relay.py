@@ -28,7 +28,7 @@ async def relaying(settings: Settings) -> AsyncIterator[Installation]:
     async with installation(settings) as made:
         yield made
     async with broker_client(settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 async def start(relaying: Installation) -> Process:
@@ -73,7 +73,7 @@ async def test_relays_killed_at_random_moments_lose_nothing(
         relays = [await start(relaying), await start(relaying)]
         for number in range(ROUNDS):
             await record(conn, number)
-            await listening.until(partial(_has_received_more, than=len(listening.heard)))
+            await listening.until(partial(_has_received_more, than=len(listening.received)))
             await asyncio.sleep(chance.uniform(0, 0.15))
             victim = chance.randrange(len(relays))
             await relays[victim].stop(signal.SIGKILL)
@@ -87,7 +87,7 @@ async def test_relays_killed_at_random_moments_lose_nothing(
 
 
 def _has_received_more(listening: EventConsumer, *, than: int) -> bool:
-    return len(listening.heard) > than
+    return len(listening.received) > than
 
 
 async def _all_received(conn: Connection, listening: EventConsumer) -> None:

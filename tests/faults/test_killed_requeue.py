@@ -28,7 +28,7 @@ async def outside(settings: Settings) -> AsyncIterator[BrokerClient]:
     await publisher.broker.stop()
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 async def test_a_requeue_killed_at_random_moments_loses_nothing(

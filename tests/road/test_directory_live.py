@@ -8,7 +8,7 @@ import pytest
 
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.directory_feed import Feed, feed, told
+from tests.support.directory_feed import Feed, directory_event, feed
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation, Process
 
@@ -33,7 +33,7 @@ class Town:
         """Returns when the worker has committed the event, which happened later than all there is."""
         before = len(self.followed)
         self.published += 1
-        await self.source.tell(told(name, DAY + self.published, **body))
+        await self.source.publish(directory_event(name, DAY + self.published, **body))
         await self.worker.logged('"directory_followed"', times=before + 1)
 
     async def names(self, reader: Client, conversation_id: int) -> set[str]:
@@ -61,7 +61,7 @@ async def town(running: Installation, road_settings: Settings, institution: Inst
     async with feed(road_settings) as source:
         yield Town(course, teacher, ana, ben, enrolments, source, worker)
     async with broker_client(road_settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 async def write(sender: Client, recipient: int, **more: Any) -> tuple[int, Any]:

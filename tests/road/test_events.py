@@ -10,9 +10,8 @@ import pytest
 from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.copies import assert_whole
-from tests.support.directory_feed import feed
-from tests.support.directory_feed import told as directory_event
+from tests.support.bulk_send_invariants import assert_delivered_once
+from tests.support.directory_feed import directory_event, feed
 from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
@@ -45,11 +44,11 @@ async def consumer(running: Installation, course: School) -> AsyncIterator[Event
     async with event_consumer(running.settings) as listening, feed(running.settings) as source:
         await running.api()
         worker = await running.worker()
-        await source.tell(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
+        await source.publish(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
         await worker.logged('"directory_followed"')
         yield listening
     async with broker_client(running.settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 def private(course: School, mode: str) -> dict[str, object]:
@@ -125,7 +124,7 @@ async def test_events_of_two_bulk_sends_to_a_course_name_their_jobs(
     first = await send(teacher, course)
     received = await consumer.everything(conn)
 
-    await assert_whole(conn, first, course.students)
+    await assert_delivered_once(conn, first, course.students)
     opened = await conversations(conn)
     assert len(opened) == STUDENTS
     assert of_batch(received) == went_well(first)

@@ -22,7 +22,7 @@ async def operator(road_settings: Settings) -> AsyncIterator[BrokerClient]:
     async with broker_client(road_settings) as made:
         yield made
         await made.channel.queue_delete(queue_of(made))
-        await made.forget()
+        await made.delete_topology()
 
 
 def queue_of(operator: BrokerClient) -> str:

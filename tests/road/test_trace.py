@@ -12,10 +12,10 @@ from service.contracts.commands import PlanBatch
 from service.contracts.topology import Topology
 from tests.road.test_bulk_send import bulk
 from tests.support.broker import BrokerClient, broker_client
-from tests.support.collector import Collector, collector
 from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.processes import Client, Installation, Process
 from tests.support.school import School
+from tests.support.span_collector import Collector, collector
 from tests.support.waiting import until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -54,7 +54,7 @@ async def copy_commands(outside: BrokerClient, *names: str) -> AbstractQueue:
 
 def named(consumer: EventConsumer, event: str) -> list[ReceivedEvent]:
     """Events of that name."""
-    return [one for one in consumer.heard if one.event.name == event]
+    return [one for one in consumer.received if one.event.name == event]
 
 
 async def test_without_an_exporter_the_traceparent_arrives_as_it_came(
@@ -84,7 +84,7 @@ async def test_without_an_exporter_the_traceparent_arrives_as_it_came(
     assert {line.get("trace_id") for line in lines(worker, "chunk_delivered")} == {TRACE}
     assert {line.get("span_id") for line in lines(worker, "batch_planned")} == {PARENT}
     assert TRACE in {line.get("trace_id") for line in lines(gateway, "request")}
-    assert {one.traceparent for one in consumer.heard} == {TRACEPARENT}
+    assert {one.traceparent for one in consumer.received} == {TRACEPARENT}
 
 
 async def test_a_request_without_a_trace_has_none_anywhere(
@@ -115,11 +115,11 @@ async def test_a_collector_receives_spans_of_the_request_and_all_that_came_of_it
             "POST", "/conversations", json=bulk(school), headers={"traceparent": TRACEPARENT}
         )
         await teacher.sent(headers["X-Conversation-Batch-Id"])
-        await consumer.until(lambda it: any(one.event.name == "batch_finished" for one in it.heard))
+        await consumer.until(lambda it: any(one.event.name == "batch_finished" for one in it.received))
     deliver, plan = topology.command_queue("deliver"), topology.command_queue("plan")
     await spans.until(lambda it: len(it.named(f"process {deliver}")) == 13)
 
-    by_id = {span.id: span for span in spans.told}
+    by_id = {span.id: span for span in spans.finished}
     (request,) = spans.named("POST /api/v1/conversations")
     assert (request.kind, request.service, request.trace, request.parent) == (SERVER, "clarion-api", TRACE, PARENT)
     assert request.attributes["http.response.status_code"] == 202
@@ -139,8 +139,8 @@ async def test_a_collector_receives_spans_of_the_request_and_all_that_came_of_it
     await spans.until(
         lambda it: TRACE in {link for span in it.named(f"publish {topology.events}") for link in span.links}
     )
-    assert {str(one.traceparent).split("-")[1] for one in consumer.heard} == {TRACE}
-    assert not [span for span in spans.told if span.failed]
+    assert {str(one.traceparent).split("-")[1] for one in consumer.received} == {TRACE}
+    assert not [span for span in spans.finished if span.failed]
 
 
 async def test_the_span_of_a_command_that_failed_is_marked_as_failed(running: Installation, spans: Collector) -> None:
@@ -173,7 +173,7 @@ async def test_spans_not_exported_yet_are_exported_before_the_process_ends(
 
     assert await gateway.stop() == 0
     assert await worker.stop() == 0
-    assert {"GET /livez", f"process {outside.topology.command_queue('plan')}"} <= {span.name for span in spans.told}
+    assert {"GET /livez", f"process {outside.topology.command_queue('plan')}"} <= {span.name for span in spans.finished}
 
 
 async def test_a_collector_that_is_away_holds_up_nothing(

@@ -24,7 +24,7 @@ async def operator(settings: Settings) -> AsyncIterator[BrokerClient]:
     """Came first and may have left something; removes everything in the end."""
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 @pytest.fixture
