@@ -80,7 +80,7 @@ async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
             async with client.get("/readyz") as answer:
                 assert answer.status == 200
                 (told,) = (await answer.json())["topology"]
-        await operator.forget()
+        await operator.delete_topology()
 
     assert told.startswith(f"queue {name} is different: PRECONDITION_FAILED - inequivalent arg 'x-")
     assert f"delete_queue '{name}'" in told
@@ -100,7 +100,7 @@ async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
             assert answer.status == 503
             told = await answer.json()
         await broker.broker.stop()
-        await operator.forget()
+        await operator.delete_topology()
 
     assert told["failing"] == ["broker"]
     assert [line.split(":")[0] for line in told["topology"]] == [f"exchange {name} is different"]

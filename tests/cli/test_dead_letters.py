@@ -101,7 +101,7 @@ async def dead(settings: Settings) -> AsyncIterator[Graveyard]:
     await until(lambda: publisher.connected)
     async with broker_client(settings) as outside:
         yield Graveyard(settings, outside, publisher)
-        await outside.forget()
+        await outside.delete_topology()
     await publisher.broker.stop()
 
 

@@ -52,7 +52,7 @@ class BrokerClient:
         await queue.cancel(tag)
         return found
 
-    async def forget(self) -> None:
+    async def delete_topology(self) -> None:
         """Removes the installation's queues and exchanges; quorum queues would burden the broker for ever."""
         for queue in self.topology.queues:
             await self.channel.queue_delete(queue.name)

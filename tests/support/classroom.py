@@ -4,7 +4,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.calls import call
+from tests.support.http_calls import call
 
 
 class Person:

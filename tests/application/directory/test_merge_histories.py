@@ -13,9 +13,8 @@ from service.application.directory.events import apply
 from service.application.directory.merge import follow_up
 from service.contracts.directory import DirectoryEvent
 from tests.support.conversations import Threads
-from tests.support.merges import Pairs, check_invariants, everything, merged, seen
-from tests.support.participant_rows import messages_of, rows
-from tests.support.participant_views import view
+from tests.support.participants import messages_of, participant_row, participant_rows
+from tests.support.user_merges import Pairs, check_invariants, everything, merged, seen
 
 USER = st.integers(0, 4)
 STEP = st.one_of(
@@ -42,13 +41,13 @@ async def take(step: Sequence[Any], conn: asyncpg.Connection, threads: Threads, 
         return
     conversation, user = held[(first * 7) % len(held)]
     if kind == "reply":
-        members = await rows(conn, conversation)
+        members = await participant_rows(conn, conversation)
         only = None if more[0] is None else [people[u] for u in more[0] if people[u] in members]
         await threads.reply(conversation, user, only=only)
     elif kind == "delete":
         await remove(conn, threads, conversation, user, everything=more[0])
     else:
-        shown = (await view(conn, conversation, user))["message_count"] > 0
+        shown = (await participant_row(conn, conversation, user))["message_count"] > 0
         state = more[0] if shown else "read"
         await threads.update(conversation, user, unread=state == "unread", archived=state == "archived")
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from tests.support import seeds
+from tests.support import published_api
 
 Test = TypeVar("Test", bound=Callable[..., object])
 Given = ParamSpec("Given")
@@ -39,9 +39,11 @@ def shows(route: str) -> Callable[[Callable[Given, Awaitable[Shown]]], Callable[
         async def test(*args: Given.args, **kwargs: Given.kwargs) -> None:
             answer, expected = await ask(*args, **kwargs)
             told, wrong = set(fields_of(expected)), list(differences(answer, expected))
-            assert told == seeds.FIELDS[route], f"told or described, not both: {told ^ seeds.FIELDS[route]}"
+            assert told == published_api.FIELDS[route], (
+                f"told or described, not both: {told ^ published_api.FIELDS[route]}"
+            )
             assert not wrong, "\n".join(wrong)
-            assert not seeds.UNANSWERED.get(route, frozenset()) & set(fields_of(answer))
+            assert not published_api.UNANSWERED.get(route, frozenset()) & set(fields_of(answer))
 
         return test
 
