@@ -1,4 +1,4 @@
-"""An installation's exchanges and queues on the real broker, with a publisher, and nobody who consumes."""
+"""An installation's exchanges and queues on the real broker, with a publisher and without consumers."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Neighbouring releases understand each other, and what nobody understands holds up nothing (service/contracts).
+"""Consecutive releases understand each other, and a message of an unknown version holds up nothing (service/contracts).
 
 The release before this one is in tests/contracts/previous; bodies of this one are in the golden files.
 """
@@ -152,7 +152,7 @@ async def test_an_event_of_the_directory_of_an_unknown_version_is_put_away(
 
 
 async def known(conn: asyncpg.Connection) -> bool:
-    """Whether anybody is."""
+    """Whether any user is."""
     return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM users)"))
 
 

@@ -1,4 +1,4 @@
-"""What a stranger on the broker may do: publish anything on the command exchange, and read the dead letters."""
+"""A foreign client of the broker: publishes anything on the command exchange, and reads the dead letters."""
 
 import asyncio
 from collections.abc import AsyncIterator

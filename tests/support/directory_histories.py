@@ -56,8 +56,8 @@ def _bodies(draw: st.DrawFn, name: str) -> dict[str, Any]:
     required = {key: draw(_value_of(key)) for key, field in model.model_fields.items() if field.is_required()}
     optional = [key for key, field in model.model_fields.items() if not field.is_required()]
     whole = draw(st.booleans())
-    told = optional if whole else draw(st.lists(st.sampled_from(optional), unique=True))
-    return {key: draw(_value_of(key)) for key in told} | required
+    given = optional if whole else draw(st.lists(st.sampled_from(optional), unique=True))
+    return {key: draw(_value_of(key)) for key in given} | required
 
 
 @st.composite

@@ -1,4 +1,4 @@
-"""A neighbour that sends messages without HTTP: asks on the exchange of requests and hears the answers."""
+"""A client that sends messages without HTTP: publishes to the exchange of requests and receives the answers."""
 
 import asyncio
 import itertools
@@ -62,7 +62,7 @@ class RequestClient:
         await exchange.publish(message, CREATE_CONVERSATION, mandatory=True)
 
     async def ask(self, request: Mapping[str, Any] | bytes, *, within: float = 30) -> Answer:
-        """The answer, told from others by its correlation id."""
+        """The answer, which is found by its correlation id."""
         correlation_id = f"asked-{next(self._numbers)}"
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         await self.publish(body, correlation_id=correlation_id)

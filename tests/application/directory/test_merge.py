@@ -1,4 +1,4 @@
-"""Merging of user accounts (canvas/semantics.md 2.6), told by directory events."""
+"""Merging of user accounts (canvas/semantics.md 2.6) by directory events."""
 
 import asyncio
 from collections.abc import Mapping
@@ -336,11 +336,11 @@ async def test_merges_and_sends_that_meet_wait_for_each_other(
         for writer in (peer, other):
             await pairs.send(writer, user)
 
-    async def tell(event: DirectoryEvent) -> None:
+    async def apply_alone(event: DirectoryEvent) -> None:
         async with pool.acquire() as own:
             await apply(own, [event])
 
-    await asyncio.gather(*(tell(event) for event in [merged(first, second), merged(second, third)] * 3))
+    await asyncio.gather(*(apply_alone(event) for event in [merged(first, second), merged(second, third)] * 3))
     assert set(await seen(conn)) == {third, peer, other}
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 2
     await check_invariants(conn)
@@ -376,7 +376,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
     async with pool.acquire() as merging, merging.transaction():
         await apply(merging, [merged(old, target)])
         sending = asyncio.create_task(deliver())
-        await until_somebody_waits(conn)
+        await until_waiting(conn)
     await sending
     async with conn.transaction():
         assert await follow_up(conn) == 1
@@ -384,7 +384,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
     assert await bodies(conn, made, target) == ["1", "2"]
 
 
-async def until_somebody_waits(conn: asyncpg.Connection) -> None:
+async def until_waiting(conn: asyncpg.Connection) -> None:
     """Returns when a connection to the test's database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
     await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))

@@ -28,7 +28,7 @@ MERGE = st.tuples(st.just("merge"), st.lists(st.tuples(USER, USER), min_size=1, 
 
 
 async def take(step: Sequence[Any], conn: asyncpg.Connection, threads: Threads, people: list[int]) -> None:
-    """One thing that somebody does; nothing when there is nothing to do it with."""
+    """One step of a user; nothing when there is nothing to do it with."""
     kind, first, *more = step
     if kind == "private":
         await Pairs(conn, threads).send(people[first], people[more[0]], context=more[1])
@@ -63,7 +63,7 @@ async def remove(conn: asyncpg.Connection, threads: Threads, conversation: int, 
 
 @given(steps=st.lists(st.one_of(STEP, STEP, STEP, MERGE), max_size=25))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_happens_nobody_loses_a_message(conn: asyncpg.Connection, steps: list[Sequence[Any]]) -> None:
+async def test_whatever_happens_no_user_loses_a_message(conn: asyncpg.Connection, steps: list[Sequence[Any]]) -> None:
     people = [11, 12, 13, 14, 15]
     transaction = conn.transaction()
     await transaction.start()
@@ -113,7 +113,7 @@ async def state_after(conn: asyncpg.Connection, sets: Iterable[Sequence[Director
 
 @given(steps=st.lists(STEP, min_size=4, max_size=20), chain=st.permutations([11, 12, 13, 14, 15]))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_a_chain_told_in_any_order_again_or_at_once_ends_the_same(
+async def test_a_chain_received_in_any_order_again_or_at_once_ends_the_same(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chain: list[int]
 ) -> None:
     transaction = conn.transaction()

@@ -94,7 +94,7 @@ async def test_is_done_as_a_whole(conn: asyncpg.Connection, threads: Threads, pe
     assert await all_of_others(conn, me) == before
 
 
-async def test_nobody_sees_a_part_of_it(
+async def test_no_reader_sees_a_part_of_it(
     conn: asyncpg.Connection, pool: asyncpg.Pool, threads: Threads, people: list[int]
 ) -> None:
     me, ann, _ = people
@@ -225,7 +225,7 @@ async def test_cancelling_waits_for_the_worker_and_has_the_last_word(
 
 
 async def until_waiting(conn: asyncpg.Connection) -> None:
-    """Returns when somebody waits for a lock in this database."""
+    """Returns when a backend waits for a lock in this database."""
 
     async def waiting() -> bool:
         found: bool = await conn.fetchval(
@@ -298,7 +298,7 @@ async def test_what_is_left_of_one_may_all_fail(conn: asyncpg.Connection, people
     assert found.message == f"0 conversations processed\n{MISSING}: 12, 13, 14, 15, 16, 17, 18, 19"
 
 
-async def test_the_sweeper_finds_what_nobody_is_at(conn: asyncpg.Connection, people: list[int]) -> None:
+async def test_the_sweeper_finds_what_no_worker_is_at(conn: asyncpg.Connection, people: list[int]) -> None:
     me, *_ = people
     waiting, stalled, done, cancelled = [await accept(conn, me, range(12, 22), Event.STAR) for _ in range(4)]
     await begun_by_an_earlier_release(conn, stalled, done=4, refused=[0, 1, 2, 3])

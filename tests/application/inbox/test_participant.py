@@ -78,7 +78,7 @@ class TestRemovingSome:
         assert after["last_authored_at"] == at(1)
         assert after["last_message_at"] == at(2)
 
-    async def test_leaves_a_thread_that_nobody_answered_where_it_is(
+    async def test_leaves_a_thread_without_answers_where_it_is(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
     ) -> None:
         me, ann, *_ = people
@@ -181,7 +181,7 @@ class TestRemovingTheLast:
             "starred": False,
             "subscribed": False,
             "has_attachments": False,
-            "tags": [],
+            "codes": [],
         }
         assert len(await bodies(conn, made, ben)) == 2
 
@@ -281,7 +281,7 @@ async def test_who_takes_no_part_can_change_nothing(
     assert refused.value.code is Code.NOT_FOUND
 
 
-async def somebody_waits(pool: asyncpg.Pool) -> None:
+async def until_waiting(pool: asyncpg.Pool) -> None:
     """Returns when a transaction of this database waits for another."""
     async with asyncio.timeout(10), pool.acquire() as conn:
         while not await conn.fetchval(
@@ -303,7 +303,7 @@ async def test_counting_waits_for_a_message_on_its_way(
     async with conn.transaction():
         await threads.reply(made, ann, "Two")
         removing = asyncio.create_task(remove())
-        await somebody_waits(pool)
+        await until_waiting(pool)
     await removing
 
     after = await participant_row(conn, made, me)
@@ -320,7 +320,7 @@ async def test_a_message_waits_for_the_counting(
     async with pool.acquire() as other, other.transaction():
         await participant.apply_event(other, me, [made], Event.DESTROY)
         arriving = asyncio.create_task(threads.reply(made, ann, "Two"))
-        await somebody_waits(pool)
+        await until_waiting(pool)
     await arriving
 
     after = await participant_row(conn, made, me)
