@@ -90,7 +90,7 @@ BODIES: Mapping[str, type[Body]] = MappingProxyType(
 class DirectoryEvent:
     """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time.
 
-    ``emitted`` is the event_time: of events with one time it tells which came later.
+    ``emitted`` is the event_time: it orders events of one time.
     """
 
     name: str
