@@ -1,4 +1,4 @@
-"""Who or what caused a change, as the events about it tell (canvas/events.md 1.1)."""
+"""Who or what caused a change: metadata of its events (canvas/events.md 1.1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
