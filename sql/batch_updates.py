@@ -34,7 +34,7 @@ class Progress:
 
 
 class ProgressRow(NamedTuple):
-    """What others may know of a stored batch update."""
+    """A stored batch update."""
 
     id: int
     user_id: int
@@ -48,7 +48,7 @@ class ProgressRow(NamedTuple):
     updated_at: datetime
 
     def progress(self) -> Progress:
-        """The row as others take it."""
+        """The batch update of the row."""
         return Progress(
             id=self.id,
             user_id=self.user_id,

@@ -22,7 +22,7 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class KeptRequest:
-    """A request that was carried out or refused for good; ``fingerprint`` tells what was asked."""
+    """A request that was carried out or refused for good; ``fingerprint`` identifies what was asked."""
 
     fingerprint: bytes
     answer: KeptAnswer

@@ -46,7 +46,7 @@ async def migrate(conn: asyncpg.Connection) -> list[str]:
     """Apply what is missing: each migration in a transaction of its own, then the changed definitions in one.
 
     Returns the versions and the files of definitions that were applied. Versions that only a newer release has are left
-    in peace: two releases may share a database. Raises ForeignSchemaError, having changed nothing, when the tables are
+    alone: two releases may share a database. Raises ForeignSchemaError, having changed nothing, when the tables are
     not those of this line of releases.
 
     The lock is held per transaction, so it works behind a pooler in transaction mode.
