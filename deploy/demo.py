@@ -49,7 +49,7 @@ class Outcome:
 
 
 async def demonstrate(*, once: bool) -> int:
-    """Everything deploy/run promises, and serving until cancelled unless once."""
+    """The send of deploy/run; then serves until cancelled unless ``once``."""
     console = Console(highlight=False)
     async with servers(STATE) as found, Stack(STATE / "runs", found) as stack:
         # Two runs in one checkout share the database; they prepare it one after the other.

@@ -91,7 +91,7 @@ async def insert_progress(
     due_at: datetime,
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores what was asked; the sweeper comes for it at ``due_at``, should no worker have begun."""
+    """Stores an update; the sweeper publishes its command at ``due_at`` unless it is done by then."""
     row = await _INSERT(
         conn,
         user_id=user_id,
@@ -133,7 +133,7 @@ async def finish_progress(
     message: str,
     now: datetime,
 ) -> None:
-    """Notes the end of a claimed one; ``refused`` are positions in what was asked for."""
+    """Finishes a claimed one; ``refused`` are positions in what was asked for."""
     await _FINISH(conn, progress_id=progress_id, done=done, refused=refused, state=state, message=message, now=now)
 
 

@@ -78,7 +78,7 @@ async def record_message(
     conversation_id: int,
     message_id: int,
 ) -> None:
-    """Records a message: ``forwarded`` when people joined by it. Without a cause it records nothing.
+    """Records a message: ``forwarded`` when people joined by it. Without a cause no event is recorded.
 
     The transaction has locked the conversation, or opened it by this message; then the two ids are equal.
     """

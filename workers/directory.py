@@ -1,4 +1,4 @@
-"""Following the institution live: directory events as they arrive, written in sets (CONTRACT 5)."""
+"""The consumer of directory events, which are written in sets (CONTRACT 5)."""
 
 from collections.abc import Sequence
 from time import perf_counter

@@ -189,7 +189,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def _printable(text: str, also: str = "") -> str:
-    """One line that does nothing to a terminal: anybody may have written it."""
+    """One line without control characters: any client may have written it."""
     if text.isprintable():
         return text
     return "".join(

@@ -16,7 +16,7 @@ class Range:
 
     course_id: int
     section_id: int | None = None  # None: any section
-    user_id: int | None = None  # None: anybody
+    user_id: int | None = None  # None: any user
     types: Types = None  # None: any
     all_observers: bool = True  # False: of observers only those who observe the sender
     concluded: bool = False  # concluded enrolments count as well

@@ -1,4 +1,4 @@
-"""Following the institution: events into the directory's tables."""
+"""Directory events, written to the directory's tables."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -38,7 +38,7 @@ _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEM
 _MERGED_INTO = SHAPES[Kind.USER].keys.index("merged_into_user_id")
 # Events do not conflict with each other; a merge may conflict with sends of the merged users.
 _TRIES = 5
-# Says nothing about the events: the schema is not there (yet), or not for this user.
+# Errors that are not about the events: the schema is missing, or closed to this user.
 _SCHEMA = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
 
 
