@@ -11,7 +11,7 @@ import asyncpg
 # Of sql/schema: raised by each release that changes a text there (sql/schema/README.md).
 REVISION = 1
 
-# Any constant will do: it only has to be the same in every process that migrates this database.
+# Any constant that is the same in every process that migrates this database.
 _LOCK = 7_206_110_512_004
 _RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations (version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
