@@ -32,7 +32,7 @@ from service.contracts.versions import Version
 
 # Of the envelope and the bodies, as ``metadata.version``. Canvas sends none, which means this one.
 VERSION = 1
-# No event comes near this; what does is no event.
+# Far above the size of any real event; more is malformed.
 MAX_EVENT_BYTES = 1 << 20
 
 _Model = TypeVar("_Model", bound=BaseModel)
