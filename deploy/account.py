@@ -19,11 +19,11 @@ class Account:
     gid: int
 
     def identity(self) -> dict[str, Any]:
-        """Arguments that make ``subprocess`` run as this user and with nobody else's groups."""
+        """Arguments that make ``subprocess`` run as this user and with no further groups."""
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def may_enter(self, folder: Path) -> bool:
-        """Whether every folder on the way lets the user through; only trying it tells."""
+        """Whether every folder on the way lets the user through; only found by trying."""
         command = ["/bin/sh", "-c", 'cd "$1"', "sh", str(folder)]
         return not subprocess.run(command, cwd="/", capture_output=True, check=False, **self.identity()).returncode
 

@@ -1,4 +1,4 @@
-"""Whether a broker lets us in."""
+"""Whether a broker accepts a connection."""
 
 import asyncio
 import logging
@@ -13,7 +13,7 @@ logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 
 async def server_version(url: str, *, patience: float) -> str:
-    """What the broker calls its version; one of FAILURES when it does not let us in within so many seconds."""
+    """What the broker calls its version; one of FAILURES when it accepts no connection within ``patience`` seconds."""
     connection = await asyncio.wait_for(aiormq.connect(url), patience)
     try:
         version = connection.server_properties.get("version", b"")

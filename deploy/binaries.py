@@ -1,4 +1,4 @@
-"""Where PostgreSQL and RabbitMQ lie on this machine. Standard library only."""
+"""The folders of PostgreSQL and RabbitMQ on this machine. Standard library only."""
 
 import os
 import re

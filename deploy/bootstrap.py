@@ -43,7 +43,7 @@ def main() -> None:
         print("usage: deploy/run [--once]", file=sys.stderr)
         raise SystemExit(2)
     try:
-        # What preparing has to say is progress; the benchmark's stdout is for its report.
+        # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
             prepare(tests=script in ("test", "bench"))
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from deploy.lifetime import run_until_stopped
 from deploy.locks import alone_here
 from deploy.servers import servers
 from deploy.stack import Stack
-from service.client.http import Client, Letter
+from service.client.http import Client, NewMessage
 from service.client.progress import follow
 from sql.verification import Copies, count_copies
 
@@ -49,7 +49,7 @@ class Outcome:
 
 
 async def demonstrate(*, once: bool) -> int:
-    """Everything deploy/run promises, and serving until cancelled unless once."""
+    """The send of deploy/run; then serves until cancelled unless ``once``."""
     console = Console(highlight=False)
     async with servers(STATE) as found, Stack(STATE / "runs", found) as stack:
         # Two runs in one checkout share the database; they prepare it one after the other.
@@ -81,7 +81,7 @@ async def _load_institution(stack: Stack, console: Console) -> Facts:
 
 async def _send(stack: Stack, facts: Facts, token: str, console: Console) -> Outcome:
     """One bulk message to all students, followed to its end and counted in the database."""
-    letter = Letter(
+    message = NewMessage(
         recipients=[f"course_{facts.course_id}_students"],
         subject="Welcome to the course",
         body="The first lecture is on Monday at nine. Please bring the reading list.",
@@ -93,7 +93,7 @@ async def _send(stack: Stack, facts: Facts, token: str, console: Console) -> Out
     console.print(f"Sending one bulk message to the {facts.students:,} students of course {facts.course_id}")
     async with Client(stack.url, token) as client:
         begin = time.monotonic()
-        sent = await client.send(letter)
+        sent = await client.send(message)
         if sent.batch_id is None:
             raise CannotRun("the service answered the bulk send without a batch")
         last = await follow(client, sent.batch_id, console)

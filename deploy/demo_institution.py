@@ -78,7 +78,7 @@ def event(name: str, /, **body: Any) -> Event:
 
 
 class Institution:
-    """Generates the events; ids of rows that nobody refers to are counted up."""
+    """Generates the events; ids of rows that no other row refers to are counted up."""
 
     def __init__(self, students: int) -> None:
         self.students = range(FIRST_STUDENT, FIRST_STUDENT + students)

@@ -1,4 +1,4 @@
-"""How a deploy script gives up."""
+"""The failure of a deploy script."""
 
 
 class CannotRun(Exception):

@@ -1,4 +1,4 @@
-"""How both scripts end: done, failed with one line, or stopped by a signal after cleaning up."""
+"""How the scripts end: done, failed with one line, or stopped by a signal after cleaning up."""
 
 import asyncio
 import signal

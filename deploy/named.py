@@ -12,7 +12,7 @@ _PATIENCE = 10.0  # seconds
 
 
 async def check_database(url: str) -> None:
-    """CannotRun names CLARION_DATABASE_URL when it leads nowhere, or to something too old."""
+    """CannotRun names CLARION_DATABASE_URL when its server cannot be reached or is too old."""
     try:
         conn = await asyncpg.connect(url, timeout=_PATIENCE)
         try:
@@ -26,7 +26,7 @@ async def check_database(url: str) -> None:
 
 
 async def check_amqp(url: str) -> None:
-    """CannotRun names CLARION_AMQP_URL when it leads nowhere, or to something too old."""
+    """CannotRun names CLARION_AMQP_URL when its server cannot be reached or is too old."""
     try:
         version = await server_version(url, patience=_PATIENCE)
     except FAILURES as error:

@@ -36,7 +36,7 @@ apt-get -qq install -y --no-install-recommends "$@"
 
 
 def install(needs: list[Need]) -> None:
-    """Bring what is needed; CannotRun with the exact commands where nobody may."""
+    """Bring what is needed; CannotRun with the exact commands where this user may not."""
     what = ", ".join(need.what for need in needs)
     if shutil.which("apt-get"):
         packages = [need.apt for need in needs]

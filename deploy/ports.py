@@ -8,7 +8,7 @@ _LOOPBACK = "127.0.0.1"
 
 
 def free_port() -> int:
-    """A port that nobody had a moment ago."""
+    """A port that was free a moment ago."""
     with socket.socket() as probe:
         probe.bind((_LOOPBACK, 0))
         return int(probe.getsockname()[1])
@@ -16,7 +16,7 @@ def free_port() -> int:
 
 @contextmanager
 def reserved_port(wanted: int | None = None) -> Iterator[int]:
-    """The wanted TCP port if nobody has it, else another, kept from other checkouts while the block runs.
+    """The wanted TCP port if it is free, else another, kept from other checkouts while the block runs.
 
     A server binds its port a second or more after it was chosen. Until then the UDP port of the same number
     says that it is taken: the system releases it with its holder, and it works between different users.

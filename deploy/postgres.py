@@ -61,7 +61,7 @@ class PrivatePostgres:
         server = _server_for(data)
         if not data.exists():
             self._initialise(server, home, account)
-        # It is known not to run; the process id in the file may be somebody else's by now.
+        # It is known not to run; the process id in the file may belong to another process by now.
         (data / "postmaster.pid").unlink(missing_ok=True)
         with reserved_port(self.process.facts().get("port")) as port:
             command = [str(server.folder / "postgres"), "-D", str(data), "-p", str(port), *_options()]

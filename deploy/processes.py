@@ -1,7 +1,7 @@
 """Processes that outlive the call that started them and are found again by a later one.
 
 Each keeps a lock on its own file as long as it or a child of it lives, so that neither a stale file nor a
-reused process id can be mistaken for it, whoever was killed and how.
+reused process id can be mistaken for it, whatever process was killed.
 """
 
 import contextlib
@@ -154,7 +154,7 @@ def clear_ended(runs: Path) -> None:
 
 
 def last_line(log: Path) -> str:
-    """The last line a process wrote, for the one line that tells why it does not run."""
+    """The last line a process wrote, for the one line that says why it does not run."""
     text = log.read_text("utf-8", "replace") if log.exists() else ""
     lines = re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")

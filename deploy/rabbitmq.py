@@ -116,7 +116,7 @@ class PrivateRabbitMQ:
         self._epmd.start(command, log=self._home / "epmd.log", environment=environment)
 
     async def _answers(self, *, patience: float) -> bool:
-        """Whether the broker lets us in within so many seconds; False at once when its process ends."""
+        """Whether the broker accepts a connection within so many seconds; False at once when its process ends."""
         deadline = asyncio.get_running_loop().time() + patience
         while self.process.alive() and asyncio.get_running_loop().time() < deadline:
             try:

@@ -29,7 +29,7 @@ class Servers:
     private: tuple[Private, ...]
 
     def environment(self) -> dict[str, str]:
-        """The variables that tell Clarion's processes."""
+        """The variables that give both addresses to Clarion's processes."""
         return {"CLARION_DATABASE_URL": self.database_url, "CLARION_AMQP_URL": self.amqp_url}
 
     def ended(self) -> list[Private]:
@@ -57,7 +57,7 @@ async def servers(state: Path) -> AsyncIterator[Servers]:
             for server in private:
                 if not server.process.alive():
                     print(f"Starting the private {server.name}", flush=True)
-            # Both come to an end before one's failure is told, so that stopping finds nothing half begun.
+            # Both come to an end before one's failure is raised, so that stopping finds nothing half begun.
             for failure in await asyncio.gather(*(s.ensure() for s in private), return_exceptions=True):
                 if failure is not None:
                     raise failure

@@ -21,7 +21,7 @@ from deploy.servers import Servers
 T = TypeVar("T")
 _WORKERS = 2
 _READY_WITHIN = 60.0  # seconds
-_LOOK_EVERY = 0.5  # seconds
+_POLL_INTERVAL = 0.5  # seconds
 _DEFAULT_PORT = 8080
 
 
@@ -37,7 +37,7 @@ class Stack:
 
     async def __aenter__(self) -> Self:
         if "CLARION_PORT" not in self._environment:
-            # 8080 is only a default: it may belong to somebody, for one to a second checkout.
+            # 8080 is only a default: it may be in use, for example by a second checkout.
             self._environment["CLARION_PORT"] = str(self._ports.enter_context(reserved_port(_DEFAULT_PORT)))
         return self
 
@@ -101,7 +101,7 @@ class Stack:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             while asyncio.get_running_loop().time() < deadline:
                 for name in self._group.ended():
-                    raise CannotRun(f"{self._epitaph(name)}: {last_line(self._group.log(name))}")
+                    raise CannotRun(f"{self._how_it_ended(name)}: {last_line(self._group.log(name))}")
                 try:
                     async with session.get(f"{self.url}/readyz") as response:
                         if response.status == HTTPStatus.OK:
@@ -133,16 +133,16 @@ class Stack:
             ended = self._group.ended()
             for name in sorted(ended.keys() - self._told):
                 self._told.add(name)
-                print(f"deploy/run: {self._epitaph(name)}", file=sys.stderr, flush=True)
+                print(f"deploy/run: {self._how_it_ended(name)}", file=sys.stderr, flush=True)
             left = self._group.started.keys() - ended.keys()
             if "api" not in left or left == {"api"}:
                 raise CannotRun(f"without {'a worker' if 'api' in left else 'the API'} there is nothing to go on with")
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL_INTERVAL)
 
     def _start(self, name: str, *arguments: str) -> None:
         self._group.start(name, [sys.executable, "-m", "service", *arguments], self._environment)
 
-    def _epitaph(self, name: str) -> str:
+    def _how_it_ended(self, name: str) -> str:
         status = self._group.ended()[name]
         how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
         return f"{name} {how} (log: {self._group.log(name)})"

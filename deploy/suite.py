@@ -17,7 +17,7 @@ _CHECKS = (
     ("lint-imports",),
 )
 # Three test processes for two cores, since a test often waits for a server; the longest tests come late in the order of
-# the files, and whoever has none left takes over from the others.
+# the files, and a process that has none left takes over from the others.
 _IN_PARALLEL = ("-n", "3", "--dist", "worksteal")
 
 

@@ -66,7 +66,7 @@ async def recipients_by_uuid(conn: Connection, uuids: Sequence[str]) -> list[int
 
 
 async def all_instruct(conn: Connection, course_id: int, user_ids: Sequence[int], exempt: Sequence[int]) -> bool:
-    """Whether all users are teachers or TAs of the course, the exempt ones not asked."""
+    """Whether all users are teachers or TAs of the course, the exempt ones not counted."""
     return await _ALL_INSTRUCT(conn, course_id=course_id, user_ids=user_ids, exempt=exempt)
 
 

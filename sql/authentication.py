@@ -1,4 +1,4 @@
-"""Who calls."""
+"""The caller of a request: an access token and its user."""
 
 from datetime import datetime
 from typing import NamedTuple

@@ -34,7 +34,7 @@ class Progress:
 
 
 class ProgressRow(NamedTuple):
-    """What others may know of a stored batch update."""
+    """A stored batch update."""
 
     id: int
     user_id: int
@@ -48,7 +48,7 @@ class ProgressRow(NamedTuple):
     updated_at: datetime
 
     def progress(self) -> Progress:
-        """The row as others take it."""
+        """The batch update of the row."""
         return Progress(
             id=self.id,
             user_id=self.user_id,
@@ -91,7 +91,7 @@ async def insert_progress(
     due_at: datetime,
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores what was asked; the sweeper comes for it at ``due_at``, should no worker have begun."""
+    """Stores an update; the sweeper publishes its command at ``due_at`` unless it is done by then."""
     row = await _INSERT(
         conn,
         user_id=user_id,
@@ -133,7 +133,7 @@ async def finish_progress(
     message: str,
     now: datetime,
 ) -> None:
-    """Notes the end of a claimed one; ``refused`` are positions in what was asked for."""
+    """Finishes a claimed one; ``refused`` are positions in what was asked for."""
     await _FINISH(conn, progress_id=progress_id, done=done, refused=refused, state=state, message=message, now=now)
 
 

@@ -55,7 +55,7 @@ class BatchRow(NamedTuple):
     finished_at: datetime | None
 
     def batch(self) -> Batch:
-        """The row as others take it."""
+        """The batch of the row."""
         progress = Progress(
             state=BatchState(self.state),
             total=self.total,

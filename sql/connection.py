@@ -1,4 +1,4 @@
-"""What a statement runs on."""
+"""The type of the connections on which statements run."""
 
 from typing import TypeAlias
 

@@ -71,7 +71,8 @@ async def deliver(
     Give ``recipients``, or a chunk (batch id, position): then it is theirs, and the chunk is locked and advanced.
     Recipient i gets a message, and where there is none yet a conversation, of id ``first_id + i``. The tag sets run
     parallel to the recipients, or one number stands for all. Without a ``cause`` no event is recorded.
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends meet: roll back and run again.
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends conflict: roll back, run
+    again.
     """
     batch_id, position = chunk or (None, None)
     metadata, traceparent = cause_columns(cause)

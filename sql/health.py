@@ -1,4 +1,4 @@
-"""Does the database answer?"""
+"""Whether the database answers."""
 
 from sql.connection import Connection
 from sql.statements import Value

@@ -22,7 +22,7 @@ class KeptAnswer:
 
 @dataclass(frozen=True, slots=True)
 class KeptRequest:
-    """A request that was carried out or refused for good; ``fingerprint`` tells what was asked."""
+    """A request that was carried out or refused for good; ``fingerprint`` identifies what was asked."""
 
     fingerprint: bytes
     answer: KeptAnswer
@@ -44,7 +44,7 @@ _FORGET = Value[int]("forget_requests")
 
 
 async def claim_request(conn: Connection, user_id: int, key: str, fingerprint: bytes) -> bool:
-    """Makes the key this transaction's; False when another one has had it. Waits for one that has it now."""
+    """Claims the key for this transaction; False when another has claimed it before. Waits for one in work."""
     return await _CLAIM(conn, user_id=user_id, key=key, fingerprint=fingerprint) is not None
 
 

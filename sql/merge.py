@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from service.domain.merge import Fate, MergeTarget, Pair, Row
+from service.domain.merge import MergedRow, MergeTarget, Pair, Row
 from service.domain.participant import State
 from sql.connection import Connection
 from sql.statements import Column, Command, Many
@@ -116,23 +116,23 @@ async def lock_rows(
     return [row.row() for row in rows]
 
 
-async def move_views(conn: Connection, fates: Sequence[Fate]) -> None:
+async def move_views(conn: Connection, merged_rows: Sequence[MergedRow]) -> None:
     """Which messages users have, and which they deleted. Before the rows and the messages themselves move."""
-    joining = [(fate, row) for fate in fates if len(fate.sources) > 1 for row in fate.sources]
+    joining = [(merged, row) for merged in merged_rows if len(merged.sources) > 1 for row in merged.sources]
     await _MERGE_VIEWS(
         conn,
         conversation_ids=[row.conversation_id for _, row in joining],
         user_ids=[row.user_id for _, row in joining],
-        home_ids=[fate.conversation_id for fate, _ in joining],
-        target_ids=[fate.user_id for fate, _ in joining],
-        history_from=[fate.history_from for fate, _ in joining],
+        home_ids=[merged.conversation_id for merged, _ in joining],
+        target_ids=[merged.user_id for merged, _ in joining],
+        history_from=[merged.history_from for merged, _ in joining],
     )
-    moving = [fate for fate in fates if len(fate.sources) == 1]
+    moving = [merged for merged in merged_rows if len(merged.sources) == 1]
     await _HAND_OVER_VIEWS(
         conn,
-        conversation_ids=[fate.conversation_id for fate in moving],
-        user_ids=[fate.sources[0].user_id for fate in moving],
-        target_ids=[fate.user_id for fate in moving],
+        conversation_ids=[merged.conversation_id for merged in moving],
+        user_ids=[merged.sources[0].user_id for merged in moving],
+        target_ids=[merged.user_id for merged in moving],
     )
 
 
@@ -141,22 +141,22 @@ async def rehome_messages(conn: Connection, homes: Mapping[int, int]) -> None:
     await _REHOME(conn, old_ids=list(homes), home_ids=list(homes.values()))
 
 
-async def move_rows(conn: Connection, fates: Sequence[Fate], pairs: Mapping[int, Pair]) -> None:
+async def move_rows(conn: Connection, merged_rows: Sequence[MergedRow], pairs: Mapping[int, Pair]) -> None:
     """Participant rows as they shall be; counts and flags follow by recount."""
-    dropped = sorted((row.conversation_id, row.user_id) for fate in fates for row in fate.sources[1:])
+    dropped = sorted((row.conversation_id, row.user_id) for merged in merged_rows for row in merged.sources[1:])
     await _DROP_ROWS(conn, conversation_ids=[number for number, _ in dropped], user_ids=[user for _, user in dropped])
     await _HAND_OVER_ROWS(
         conn,
-        conversation_ids=[fate.conversation_id for fate in fates],
-        user_ids=[fate.sources[0].user_id for fate in fates],
-        target_ids=[fate.user_id for fate in fates],
-        last_message_at=[fate.last_message_at for fate in fates],
-        last_authored_at=[fate.last_authored_at for fate in fates],
-        touched_at=[fate.touched_at for fate in fates],
-        history_from=[fate.history_from for fate in fates],
-        tag_sets=[fate.tag_set for fate in fates],
-        unread=[fate.state is State.UNREAD for fate in fates],
-        archived=[fate.state is State.ARCHIVED for fate in fates],
+        conversation_ids=[merged.conversation_id for merged in merged_rows],
+        user_ids=[merged.sources[0].user_id for merged in merged_rows],
+        target_ids=[merged.user_id for merged in merged_rows],
+        last_message_at=[merged.last_message_at for merged in merged_rows],
+        last_authored_at=[merged.last_authored_at for merged in merged_rows],
+        touched_at=[merged.touched_at for merged in merged_rows],
+        history_from=[merged.history_from for merged in merged_rows],
+        tag_sets=[merged.tag_set for merged in merged_rows],
+        unread=[merged.state is State.UNREAD for merged in merged_rows],
+        archived=[merged.state is State.ARCHIVED for merged in merged_rows],
     )
     await _PAIR_ANEW(
         conn,
@@ -176,11 +176,11 @@ async def hand_over_authorship(
     )
 
 
-async def recount(conn: Connection, fates: Sequence[Fate]) -> None:
+async def recount(conn: Connection, merged_rows: Sequence[MergedRow]) -> None:
     """Counts and flags of rows made of several; when messages and authors are in place."""
-    joined = [fate for fate in fates if len(fate.sources) > 1]
+    joined = [merged for merged in merged_rows if len(merged.sources) > 1]
     await _RECOUNT(
         conn,
-        conversation_ids=[fate.conversation_id for fate in joined],
-        user_ids=[fate.user_id for fate in joined],
+        conversation_ids=[merged.conversation_id for merged in joined],
+        user_ids=[merged.user_id for merged in joined],
     )

@@ -11,7 +11,7 @@ import asyncpg
 # Of sql/schema: raised by each release that changes a text there (sql/schema/README.md).
 REVISION = 1
 
-# Any constant will do: it only has to be the same in every process that migrates this database.
+# Any constant that is the same in every process that migrates this database.
 _LOCK = 7_206_110_512_004
 _RECORDS = """
 CREATE TABLE IF NOT EXISTS schema_migrations (version text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
@@ -46,7 +46,7 @@ async def migrate(conn: asyncpg.Connection) -> list[str]:
     """Apply what is missing: each migration in a transaction of its own, then the changed definitions in one.
 
     Returns the versions and the files of definitions that were applied. Versions that only a newer release has are left
-    in peace: two releases may share a database. Raises ForeignSchemaError, having changed nothing, when the tables are
+    alone: two releases may share a database. Raises ForeignSchemaError, having changed nothing, when the tables are
     not those of this line of releases.
 
     The lock is held per transaction, so it works behind a pooler in transaction mode.

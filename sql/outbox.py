@@ -43,7 +43,7 @@ class TakenRow(NamedTuple):
     cause: str
 
     def content(self) -> MessagesRow | BatchEventRow:
-        """The row as others take it."""
+        """The row as service.domain.events takes it."""
         cause = Cause(orjson.loads(self.cause), self.traceparent)
         if self.body is not None:
             return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body))
@@ -78,7 +78,7 @@ async def record_message(
     conversation_id: int,
     message_id: int,
 ) -> None:
-    """Records a message: ``forwarded`` when people joined by it. Without a cause it records nothing.
+    """Records a message: ``forwarded`` when people joined by it. Without a cause no event is recorded.
 
     The transaction has locked the conversation, or opened it by this message; then the two ids are equal.
     """
@@ -101,8 +101,8 @@ async def take_events(
 ) -> list[MessagesRow | BatchEventRow]:
     """Takes the oldest rows of one lane, in order; they return unless the transaction commits.
 
-    Empty: nothing is there, or other relays are at it, or it is too early. ``patience``: age of a row while a bulk send
-    is being written. ``copies``: messages they stand for, at most one row's more. ``rows``: how many rows at most.
+    Empty: there is no row, other relays have the lanes, or it is too early. ``patience``: age of a row while a bulk
+    send is being written. ``copies``: messages they stand for, at most one row's more. ``rows``: how many rows at most.
     """
     taken = await _TAKE(conn, patience=patience, lock_class=_LANES, max_copies=copies, max_rows=rows)
     return [row.content() for row in sorted(taken, key=lambda row: row.id)]

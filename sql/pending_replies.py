@@ -55,7 +55,7 @@ class ReplyRow(NamedTuple):
     has_media_objects: bool
 
     def waiting(self) -> WaitingReply:
-        """The row as others take it."""
+        """The waiting reply of the row."""
         message = Message(
             send_id=self.send_id,
             author_id=self.author_id,

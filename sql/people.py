@@ -32,7 +32,7 @@ class ParticipantRow(NamedTuple):
 
 
 class SharedCourse(NamedTuple):
-    """A course that a user shares with the viewer, and as what the user is enrolled there."""
+    """A course that a user shares with the viewer, and the user's enrolment types there."""
 
     user_id: int
     course_id: int

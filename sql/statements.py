@@ -7,7 +7,7 @@ A file holds blocks of the form::
     UPDATE chunks SET state = :state::text WHERE batch_id = :batch_id::bigint RETURNING ...
 
 ``:name`` is a parameter, given by that name at every call. The mark behind the statement's name says what comes back,
-and with it which of the classes below runs it: ``:one`` row or none, ``:many`` rows, a ``:column`` of values, one
+and which of the classes below runs it: ``:one`` row or none, ``:many`` rows, a ``:column`` of values, one
 ``:value``, or ``:none``.
 """
 

@@ -7,5 +7,5 @@ _CHANGE_BUCKET = Value[float | None]("change_bucket")
 
 
 async def change_bucket(conn: Connection, token_hash: bytes, seconds: float, longest: float) -> float | None:
-    """Lets a bucket drain by ``seconds`` more or less; seconds that it now takes. None when there is none any more."""
+    """Adds ``seconds``, which may be negative, to the time a bucket drains; that time, None without such a bucket."""
     return await _CHANGE_BUCKET(conn, token_hash=token_hash, seconds=seconds, longest=longest)

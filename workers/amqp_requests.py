@@ -1,4 +1,4 @@
-"""Requests of other services: carried out once for each key, and answered where they say (CONTRACT 4)."""
+"""Requests of other systems: carried out once for each key, and answered to ``reply_to`` (CONTRACT 4)."""
 
 import secrets
 from datetime import timedelta
@@ -37,7 +37,7 @@ ATTEMPTS = 5  # at an answer that the broker does not confirm, though it is ther
 
 
 class RequestConsumer(MessageConsumer):
-    """Consumes the queue of requests. Any number of them, in any number of processes, may meet on a key."""
+    """Consumes the queue of requests. Any number of them, in any number of processes, may get the same key."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         queue = Topology(settings.amqp_prefix).requests
@@ -67,7 +67,7 @@ class RequestConsumer(MessageConsumer):
             return await self.hold(session, partial(self._carry_out, session, message, asked))
 
     async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Outcome:
-        """Raises what keeps it from an end: whether a commit counted is unknown, and the next attempt asks the key."""
+        """Raises what interrupts it: whether a commit counted is unknown, and the next attempt asks the key."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
                 handled = await carry_out(self._work(message, asked), conn, asked)
@@ -98,7 +98,7 @@ class RequestConsumer(MessageConsumer):
             log.warning("command_not_published", batch_id=batch_id, error=str(error))
 
     async def _reply(self, session: Session, message: AbstractIncomingMessage, handled: Handled) -> Outcome:
-        """Done also when the queue does not take it: the asker may ask again under the key. Requeue: interrupted."""
+        """Done also when the queue does not take it: the requester may repeat the key. Requeue: interrupted."""
         metrics.REQUESTS_HANDLED.labels(handled.answer.status).inc()
         if not message.reply_to:
             return Done()

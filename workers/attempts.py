@@ -1,4 +1,4 @@
-"""The one policy of attempts, for chunks, replies and batch updates: when work is tried again, and when given up.
+"""The one policy of attempts, for chunks, replies and batch updates: when work is tried again, and when it is given up.
 
 A failure counts only after the wait that follows the one before, so that a command that comes twice does not use up
 the attempts; each wait is twice the one before (attempt_counts, next_attempt_at in SQL). What fails MAX_ATTEMPTS times,

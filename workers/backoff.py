@@ -1,4 +1,4 @@
-"""Pauses between attempts while something outside is away, which end early when going on has lost its point."""
+"""Pauses between attempts while the database or the broker is away; an event ends a pause early."""
 
 import asyncio
 from collections.abc import Iterator

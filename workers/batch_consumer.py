@@ -76,7 +76,7 @@ class BatchConsumer(QueueConsumer):
         if reasons is None:
             return
         positions = sorted(reasons)
-        outcomes = await asyncio.gather(*(self._put_away(session, taken[n], reasons[n]) for n in positions))
+        outcomes = await asyncio.gather(*(self._dead_letter(session, taken[n], reasons[n]) for n in positions))
         if any(isinstance(outcome, Requeue) for outcome in outcomes):
             return
         left_to_broker = {n for n, outcome in zip(positions, outcomes, strict=True) if isinstance(outcome, DeadLetter)}
@@ -85,9 +85,9 @@ class BatchConsumer(QueueConsumer):
                 await _settle(taken, left_to_broker)
 
     async def _handle(self, session: Session, bodies: Sequence[bytes]) -> Mapping[int, str] | None:
-        """Holds the set while the database is away: handing it back would only spin. None when interrupted.
+        """Holds the set while the database is away: requeueing it would only spin. None when interrupted.
 
-        A handler raises for no message's sake, so there is none to put away: whatever it is, it is waited for.
+        A handler does not raise because of one message, so none is dead-lettered: the set is tried until it succeeds.
         """
         retries = pauses()
         while True:
@@ -101,13 +101,13 @@ class BatchConsumer(QueueConsumer):
             if await self._interrupted_within(session, pause):
                 return None
 
-    async def _put_away(self, session: Session, message: AbstractIncomingMessage, reason: str) -> Outcome:
+    async def _dead_letter(self, session: Session, message: AbstractIncomingMessage, reason: str) -> Outcome:
         with bound_contextvars(message_id=message.message_id), continued(message.headers.get(HEADER)):
             return await self._publish_dead_letter(session, message, reason)
 
 
 async def _settle(taken: Sequence[AbstractIncomingMessage], left_to_broker: set[int]) -> None:
-    """One acknowledgement for all, after those that the broker is to put away."""
+    """One acknowledgement for all, after those that the broker is to dead-letter."""
     acknowledged = [message for position, message in enumerate(taken) if position not in left_to_broker]
     for position in left_to_broker:
         await taken[position].nack(requeue=False)

@@ -52,7 +52,7 @@ class _UpdateRow(AttemptedRow):
 
 
 class Updater(Sweeper):
-    """Handles UpdateConversations; any number of them may meet on one update, and one of them does it."""
+    """Handles UpdateConversations; any number of them may get the same update, and one of them does it."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)

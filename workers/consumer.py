@@ -1,4 +1,4 @@
-"""The life of one message: receive, decode, handle, judge, settle.
+"""The life of one message: receive, decode, handle, settle.
 
 Only this module acknowledges, and workers.batch_consumer, which does the same for many messages at a time.
 """
@@ -38,7 +38,7 @@ class MessageConsumer(QueueConsumer):
     def __init__(
         self, settings: Settings, name: str, queue: str, publisher: Publisher, *, lanes: int, replaceable: bool
     ) -> None:
-        # Some messages wait here while others are in work: a quorum queue hands out the next one only when an
+        # Some messages wait here while others are in work: a quorum queue delivers the next one only when an
         # acknowledgement is on its disk, and no lane should idle for that.
         super().__init__(settings, name, queue, publisher, prefetch=lanes + 2, replaceable=replaceable)
         self._settings = settings
@@ -83,7 +83,7 @@ class MessageConsumer(QueueConsumer):
                         await message.nack(requeue=False)
 
     async def hold(self, session: Session, step: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Repeats the step while the database or the broker is away: handing the message back would only spin."""
+        """Repeats the step while the database or the broker is away: requeueing the message would only spin."""
         retries = pauses()
         while True:
             try:

@@ -1,4 +1,4 @@
-"""To the dead letters, with the reason: the one place where a message that cannot be handled is put away."""
+"""Publishing dead letters with their reason: the one place that does it for messages that cannot be handled."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -22,10 +22,10 @@ async def publish_dead_letter(
     """Publishes the message among the dead letters of ``source``, the queue it came from; says how to settle it.
 
     Done once that is confirmed; Requeue when one of ``ends`` was set before; DeadLetter when only the broker can still
-    put it away, without a reason.
+    dead-letter it, without a reason.
     """
     retries = pauses(FIRST_RETRY)
-    now = datetime.now(UTC)  # one for all attempts: should two of them succeed, they are one letter twice
+    now = datetime.now(UTC)  # one for all attempts: should two of them succeed, both have the same id
     for _ in range(PUBLISH_ATTEMPTS):
         pause = next(retries)
         try:

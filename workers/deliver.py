@@ -47,7 +47,7 @@ class _ChunkRow(AttemptedRow):
 
 
 class Deliverer:
-    """Handles DeliverChunk; any number of them, in any number of processes, may meet on a chunk.
+    """Handles DeliverChunk; any number of them, in any number of processes, may get the same chunk.
 
     As many chunks are written at once as there are lanes. One more may be in work: while a commit is on its way to the
     disk, its lane is free for the next.

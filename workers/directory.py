@@ -1,4 +1,4 @@
-"""Following the institution live: directory events as they arrive, written in sets (CONTRACT 5)."""
+"""The consumer of directory events, which are written in sets (CONTRACT 5)."""
 
 from collections.abc import Sequence
 from time import perf_counter
@@ -19,7 +19,7 @@ log = structlog.get_logger(__name__)
 
 # Events per transaction, twice that per worker in memory: enough to make a statement cheap, few enough to hold no lock
 # for long. Half as many or twice as many are as fast (tests/bench/directory.py): sets are seldom full, because a worker
-# writes events about as fast as the broker hands them out.
+# writes events about as fast as the broker delivers them.
 SET_SIZE = 500
 
 

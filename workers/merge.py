@@ -20,7 +20,7 @@ class MergeSweeper(Sweeper):
         self._pool = pool
 
     async def sweep(self) -> int:
-        """Merges again those who have something; returns how many."""
+        """Merges accounts again to which something was delivered; returns how many."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
             followed = await follow_up(conn)
         if followed:

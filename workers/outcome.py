@@ -30,7 +30,7 @@ Outcome: TypeAlias = Done | Requeue | DeadLetter
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """The end of a message whose handler raised."""
+    """The outcome of a message whose handler raised ``error``."""
     if is_unavailable(error) or isinstance(error, (*CONFLICT, BrokerUnavailable)):
         return Requeue(f"{type(error).__name__}: {error}")
     return DeadLetter(f"{type(error).__name__}: {error}")

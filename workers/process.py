@@ -30,7 +30,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass
 class Worker:
-    """The parts of one worker process that are running."""
+    """The running consumers, sweepers and relay of one worker process."""
 
     settings: Settings
     pool: asyncpg.Pool
@@ -42,7 +42,7 @@ class Worker:
 
     @property
     def parts(self) -> list[QueueConsumer | Relay]:
-        """What is connected to the broker for itself."""
+        """The parts with a broker connection of their own."""
         return [*self.consumers, *self.relays]
 
     async def start(self, names: Sequence[str]) -> None:

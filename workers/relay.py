@@ -29,8 +29,8 @@ DRAIN = 15.0  # seconds that a transaction in work has to finish when the proces
 class Relay:
     """Publishes every event at least once, those of a conversation in order; several share the lanes.
 
-    The transaction that takes rows out of the outbox commits when all their events are confirmed. Killed before, it
-    never was, and another relay publishes them: again, perhaps, under the same message ids.
+    The transaction that takes rows out of the outbox commits when all their events are confirmed. Killed before,
+    it is rolled back, and another relay publishes them, perhaps again, under the same message ids.
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
@@ -55,7 +55,7 @@ class Relay:
     async def run(self) -> None:
         """Relays until stopped.
 
-        Whatever database or broker say, the next attempt may go well. Anything else is a fault of ours and raised.
+        An error of the database or the broker is logged, and it tries again. Any other error is raised.
         """
         pause = self._interval
         self._resting.clear()

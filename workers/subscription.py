@@ -19,7 +19,7 @@ Receive = Callable[[AbstractIncomingMessage], Awaitable[object]]
 
 
 class Subscription:
-    """Hands each message to what ``begin`` returned for the session that brought it.
+    """Passes each message to what ``begin`` returned for the session that brought it.
 
     Declares the queue anew where it is gone. ``replaceable``: the sweepers command again what is in the
     queue, so one that has become unusable may be deleted.
@@ -63,7 +63,7 @@ class Subscription:
 
         A broker killed within a second of the declaration comes back with a queue that can be declared and has no
         leader, for good. It looks the same while most of a cluster is away, and then holds messages that
-        come back with it: where they are all there is, only an operator may judge.
+        come back with it: where no sweeper can command them again, only an operator may delete it.
         """
         if not self._replaceable:
             advice = "restore the cluster; if none is away, the queue is lost: delete it, it is then declared anew"

@@ -1,4 +1,4 @@
-"""Sweepers: what is committed, not done and long quiet is commanded again, so that a command may be lost."""
+"""Sweepers: what is committed and not done in time is commanded again, so that a command may be lost."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -19,7 +19,7 @@ SWEEP_LIMIT = 2000  # rows a sweep takes at once
 
 
 class Sweeper(ABC):
-    """Sweeps every ``sweep_interval`` until stopped; at once again while there was a full load."""
+    """Sweeps every ``sweep_interval`` until stopped; at once again after a sweep of SWEEP_LIMIT rows."""
 
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self._interval = settings.sweep_interval
@@ -38,7 +38,7 @@ class Sweeper(ABC):
     async def run_sweeper(self) -> None:
         """Returns when stopped.
 
-        Whatever database or broker say, the next sweep may go well. Anything else is a fault of ours and raised.
+        An error of the database or the broker is logged, and the next sweep tries again. Any other error is raised.
         """
         while not self._stopping.is_set():
             try:

@@ -1,4 +1,4 @@
-"""Requests of neighbours (CONTRACT 4): POST /conversations without HTTP, by the same rules, once for each key."""
+"""Requests of other systems (CONTRACT 4): POST /conversations without HTTP, by the same rules, once for each key."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another
 
 
 class MalformedRequest(Exception):
-    """Nobody can tell what is asked, for whom or under which key; ``answer`` is for whoever asked."""
+    """The request, its user or its key cannot be read; ``answer`` is for the requester."""
 
     def __init__(self, reason: str, refusal: Refusal) -> None:
         super().__init__(reason)
@@ -41,7 +41,7 @@ class MalformedRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A request that can be read; ``parameters`` are those of POST /conversations, and whatever came with them."""
+    """A request that can be read; ``parameters``: those of POST /conversations, with any other keys of the message."""
 
     as_user_id: str
     key: str
@@ -51,7 +51,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A request at its end. ``batch_id``: of a bulk send that this attempt has stored and nobody has planned yet."""
+    """A request that was carried out or refused. ``batch_id``: of a bulk send that is stored and not planned yet."""
 
     answer: KeptAnswer
     replayed: bool = False
@@ -97,8 +97,8 @@ def kept(answer: Answer[object]) -> KeptAnswer:
 async def carry_out(work: Work, conn: Connection, asked: Asked) -> Handled:
     """Sends, refuses, or answers as before; committed when it returns.
 
-    A neighbour is trusted to speak for every user; who is none, or may not use conversations, is refused as such a user
-    of HTTP's as_user_id is. Of several at once with one key, the others wait for the first.
+    A system that may publish requests may send as any user. A user who does not exist, or may not use conversations, is
+    refused as by as_user_id over HTTP. Of several at once with one key, the others wait for the first.
     """
     try:
         user_id = await _sender(conn, asked)

@@ -1,4 +1,4 @@
-"""Writing where others write the same rows."""
+"""Transactions that are repeated after a conflict with others on the same rows."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar

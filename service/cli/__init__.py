@@ -26,7 +26,7 @@ _COMMANDS = {
 
 
 class _Commands(TyperGroup):
-    """Imports a command when it is asked for: an operator's one-liner need not wait for all the gateway is made of."""
+    """Imports a command when it is asked for: a short command need not load what the gateway imports."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(_COMMANDS)

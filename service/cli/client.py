@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from service.cli.failure import Failed
-from service.client.http import Client, Letter, RequestFailed
+from service.client.http import Client, NewMessage, RequestFailed
 from service.client.progress import follow, line
 
 send_app = typer.Typer(add_completion=False)
@@ -37,7 +37,7 @@ def send(
     watch: Annotated[bool, typer.Option("--watch", help="Follow the batch to its end.")] = False,
 ) -> None:
     """Send a message; prints the conversations' ids, or the id of the batch."""
-    letter = Letter(
+    message = NewMessage(
         recipients=recipient,
         body=body,
         subject=subject,
@@ -50,7 +50,7 @@ def send(
 
     async def run() -> None:
         async with Client(url, token) as client:
-            sent = await client.send(letter)
+            sent = await client.send(message)
             if sent.batch_id is None:
                 typer.echo(f"conversations: {' '.join(map(str, sent.conversation_ids))}")
             elif watch:
@@ -85,7 +85,7 @@ async def _follow(client: Client, batch_id: int) -> None:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    stamina.instrumentation.set_on_retry_hooks(())  # the last failure is told; those before are waited out
+    stamina.instrumentation.set_on_retry_hooks(())  # only the last failure is reported
     try:
         return asyncio.run(work)
     except RequestFailed as error:

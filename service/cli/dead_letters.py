@@ -1,4 +1,4 @@
-"""``clarion dead``: what could not be handled, looked through, sent back, dropped (CONTRACT 4)."""
+"""``clarion dead``: lists, shows, requeues and drops dead letters (CONTRACT 4)."""
 
 import asyncio
 import shutil
@@ -12,26 +12,26 @@ import orjson
 import typer
 
 from service.cli.failure import Failed
-from service.domain.dead_letters import Letter
+from service.domain.dead_letters import DeadLetter
 from service.runtime import logs
 from service.runtime import settings as configuration
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.dead_letters.queue import Found, look
+from service.runtime.dead_letters.queue import Found, browse
 from service.runtime.dead_letters.requeue import Tally, drop, requeue
 from service.runtime.settings import Settings
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Look through the dead letters: what could not be handled, each with its reason. They stay until they are"
+    help="Browser through the dead letters: what could not be handled, each with its reason. They stay until they are"
     " requeued or dropped.",
 )
 
-_IN_MEMORY = 4 << 20  # bytes of a list; the rest goes to a file, so that letters are back before anybody reads of them
+_IN_MEMORY = 4 << 20  # bytes of a list; the rest goes to a file, so that all are requeued before the list is read
 
 _T = TypeVar("_T")
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="As clarion dead list shows them.")]
-All = Annotated[bool, typer.Option("--all", help="Every letter there is.")]
+All = Annotated[bool, typer.Option("--all", help="All dead letters.")]
 Source = Annotated[str | None, typer.Option("--source", metavar="QUEUE", help="With --all: only those from there.")]
 
 
@@ -39,9 +39,9 @@ Source = Annotated[str | None, typer.Option("--source", metavar="QUEUE", help="W
 def list_letters(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line, for machines.")] = False,
 ) -> None:
-    """One line a letter, oldest first: id, source, first time, last time, attempts, reason.
+    """One line per dead letter, oldest first: id, source, first time, last time, attempts, reason.
 
-    Letters that another reader holds at this moment are not among them.
+    Those that another consumer holds at this moment are left out.
     """
     settings = configuration.load()
     describe = _as_json if as_json else _as_line
@@ -53,8 +53,8 @@ def list_letters(
 
 
 async def _list(settings: Settings, describe: Callable[[Found], bytes], lines: IO[bytes]) -> None:
-    async with look(settings) as seen:
-        async for found in seen.letters():
+    async with browse(settings) as browser:
+        async for found in browser.letters():
             lines.write(describe(found) + b"\n")
 
 
@@ -91,7 +91,7 @@ def _described(found: Found) -> dict[str, Any]:
 
 @app.command("show")
 def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
-    """Print what is known of a letter and its headers, then an empty line and its body as it came."""
+    """Print what is known of a dead letter and its headers, then an empty line and its body as it came."""
     found = _run(_find(configuration.load(), letter_id))
     if found is None:
         raise Failed(f"there is no dead letter {_printable(letter_id)}")
@@ -117,8 +117,8 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
 
 
 async def _find(settings: Settings, letter_id: str) -> Found | None:
-    async with look(settings) as seen:
-        async for found in seen.letters():
+    async with browse(settings) as browser:
+        async for found in browser.letters():
             if found.letter.id == letter_id:
                 return found
     return None
@@ -126,31 +126,31 @@ async def _find(settings: Settings, letter_id: str) -> Found | None:
 
 @app.command("requeue")
 def requeue_letters(ids: Ids = None, everything: All = False, source: Source = None) -> None:
-    """Send letters back to where they came from, to be handled once more.
+    """Requeue dead letters where they came from, to be handled once more.
 
     Removed only when the broker has confirmed them there: interrupted, one may be handled twice and none is lost. One
-    that dies again keeps its first time and counts its attempts.
+    that is dead-lettered again keeps its first time and counts its attempts.
 
-    A chunk or a batch update that was given up is settled, and was told so: its letter finds nothing to do and goes. A
-    reply that was given up is delivered after all.
+    A chunk or a batch update that was given up is settled: its command then does nothing. A reply that was given up is
+    delivered after all.
     """
     chosen = _Chosen(ids, everything, source)
     tally = Tally()
-    _tell(requeue(configuration.load(), chosen, tally), chosen, tally, "requeued")
+    _report(requeue(configuration.load(), chosen, tally), chosen, tally, "requeued")
     if tally.left:
         raise Failed(f"{tally.left} came from no queue of ours and were left, such as {tally.example}")
 
 
 @app.command("drop")
 def drop_letters(ids: Ids = None, everything: All = False, source: Source = None) -> None:
-    """Remove letters, for good."""
+    """Remove dead letters, for good."""
     chosen = _Chosen(ids, everything, source)
     tally = Tally()
-    _tell(drop(configuration.load(), chosen, tally), chosen, tally, "dropped")
+    _report(drop(configuration.load(), chosen, tally), chosen, tally, "dropped")
 
 
 class _Chosen:
-    """The letters that a command means. An id may be that of several: one letter that was put away twice."""
+    """The dead letters that a command names. One that was published twice has one id."""
 
     def __init__(self, ids: list[str] | None, everything: bool, source: str | None) -> None:
         if bool(ids) == everything:
@@ -161,12 +161,12 @@ class _Chosen:
         self._source = source
         self.missing = set(self._ids)
 
-    def __call__(self, letter: Letter) -> bool:
+    def __call__(self, letter: DeadLetter) -> bool:
         self.missing.discard(letter.id)
         return letter.id in self._ids if self._ids else self._source in (None, letter.source)
 
 
-def _tell(work: Coroutine[Any, Any, None], chosen: _Chosen, tally: Tally, done: str) -> None:
+def _report(work: Coroutine[Any, Any, None], chosen: _Chosen, tally: Tally, done: str) -> None:
     """Runs the work and says how much of it was done, however it ended."""
     try:
         _run(work)
@@ -189,7 +189,7 @@ def _moment(moment: datetime | None) -> str | None:
 
 
 def _printable(text: str, also: str = "") -> str:
-    """One line that does nothing to a terminal: anybody may have written it."""
+    """One line without control characters: any client may have written it."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,4 +1,4 @@
-"""The few requests the command line makes, over HTTP like anybody else's."""
+"""The few requests the command line makes, over HTTP like any client's."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class NewMessage:
     """What to send and how (canvas/endpoints.md 4.2)."""
 
     recipients: Sequence[str]
@@ -95,10 +95,10 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def send(self, letter: Letter) -> Sent:
-        """POST /conversations. Not repeated on failure: nobody knows then whether it was accepted."""
+    async def send(self, message: NewMessage) -> Sent:
+        """POST /conversations. Not repeated on failure: it is unknown then whether it was accepted."""
         try:
-            async with self._session.post("api/v1/conversations", json=letter.parameters()) as response:
+            async with self._session.post("api/v1/conversations", json=message.parameters()) as response:
                 body = await _body(response)
                 batch_id = response.headers.get("X-Conversation-Batch-Id")
         except (aiohttp.ClientError, TimeoutError, _Unavailable) as error:

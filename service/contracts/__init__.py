@@ -1,4 +1,4 @@
-"""Wire messages and topology constants: what other processes and neighbours see.
+"""Wire messages and topology constants: what other processes and other systems see.
 
 Citations in the code, such as ``canvas/semantics.md 7.2``, are relative to this folder (README.md).
 
@@ -8,7 +8,7 @@ Versions. Every contract has a number, 1 so far. It stands in the body where the
 
 - A new optional key or header keeps the number: readers ignore what they do not know.
 - A key that goes, becomes required or changes its meaning gives the contract a new number.
-- A number is read one release before it is written, and for one release after: so neighbouring releases understand each
-  other both ways, and a release is rolled out process by process.
+- A number is read one release before it is written, and for one release after: so a release and the one before
+  it understand each other both ways, and a release is rolled out process by process.
 - Any other number goes to the dead letters, named in the reason.
 """

@@ -1,6 +1,6 @@
 """The AsyncAPI 3.0 document: what goes over the broker, from the contracts that are read and written (CONTRACT 4, 5).
 
-Operations are told as Clarion does them: what it sends, neighbours receive.
+Operations are from Clarion's point of view: what it sends, other systems receive.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _BINDING = {"bindingVersion": "0.3.0"}
 _PERSISTENT = 2
 
 _ABOUT = """\
-What Clarion says over RabbitMQ and what it listens to. The HTTP side is described by `/openapi.json`.
+What Clarion publishes to RabbitMQ and what it consumes. The HTTP side is described by `/openapi.json`.
 
 Everything is published persistently, mandatory and with publisher confirms, and comes **at least once**: commands and
 events that come again, after a crash on either side, have the **same `message_id`**, so keep the ids of what you have
@@ -27,7 +27,7 @@ version goes to the dead letters.
 """
 
 _COMMANDS = """\
-Internal: how the gateway and the workers tell each other what to do. A command names a row and carries nothing of
+Internal: work for the workers, published by the gateway and by workers. A command names a row and carries nothing of
 it, so it may come twice or late without harm. Publish none yourself: the database does not know of what you
 command.
 """
@@ -37,7 +37,7 @@ ids are strings, local in the body and global (shard * 10^13 + local) in the met
 counted and gone.
 """
 _DIRECTORY = """\
-The institution tells of its users, courses and enrolments; Clarion owns none. Late, doubled and disordered events
+The institution publishes its users, courses and enrolments; Clarion owns none. Late, doubled and disordered events
 end in the same directory as ordered ones, since the newest `updated_at` wins for each key; a member may come before
 its user or course. An absent key changes nothing, an explicit null clears. Other event names are ignored; what
 cannot be read goes to the dead letters and holds up nothing.
@@ -45,7 +45,7 @@ cannot be read goes to the dead letters and holds up nothing.
 _REQUESTS = """\
 Messages sent without HTTP, by the rules and rights of `POST /api/v1/conversations`: its JSON (arrays without `[]`)
 plus `as_user_id` and a required `idempotency_key`. What comes again under the user's key within 24 hours is
-answered as before and not sent again. Whoever may publish here speaks for every user, so give that right to few.
+answered as before and not sent again. A system that may publish here may send as any user, so give that right to few.
 """
 _ANSWERS = """\
 Answers to requests, through the default exchange to the queue that `reply_to` names, with the `correlation_id` of
@@ -53,8 +53,8 @@ the request. HTTP's headers are headers of the message. Should the queue be gone
 again under the same key gives it.
 """
 _DEAD = """\
-What could not be handled, as it came, with the reason in a header. It stays until somebody takes it: `clarion dead`
-lists the letters, puts them back where they came from, or drops them.
+What could not be handled, as it came, with the reason in a header. It stays until an operator removes it: `clarion
+dead` lists the dead letters, requeues them, or drops them.
 """
 
 
@@ -90,7 +90,7 @@ def _server(protocol: str) -> dict[str, Any]:
         "protocolVersion": "0.9.1",
         "description": "The institution's RabbitMQ, 3.10 or newer.",
         "variables": {
-            "broker": {"description": "Host and port, as its operator tells them."},
+            "broker": {"description": "Host and port; ask its operator."},
             "virtualHost": {"description": "Empty for the default one.", "default": ""},
         },
         "security": [{"$ref": "#/components/securitySchemes/user"}],
@@ -147,7 +147,7 @@ class _Document:
         binding = {"is": "routingKey", "exchange": default, **_BINDING}
         self._channel("answers", None, [messages.ANSWER], binding, _ANSWERS)
         reply = {
-            "address": {"location": "$message.header#/reply_to", "description": "A queue of the asker's own."},
+            "address": {"location": "$message.header#/reply_to", "description": "A queue of the requester."},
             "channel": {"$ref": "#/channels/answers"},
             "messages": [{"$ref": f"#/channels/answers/messages/{CREATE_CONVERSATION}"}],
         }
@@ -158,7 +158,7 @@ class _Document:
         name = self._topology.dead
         binding = {"is": "queue", "queue": self._queue(name), **_BINDING}
         self._channel("dead_letters", name, [messages.DEAD_LETTER], binding, _DEAD)
-        self._operation("bury", "send", "dead_letters", "Put away what could not be handled.")
+        self._operation("bury", "send", "dead_letters", "Publish what could not be handled.")
 
     def _routed(self, exchange: str, queue: str | None = None) -> dict[str, Any]:
         """``x-queue``: Clarion's own queue behind the exchange; the binding itself has room for one of the two."""

@@ -58,7 +58,7 @@ class Message:
 _DIRECTORY_TEXTS: Mapping[str, str] = MappingProxyType(
     {
         "user": "A person, with name, login and whether they can be written to.",
-        "user_merged": "An account is gone, and another one carries on with all that it had.",
+        "user_merged": "An account was merged into another one, which has all that it had.",
         "user_account_association": "A person belongs to an account.",
         "account": "An account, and which one it is in.",
         "account_user": "An administrator of an account, by a role.",

@@ -37,7 +37,7 @@ REPLY_TO: Mapping[str, Any] = {
     "reply_to": {"type": "string", "description": _PROPERTY + "the queue for the answer; without it there is none."}
 }
 CORRELATION_ID: Mapping[str, Any] = {
-    "correlation_id": {"type": "string", "description": _PROPERTY + "whatever the asker chose; the answer has it too."}
+    "correlation_id": {"type": "string", "description": _PROPERTY + "any text of the requester; the answer has it too."}
 }
 ANSWER_HEADERS: Mapping[str, Any] = {
     "X-Conversation-Batch-Id": {"type": "string", "description": "The batch that a bulk send was accepted as."},
@@ -50,9 +50,9 @@ DEATH: Mapping[str, Any] = {
     "source": {"type": "string", "description": "The queue to which it had come."},
     "routing_key": {"type": "string", "description": "Under which it had come."},
     "first_time": {**_MOMENT, "description": "When it first could not be handled."},
-    "last_time": {**_MOMENT, "description": "The same, since it was last put back."},
+    "last_time": {**_MOMENT, "description": "The same, since it was last requeued."},
     "attempts": {"type": "integer", "minimum": 1, "description": "How often it has become a dead letter."},
-    "x-death": {"type": "array", "description": "In place of all these where RabbitMQ itself put the message away."},
+    "x-death": {"type": "array", "description": "In place of all these where RabbitMQ dead-lettered the message."},
 }
 
 

@@ -1,6 +1,6 @@
-"""Commands: what the gateway and the workers tell each other to do.
+"""Commands: work for the workers, published by the gateway and by workers.
 
-A command names rows and carries nothing of them: the row is the truth, so a command may be lost, doubled or late.
+A command only names a row, and the row holds the state: so a command may be lost, doubled or late.
 """
 
 from typing import Annotated, Literal, TypeAlias

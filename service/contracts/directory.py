@@ -32,7 +32,7 @@ from service.contracts.versions import Version
 
 # Of the envelope and the bodies, as ``metadata.version``. Canvas sends none, which means this one.
 VERSION = 1
-# No event comes near this; what does is no event.
+# Far above the size of any real event; more is malformed.
 MAX_EVENT_BYTES = 1 << 20
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -90,7 +90,7 @@ BODIES: Mapping[str, type[Body]] = MappingProxyType(
 class DirectoryEvent:
     """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time.
 
-    ``emitted`` is the event_time: of events with one time it tells which came later.
+    ``emitted`` is the event_time: it orders events of one time.
     """
 
     name: str

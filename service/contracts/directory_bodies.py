@@ -1,6 +1,6 @@
 """The bodies of directory events (CONTRACT 5, canvas/events.md 3), as far as the service keeps them.
 
-Other keys are ignored. Which keys an event told is in ``model_fields_set``: a key left out is not the same
+Other keys are ignored. The keys that an event has are in ``model_fields_set``: an absent key is not the same
 as a key that is null. Only id keys are required.
 """
 
@@ -91,7 +91,7 @@ class UserBody(Body):
 
 
 class UserMergedBody(UserBody):
-    """user_merged: the first account is gone, the second carries on (canvas/semantics.md 2.6)."""
+    """user_merged: the first account was merged into the second (canvas/semantics.md 2.6)."""
 
     merged_into_user_id: Id
 

@@ -1,4 +1,4 @@
-"""Events: what happened, as Canvas Live Events tell it to subscribers (CONTRACT 4, canvas/events.md 1 and 2).
+"""Events: what happened, in the form of Canvas Live Events (CONTRACT 4, canvas/events.md 1 and 2).
 
 Ids are strings: local ones in the body, global ones in the metadata (canvas/events.md 1.2).
 """
@@ -115,7 +115,7 @@ class MessageCreated(Event):
 
 
 class ConversationForwarded(Event):
-    """People who were not in it joined a conversation. The message by which they joined is told right behind."""
+    """People who were not in it joined a conversation. The event of the message by which they joined follows."""
 
     name = "conversation_forwarded"
     body: ConversationBody

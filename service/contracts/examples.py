@@ -46,7 +46,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
     DeliverReply(reply_id=8),
     UpdateConversations(progress_id=9),
 )
-# A command of a version that nobody knows, and what becomes of it.
+# A command of an unknown version, and its dead letter.
 UNREADABLE = b'{"name":"deliver","version":99,"batch_id":7,"position":12}'
 DEAD_LETTER: Mapping[str, Any] = MappingProxyType(
     {

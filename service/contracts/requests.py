@@ -1,4 +1,4 @@
-"""Requests of neighbours, who send messages without HTTP (CONTRACT 4).
+"""Requests of other systems, which send messages without HTTP (CONTRACT 4).
 
 A request is the JSON of POST /conversations (service/application/parameters/conversation.py) with the keys of
 ``Request`` among its own. The answer goes to the queue that the message names in ``reply_to``.
@@ -14,7 +14,7 @@ from service.contracts.versions import Version
 REPLAYED = "Idempotency-Replayed"
 OMITTED = "Body-Omitted"
 
-# RabbitMQ takes no longer messages, unless it is told to.
+# RabbitMQ takes no longer messages unless it is configured to.
 MAX_ANSWER_BYTES = 16_000_000
 
 

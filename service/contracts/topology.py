@@ -11,18 +11,18 @@ from typing import Any, Literal
 # A message that was delivered this often and never settled (it killed its worker each time) goes to the dead letters.
 DELIVERY_LIMIT = 50
 
-# Of directory events hundreds are handed out at a time, and held while the database is away: the broker takes them back
+# Directory events are delivered by the hundred, and held while the database is away: the broker takes them back
 # every half hour (its consumer_timeout) and whenever the worker ends, and good ones would be dead letters within a day.
 DIRECTORY_DELIVERY_LIMIT = 1000
 
-# The dead letters have nowhere further to go. Without a limit, RabbitMQ 4 drops what was handed out and returned 20
-# times. Only there does -1 mean "never": 3.10 then drops at the first return.
+# The queue of dead letters has no dead letters of its own. Without a limit, RabbitMQ 4 drops what was delivered and
+# requeued 20 times. Only there does -1 mean "never": 3.10 then drops at the first requeue.
 NEVER = 2**31 - 1
 
 # One queue of its own each on the exchange of commands.
 COMMANDS = ("plan", "deliver", "reply", "update")
 
-CREATE_CONVERSATION = "conversation.create"  # the one request of neighbours; its routing key
+CREATE_CONVERSATION = "conversation.create"  # the one kind of request; its routing key
 
 ExchangeKind = Literal["direct", "topic", "fanout"]
 
@@ -65,7 +65,7 @@ class Topology:
 
     @property
     def events(self) -> str:
-        """Topic exchange of what happened; routing key = event name. Its queues are the neighbours' own."""
+        """Topic exchange of what happened; routing key = event name. Consumers bind queues of their own."""
         return f"{self.prefix}.events"
 
     @property
@@ -75,7 +75,7 @@ class Topology:
 
     @property
     def requests(self) -> str:
-        """Direct exchange and queue of what neighbours ask for; routing key = kind of request."""
+        """Direct exchange and queue of requests of other systems; routing key = kind of request."""
         return f"{self.prefix}.requests"
 
     @property

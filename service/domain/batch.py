@@ -49,7 +49,7 @@ class Progress:
 
     @property
     def done(self) -> int:
-        """Recipients whose fate is known."""
+        """Recipients delivered, failed or skipped."""
         return self.delivered + self.failed + self.skipped
 
 

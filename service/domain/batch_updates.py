@@ -10,7 +10,7 @@ MISSING = "The user is not participating in this conversation"
 class ProgressState(StrEnum):
     """Lifecycle: queued, then one of the last two. A cancelled one is failed.
 
-    The whole is one transaction, so nobody sees it running; a row in that state was begun by an earlier release,
+    The whole is one transaction, so it is never seen running; a row in that state was begun by an earlier release,
     slice by slice.
     """
 
@@ -21,7 +21,7 @@ class ProgressState(StrEnum):
 
 
 def completion(done: int, total: int, state: ProgressState) -> float:
-    """Percent of what was asked for; an update of nothing is done once it was looked at."""
+    """Percent of what was asked for; an update of nothing is done at once."""
     if total == 0:
         return 0.0 if state is ProgressState.QUEUED else 100.0
     return 100.0 * done / total

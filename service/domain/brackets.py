@@ -22,7 +22,7 @@ class Repeated(list[Any]):
 
 
 def _path(name: str) -> list[str]:
-    """``a[b][]`` → ["a", "b", ""]. Unbalanced brackets are part of a plain name, which then nobody knows."""
+    """``a[b][]`` → ["a", "b", ""]. Unbalanced brackets are part of a plain name, which no action has."""
     if "[" not in name:
         return [name]
     if name.count("[") >= MAX_DEPTH:

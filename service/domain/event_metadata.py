@@ -1,4 +1,4 @@
-"""Who or what caused a change, as the events about it tell (canvas/events.md 1.1)."""
+"""Who or what caused a change: metadata of its events (canvas/events.md 1.1)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ def global_id(local_id: int, shard_id: int) -> str:
 def metadata(values: Mapping[str, str | None]) -> dict[str, str]:
     """Those that have a value, cut to TEXT_LIMIT, as text that any JSON can hold.
 
-    Headers come from anybody: what is no UTF-8 in them, and NUL, becomes a question mark.
+    Headers come from any client: what is not UTF-8 in them, and NUL, becomes a question mark.
     """
     return {
         key: value[:TEXT_LIMIT].replace("\0", "?").encode("utf-8", "replace").decode("utf-8")

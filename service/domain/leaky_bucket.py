@@ -2,7 +2,7 @@
 
 A request reserves its pre-flight cost when it begins; when it ends it gives that back and pays what it did cost. So
 only requests that run at the same time can fill the bucket. What is kept of a bucket is how long it takes to drain,
-in seconds: with time it empties by itself, and nobody has to touch it for that.
+in seconds: with time it empties, and nothing has to be written for that.
 """
 
 from dataclasses import dataclass

@@ -39,7 +39,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Fate:
+class MergedRow:
     """One row after the merge and the rows it is made of; the first of them is the one that stays."""
 
     conversation_id: int
@@ -66,7 +66,7 @@ class Plan:
     """All that changes: where conversations dissolve, what rows become, and the pairs of those that stay."""
 
     homes: Mapping[int, int]
-    fates: Sequence[Fate]
+    merged_rows: Sequence[MergedRow]
     pairs: Mapping[int, Pair]
 
 
@@ -85,14 +85,14 @@ def plan(rows: Iterable[Row], targets: Mapping[int, MergeTarget]) -> Plan:
     moved = {
         number for number in pairs if number not in homes and any(r.user_id in targets for r in conversations[number])
     }
-    fates = [
-        _fate(home, target, sources)
+    merged_rows = [
+        _merged_row(home, target, sources)
         for (home, target), sources in sorted(groups.items())
         if len(sources) > 1 or sources[0].user_id != target or home in moved
     ]
-    changed = {fate.conversation_id for fate in fates}
+    changed = {merged.conversation_id for merged in merged_rows}
     kept = {number: pair for number, pair in pairs.items() if number not in homes and number in changed}
-    return Plan(homes, fates, kept)
+    return Plan(homes, merged_rows, kept)
 
 
 def _target(user_id: int, targets: Mapping[int, MergeTarget]) -> int:
@@ -108,7 +108,7 @@ def _distances(rows: Sequence[Row], targets: Mapping[int, MergeTarget]) -> list[
 
 
 def _pair(rows: Sequence[Row], targets: Mapping[int, MergeTarget]) -> Pair | None:
-    """The identity of a private conversation once everybody in it is who they have become; None: not private."""
+    """The identity of a private conversation with the targets in place of merged accounts; None: not private."""
     context = next((row.context for row in rows if row.context is not None), None)
     if context is None:
         return None
@@ -124,21 +124,21 @@ def _homes(pairs: Mapping[int, Pair], rank: Mapping[int, tuple[list[int], int]])
     return {number: found[pair] for number, pair in pairs.items() if found[pair] != number}
 
 
-def _fate(home: int, target: int, sources: Sequence[Row]) -> Fate:
+def _merged_row(home: int, target: int, sources: Sequence[Row]) -> MergedRow:
     kept = sources[0]
     # A row whose user had deleted everything has neither time nor tags to keep; what comes in has.
-    telling = next((row for row in sources if row.message_count), kept)
+    dated = next((row for row in sources if row.message_count), kept)
     starts = [row.history_from for row in sources]
-    return Fate(
+    return MergedRow(
         home,
         target,
         sources,
         _state(sources),
-        telling.last_message_at,
+        dated.last_message_at,
         _latest(row.last_authored_at for row in sources),
         _latest(row.touched_at for row in sources),
         min((start for start in starts if start), default=None) if None not in starts else None,
-        telling.tag_set,
+        dated.tag_set,
     )
 
 

@@ -76,7 +76,7 @@ def link_header(
 ) -> str:
     """The Link header of a page; empty when not even one entry fits the budget.
 
-    ``total`` counts the items of the whole list; where that is too costly, None, and ``more`` tells whether
+    ``total`` counts the items of the whole list; where that is too costly, None, and ``more`` says whether
     another page follows. ``url`` and ``query`` as for link_entries.
     """
     pages = {rel: str(number) for rel, number in _numbers(page, total, more).items()}

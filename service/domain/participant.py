@@ -1,6 +1,6 @@
 """One user's part in a conversation, and what changes it (canvas/semantics.md 7.1 and 8, endpoints.md 4.5).
 
-Messages of others move it too; they are written in bulk, so those rules stand in sql/queries/deliveries.sql.
+Messages of others change it too; they are written in bulk, so those rules are in sql/queries/deliveries.sql.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence

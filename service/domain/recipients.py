@@ -1,6 +1,6 @@
 """Recipients as a request names them (canvas/endpoints.md 4.2 resolution steps 1 and 3).
 
-Reading is pure and never refuses: what names nobody is dropped.
+Reading is pure and never refuses: what names no user is dropped.
 """
 
 import re
@@ -73,7 +73,7 @@ class Recipients:
 
     @property
     def only_course(self) -> int | None:
-        """The course of which members are named, whatever their role, and nobody else."""
+        """The course whose members are named, whatever their role, if nothing else is named."""
         courses = {a.context.id if a.context.type is ContextType.COURSE else None for a in self.audiences}
         return courses.pop() if len(courses) == 1 and not (self.user_ids or self.uuids) else None
 

@@ -164,7 +164,7 @@ class Roles:
     def _grants(self, enrollment: Enrollment, right: Right, course: Course) -> bool:
         if not enrollment.current:
             # A teacher of a concluded course goes on writing to it: else the exemption of canvas/endpoints.md
-            # 4.2 validation step 5c would exempt nobody.
+            # 4.2 validation step 5c would have no effect.
             still_writes = course.completed and enrollment.type in STAFF and right in WRITING
             if right not in _KEPT_AFTERWARDS and not still_writes:
                 return False

@@ -60,7 +60,7 @@ class Place:
 
     @property
     def parts(self) -> Parts | None:
-        """The parts of a course to list; then nobody is listed."""
+        """The parts of a course to list; then no people are listed."""
         if self.context.type is not ContextType.COURSE:
             return None
         return next((parts for parts in Parts if parts == self.suffix), None)
@@ -121,8 +121,8 @@ def visible_ranges(
     """Whom the viewer sees in a course, themselves included.
 
     ``individuals``: people looked for by name, whose enrolment may be over. A context that is browsed shows of
-    those the instructors only, and shows them to nobody but instructors as long as the course goes on
-    (canvas/endpoints.md 5.1). That nobody can be written to in a completed course is for the send to say.
+    those the instructors only, and shows them to instructors only as long as the course goes on
+    (canvas/endpoints.md 5.1). Recipients in a completed course are refused by the send, not here.
     """
     administers = roles.may(Right.READ_AS_ADMIN, course)
     seen = course if administers or not course.completed else replace(course, workflow_state="available")

@@ -12,7 +12,7 @@ def _is_ids(key: str) -> bool:
 
 
 def _text(value: Any) -> Any:
-    # bool is an int to Python and not an id to anybody
+    # bool is an int to Python and never an id
     return str(value) if type(value) is int else with_string_ids(value)
 
 

@@ -16,7 +16,7 @@ class Range:
 
     course_id: int
     section_id: int | None = None  # None: any section
-    user_id: int | None = None  # None: anybody
+    user_id: int | None = None  # None: any user
     types: Types = None  # None: any
     all_observers: bool = True  # False: of observers only those who observe the sender
     concluded: bool = False  # concluded enrolments count as well
@@ -64,7 +64,7 @@ def ranges(
 ) -> list[Range]:
     """What the sender sees of a course, narrowed to enrolment types and a section.
 
-    ``as_admin``: somebody with read_as_admin who is not enrolled sees everything; else a stranger sees nothing.
+    ``as_admin``: a user with read_as_admin who is not enrolled sees everything; else who is not enrolled sees nothing.
     """
     administers = roles.may(Right.READ_AS_ADMIN, course)
     types = _messageable(course, types)
@@ -101,13 +101,13 @@ def members(roles: Roles, group: Group, course: Course | None, *, as_admin: bool
     everybody = Members(group.id, course.id, None, course.unpublished, course.completed and administers)
     if group.differentiation_tag:
         return _tagged(roles, everybody, course)
-    stranger = as_admin and administers and not roles.enrolled(course.id)
-    reached = group.id in roles.group_ids or stranger or (sees_fully(roles, course) and not course.ended_long_ago)
+    outside_admin = as_admin and administers and not roles.enrolled(course.id)
+    reached = group.id in roles.group_ids or outside_admin or (sees_fully(roles, course) and not course.ended_long_ago)
     return everybody if reached and roles.may(Right.SEND_MESSAGES, course) else None
 
 
 def _tagged(roles: Roles, everybody: Members, course: Course) -> Members | None:
-    """Who carries a differentiation tag is for those to see who manage tags (CONTRACT 6.7)."""
+    """Members of a differentiation tag, for users who may manage tags (CONTRACT 6.7)."""
     if not roles.may(Right.MANAGE_TAGS, course):
         return None
     if _limited(roles, course):

@@ -1,4 +1,4 @@
-"""Publishing answers to the queues that askers name."""
+"""Publishing answers to the queues that requests name in ``reply_to``."""
 
 from collections.abc import Mapping
 

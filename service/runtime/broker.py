@@ -1,4 +1,4 @@
-"""One supervised RabbitMQ connection: connect, set up, serve until it breaks, begin again.
+"""One supervised RabbitMQ connection: connect, set up, use until it breaks, connect again.
 
 aio-pika's robust connection restores channels and consumers in place and has been seen to come back without its
 consumers, or to end with a 406 for good; here a broken connection is thrown away with everything on it.
@@ -28,7 +28,7 @@ RECHECK = 60.0  # seconds between two looks at exchanges and queues that are not
 
 
 class BrokerUnavailable(Exception):
-    """The broker did not do as asked. It may or may not have happened; a publish has to be repeated later."""
+    """The broker did not confirm. The operation may have happened or not; a publish has to be repeated later."""
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def broker_errors() -> Iterator[None]:
 
 
 class Session:
-    """One life of the connection: everything here ends with it."""
+    """One connection with its channels; they end together."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -61,7 +61,7 @@ class Session:
         connection.close_callbacks.add(lambda _, error: self.end(f"connection closed: {error}"))
 
     def end(self, reason: str) -> None:
-        """Gives this life up, for the first reason that is given; the supervisor begins the next one."""
+        """Ends the session, for the first reason that is given; the supervisor begins the next one."""
         if not self.broken.is_set():
             self.reason = reason
             self.broken.set()
@@ -103,7 +103,7 @@ def require(faults: Iterable[Fault], name: str) -> None:
 class Broker:
     """Keeps a session alive.
 
-    ``setup`` runs on every new session, before it counts as connected, ``recheck`` every RECHECK seconds of its life.
+    ``setup`` runs on every new session, before it counts as connected, ``recheck`` every RECHECK seconds.
     """
 
     def __init__(
@@ -147,7 +147,7 @@ class Broker:
         while True:
             began = loop.time()
             try:
-                reason = await self._live()
+                reason = await self._run_session()
             except BrokerUnavailable as error:
                 log.warning("broker_unavailable", connection=self._name, error=str(error), retry_in=pause)
             else:
@@ -157,7 +157,7 @@ class Broker:
             await asyncio.sleep(pause)
             pause = min(pause * 2, LAST_RETRY)
 
-    async def _live(self) -> str:
+    async def _run_session(self) -> str:
         """One session from its beginning to its end; why it ended. BrokerUnavailable when it did not begin."""
         async with AsyncExitStack() as stack:
             with broker_errors():
@@ -167,12 +167,12 @@ class Broker:
             self._session = session
             try:
                 log.info("broker_connected", connection=self._name)
-                await self._last(session)
+                await self._wait_for_end(session)
             finally:
                 self._session = None
             return session.reason
 
-    async def _last(self, session: Session) -> None:
+    async def _wait_for_end(self, session: Session) -> None:
         """Returns when the session has ended, of itself or because something was found wrong with it."""
         while self._recheck is not None and not await _set_within(session.broken, RECHECK):
             try:

@@ -1,4 +1,4 @@
-"""The cause of a change, as the events about it give it: whether there is one is decided here and nowhere else."""
+"""The cause of a change, as the events about it give it: whether there is one is decided here only."""
 
 from collections.abc import Mapping
 

@@ -41,9 +41,10 @@ class EventPublisher:
 
     aiormq's own publish takes a lock, a timer and several futures for each message, which is five times the work of
     the message. Here a group of messages goes to the connection in one piece, which lets the relay publish 1.8 times
-    as many a second (README, "events relayed a second"); numbers, confirms and returns are kept where aiormq keeps
-    them, on the channel, which is used for nothing else. aiormq does not promise that they stay there: pyproject.toml
-    bounds its release, and tests/runtime/test_event_publisher.py compares wire and records with aiormq's own publish.
+    as many a second (deploy/README.md, "events relayed a second"); numbers, confirms and returns are kept where aiormq
+    keeps them, on the channel, which is used for nothing else. aiormq does not promise that they stay there:
+    pyproject.toml bounds its release, and tests/runtime/test_event_publisher.py compares wire and records with aiormq's
+    own publish.
 
     The exchange routes by an event's name alone. When no queue wants one event of a name, the others of the same call
     are as unroutable as if they had been sent and returned, which would cost more than publishing them.

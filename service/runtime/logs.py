@@ -30,7 +30,7 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
-    # Libraries log through the standard library; their lines take the same road.
+    # Libraries log through the standard library; their lines are written in the same way.
     handler = logging.StreamHandler(sys.stderr)
     finish = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[finish, renderer]))

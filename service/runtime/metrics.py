@@ -22,7 +22,7 @@ DIRECTORY_SET_SECONDS = Histogram(
     "clarion_directory_set_seconds", "Time to write one set of directory events", buckets=_SECONDS
 )
 REQUESTS_HANDLED = Counter(
-    "clarion_requests_handled", "Requests of neighbours at their end, by the status of the answer", ["status"]
+    "clarion_requests_handled", "Requests over AMQP that were handled, by the status of the answer", ["status"]
 )
 ANSWERS_LOST = Counter("clarion_answers_lost", "Answers that the queue they were for did not take", ["reason"])
 TOPOLOGY_FAULTS = Gauge(

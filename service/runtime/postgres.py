@@ -28,7 +28,7 @@ UNAVAILABLE = (
     OSError,
     TimeoutError,
 )
-# Two transactions met; the loser may simply run again and will find what the winner wrote.
+# Two transactions conflicted; the one rolled back may run again and then finds what the other wrote.
 CONFLICT = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

@@ -27,7 +27,7 @@ class Publisher:
         self._commands: AbstractExchange | None = None
         self._dead: AbstractExchange | None = None
         self.faults: tuple[Fault, ...] = ()
-        self.broker = Broker(settings, name, self._open, self._look_again)
+        self.broker = Broker(settings, name, self._open, self._redeclare)
 
     @property
     def connected(self) -> bool:
@@ -44,7 +44,7 @@ class Publisher:
         self.faults = await session.declare(self._topology)
         require(self.faults, self._topology.commands)
 
-    async def _look_again(self, session: Session) -> None:
+    async def _redeclare(self, session: Session) -> None:
         if self.faults:
             await self._declare(session)
 
@@ -62,7 +62,7 @@ class Publisher:
     async def dead_letter(
         self, original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime
     ) -> None:
-        """Puts away what could not be handled, as it came; BrokerUnavailable when it was not confirmed.
+        """Publishes a message that could not be handled, as it came; BrokerUnavailable when it was not confirmed.
 
         ``source``: the queue it came to, under ``routing_key``.
         """

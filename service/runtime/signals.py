@@ -1,4 +1,4 @@
-"""How a process learns that it should stop."""
+"""Signals that stop a process."""
 
 import asyncio
 import signal

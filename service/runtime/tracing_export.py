@@ -1,6 +1,6 @@
 """Export of spans over OTLP/HTTP, by OpenTelemetry's SDK, where the standard OTEL_* variables ask for it.
 
-What is asked is read here, because the SDK alone would export unasked; all else the SDK reads for itself:
+Whether to export is read here, because the SDK alone would always export; the SDK reads all else itself:
 OTEL_EXPORTER_OTLP_*, OTEL_RESOURCE_ATTRIBUTES, OTEL_TRACES_SAMPLER, OTEL_BSP_*.
 """
 

@@ -34,7 +34,7 @@ LIMIT :limit::bigint OFFSET :offset::bigint;
 SELECT count(*) FROM batches WHERE sender_id = :sender_id::bigint AND state = ANY (:states::text[]);
 
 -- name: find_batch :one
--- One batch of this sender in whatever state; somebody else's is not found.
+-- One batch of this sender in any state; one of another sender is not found.
 SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at
 FROM batches b
 WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint;

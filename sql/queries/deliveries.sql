@@ -26,7 +26,7 @@ WITH chunk AS MATERIALIZED (
            coalesce((:sender_tag_sets::integer[])[r.n], (:sender_tag_sets)[1]) AS sender_tag_set
     FROM unnest(coalesce(:recipients::bigint[], (SELECT recipients FROM chunk))) WITH ORDINALITY AS r(user_id, n)
 ), reused AS MATERIALIZED (
-    -- Locked in one order, whichever of the two writes: sends that meet in a conversation wait instead of deadlocking.
+    -- Locked in one order, whichever of the two writes: sends into the same conversation wait instead of deadlocking.
     SELECT a.* FROM (SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id) a
     CROSS JOIN LATERAL (SELECT FROM participants p WHERE p.conversation_id = a.conversation_id
                         AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE) locked

@@ -17,7 +17,7 @@ UPDATE idempotency_keys SET status = :status::smallint, headers = :headers::json
 WHERE user_id = :user_id::bigint AND key = :key::text;
 
 -- name: forget_requests :value
--- Old keys, up to a limit. Sweepers that meet take different ones.
+-- Old keys, up to a limit. Concurrent sweepers take different ones.
 WITH old AS (
     SELECT r.user_id, r.key
     FROM idempotency_keys r

@@ -62,9 +62,9 @@ async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_accoun
 
 
 async def accounts_in_reach(conn: Connection, real_user_id: int | None) -> frozenset[int] | None:
-    """The accounts whose conversations somebody sees who acts as another user (canvas/semantics.md 13).
+    """The accounts whose conversations a user sees who acts as another one (canvas/semantics.md 13).
 
-    ``real_user_id`` is who really asks, None when nobody acts for anybody. None: all accounts.
+    ``real_user_id``: the user who acts as another one; None without masquerading. Returns None for all accounts.
     """
     if real_user_id is None:
         return None

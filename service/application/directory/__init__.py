@@ -1,1 +1,1 @@
-"""Following the institution: directory events, and accounts that are merged."""
+"""The institution's directory: its events, and accounts that are merged."""

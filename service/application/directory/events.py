@@ -1,4 +1,4 @@
-"""Following the institution: events into the directory's tables."""
+"""Directory events, written to the directory's tables."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -36,9 +36,9 @@ _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]
 # Kinds of which the rosters of places are made (sql/schema/03_rosters.sql).
 _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEMBERSHIP)
 _MERGED_INTO = SHAPES[Kind.USER].keys.index("merged_into_user_id")
-# Events need no second try among themselves; a merge may meet the sends of those it is about.
+# Events do not conflict with each other; a merge may conflict with sends of the merged users.
 _TRIES = 5
-# Says nothing about the events: the schema is not there (yet), or not for this user.
+# Errors that are not about the events: the schema is missing, or closed to this user.
 _SCHEMA = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
 
 
@@ -84,8 +84,8 @@ async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[K
 
     Events may come in any order, several times, and from several processes at once: all write the kinds in
     the order of Kind and the rows of a kind in ascending order, so they wait for each other and never
-    deadlock. Conversations of merged accounts move in the same transaction, last of all. Where that meets a
-    send, all is done again, and after five times raises one of postgres.CONFLICT.
+    deadlock. Conversations of merged accounts move in the same transaction, last of all. Where that conflicts
+    with a send, all is done again; after five attempts raises one of postgres.CONFLICT.
     """
     changes: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
     for event in events:

@@ -1,4 +1,4 @@
-"""Merging user accounts: what one had is the other's (canvas/semantics.md 2.6).
+"""Merging user accounts: all of a merged account moves to its target (canvas/semantics.md 2.6).
 
 A fixed number of statements, whatever the number of accounts and conversations. Locks are taken in the order of all who
 write: conversations, ascending, then participant rows, ascending by conversation and user.
@@ -26,8 +26,8 @@ from sql.merge import (
 async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     """Moves all that stands under the ids of these users, as far as the directory has them merged.
 
-    In the caller's transaction. Doing it again changes nothing. Raises what postgres.CONFLICT lists when a send met
-    it: roll back, run again.
+    In the caller's transaction. Doing it again changes nothing. Raises what postgres.CONFLICT lists after a
+    conflict with a send: roll back, run again.
     """
     await lock_merging(conn)
     targets = await merge_targets(conn, user_ids)
@@ -36,15 +36,15 @@ async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     await hand_over_updates(conn, targets)
     conversations = await lock_conversations(conn, targets)
     planned = plan(await lock_rows(conn, conversations, targets), targets)
-    await move_views(conn, planned.fates)
+    await move_views(conn, planned.merged_rows)
     await rehome_messages(conn, planned.homes)
-    await move_rows(conn, planned.fates, planned.pairs)
+    await move_rows(conn, planned.merged_rows, planned.pairs)
     await hand_over_authorship(conn, targets, conversations.keys() - planned.homes.keys())
-    await recount(conn, planned.fates)
+    await recount(conn, planned.merged_rows)
 
 
 async def follow_up(conn: Connection) -> int:
-    """Hands on what was under way to a user when they were merged; returns how many users had something.
+    """Moves what was delivered to users after they were merged; returns how many users had something.
 
     A chunk or a request that had its recipients by then delivers to the old id. Same transaction rules as merge.
     """

@@ -15,7 +15,7 @@ from service.runtime.tracing import current_traceparent
 from sql.batch_updates import Progress, cancel_progress, claim_progress, find_progress, finish_progress, insert_progress
 from sql.connection import Connection
 
-# Longer than any id: what is none may come back in the final message, but not without end.
+# Longer than any id: text that is no id comes back in the final message, cut to this.
 MAX_ID_LENGTH = 64
 
 # An accepted update is commanded at once; should that be lost, the sweeper comes this much later.

@@ -1,4 +1,4 @@
-"""Changing what one has of conversations: of one or of hundreds, always with the same statements.
+"""Changes of a user's participant rows: one or hundreds of them, with the same statements.
 
 Everything here runs in the caller's transaction and begins by locking the rows it will change.
 """

@@ -39,7 +39,7 @@ class Checked:
 
 
 async def validate(work: Work, conn: Connection, request: AddRecipients) -> Checked:
-    """Raises the first Refusal: nobody to add, too many, a private conversation."""
+    """Raises the first Refusal: no user to add, too many, a private conversation."""
     thread = await replies.find_thread(conn, request.adder_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)
@@ -68,7 +68,7 @@ def _check_room(settings: Settings, participants: Sequence[int], recipients: Seq
 async def carry_out(work: Work, conn: Connection, request: AddRecipients, plan: Checked) -> None:
     """Within the caller's transaction; nothing happens when everybody is in.
 
-    Raises what postgres.CONFLICT lists when a send met it: roll back, run again.
+    Raises what postgres.CONFLICT lists after a conflict with a send: roll back, run again.
     """
     thread = await replies.lock_thread(conn, request.conversation_id)
     moment = await replies.next_moment(conn, request.conversation_id)

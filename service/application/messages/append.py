@@ -1,4 +1,4 @@
-"""One message into a conversation that exists, now: for the request that sends it and for the worker of many."""
+"""One message into a conversation that exists, written by its request or by the worker of queued replies."""
 
 from dataclasses import dataclass
 

@@ -46,8 +46,8 @@ async def deliver_chunk(
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it in a conversation:
-    the caller rolls back and calls again, and the second attempt reuses them.
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError after a conflict with another send: the
+    caller rolls back and calls again, and the second attempt reuses the conversations of the other send.
     """
     numbers = await chunk_tags(conn, tag_sets, pending)
     delivered = await deliveries.deliver(

@@ -1,4 +1,4 @@
-"""POST /conversations, whoever asks: validation in Canvas's order, then one of the sends of endpoints.md 4.2."""
+"""POST /conversations, over HTTP or AMQP: validation in Canvas's order, then one of the sends of endpoints.md 4.2."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -132,7 +132,8 @@ def _check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> No
 async def carry_out(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
     """Carries a validated request out within the caller's transaction.
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError when another send met it: roll back, run again.
+    Raises asyncpg.UniqueViolationError or DeadlockDetectedError after a conflict with another send: roll
+    back, run again.
     """
     match plan.kind:
         case Kind.PRIVATE:

@@ -1,4 +1,4 @@
-"""What a message consists of, whoever sends it where: files, forwarded messages, a media comment, the stored text."""
+"""A message before it is stored, in any request that writes one: text, files, forwarded messages, a media comment."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

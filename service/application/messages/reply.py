@@ -58,7 +58,7 @@ async def validate(work: Work, conn: Connection, request: AddMessage) -> Validat
 async def carry_out(work: Work, conn: Connection, request: AddMessage, plan: Validated) -> Written | Queued:
     """Carries a validated reply out within the caller's transaction.
 
-    Raises what postgres.CONFLICT lists when a send met it: roll back, run again.
+    Raises what postgres.CONFLICT lists after a conflict with a send: roll back, run again.
     """
     recipients = plan.checked.recipients
     thread = await replies.lock_thread(conn, request.conversation_id)

@@ -99,7 +99,7 @@ def check_room(
 
 
 async def _check_course(conn: Connection, known: UserRights, thread: Thread, recipients: Sequence[int]) -> None:
-    """Check 5: who is only a student in the conversation's course writes to nobody who has left it."""
+    """Check 5: a user who is only a student in the conversation's course may not write to users who have left it."""
     if thread.context is None or thread.context.type is not ContextType.COURSE:
         return
     course = known.courses.get(thread.context.id)

@@ -20,7 +20,7 @@ async def file_message(
 ) -> Receivers:
     """Tag sets of the receivers' rows and of the conversation once it has the message.
 
-    Everybody in ``thread`` counts for what is shared, whoever receives. Messages of groups carry no tags themselves;
+    Everybody in ``thread`` counts for what is shared, receivers or not. Messages of groups carry no tags themselves;
     that of a private conversation does, so that the rows can be recomputed when some are deleted.
     """
     users = sorted(receivers)
@@ -32,7 +32,7 @@ async def file_message(
         user: tags.participant_tags(known[thread.participants[user]], tagging.own[user], codes[user]) for user in users
     }
     collected = tags.union(before, tagging.effective)
-    # As if it were the first one: its own tags are asked for when no other message is left to tell.
+    # As for a first message: its own tags count when no other message is left.
     carried = tags.infer(request_tags, (), codes, ()).effective if private else ()
     numbers = await tag_sets.intern(conn, [collected, carried, *rows.values()])
     return Receivers(users, [numbers[rows[user]] for user in users], numbers[collected], numbers[carried])

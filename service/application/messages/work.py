@@ -1,4 +1,4 @@
-"""What a message that is sent needs beside the request: of its process, and of what asked for it."""
+"""What sending a message needs beside the request: the process's ids and tag sets, and the cause."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The parameters by which a client says from where it looks; every answer with a conversation takes them."""
+"""The parameters that say which list the client looks at; every request answered with conversations takes them."""
 
 from pydantic import Field
 

@@ -1,4 +1,4 @@
-"""Answers without HTTP, and the one form in which their bodies are written."""
+"""Answers as values, and the encoding of their bodies."""
 
 from collections.abc import Mapping
 from typing import Generic, NamedTuple, TypeVar

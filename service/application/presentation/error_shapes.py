@@ -76,7 +76,7 @@ class PageError(TypedDict):
 
 @with_config(_EXACT)
 class MasqueradeError(TypedDict):
-    """Nobody whom the caller may act as."""
+    """No user whom the caller may act as."""
 
     errors: str
 

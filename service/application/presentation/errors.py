@@ -1,4 +1,4 @@
-"""What a refusal looks like to the one who is refused (canvas/conventions.md 2 and 9).
+"""Refusals as answers (canvas/conventions.md 2 and 9).
 
 One table, used by the HTTP gateway and by the workers that answer requests from the broker.
 """

@@ -56,7 +56,7 @@ Attachment = TypedDict(
     {
         "id": Id,
         "uuid": NotRequired[
-            Annotated[str | None, Field(description="Absent from what somebody else wrote and is forwarded")]
+            Annotated[str | None, Field(description="Absent from what another user wrote and is forwarded")]
         ],
         "folder_id": Id | None,
         "display_name": str | None,
@@ -92,7 +92,7 @@ class Message(TypedDict):
     created_at: Time
     body: Annotated[str, Field(description="As it was written; nothing is escaped")]
     author_id: Id
-    generated: Annotated[bool, Field(description="Whether the service wrote it, e.g. that somebody was added")]
+    generated: Annotated[bool, Field(description="Whether the service wrote it, e.g. that a user was added")]
     media_comment: MediaComment | None
     forwarded_messages: Annotated[list["Message"], Field(description="Newest first; they may forward others")]
     attachments: list[Attachment]
@@ -101,7 +101,7 @@ class Message(TypedDict):
 
 
 class DeletedMessage(Message):
-    """A message that somebody deleted from their own view."""
+    """A message that a user deleted from their own view."""
 
     deleted_at: Time
     user_id: Id
@@ -118,7 +118,7 @@ class CommonContexts(TypedDict):
 
 @with_config(_EXACT)
 class Participant(TypedDict):
-    """Somebody who takes part in a conversation, or whose message is forwarded in it."""
+    """A user who takes part in a conversation, or whose message is forwarded in it."""
 
     id: Id
     name: Annotated[str | None, Field(description="The short name")]

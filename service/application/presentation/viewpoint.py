@@ -1,4 +1,4 @@
-"""Who looks, and at which of their lists: what every conversation in an answer depends on."""
+"""The viewer and their list: what every conversation in an answer depends on."""
 
 from dataclasses import dataclass
 

@@ -10,7 +10,7 @@ from service.domain.contexts import Context, ContextType
 from service.domain.rights import Course, Group, Right
 from service.domain.search import Kind, Parts, Place, State, fold, holds, visible_ranges, visible_sections
 from service.domain.visibility import Members, Range, members
-from sql import search as statements
+from sql import search
 from sql.connection import Connection
 
 _ROLES = (
@@ -131,9 +131,9 @@ async def _offer(conn: Connection, known: UserRights, course_id: int | None) -> 
     own = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
     course_ids = own if course_id is None else [course_id]
     group_ids = sorted(roles.group_ids) if course_id is None else []
-    lately = await statements.ended_lately(conn, course_ids) if course_ids else frozenset()
-    sections = await statements.sections_of(conn, course_ids) if course_ids else []
-    groups = await statements.groups_of(conn, course_ids, group_ids) if course_ids or group_ids else []
+    lately = await search.ended_lately(conn, course_ids) if course_ids else frozenset()
+    sections = await search.sections_of(conn, course_ids) if course_ids else []
+    groups = await search.groups_of(conn, course_ids, group_ids) if course_ids or group_ids else []
 
     def state_of(course: Course) -> State:
         enrolled = roles.enrolled(course.id)
@@ -166,13 +166,13 @@ def _course(known: UserRights, course: Course, state: State) -> Entry:
     return Entry(_UNORDERED, context.code, course.name, context, Kind.COURSE, state, seen=seen)
 
 
-def _section(known: UserRights, row: statements.SectionRow, state: State) -> Entry:
+def _section(known: UserRights, row: search.SectionRow, state: State) -> Entry:
     context, course = Context(ContextType.SECTION, row.id), known.courses[row.course_id]
     seen = visible_ranges(known.roles, course, section_id=row.id, as_admin=True)
     return Entry(_UNORDERED, context.code, row.name, context, Kind.SECTION, state, course, seen=seen)
 
 
-def _group(known: UserRights, row: statements.GroupRow, states: dict[int, State]) -> Entry | None:
+def _group(known: UserRights, row: search.GroupRow, states: dict[int, State]) -> Entry | None:
     """The group if it is the viewer's own or one whose members they see."""
     group = known.groups.get(row.id) or Group(row.id, row.course_id, (), row.differentiation_tag)
     course = known.course_of(group)
@@ -191,7 +191,7 @@ async def _roles(conn: Connection, known: UserRights, place: Place) -> list[Entr
     section_id = place.context.id if place.context.type is ContextType.SECTION else None
     course = known.courses[known.sections[section_id] if section_id is not None else place.context.id]
     seen = visible_ranges(known.roles, course, section_id=section_id, as_admin=True)
-    counted = await statements.count_enrolled(conn, known.roles.user_id, {0: seen})
+    counted = await search.count_enrolled(conn, known.roles.user_id, {0: seen})
     kind = Kind.COURSE if section_id is None else Kind.SECTION
     return [
         Entry(_UNORDERED, f"{place.code}_{role}", name, place.context, kind, count=count)
@@ -234,10 +234,10 @@ async def _counted(conn: Connection, viewer_id: int, shown: Sequence[Entry]) -> 
     asked = {n: entry.seen for n, entry in enumerate(shown) if entry.seen is not None}
     groups = {n: seen for n, seen in asked.items() if isinstance(seen, Members)}
     spans = {n: seen for n, seen in asked.items() if not isinstance(seen, Members)}
-    counts = await statements.count_enrolled(conn, viewer_id, spans) if any(spans.values()) else {}
+    counts = await search.count_enrolled(conn, viewer_id, spans) if any(spans.values()) else {}
     if groups:
-        counts |= await statements.count_members(conn, groups)
-    none = statements.Headcount(0)
+        counts |= await search.count_members(conn, groups)
+    none = search.Headcount(0)
     return [
         replace(entry, count=counts.get(n, none).everybody) if n in asked else entry for n, entry in enumerate(shown)
     ]

@@ -14,8 +14,7 @@ from service.domain.contexts import Context, ContextType
 from service.domain.rights import Right
 from service.domain.search import Place, pattern, visible_ranges
 from service.domain.visibility import Members, Range, members, own_group
-from sql import address_book
-from sql import search as statements
+from sql import address_book, search
 from sql.connection import Connection
 from sql.people import people_by_id, shared_courses, shared_groups
 
@@ -91,7 +90,7 @@ async def page(
     """
     if not (reach.ranges or reach.groups or reach.accounts):
         return []
-    asked = statements.Asked(
+    asked = search.Asked(
         reach.viewer_id,
         reach.ranges,
         reach.groups,
@@ -103,18 +102,18 @@ async def page(
     )
     places = len(reach.ranges) + len(reach.groups)
     at_once = not reach.accounts and places <= _PLACES
-    found = None if reach.accounts else await statements.search_among_few(conn, asked, _FEW)
+    found = None if reach.accounts else await search.search_among_few(conn, asked, _FEW)
     if found is None and at_once:
-        found = await statements.search_in_rosters(conn, asked, _STEPS // places + 1)
+        found = await search.search_in_rosters(conn, asked, _STEPS // places + 1)
     elif found is None:
-        found = await statements.search_by_name(conn, asked, _STEPS)
+        found = await search.search_by_name(conn, asked, _STEPS)
     for steps in (_MATCHES_PER_PERSON * wanted, _NO_LIMIT) if terms else ():
         if found is None:
-            found = await statements.search_by_match(conn, asked, _MATCHES, max(terms, key=len), steps)
+            found = await search.search_by_match(conn, asked, _MATCHES, max(terms, key=len), steps)
     if found is None and reach.accounts:
-        found = await statements.search_by_name(conn, asked, _NO_LIMIT)
+        found = await search.search_by_name(conn, asked, _NO_LIMIT)
     elif found is None:
-        found = await statements.search_in_rosters(conn, asked, _NO_LIMIT)
+        found = await search.search_in_rosters(conn, asked, _NO_LIMIT)
     return [Person(row, PersonMark(row.sort_name, row.id)) for row in found or ()]
 
 
@@ -154,7 +153,7 @@ async def show(
 async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping[int, Common]:
     """What people share with the viewer; inside a context that context alone."""
     if reach.course_id is not None:
-        types = await statements.types_in_course(conn, reach.course_id, ids)
+        types = await search.types_in_course(conn, reach.course_id, ids)
         return {id_: Common(courses={str(reach.course_id): held}) for id_, held in types.items()}
     if reach.context is not None:
         return {id_: Common(groups={str(reach.context.id): ["Member"]}) for id_ in ids}

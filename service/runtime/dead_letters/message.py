@@ -1,4 +1,4 @@
-"""Dead letters as AMQP messages: what is kept of a message that is put away, and of one that is requeued."""
+"""Dead letters as AMQP messages: what is kept of a message that is dead-lettered, and of one that is requeued."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -8,9 +8,9 @@ import aio_pika
 from aio_pika.abc import AbstractMessage
 from pamqp import encode
 
-from service.domain.dead_letters import Letter, headers_of_death, headers_of_return
+from service.domain.dead_letters import DeadLetter, dead_letter_headers, requeued_headers
 
-# Headers go in one frame together with the reason. What is larger than any publisher's needs is left behind: a frame
+# Headers go in one frame together with the reason. Headers above this limit are dropped: a frame
 # that does not fit would end the connection, with all publishes on it.
 HEADERS_LIMIT = 32_768  # bytes as encoded
 
@@ -20,16 +20,16 @@ def dead_letter_of(
 ) -> aio_pika.Message:
     """The dead letter of a message that came to the queue ``source`` under ``routing_key``."""
     kept = _sendable(original.headers)
-    return _like(original, headers_of_death(kept, reason=reason, source=source, routing_key=routing_key, now=now))
+    return _like(original, dead_letter_headers(kept, reason=reason, source=source, routing_key=routing_key, now=now))
 
 
-def requeued_message(letter: Letter, dead: AbstractMessage) -> aio_pika.Message:
-    """The message that a dead letter was, to be handled as if it came for the first time."""
-    return _like(dead, headers_of_return(letter, _sendable(dead.headers)))
+def requeued_message(letter: DeadLetter, dead: AbstractMessage) -> aio_pika.Message:
+    """The message of a dead letter, to be handled as if it came for the first time."""
+    return _like(dead, requeued_headers(letter, _sendable(dead.headers)))
 
 
 def _like(message: AbstractMessage, headers: Mapping[str, Any]) -> aio_pika.Message:
-    """All that a receiver may need; not an expiry, by which the letter would vanish, nor whose connection it was."""
+    """The properties that a consumer may need; not the expiration, nor the user id of the publisher's connection."""
     return aio_pika.Message(
         message.body,
         headers=dict(headers),

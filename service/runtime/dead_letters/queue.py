@@ -1,9 +1,9 @@
-"""The queue of dead letters, looked through by its operator (CONTRACT 4).
+"""Browsing the queue of dead letters (CONTRACT 4).
 
-Letters stay in their queue, in their order, for other readers. A quorum queue keeps that order for letters that
-are looked at and not taken only in one way, found by trying on 3.10: they are consumed and not settled, by at most 32
-consumers one after the other, and their channel then ends, by closing or with its connection. What is got one by
-one, or handed back by more than 32 at once, comes back in any order.
+Dead letters stay in their queue, in their order. A quorum queue keeps that order for messages that are browsed only
+in one way, found by trying on 3.10: they are consumed and not settled, by at most 32 consumers one after the other,
+and their channel then ends, by closing or with its connection. Messages of basic.get, and those requeued by more than
+32 consumers at once, come back in any order.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from service.contracts.topology import Topology
-from service.domain.dead_letters import Letter, read_letter
+from service.domain.dead_letters import DeadLetter, read_dead_letter
 from service.runtime.broker import (
     CLOSE_TIMEOUT,
     CONNECT_TIMEOUT,
@@ -27,25 +27,25 @@ from service.runtime.broker import (
 )
 from service.runtime.settings import Settings
 
-CONSUMERS = 25  # that a look may need, one after the other; fewer than 32
-MOST_HELD = 65_535  # letters a consumer can hold
-LEAST_HELD = 2_000  # letters a consumer holds; so many bodies may be in memory at once
-SILENCE = 2.0  # seconds without a letter until the queue is asked whether there are any
+CONSUMERS = 25  # of one browser at most, one after the other; fewer than 32
+MOST_HELD = 65_535  # messages that a consumer can hold
+LEAST_HELD = 2_000  # messages that a consumer may hold; so many bodies may be in memory at once
+SILENCE = 2.0  # seconds without a message until the queue is asked whether there are any
 SILENCES = 15  # of them until the queue counts as not answering
-BACK_WITHIN = 5.0  # seconds in which the broker puts letters back that were looked at; it does not say when it has
-LOOK_AGAIN = 0.02  # seconds
+BACK_WITHIN = 5.0  # seconds in which the broker requeues what was browsed; it does not say when it has
+POLL = 0.02  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A letter that is held for as long as the look at it lasts."""
+    """A dead letter, held as long as the browser is open."""
 
-    letter: Letter
+    letter: DeadLetter
     message: AbstractIncomingMessage
 
 
-class Look:
-    """All letters that no other consumer held at its beginning, each once. Not settled, they stay where they were."""
+class Browser:
+    """All dead letters that no other consumer held at its beginning, each once. Not settled, they stay in place."""
 
     def __init__(self, channel: AbstractChannel, watch: AbstractChannel, broken: asyncio.Event, queue: str) -> None:
         self._channel = channel
@@ -53,15 +53,15 @@ class Look:
         self._broken = broken
         self._queue = queue
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
-        self._stirred = asyncio.Event()
+        self._arrival = asyncio.Event()
         self._per_consumer = 0
         self._consumers = 0
         self._current: str | None = None
-        self._room = 0  # letters that the current consumer may still be given
+        self._room = 0  # messages that the current consumer may still be given
         self._held = 0
 
     async def waiting(self) -> int:
-        """Letters that no consumer holds."""
+        """How many messages no consumer holds."""
         declared = await self._watch.declare_queue(self._queue, passive=True)
         return declared.declaration_result.message_count or 0
 
@@ -78,10 +78,10 @@ class Look:
                 return
             self._held += 1
             self._room -= message.consumer_tag == self._current
-            yield Found(read_letter(message.body, message.headers, message_id=message.message_id), message)
+            yield Found(read_dead_letter(message.body, message.headers, message_id=message.message_id), message)
 
     async def remove(self, found: Found) -> None:
-        """Takes a letter out of the queue, for good once the look has ended in an orderly way."""
+        """Takes a dead letter out of the queue, for good once ``end`` has returned."""
         with broker_errors():
             await found.message.ack()
         self._held -= 1
@@ -97,7 +97,7 @@ class Look:
                     while True:
                         if await self.waiting() >= expected:
                             return
-                        await asyncio.sleep(LOOK_AGAIN)
+                        await asyncio.sleep(POLL)
 
     async def _next(self) -> AbstractIncomingMessage | None:
         """None when all that is left is held by another consumer."""
@@ -105,7 +105,7 @@ class Look:
         while self._arrived.empty():
             if self._room == 0:
                 await self._consume()
-            if await self._stir():
+            if await self._wait_for_arrival():
                 silences = 0
             elif await self.waiting() == 0:
                 return None
@@ -116,7 +116,7 @@ class Look:
         return self._arrived.get_nowait()
 
     async def _consume(self) -> None:
-        """One more consumer, by a name behind those before: in that order their letters are put back."""
+        """One more consumer, by a name behind those before: in that order their messages are requeued."""
         self._current = f"look-{self._consumers:02}"
         self._consumers += 1
         self._room = self._per_consumer
@@ -125,13 +125,13 @@ class Look:
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         self._arrived.put_nowait(message)
-        self._stirred.set()
+        self._arrival.set()
 
-    async def _stir(self) -> bool:
-        self._stirred.clear()
+    async def _wait_for_arrival(self) -> bool:
+        self._arrival.clear()
         if not self._arrived.empty():
             return True
-        waits = [asyncio.create_task(event.wait()) for event in (self._stirred, self._broken)]
+        waits = [asyncio.create_task(event.wait()) for event in (self._arrival, self._broken)]
         try:
             done, _ = await asyncio.wait(waits, timeout=SILENCE, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -141,15 +141,15 @@ class Look:
 
 
 @asynccontextmanager
-async def look(settings: Settings) -> AsyncIterator[Look]:
-    """A look at the dead letters; BrokerUnavailable where it cannot be had."""
+async def browse(settings: Settings) -> AsyncIterator[Browser]:
+    """A browser of the dead letters; BrokerUnavailable where it cannot be had."""
     topology = Topology(settings.amqp_prefix)
     async with connected(settings) as session:
         with broker_errors():
             await session.find_queue(topology, topology.dead)
-            made = Look(await session.channel(), await session.channel(), session.broken, topology.dead)
-        yield made
-        await made.end()
+            browser = Browser(await session.channel(), await session.channel(), session.broken, topology.dead)
+        yield browser
+        await browser.end()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""Dead letters sent back to where they came from, or dropped."""
+"""Dead letters requeued where they came from, or dropped."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
 from service.contracts.topology import Topology
-from service.domain.dead_letters import Letter
+from service.domain.dead_letters import DeadLetter
 from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
 from service.runtime.dead_letters.message import requeued_message
-from service.runtime.dead_letters.queue import Found, Look, connected, look
+from service.runtime.dead_letters.queue import Browser, Found, browse, connected
 from service.runtime.settings import Settings
 
-AT_ONCE = 100  # letters on their way back that are not confirmed
+AT_ONCE = 100  # publishes that are not confirmed
 
 
 class Sender:
-    """Sends letters back to where they came from, each confirmed and through the exchange that all others take."""
+    """Publishes dead letters to the exchange that their queue is bound to, each confirmed."""
 
     def __init__(self, topology: Topology, session: Session, channel: AbstractChannel) -> None:
         self._topology = topology
@@ -25,7 +25,7 @@ class Sender:
         self._channel = channel
         self._routes: dict[str, tuple[AbstractExchange, str]] = {}
 
-    def knows(self, letter: Letter) -> bool:
+    def knows(self, letter: DeadLetter) -> bool:
         """Whether it came from a queue of this installation."""
         return self._binding(letter.source) is not None
 
@@ -42,7 +42,7 @@ class Sender:
             )
 
     async def open_routes(self, sources: set[str]) -> None:
-        """Has to come before letters of these sources are sent; BrokerUnavailable when one is gone for good."""
+        """Has to come before dead letters of these sources are sent; BrokerUnavailable when one is gone for good."""
         for source in sources - self._routes.keys():
             binding = self._binding(source)
             if binding is None:
@@ -63,7 +63,7 @@ class Sender:
 
 @dataclass
 class Tally:
-    """How many letters were dealt with, also when it ended before its time, and how many had to be left.
+    """How many dead letters were requeued or dropped, also when it failed, and how many had to be left.
 
     ``left``: from no queue of this installation; ``example`` is the id of one.
     """
@@ -73,17 +73,17 @@ class Tally:
     example: str = ""
 
 
-Choice = Callable[[Letter], bool]
+Choice = Callable[[DeadLetter], bool]
 
 
 async def requeue(settings: Settings, chosen: Choice, tally: Tally) -> None:
-    """Sends the chosen letters back, and only then removes them: ended between, they are handled twice, never lost."""
+    """Publishes the chosen dead letters, then removes them: interrupted between, they are handled twice, never lost."""
     topology = Topology(settings.amqp_prefix)
-    async with look(settings) as seen, connected(settings) as session:
+    async with browse(settings) as browser, connected(settings) as session:
         with broker_errors():
             sender = Sender(topology, session, await session.channel())
         together: list[Found] = []
-        async for found in seen.letters():
+        async for found in browser.letters():
             if not chosen(found.letter):
                 continue
             if not sender.knows(found.letter):
@@ -91,17 +91,17 @@ async def requeue(settings: Settings, chosen: Choice, tally: Tally) -> None:
                 continue
             together.append(found)
             if len(together) == AT_ONCE:
-                await _send_back(seen, sender, together, tally)
+                await _send_back(browser, sender, together, tally)
                 together = []
-        await _send_back(seen, sender, together, tally)
+        await _send_back(browser, sender, together, tally)
 
 
-async def _send_back(seen: Look, sender: Sender, together: list[Found], tally: Tally) -> None:
+async def _send_back(browser: Browser, sender: Sender, together: list[Found], tally: Tally) -> None:
     await sender.open_routes({found.letter.source for found in together if found.letter.source is not None})
     outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
     for found, outcome in zip(together, outcomes, strict=True):
         if outcome is None:
-            await seen.remove(found)
+            await browser.remove(found)
             tally.done += 1
     for outcome in outcomes:
         if outcome is not None:
@@ -109,9 +109,9 @@ async def _send_back(seen: Look, sender: Sender, together: list[Found], tally: T
 
 
 async def drop(settings: Settings, chosen: Choice, tally: Tally) -> None:
-    """Removes the chosen letters."""
-    async with look(settings) as seen:
-        async for found in seen.letters():
+    """Removes the chosen dead letters."""
+    async with browse(settings) as browser:
+        async for found in browser.letters():
             if chosen(found.letter):
-                await seen.remove(found)
+                await browser.remove(found)
                 tally.done += 1
