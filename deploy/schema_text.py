@@ -34,6 +34,18 @@ WHERE c.relnamespace = 'public'::regnamespace
   AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = c.oid AND d.deptype IN ('a', 'i', 'e'))
 ORDER BY c.oid
 """
+_TYPES = """
+SELECT format(E'CREATE TYPE %s AS (\\n    %s\\n);', quote_ident(c.relname), (
+           SELECT string_agg(
+               quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), E',\\n    ' ORDER BY a.attnum
+           )
+           FROM pg_attribute a
+           WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+       )) AS text
+FROM pg_class c
+WHERE c.relkind = 'c' AND c.relnamespace = 'public'::regnamespace
+ORDER BY c.oid
+"""
 _FUNCTIONS = """
 SELECT p.proname AS name
 FROM pg_proc p
@@ -95,6 +107,7 @@ async def schema_text(conn: asyncpg.Connection) -> str:
     migrated, defined = _functions(migrate.available()), _functions(migrate.definitions())
     parts = [_HEAD]
     parts += [row["text"] + "\n" for row in await conn.fetch(_SEQUENCES)]
+    parts += [row["text"] + "\n" for row in await conn.fetch(_TYPES)]
     parts += [migrated[row["name"]] for row in await conn.fetch(_FUNCTIONS) if row["name"] not in defined]
     parts += [await _table(conn, row) for row in await conn.fetch(_TABLES)]
     parts += [f"-- sql/schema/{file}.sql\n\n{text}" for file, text in migrate.definitions()]

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
+from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.statements import Command, Many, One, Value
 
@@ -74,8 +75,9 @@ _FIND = One("find_progress", ProgressRow)
 _CANCEL = One("cancel_progress", ProgressRow)
 _CLAIM = One("claim_progress", ProgressRow)
 _FINISH = Command("finish_progress")
-_POSTPONE = Value[bool | None]("postpone_progress")
-_COUNT_REDELIVERY = Value[str | None]("count_redelivery")
+_POSTPONE = Value[int | None]("postpone_progress")
+_FAIL = Command("fail_progress")
+_COUNT_REDELIVERY = One("count_progress_redelivery", Redelivery)
 _TAKE_DUE = Many("take_due_progresses", DueProgress)
 
 
@@ -136,26 +138,20 @@ async def finish_progress(
 
 
 async def postpone_progress(
-    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
-) -> bool | None:
-    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
-    return await _POSTPONE(
-        conn, progress_id=progress_id, error=error, now=now, first_wait=first_wait, max_attempts=max_attempts
-    )
+    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta
+) -> int | None:
+    """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
+    return await _POSTPONE(conn, progress_id=progress_id, error=error, now=now, first_wait=first_wait)
 
 
-async def count_redelivery(
-    conn: Connection, progress_id: int, *, max_redeliveries: int, error: str, now: datetime, max_attempts: int
-) -> str | None:
-    """Notes that a command came back without an outcome; returns why the update is given up, None when it is not."""
-    return await _COUNT_REDELIVERY(
-        conn,
-        progress_id=progress_id,
-        max_redeliveries=max_redeliveries,
-        error=error,
-        now=now,
-        max_attempts=max_attempts,
-    )
+async def fail_progress(conn: Connection, progress_id: int, *, error: str, message: str, now: datetime) -> None:
+    """Gives an unfinished one up; ``message`` is what its user reads."""
+    await _FAIL(conn, progress_id=progress_id, error=error, message=message, now=now)
+
+
+async def count_progress_redelivery(conn: Connection, progress_id: int) -> Redelivery | None:
+    """Notes that the command of an update came back unsettled; None when there is no such update."""
+    return await _COUNT_REDELIVERY(conn, progress_id=progress_id)
 
 
 async def take_due_progresses(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueProgress]:

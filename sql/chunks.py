@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from service.domain.event_metadata import Cause
 from service.domain.tags import Codes
+from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.outbox import cause_columns
 from sql.sends import Message
@@ -73,13 +74,6 @@ class DueChunk(NamedTuple):
     traceparent: str | None
 
 
-class Redelivery(NamedTuple):
-    """A command that came back: how often by now, None for a chunk that is not pending; why the chunk has failed."""
-
-    redeliveries: int | None
-    failure: str | None
-
-
 _READ = Many("read_chunk", ChunkRow)
 _PLAN = Column[int]("plan_batch")
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
@@ -140,7 +134,7 @@ async def postpone_chunk(
 
 
 async def count_chunk_redelivery(conn: Connection, batch_id: int, position: int) -> Redelivery | None:
-    """Counts that a pending chunk's command came back without an outcome; None when there is no such chunk."""
+    """Notes that the command of a chunk came back unsettled; None when there is no such chunk."""
     return await _COUNT_REDELIVERY(conn, batch_id=batch_id, position=position)
 
 

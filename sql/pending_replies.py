@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.sends import Message
 from sql.statements import Command, Many, One, Value
@@ -95,8 +96,9 @@ _CONVERSATION = One("conversation_of_reply", ReplyPlace)
 _FIRST = One("first_waiting_reply", ReplyRow)
 _GIVEN_UP = One("given_up_reply", ReplyRow)
 _FINISH = Command("finish_reply")
-_POSTPONE = Value[bool | None]("postpone_reply")
-_COUNT_REDELIVERY = Value[str | None]("count_reply_redelivery")
+_POSTPONE = Value[int | None]("postpone_reply")
+_FAIL = Command("fail_reply")
+_COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
 _TAKE_DUE = Many("take_due_replies", DueReply)
 
 
@@ -139,19 +141,23 @@ async def finish_reply(conn: Connection, reply_id: int) -> None:
 
 
 async def postpone_reply(
-    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta, max_attempts: int
-) -> bool | None:
-    """Notes a failed attempt; whether that was the last one, None when it does not count (any more)."""
-    return await _POSTPONE(
-        conn, reply_id=reply_id, error=error, now=now, first_wait=first_wait, max_attempts=max_attempts
-    )
+    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta
+) -> int | None:
+    """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
+    return await _POSTPONE(conn, reply_id=reply_id, error=error, now=now, first_wait=first_wait)
 
 
-async def count_reply_redelivery(
-    conn: Connection, reply_id: int, *, max_redeliveries: int, error: str, now: datetime
-) -> str | None:
-    """Counts that a command came back without an outcome; returns why the reply is given up, None when it is not."""
-    return await _COUNT_REDELIVERY(conn, reply_id=reply_id, max_redeliveries=max_redeliveries, error=error, now=now)
+async def fail_reply(conn: Connection, reply_id: int, *, error: str, now: datetime) -> None:
+    """Gives the reply up, unless it was before."""
+    await _FAIL(conn, reply_id=reply_id, error=error, now=now)
+
+
+async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery | None:
+    """Notes that the command of a reply came back unsettled, for the first in its line; None: it is delivered.
+
+    ``redeliveries`` is None also when another reply is the first.
+    """
+    return await _COUNT_REDELIVERY(conn, reply_id=reply_id)
 
 
 async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueReply]:

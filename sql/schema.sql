@@ -3,6 +3,16 @@
 
 CREATE SEQUENCE id_blocks START WITH 2000 INCREMENT BY 2000;
 
+CREATE TYPE enrollment_range AS (
+    n integer,
+    course_id bigint,
+    section_id bigint,
+    user_id bigint,
+    types text[],
+    all_observers boolean,
+    concluded boolean
+);
+
 -- The name people are sorted by: as the directory has it, else the last word of the name first.
 CREATE FUNCTION sort_name(sortable_name text, name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
@@ -428,6 +438,7 @@ CREATE TABLE chunks (
     state text NOT NULL DEFAULT 'pending'::text,
     conversation_ids bigint[] COMPRESSION lz4,
     attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
     error text,
     due_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
@@ -471,8 +482,9 @@ CREATE TABLE batch_updates (
     updated_at timestamp with time zone NOT NULL,
     due_at timestamp with time zone NOT NULL,
     traceparent text,
-    tried_at timestamp with time zone,
     attempts integer NOT NULL DEFAULT 0,
+    tried_at timestamp with time zone,
+    error text,
     redeliveries integer NOT NULL DEFAULT 0,
     CONSTRAINT batch_updates_pkey PRIMARY KEY (id),
     CONSTRAINT batch_updates_check CHECK (done <= cardinality(conversation_ids)),
@@ -553,13 +565,6 @@ CREATE OR REPLACE FUNCTION stamps_of(as_of timestamptz, given integer, keys inte
         SELECT CASE WHEN given >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
     ) END;
 
--- Whether the new value of a key beats the old one. Of two values with one time, the later arrival stays.
-CREATE OR REPLACE FUNCTION tells_newer(
-    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
-) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
-
 -- The time of each key's value after both. Null again once one of the two is the newest in every key.
 CREATE OR REPLACE FUNCTION merged_stamps(
     new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
@@ -628,6 +633,20 @@ FROM group_memberships m
 JOIN groups g ON g.id = m.group_id
 LEFT JOIN courses c ON g.context_type = 'Course' AND c.id = g.context_id
 WHERE m.workflow_state = 'accepted' AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative;
+
+-- Whether an enrolment in the range's course is one that the viewer sees (canvas/endpoints.md 5.1). The planner puts the
+-- text in the place of the call as long as standing, which is costly to work out, stands here only once.
+CREATE OR REPLACE FUNCTION in_range(
+    r enrollment_range, viewer bigint, section bigint, person bigint, type text, observed bigint, standing text
+) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN standing = ANY (
+            CASE WHEN r.concluded THEN '{active,invited,completed}'::text[] ELSE '{active,invited}'::text[] END
+        )
+        AND (r.section_id IS NULL OR section = r.section_id)
+        AND (r.user_id IS NULL OR person = r.user_id)
+        AND (r.types IS NULL OR type = ANY (r.types))
+        AND type <> 'StudentViewEnrollment'
+        AND (r.all_observers OR type <> 'ObserverEnrollment' OR observed = viewer);
 
 -- sql/schema/03_rosters.sql
 
@@ -848,16 +867,9 @@ CREATE OR REPLACE FUNCTION sightings(person bigint, viewer bigint, ranges jsonb,
     RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 AS $$
 SELECT 1
 FROM enrollment_standings e
-JOIN jsonb_to_recordset(ranges) AS r (
-    course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
-) ON r.course_id = e.course_id
+JOIN jsonb_populate_recordset(NULL::enrollment_range, ranges) AS r ON r.course_id = e.course_id
 WHERE e.user_id = person
-  AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
-  AND (r.section_id IS NULL OR e.section_id = r.section_id)
-  AND (r.user_id IS NULL OR e.user_id = r.user_id)
-  AND (r.types IS NULL OR e.type = ANY (r.types))
-  AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = viewer)
+  AND in_range(r, viewer, e.section_id, e.user_id, e.type, e.associated_user_id, e.standing)
 UNION ALL
 SELECT 1
 FROM jsonb_to_recordset(circles) AS g (
@@ -918,7 +930,7 @@ FROM participants;
 
 -- sql/schema/06_batches.sql
 
--- What delivering a chunk needs, and the events of its batch.
+-- What delivering a chunk needs, the events of its batch, and the attempts at what workers carry out.
 
 -- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
 -- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
@@ -1006,6 +1018,12 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
+-- The state of a batch once so many of its recipients are settled, and so many of those failed.
+CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN failed > 0 THEN 'error' ELSE 'sent' END;
+
 -- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
 -- it is, or how it ended.
 CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
@@ -1020,3 +1038,17 @@ CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
     RETURN jsonb_build_object(
         'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
         'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
+
+-- When work is due again that has failed at this moment, after ``attempts`` failures before: the first wait is
+-- ``first_wait``, and each one twice the one before.
+CREATE OR REPLACE FUNCTION next_attempt_at(attempts integer, first_wait interval, now timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN now + first_wait * 2 ^ attempts;
+
+-- Whether a failure at this moment counts, of work that failed ``attempts`` times before, last at ``tried_at``: not
+-- within the wait that followed. A command that comes twice must not use up the attempts in a moment.
+CREATE OR REPLACE FUNCTION attempt_counts(
+    attempts integer, tried_at timestamptz, first_wait interval, now timestamptz
+) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;

@@ -141,8 +141,3 @@ class Command(_Call):
         tag = await conn.execute(self.statement.text, *self._arguments(parameters))
         count = tag.rpartition(" ")[2]
         return int(count) if count.isdigit() else 0
-
-
-def text_of(name: str) -> str:
-    """The text of a named statement; KeyError when there is none, at import of the module that asks."""
-    return STATEMENTS[name].text

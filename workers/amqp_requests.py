@@ -1,4 +1,4 @@
-"""Requests of neighbours: carried out once for each key, and answered where they say (CONTRACT 4)."""
+"""Requests of other services: carried out once for each key, and answered where they say (CONTRACT 4)."""
 
 import secrets
 from datetime import timedelta
@@ -25,9 +25,9 @@ from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql.idempotency_keys import KeptAnswer, forget_requests
-from workers.backoff import FIRST_RETRY, LAST_RETRY
-from workers.consumer import Receiver
-from workers.outcome import Again, Discard, Done, Verdict, judge
+from workers.backoff import pauses
+from workers.consumer import MessageConsumer
+from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -36,7 +36,7 @@ LANES = 4  # requests in work at once; each has a connection to the database
 ATTEMPTS = 5  # at an answer that the broker does not confirm, though it is there
 
 
-class RequestConsumer(Receiver):
+class RequestConsumer(MessageConsumer):
     """Consumes the queue of requests. Any number of them, in any number of processes, may meet on a key."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
@@ -56,29 +56,29 @@ class RequestConsumer(Receiver):
         await super().drain()
         await self._answers.broker.stop()
 
-    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Verdict:
+    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Outcome:
         """A request that cannot be read goes to the dead letters, and like any other it is answered."""
         try:
             asked = read(message.body, longest=self._settings.max_body_bytes)
         except MalformedRequest as error:
-            verdict = await self._reply(session, message, Handled(error.answer))
-            return Discard(f"not a request: {error}") if isinstance(verdict, Done) else verdict
+            outcome = await self._reply(session, message, Handled(error.answer))
+            return DeadLetter(f"not a request: {error}") if isinstance(outcome, Done) else outcome
         with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key):
-            return await self.held(session, partial(self._carry_out, session, message, asked))
+            return await self.hold(session, partial(self._carry_out, session, message, asked))
 
-    async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Verdict:
-        """Raises what keeps it from an end; whether a commit counted is then unknown, and the key tells the next."""
+    async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Outcome:
+        """Raises what keeps it from an end: whether a commit counted is unknown, and the next attempt asks the key."""
         try:
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
                 handled = await carry_out(self._work(message, asked), conn, asked)
         except Exception as error:
-            verdict = judge(error)
-            if isinstance(verdict, Again):
+            outcome = outcome_of(error)
+            if isinstance(outcome, Requeue):
                 raise
             report_id = secrets.randbelow(10**12)
             log.exception("request_failed", error_report_id=report_id)
             answered = await self._reply(session, message, Handled(kept(fault(report_id))))
-            return verdict if isinstance(answered, Done) else answered
+            return outcome if isinstance(answered, Done) else answered
         log.info("request_handled", status=handled.answer.status, replayed=handled.replayed)
         if handled.batch_id is not None:
             await self._plan(handled.batch_id)
@@ -97,23 +97,23 @@ class RequestConsumer(Receiver):
         except BrokerUnavailable as error:
             log.warning("command_not_published", batch_id=batch_id, error=str(error))
 
-    async def _reply(self, session: Session, message: AbstractIncomingMessage, handled: Handled) -> Verdict:
-        """Done also when the queue does not take it: the asker may ask again under the key. Again: interrupted."""
+    async def _reply(self, session: Session, message: AbstractIncomingMessage, handled: Handled) -> Outcome:
+        """Done also when the queue does not take it: the asker may ask again under the key. Requeue: interrupted."""
         metrics.REQUESTS_HANDLED.labels(handled.answer.status).inc()
         if not message.reply_to:
             return Done()
-        attempts, pause = 0, FIRST_RETRY
+        attempts, retries = 0, pauses()
         while attempts < ATTEMPTS:
             attempts += self._answers.connected
+            pause = next(retries)
             try:
                 if await self._publish(message.reply_to, message.correlation_id, handled):
                     return Done()
                 return _lost(message.reply_to, "unroutable")
             except BrokerUnavailable as error:
                 log.warning("answer_not_published", reply_to=message.reply_to, error=str(error), retry_in=pause)
-            if await self.ends(session, within=pause):
-                return Again("not yet answered")
-            pause = min(pause * 2, LAST_RETRY)
+            if await self._interrupted_within(session, pause):
+                return Requeue("not yet answered")
         return _lost(message.reply_to, "not confirmed")
 
     async def _publish(self, queue: str, correlation_id: str | None, handled: Handled) -> bool:
@@ -127,7 +127,7 @@ def _payload(answer: KeptAnswer) -> bytes:
     return orjson.dumps({"status": answer.status, "body": orjson.Fragment(answer.body)})
 
 
-def _lost(reply_to: str, reason: str) -> Verdict:
+def _lost(reply_to: str, reason: str) -> Outcome:
     metrics.ANSWERS_LOST.labels(reason).inc()
     log.error("answer_lost", reply_to=reply_to, reason=reason)
     return Done()

@@ -1,8 +1,17 @@
-"""Pauses between attempts, which end early when going on has lost its point."""
+"""Pauses between attempts while something outside is away, which end early when going on has lost its point."""
 
 import asyncio
+from collections.abc import Iterator
 
-FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds between attempts while something outside is away
+FIRST_RETRY, LAST_RETRY = 0.1, 5.0  # seconds between attempts
+
+
+def pauses(first: float = FIRST_RETRY) -> Iterator[float]:
+    """Seconds between attempts, without end: each pause is twice the one before, LAST_RETRY at most."""
+    pause = first
+    while True:
+        yield pause
+        pause = min(pause * 2, LAST_RETRY)
 
 
 async def one_of(*events: asyncio.Event, within: float | None = None) -> bool:

@@ -1,7 +1,9 @@
 """UpdateConversations: carries a batch update out and sweeps up those that were left."""
 
 import asyncio
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import asyncpg
 import structlog
@@ -10,16 +12,43 @@ from service.application.inbox.batch_update import carry_out
 from service.contracts.commands import UpdateConversations
 from service.domain.batch_updates import ProgressState
 from service.runtime import metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import batch_updates
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import ERROR_LIMIT, MAX_ATTEMPTS, told
-from workers.outcome import Discard, Done, Verdict
+from sql.attempts import Redelivery
+from sql.connection import Connection
+from workers.attempts import (
+    ERROR_LIMIT,
+    TOO_MANY_REDELIVERIES,
+    AttemptedRow,
+    Attempts,
+    error_text,
+    retry_conflicts,
+)
+from workers.outcome import DeadLetter, Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _UpdateRow(AttemptedRow):
+    """When it is given up, ``message`` says to the user why."""
+
+    progress_id: int
+    message: str = TOO_MANY_REDELIVERIES
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await batch_updates.postpone_progress(
+            conn, self.progress_id, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await batch_updates.count_progress_redelivery(conn, self.progress_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)
 
 
 class Updater(Sweeper):
@@ -29,62 +58,47 @@ class Updater(Sweeper):
         super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=self._patience)
 
-    async def handle(self, command: UpdateConversations) -> Verdict:
+    async def handle(self, command: UpdateConversations) -> Outcome:
         """Brings the update to its end; a finished or cancelled one is left as it is.
 
-        Raises what postgres.is_unavailable or CONFLICT knows: the row says whether it was done, and the next attempt
-        looks there.
+        Raises what postgres.is_unavailable knows: the row says whether it was done, and the next attempt looks there.
         """
         try:
-            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-                state = await carry_out(conn, command.progress_id)
+            state = await retry_conflicts(partial(self._carry_out, command.progress_id), event="update_contended")
         except Exception as error:
-            if is_unavailable(error) or isinstance(error, CONFLICT):
+            if is_unavailable(error):
                 raise
             log.exception("update_failed")
-            return await self._give_back(command, error)
+            return await self._failed(command, error)
         if state is None:
             return await self._explain(command)
         metrics.UPDATES_FINISHED.labels(state).inc()
         log.info("conversations_updated", state=state)
         return Done()
 
-    async def returned(self, command: UpdateConversations) -> Verdict | None:
-        """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await batch_updates.count_redelivery(
-                conn,
-                command.progress_id,
-                max_redeliveries=HAND_OUTS,
-                error=NO_VERDICT,
-                now=datetime.now(UTC),
-                max_attempts=MAX_ATTEMPTS,
-            )
-        return None if error is None else Discard(error)
+    async def _carry_out(self, progress_id: int) -> ProgressState | None:
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            return await carry_out(conn, progress_id)
 
-    async def _give_back(self, command: UpdateConversations, error: Exception) -> Verdict:
-        """Leaves the update to the sweeper, or gives it up: its user is told what stopped it, like the dead letters."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            given_up = await batch_updates.postpone_progress(
-                conn,
-                command.progress_id,
-                error=str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__,
-                now=datetime.now(UTC),
-                first_wait=self._patience,
-                max_attempts=MAX_ATTEMPTS,
-            )
-        if not given_up:
-            log.warning("update_postponed")
-            return Done()
-        metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
-        return Discard(told(error))
+    async def redelivered(self, command: UpdateConversations) -> Outcome | None:
+        """Notes that a command was delivered before and not settled: its worker may have been killed by the update."""
+        return await self._attempts.redelivered(_UpdateRow(command.progress_id))
 
-    async def _explain(self, command: UpdateConversations) -> Verdict:
+    async def _failed(self, command: UpdateConversations, error: Exception) -> Outcome:
+        message = str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__
+        row = _UpdateRow(command.progress_id, message)
+        outcome = await self._attempts.failed(row, error_text(error), event="update_postponed")
+        if isinstance(outcome, DeadLetter):
+            metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
+        return outcome
+
+    async def _explain(self, command: UpdateConversations) -> Outcome:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             found = await batch_updates.find_progress(conn, command.progress_id)
         if found is None:
-            return Discard("no such progress")
+            return DeadLetter("no such progress")
         log.info("nothing_to_update", state=found.state)
         return Done()
 

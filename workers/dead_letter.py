@@ -8,28 +8,29 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
-from workers.backoff import FIRST_RETRY, one_of
-from workers.outcome import Again, Discard, Done, Verdict
+from workers.backoff import FIRST_RETRY, one_of, pauses
+from workers.outcome import DeadLetter, Done, Outcome, Requeue
 
 log = structlog.get_logger(__name__)
 
-BURIALS = 5  # attempts at a dead letter with its reason; then the broker's own dead-lettering takes it
+PUBLISH_ATTEMPTS = 5  # at a dead letter with its reason; then the broker's own dead-lettering takes it
 
 
-async def bury(
+async def publish_dead_letter(
     publisher: Publisher, message: AbstractIncomingMessage, reason: str, *, source: str, ends: tuple[asyncio.Event, ...]
-) -> Verdict:
+) -> Outcome:
     """Publishes the message among the dead letters of ``source``, the queue it came from; says how to settle it.
 
-    Done once that is confirmed; Again when one of ``ends`` was set before; Discard when only the broker can still put
-    it away, without a reason.
+    Done once that is confirmed; Requeue when one of ``ends`` was set before; DeadLetter when only the broker can still
+    put it away, without a reason.
     """
-    pause = FIRST_RETRY
-    died_at = datetime.now(UTC)  # one for all attempts: should two of them succeed, they are one letter twice
-    for _ in range(BURIALS):
+    retries = pauses(FIRST_RETRY)
+    now = datetime.now(UTC)  # one for all attempts: should two of them succeed, they are one letter twice
+    for _ in range(PUBLISH_ATTEMPTS):
+        pause = next(retries)
         try:
             await publisher.dead_letter(
-                message, reason=reason, source=source, routing_key=message.routing_key or "", now=died_at
+                message, reason=reason, source=source, routing_key=message.routing_key or "", now=now
             )
         except BrokerUnavailable as error:
             log.warning("dead_letter_failed", error=str(error), retry_in=pause)
@@ -37,7 +38,6 @@ async def bury(
             log.error("dead_lettered", reason=reason)
             return Done()
         if await one_of(*ends, within=pause):
-            return Again("not yet among the dead letters")
-        pause *= 2
+            return Requeue("not yet among the dead letters")
     log.error("dead_lettered_by_broker", reason=reason)
-    return Discard(reason)
+    return DeadLetter(reason)

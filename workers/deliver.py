@@ -1,7 +1,9 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from time import perf_counter
 
 import asyncpg
@@ -12,19 +14,36 @@ from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.settings import Settings
 from sql import chunks
+from sql.attempts import Redelivery
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.outcome import Discard, Done, Verdict
+from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
+from workers.outcome import DeadLetter, Done, Outcome
 
 log = structlog.get_logger(__name__)
 
-MEETINGS = 20  # attempts at once when other sends write the same threads; each of theirs ends a meeting
-MAX_ATTEMPTS = 5  # failures of the chunk itself before it is given up; the wait between them doubles
-ERROR_LIMIT = 2000  # characters kept of an error
+
+@dataclass(frozen=True, slots=True)
+class _ChunkRow(AttemptedRow):
+    """When it is given up, its recipients count as failed."""
+
+    batch_id: int
+    position: int
+    cause: Cause | None
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await chunks.postpone_chunk(
+            conn, self.batch_id, self.position, error=error, now=now, first_wait=first_wait
+        )
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=self.cause)
 
 
 class Deliverer:
@@ -37,15 +56,16 @@ class Deliverer:
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
         self._settings = settings
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=timedelta(seconds=settings.retry_after))
         self._tag_sets = TagSets()
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
         self.commands_at_once = settings.deliver_lanes + 1
 
-    async def handle(self, command: DeliverChunk) -> Verdict:
+    async def handle(self, command: DeliverChunk) -> Outcome:
         """Delivers the chunk once, however often it is commanded.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the chunk will tell the
-        next attempt.
+        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the next attempt
+        finds it in the chunk's row.
         """
         try:
             outcome = await self._deliver(command)
@@ -54,27 +74,19 @@ class Deliverer:
                 raise
             metrics.CHUNKS_FAILED.inc()
             log.exception("chunk_failed")
-            return await self._give_back(command, told(error))
+            return await self._attempts.failed(self._row(command), error_text(error), event="chunk_postponed")
         if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
         return Done()
 
-    async def returned(self, command: DeliverChunk) -> Verdict | None:
-        """Notes that a command was handed out before and brought no verdict: its worker may have died of it.
+    async def redelivered(self, command: DeliverChunk) -> Outcome | None:
+        """Notes that a command was delivered before and not settled: the chunk may have killed its worker."""
+        return await self._attempts.redelivered(self._row(command))
 
-        Too often, and the chunk is given up, as after too many failures.
-        """
-        at = (command.batch_id, command.position)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            found = await chunks.count_chunk_redelivery(conn, *at)
-            if found is None:
-                return None
-            if found.redeliveries is not None and found.redeliveries > HAND_OUTS:
-                await chunks.fail_chunk(conn, *at, error=NO_VERDICT, now=datetime.now(UTC), cause=self._cause(command))
-                return Discard(NO_VERDICT)
-        return Discard(found.failure) if found.failure else None
+    def _row(self, command: DeliverChunk) -> _ChunkRow:
+        return _ChunkRow(command.batch_id, command.position, self._cause(command))
 
     def _cause(self, command: DeliverChunk) -> Cause | None:
         return event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
@@ -84,12 +96,9 @@ class Deliverer:
             pending = await read_chunk(conn, command.batch_id, command.position)
             if isinstance(pending, Nothing):
                 return pending
-            for meeting in range(MEETINGS):
-                try:
-                    return await self._write(conn, pending, self._cause(command))
-                except CONFLICT as error:
-                    log.info("threads_contended", meeting=meeting, error=type(error).__name__)
-        raise RuntimeError(f"other sends were in the way {MEETINGS} times")
+            return await retry_conflicts(
+                partial(self._write, conn, pending, self._cause(command)), event="threads_contended"
+            )
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         async with conn.transaction(), self._lanes:
@@ -101,34 +110,9 @@ class Deliverer:
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
 
-    async def _give_back(self, command: DeliverChunk, error: str) -> Verdict:
-        """Leaves the chunk to the sweeper, or gives it up; its recipients then count as failed."""
-        now = datetime.now(UTC)
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            attempts = await chunks.postpone_chunk(
-                conn,
-                command.batch_id,
-                command.position,
-                error=error,
-                now=now,
-                first_wait=timedelta(seconds=self._settings.retry_after),
-            )
-            log.warning("chunk_postponed", attempts=attempts)
-            if attempts is None or attempts < MAX_ATTEMPTS:
-                return Done()
-            await chunks.fail_chunk(
-                conn, command.batch_id, command.position, error=error, now=now, cause=self._cause(command)
-            )
-            return Discard(error)
 
-
-def _explain(outcome: Nothing) -> Verdict:
+def _explain(outcome: Nothing) -> Outcome:
     if outcome.chunk_state is None:
-        return Discard("no such chunk")
+        return DeadLetter("no such chunk")
     log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
     return Done()
-
-
-def told(error: Exception) -> str:
-    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
-    return f"{type(error).__name__}: {error}".replace("\0", "")[:ERROR_LIMIT]

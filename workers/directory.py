@@ -8,8 +8,12 @@ import structlog
 
 from service.application.directory.events import follow
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
+from service.contracts.topology import Topology
 from service.runtime import metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
+from workers.batch_consumer import BatchConsumer
 
 log = structlog.get_logger(__name__)
 
@@ -19,10 +23,14 @@ log = structlog.get_logger(__name__)
 SET_SIZE = 500
 
 
-class Follower:
-    """Writes sets of directory events. Any number of them, in any number of processes, may share a queue."""
+class DirectoryConsumer(BatchConsumer):
+    """Consumes the queue of directory events. Any number of them, in any number of processes, may share it."""
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(
+        self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher, *, set_size: int = SET_SIZE
+    ) -> None:
+        queue = Topology(settings.amqp_prefix).directory
+        super().__init__(settings, "directory", queue, self.handle, publisher, set_size=set_size)
         self._pool = pool
 
     async def handle(self, bodies: Sequence[bytes]) -> dict[int, str]:

@@ -1,4 +1,4 @@
-"""The sweeper for merged accounts: what was under way to one of them when it was merged is handed on."""
+"""The sweeper for merged accounts: what was under way to one of them when it was merged is moved."""
 
 import asyncpg
 import structlog
@@ -12,7 +12,7 @@ from workers.sweeper import Sweeper
 log = structlog.get_logger(__name__)
 
 
-class MergeFollower(Sweeper):
+class MergeSweeper(Sweeper):
     """Moves conversations that were delivered to a merged account to its target. Several may run at once."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:

@@ -1,4 +1,4 @@
-"""How a command can end, and which error means which end: the one place that decides."""
+"""How the handling of a message can end, and which error means which end: the one place that decides."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,24 +13,24 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """Something outside is away: hand it out again."""
+class Requeue:
+    """Something outside is away: back to the queue, which delivers it again."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
-class Discard:
+class DeadLetter:
     """It will never succeed: to the dead letters with the reason."""
 
     reason: str
 
 
-Verdict: TypeAlias = Done | Again | Discard
+Outcome: TypeAlias = Done | Requeue | DeadLetter
 
 
-def judge(error: Exception) -> Verdict:
-    """The end of a command whose handler raised."""
+def outcome_of(error: Exception) -> Outcome:
+    """The end of a message whose handler raised."""
     if is_unavailable(error) or isinstance(error, (*CONFLICT, BrokerUnavailable)):
-        return Again(f"{type(error).__name__}: {error}")
-    return Discard(f"{type(error).__name__}: {error}")
+        return Requeue(f"{type(error).__name__}: {error}")
+    return DeadLetter(f"{type(error).__name__}: {error}")

@@ -11,7 +11,7 @@ from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import chunks
-from workers.outcome import Done, Verdict
+from workers.outcome import Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -25,7 +25,7 @@ class Planner(Sweeper):
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
 
-    async def handle(self, command: PlanBatch) -> Verdict:
+    async def handle(self, command: PlanBatch) -> Outcome:
         """Publishes all pending chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             positions = await chunks.plan_batch(conn, command.batch_id, datetime.now(UTC) + self._patience)

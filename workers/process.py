@@ -1,4 +1,4 @@
-"""``clarion worker``: every consumer, or those asked for, in one process."""
+"""``clarion worker``: every consumer, or those that are named, in one process."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -8,21 +8,19 @@ from dataclasses import dataclass, field
 import asyncpg
 import structlog
 
-from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
-from service.contracts.topology import Topology
+from service.contracts.commands import DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
 from workers.amqp_requests import KeySweeper, RequestConsumer
-from workers.batch_consumer import Gatherer
 from workers.batch_update import Updater
-from workers.consumer import DRAIN, Consumer, Receiver
+from workers.consumer import Consumer
 from workers.deliver import Deliverer
-from workers.directory import SET_SIZE, Follower
-from workers.merge import MergeFollower
-from workers.outcome import Verdict
+from workers.directory import DirectoryConsumer
+from workers.merge import MergeSweeper
 from workers.plan import Planner
+from workers.queue_consumer import DRAIN, QueueConsumer
 from workers.relay import Relay
 from workers.reply import ReplyWriter
 from workers.sweeper import Sweeper
@@ -37,23 +35,28 @@ class Worker:
     settings: Settings
     pool: asyncpg.Pool
     publisher: Publisher
-    consumers: list[Receiver | Gatherer] = field(default_factory=list)
+    consumers: list[QueueConsumer] = field(default_factory=list)
     sweepers: list[Sweeper] = field(default_factory=list)
     relays: list[Relay] = field(default_factory=list)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    @property
+    def parts(self) -> list[QueueConsumer | Relay]:
+        """What is connected to the broker for itself."""
+        return [*self.consumers, *self.relays]
 
     async def start(self, names: Sequence[str]) -> None:
         """Starts the named consumers."""
         await self.publisher.broker.start()
         for name in names:
             WORKERS[name](self)
-        for part in (*self.consumers, *self.relays):
+        for part in self.parts:
             await part.start()
         self.tasks = [asyncio.create_task(sweeper.run_sweeper()) for sweeper in self.sweepers]
         self.tasks += [asyncio.create_task(relay.run()) for relay in self.relays]
 
     async def serve(self, stop: asyncio.Event) -> None:
-        """Returns when told to stop; raises what ended a sweeper or relay, without which much would stay untold."""
+        """Returns when ``stop`` is set; raises what ended a sweeper or relay, without which work is left undone."""
         stopped = asyncio.create_task(stop.wait())
         ended, _ = await asyncio.wait([stopped, *self.tasks], return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
@@ -64,7 +67,7 @@ class Worker:
         """Finishes the commands in work and disconnects."""
         for sweeper in self.sweepers:
             sweeper.stop()
-        await asyncio.gather(*(part.drain() for part in (*self.consumers, *self.relays)), self._end_tasks())
+        await asyncio.gather(*(part.drain() for part in self.parts), self._end_tasks())
         await self.publisher.broker.stop()
 
     async def _end_tasks(self) -> None:
@@ -76,66 +79,44 @@ class Worker:
 
 def _plan(worker: Worker) -> None:
     planner = Planner(worker.settings, worker.pool, worker.publisher)
-
-    async def handle(command: AnyCommand) -> Verdict:
-        assert isinstance(command, PlanBatch), command  # noqa: S101 - another command here is a broken binding
-        return await planner.handle(command)
-
-    worker.sweepers += [planner, MergeFollower(worker.settings, worker.pool, worker.publisher)]
-    worker.consumers.append(Consumer(worker.settings, "plan", handle, worker.publisher))
+    worker.sweepers += [planner, MergeSweeper(worker.settings, worker.pool, worker.publisher)]
+    worker.consumers.append(Consumer(worker.settings, PlanBatch, planner.handle, worker.publisher))
 
 
 def _deliver(worker: Worker) -> None:
     deliverer = Deliverer(worker.settings, worker.pool)
-
-    async def handle(command: AnyCommand) -> Verdict:
-        assert isinstance(command, DeliverChunk), command  # noqa: S101 - another command here is a broken binding
-        return await deliverer.handle(command)
-
-    async def returned(command: AnyCommand) -> Verdict | None:
-        assert isinstance(command, DeliverChunk), command  # noqa: S101 - as above
-        return await deliverer.returned(command)
-
-    lanes = deliverer.commands_at_once
     worker.consumers.append(
-        Consumer(worker.settings, "deliver", handle, worker.publisher, lanes=lanes, returned=returned)
+        Consumer(
+            worker.settings,
+            DeliverChunk,
+            deliverer.handle,
+            worker.publisher,
+            lanes=deliverer.commands_at_once,
+            redelivered=deliverer.redelivered,
+        )
     )
 
 
 def _reply(worker: Worker) -> None:
     writer = ReplyWriter(worker.settings, worker.pool, worker.publisher)
-
-    async def handle(command: AnyCommand) -> Verdict:
-        assert isinstance(command, DeliverReply), command  # noqa: S101 - another command here is a broken binding
-        return await writer.handle(command)
-
-    async def returned(command: AnyCommand) -> Verdict | None:
-        assert isinstance(command, DeliverReply), command  # noqa: S101 - as above
-        return await writer.returned(command)
-
     worker.sweepers.append(writer)
-    worker.consumers.append(Consumer(worker.settings, "reply", handle, worker.publisher, returned=returned))
+    worker.consumers.append(
+        Consumer(worker.settings, DeliverReply, writer.handle, worker.publisher, redelivered=writer.redelivered)
+    )
 
 
 def _update(worker: Worker) -> None:
     updater = Updater(worker.settings, worker.pool, worker.publisher)
-
-    async def handle(command: AnyCommand) -> Verdict:
-        assert isinstance(command, UpdateConversations), command  # noqa: S101 - another command is a broken binding
-        return await updater.handle(command)
-
-    async def returned(command: AnyCommand) -> Verdict | None:
-        assert isinstance(command, UpdateConversations), command  # noqa: S101 - as above
-        return await updater.returned(command)
-
     worker.sweepers.append(updater)
-    worker.consumers.append(Consumer(worker.settings, "update", handle, worker.publisher, returned=returned))
+    worker.consumers.append(
+        Consumer(
+            worker.settings, UpdateConversations, updater.handle, worker.publisher, redelivered=updater.redelivered
+        )
+    )
 
 
 def _directory(worker: Worker) -> None:
-    queue = Topology(worker.settings.amqp_prefix).directory
-    handle = Follower(worker.pool).handle
-    worker.consumers.append(Gatherer(worker.settings, "directory", queue, handle, worker.publisher, set_size=SET_SIZE))
+    worker.consumers.append(DirectoryConsumer(worker.settings, worker.pool, worker.publisher))
 
 
 def _relay(worker: Worker) -> None:

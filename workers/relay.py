@@ -30,7 +30,7 @@ class Relay:
     """Publishes every event at least once, those of a conversation in order; several share the lanes.
 
     The transaction that takes rows out of the outbox commits when all their events are confirmed. Killed before, it
-    never was, and somebody else publishes them: again, perhaps, under the same message ids.
+    never was, and another relay publishes them: again, perhaps, under the same message ids.
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
@@ -45,7 +45,7 @@ class Relay:
 
     @property
     def connected(self) -> bool:
-        """Whether the broker can be told anything."""
+        """Whether a publish has a chance."""
         return self.publisher.connected
 
     async def start(self) -> None:
@@ -77,22 +77,22 @@ class Relay:
     async def relay(self) -> int:
         """Publishes the oldest rows of one lane; how many events that were, 0 when there is nothing to do now."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            told = await outbox.take_events(conn, patience=self._patience, copies=COPIES, rows=ROWS)
-            if not told:
+            rows = await outbox.take_events(conn, patience=self._patience, copies=COPIES, rows=ROWS)
+            if not rows:
                 return 0
-            published, unroutable = await self._publish(told)
+            published, unroutable = await self._publish(rows)
             if unroutable:
                 await outbox.count_unroutable(conn, unroutable)
         for name, count in published.items():
             metrics.EVENTS_PUBLISHED.labels(name).inc(count)
         for name, count in unroutable.items():
             metrics.EVENTS_UNROUTABLE.labels(name).inc(count)
-        log.info("events_relayed", rows=len(told), events=published.total(), unroutable=unroutable.total())
+        log.info("events_relayed", rows=len(rows), events=published.total(), unroutable=unroutable.total())
         return published.total()
 
-    async def _publish(self, told: Sequence[MessagesRow | BatchEventRow]) -> Published:
-        with publishing_set(self._exchange, len(told), (row.cause.traceparent for row in told)):
-            return await self.publisher.publish(chain.from_iterable(map(events_of, told)))
+    async def _publish(self, rows: Sequence[MessagesRow | BatchEventRow]) -> Published:
+        with publishing_set(self._exchange, len(rows), (row.cause.traceparent for row in rows)):
+            return await self.publisher.publish(chain.from_iterable(map(events_of, rows)))
 
     def stop(self) -> None:
         """Ends run() after the transaction in work."""

@@ -1,7 +1,8 @@
-"""DeliverReply: writes what waits in one conversation, in order; and the sweeper of what nobody was told to write."""
+"""DeliverReply: writes what waits in one conversation, in order; and the sweeper of replies whose command was lost."""
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -11,17 +12,34 @@ from service.application.messages.reply import deliver_queued, late_turn, next_t
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
 from service.runtime import event_metadata
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from sql import pending_replies
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import MAX_ATTEMPTS, MEETINGS, told
-from workers.outcome import Discard, Done, Verdict
+from sql.attempts import Redelivery
+from sql.connection import Connection
+from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
+from workers.outcome import DeadLetter, Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _ReplyRow(AttemptedRow):
+    """When it is given up, those that wait behind it pass it."""
+
+    reply_id: int
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        return await pending_replies.count_reply_redelivery(conn, self.reply_id)
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)
 
 
 class ReplyWriter(Sweeper):
@@ -32,14 +50,16 @@ class ReplyWriter(Sweeper):
         self._settings = settings
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
+        self._attempts = Attempts(pool, first_wait=self._patience)
         self._tag_sets = TagSets()
 
-    async def handle(self, command: DeliverReply) -> Verdict:
+    async def handle(self, command: DeliverReply) -> Outcome:
         """Delivers the line of the reply's conversation to its end, one transaction a reply.
 
-        A reply that was given up is tried once more, since somebody has requeued its letter.
+        A reply that was given up is tried once more, since its dead letter was requeued.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the row will tell.
+        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the next attempt
+        asks the row.
         """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             found = await pending_replies.conversation_of_reply(conn, command.reply_id)
@@ -49,60 +69,49 @@ class ReplyWriter(Sweeper):
         conversation_id, given_up = found
         if given_up:
             return await self._deliver_one(conversation_id, command, late=True) or Done()
-        while (verdict := await self._deliver_one(conversation_id, command)) is None:
+        while (outcome := await self._deliver_one(conversation_id, command)) is None:
             pass
-        return verdict
+        return outcome
 
-    async def returned(self, command: DeliverReply) -> Verdict | None:
-        """Notes that a command was handed out before and brought no verdict: its worker may have died of it."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            error = await pending_replies.count_reply_redelivery(
-                conn, command.reply_id, max_redeliveries=HAND_OUTS, error=NO_VERDICT, now=datetime.now(UTC)
-            )
-        return None if error is None else Discard(error)
+    async def redelivered(self, command: DeliverReply) -> Outcome | None:
+        """Notes that a command was delivered before and not settled: its worker may have been killed by a reply."""
+        return await self._attempts.redelivered(_ReplyRow(command.reply_id))
 
-    async def _deliver_one(self, conversation_id: int, command: DeliverReply, *, late: bool = False) -> Verdict | None:
+    async def _deliver_one(self, conversation_id: int, command: DeliverReply, *, late: bool = False) -> Outcome | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
-        commanded_id = waiting_id = command.reply_id
-        for meeting in range(MEETINGS):
-            try:
-                async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-                    turn = await (late_turn if late else next_turn)(conn, conversation_id, commanded_id)
-                    if turn is None:
-                        return Done()
-                    waiting_id = turn.waiting.id
-                    # Those that come with the commanded one are in traces of their own.
-                    with continued(turn.waiting.traceparent) if waiting_id != commanded_id else nullcontext():
-                        cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
-                        await deliver_queued(conn, self._tag_sets, turn, cause=cause)
-            except CONFLICT as error:
-                log.info("conversation_contended", meeting=meeting, error=type(error).__name__)
-            except Exception as error:
-                if is_unavailable(error):
-                    raise
-                log.exception("reply_failed")
-                return Discard(told(error)) if late else await self._give_back(waiting_id, told(error))
-            else:
-                log.info("reply_delivered", delivered_id=waiting_id, conversation_id=conversation_id)
-                return None
-        contended = f"other sends were in the way {MEETINGS} times"
-        return Discard(contended) if late else await self._give_back(waiting_id, contended)
+        commanded_id = in_work = command.reply_id
 
-    async def _give_back(self, reply_id: int, error: str) -> Verdict:
-        """Leaves the reply to the sweeper, with all that wait behind it, or gives it up and lets them pass."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            given_up = await pending_replies.postpone_reply(
-                conn,
-                reply_id,
-                error=error,
-                now=datetime.now(UTC),
-                first_wait=self._patience,
-                max_attempts=MAX_ATTEMPTS,
-            )
-        return Discard(error) if given_up else Done()
+        async def write() -> bool:
+            """False when no reply's turn has come."""
+            nonlocal in_work
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+                turn = await (late_turn if late else next_turn)(conn, conversation_id, commanded_id)
+                if turn is None:
+                    return False
+                in_work = turn.waiting.id
+                # Those that come with the commanded one are in traces of their own.
+                with continued(turn.waiting.traceparent) if in_work != commanded_id else nullcontext():
+                    cause = event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
+                    await deliver_queued(conn, self._tag_sets, turn, cause=cause)
+            return True
+
+        try:
+            delivered = await retry_conflicts(write, event="conversation_contended")
+        except Exception as error:
+            if is_unavailable(error):
+                raise
+            log.exception("reply_failed")
+            if late:
+                return DeadLetter(error_text(error))
+            # Those that wait behind the reply are left to the sweeper with it.
+            return await self._attempts.failed(_ReplyRow(in_work), error_text(error), event="reply_postponed")
+        if not delivered:
+            return Done()
+        log.info("reply_delivered", delivered_id=in_work, conversation_id=conversation_id)
+        return None
 
     async def sweep(self) -> int:
-        """Publishes the first reply of every line that nobody works on; returns how many."""
+        """Publishes the first reply of every line that no worker is at; returns how many."""
         now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             due = await pending_replies.take_due_replies(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)

@@ -21,8 +21,8 @@ Receive = Callable[[AbstractIncomingMessage], Awaitable[object]]
 class Subscription:
     """Hands each message to what ``begin`` returned for the session that brought it.
 
-    Declares the queue anew where it is gone. ``replaceable``: what is in the queue is told again by the database, so
-    one that has become unusable may be deleted.
+    Declares the queue anew where it is gone. ``replaceable``: the sweepers command again what is in the
+    queue, so one that has become unusable may be deleted.
     """
 
     def __init__(

@@ -10,14 +10,14 @@ from sql.connection import Connection
 
 log = structlog.get_logger(__name__)
 
-MEETINGS = 10  # attempts when others change the same rows at the same time
+CONFLICT_RETRIES = 10  # attempts when others change the same rows at the same time
 
 Result = TypeVar("Result")
 
 
 async def committed(conn: Connection, step: Callable[[], Awaitable[Result]]) -> Result:
     """The step's result once its transaction is committed; after a conflict it runs again, on what the others left."""
-    for _ in range(MEETINGS - 1):
+    for _ in range(CONFLICT_RETRIES - 1):
         try:
             async with conn.transaction():
                 return await step()

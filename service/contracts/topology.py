@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-# A message that was handed out this often without a verdict (its worker died each time) goes to the dead letters.
+# A message that was delivered this often and never settled (it killed its worker each time) goes to the dead letters.
 DELIVERY_LIMIT = 50
 
 # Of directory events hundreds are handed out at a time, and held while the database is away: the broker takes them back

@@ -1,7 +1,7 @@
 """One supervised RabbitMQ connection: connect, set up, serve until it breaks, begin again.
 
 aio-pika's robust connection restores channels and consumers in place and has been seen to come back without its
-consumers, or to die of a 406 for good; here a broken connection is thrown away with everything on it.
+consumers, or to end with a 406 for good; here a broken connection is thrown away with everything on it.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ RECHECK = 60.0  # seconds between two looks at exchanges and queues that are not
 
 
 class BrokerUnavailable(Exception):
-    """The broker did not do as asked. It may or may not have happened; what was said must be said again later."""
+    """The broker did not do as asked. It may or may not have happened; a publish has to be repeated later."""
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def broker_errors() -> Iterator[None]:
     """Makes BrokerUnavailable of whatever the block raises.
 
     aiormq ends what waits on a lost connection with its own errors, but also with a bare Exception (the other side
-    closed between two frames) and with CancelledError (the heartbeat stopped), although nobody cancelled this task.
+    closed between two frames) and with CancelledError (the heartbeat stopped), although this task was not cancelled.
     """
     try:
         yield
@@ -52,7 +52,7 @@ def broker_errors() -> Iterator[None]:
 
 
 class Session:
-    """One life of the connection: everything here dies with it."""
+    """One life of the connection: everything here ends with it."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self._connection = connection
@@ -61,7 +61,7 @@ class Session:
         connection.close_callbacks.add(lambda _, error: self.end(f"connection closed: {error}"))
 
     def end(self, reason: str) -> None:
-        """Gives this life up, for the first reason that is told; the supervisor begins the next one."""
+        """Gives this life up, for the first reason that is given; the supervisor begins the next one."""
         if not self.broken.is_set():
             self.reason = reason
             self.broken.set()

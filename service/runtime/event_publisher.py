@@ -90,7 +90,7 @@ class EventPublisher:
 class _Flight:
     """The events of one call that are on their way.
 
-    ``doubtful``: names of which one event is sent alone, to see whether anybody wants them by now.
+    ``doubtful``: names of which one event is sent alone, to see whether a queue wants them by now.
     """
 
     def __init__(self, channel: Channel, exchange: str, doubtful: Iterable[str]) -> None:
@@ -100,23 +100,23 @@ class _Flight:
         self.unwanted: set[str] = set()
         self._methods: dict[str, bytes] = {}
         self._open = 0
-        self._bearable = 0
-        self._bearably_few = asyncio.Event()
+        self._limit = 0
+        self._below_limit = asyncio.Event()
         self._failure: BaseException | None = None
         self.published = Published(Counter(), Counter())
 
     async def at_most(self, count: int) -> None:
-        """Returns when no more are on their way; raises what befell one of them."""
-        self._bearable = count
+        """Returns when no more are on their way; raises the error of one that failed."""
+        self._limit = count
         if self._open > count and self._failure is None:
-            self._bearably_few.clear()
+            self._below_limit.clear()
             async with asyncio.timeout(PUBLISH_TIMEOUT):
-                await self._bearably_few.wait()
+                await self._below_limit.wait()
         if self._failure is not None:
             raise self._failure
 
     async def add(self, group: Sequence[Encoded]) -> None:
-        """Sends the events in their order, but for those that nobody wants."""
+        """Sends the events in their order, but for those that no queue wants."""
         wanted: list[Encoded] = []
         for event in group:
             if event.name in self._doubtful:
@@ -185,8 +185,8 @@ class _Flight:
                 self.unwanted.add(event.name)
         else:
             self._failure = error
-        if self._open <= self._bearable or self._failure is not None:
-            self._bearably_few.set()
+        if self._open <= self._limit or self._failure is not None:
+            self._below_limit.set()
 
 
 def _groups(events: Iterable[Encoded]) -> Iterator[list[Encoded]]:

@@ -38,6 +38,6 @@ def configure(settings: Settings) -> None:
 
 
 def silence() -> None:
-    """For a command that says itself what went wrong, in one line: nobody else's lines stand beside it."""
+    """For a command that says itself what went wrong, in one line: no other lines stand beside it."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     logging.basicConfig(handlers=[logging.NullHandler()], force=True)

@@ -1,4 +1,4 @@
-"""The connection pool, and what a database error means for the one who met it."""
+"""The connection pool, and what a database error means for the caller."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,7 +11,7 @@ from service.runtime.settings import Settings, SettingsError
 
 log = structlog.get_logger(__name__)
 
-# The other side is away, lets nobody in or takes nothing in, or the connection broke and nobody knows whether the last
+# The other side is away, refuses logins or writes, or the connection broke and it is unknown whether the last
 # statement counted.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
@@ -80,7 +80,7 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
 async def connected(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
     """One connection, for a command that does its work and ends.
 
-    Raises SettingsError when there is none to be had, since whoever started the command has to know what to mend.
+    Raises SettingsError when there is none to be had: the operator has to know what to mend.
     """
     try:
         conn = await asyncpg.connect(

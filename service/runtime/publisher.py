@@ -9,7 +9,7 @@ from aio_pika.exceptions import PublishError
 from service.contracts.commands import AnyCommand
 from service.contracts.topology import Topology
 from service.runtime.broker import PUBLISH_TIMEOUT, Broker, BrokerUnavailable, Session, broker_errors, require
-from service.runtime.dead_letters.message import dying
+from service.runtime.dead_letters.message import dead_letter_of
 from service.runtime.messaging_spans import publishing
 from service.runtime.settings import Settings
 from service.runtime.topology import Fault
@@ -66,7 +66,7 @@ class Publisher:
 
         ``source``: the queue it came to, under ``routing_key``.
         """
-        letter = dying(original, reason=reason, source=source, routing_key=routing_key, now=now)
+        letter = dead_letter_of(original, reason=reason, source=source, routing_key=routing_key, now=now)
         await self._publish(self._dead, letter, source)
 
     async def _publish(self, exchange: AbstractExchange | None, message: aio_pika.Message, key: str) -> None:

@@ -1,10 +1,10 @@
-"""Exchanges and queues: declared by whoever has the right, looked for by the others (CONTRACT 4).
+"""Exchanges and queues: declared by users who have the right, looked for by the others (CONTRACT 4).
 
 RabbitMQ answers a declaration that it refuses by closing the channel, so all of this happens on channels that nothing
 else depends on; each costs the broker a little memory for good, so they are few and once per session.
 
 What a user needs is only known to the broker, found by trying on 3.10: looking for something (a passive declaration)
-needs no permission at all and tells nothing of its arguments; declaring needs "configure" even if it is there already.
+needs no permission at all and says nothing of its arguments; declaring needs "configure" even if it is there already.
 """
 
 import re
@@ -37,18 +37,18 @@ Act = Callable[[AbstractChannel], Awaitable[object]]
 class Fault:
     """An exchange or a queue that is not as it should be.
 
-    ``usable``: messages pass nevertheless. ``told``: the broker's words. ``advice``: what an operator can do.
+    ``usable``: messages pass nevertheless. ``reason``: the broker's words. ``advice``: what an operator can do.
     """
 
     kind: Literal["exchange", "queue"]
     name: str
     problem: Literal["missing", "different"]
     usable: bool
-    told: str
+    reason: str
     advice: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name} is {self.problem}: {self.told}. {self.advice}"
+        return f"{self.kind} {self.name} is {self.problem}: {self.reason}. {self.advice}"
 
 
 async def declare(connection: AbstractConnection, topology: Topology) -> tuple[Fault, ...]:
@@ -71,7 +71,7 @@ async def declare(connection: AbstractConnection, topology: Topology) -> tuple[F
             name=fault.name,
             problem=fault.problem,
             usable=fault.usable,
-            told=fault.told,
+            reason=fault.reason,
             advice=fault.advice,
         )
     if work.denied is None:
@@ -144,46 +144,46 @@ class _Declaration:
             return refusal
         return None
 
-    def _missing(self, part: Exchange | Queue, told: str) -> Fault:
+    def _missing(self, part: Exchange | Queue, reason: str) -> Fault:
         names = "^" + self._topology.prefix.replace(".", r"\.") + r"\."
         return Fault(
             kind=_kind(part),
             name=part.name,
             problem="missing",
             usable=False,
-            told=told,
+            reason=reason,
             advice="Start any Clarion process once as a user who may configure it, or allow this one to: "
-            f"rabbitmqctl set_permissions -p '{_virtual_host(told)}' USER '{names}' "
+            f"rabbitmqctl set_permissions -p '{_virtual_host(reason)}' USER '{names}' "
             f"'{names}|^amq\\.default$' '{names}'",
         )
 
-    def _different(self, part: Exchange | Queue, told: str) -> Fault:
+    def _different(self, part: Exchange | Queue, reason: str) -> Fault:
         return Fault(
             kind=_kind(part),
             name=part.name,
             problem="different",
-            usable=isinstance(part, Queue) and "inequivalent arg 'x-" in told,
-            told=told,
-            advice=_replacing(part, told),
+            usable=isinstance(part, Queue) and "inequivalent arg 'x-" in reason,
+            reason=reason,
+            advice=_replacing(part, reason),
         )
 
 
-def _replacing(part: Exchange | Queue, told: str) -> str:
+def _replacing(part: Exchange | Queue, reason: str) -> str:
     """Arguments never change: only another queue of the same name has others."""
     if isinstance(part, Exchange):
         return (
             f"Delete it (rabbitmqadmin delete exchange name={part.name}, or the management pages): it is then "
-            "declared as it should be; neighbours bind their queues to it again"
+            "declared as it should be; other services bind their queues to it again"
         )
     return (
         "Let it run empty, or move its messages with a shovel, then "
-        f"rabbitmqctl -p '{_virtual_host(told)}' delete_queue '{part.name}': it is then declared as it should be. "
-        "Commands may be deleted with their queue: they are told again"
+        f"rabbitmqctl -p '{_virtual_host(reason)}' delete_queue '{part.name}': it is then declared as it should be. "
+        "Commands may be deleted with their queue: they are published again"
     )
 
 
-def _virtual_host(told: str) -> str:
-    found = re.search(r"in vhost '(.*?)'", told)
+def _virtual_host(reason: str) -> str:
+    found = re.search(r"in vhost '(.*?)'", reason)
     return found[1] if found else "/"
 
 

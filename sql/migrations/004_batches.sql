@@ -3,9 +3,9 @@
 --   due_at        unfinished and past this: the sweeper publishes the command again.
 --   traceparent   the W3C trace context in which the work was accepted, so that the worker that carries it out, or the
 --                 sweeper, goes on in the same trace. Null: there was none.
---   tried_at      when the last attempt failed: another failure within the wait that follows does not count.
+--   attempts      how many failed, tried_at when the last one did, error why: see attempt_counts in sql/schema.
 --   redeliveries  how often it was begun again after its command had come back without an outcome: each time its
---                 worker may have died of it. The first time is not noted, so that work which goes well costs no
+--                 worker may have been killed by it. The first time is not noted, so that work which goes well costs no
 --                 statement more.
 
 -- A batch is one bulk send, cut into chunks of recipients in user id order.
@@ -42,6 +42,7 @@ CREATE TABLE chunks (
     state            text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed', 'skipped')),
     conversation_ids bigint[] COMPRESSION lz4,    -- only when a thread was reused; else first_id + i
     attempts         integer NOT NULL DEFAULT 0,
+    tried_at         timestamptz,
     error            text,
     due_at           timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,
@@ -87,8 +88,9 @@ CREATE TABLE batch_updates (
     updated_at       timestamptz NOT NULL,
     due_at           timestamptz NOT NULL,
     traceparent      text,
-    tried_at         timestamptz,
     attempts         integer NOT NULL DEFAULT 0,
+    tried_at         timestamptz,
+    error            text,                          -- of an update that has failed: it was given up, not cancelled
     redeliveries     integer NOT NULL DEFAULT 0,
     CHECK (done <= cardinality(conversation_ids))
 );

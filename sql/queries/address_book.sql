@@ -63,16 +63,9 @@ WHERE e.course_id = r.course_id
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
 FROM users u
 CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = u.id OFFSET 0) e
-JOIN jsonb_to_recordset(:ranges::jsonb) AS r (
-    course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
-) ON r.course_id = e.course_id
+JOIN jsonb_populate_recordset(NULL::enrollment_range, :ranges::jsonb) AS r ON r.course_id = e.course_id
 WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
-  AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
-  AND (r.section_id IS NULL OR e.section_id = r.section_id)
-  AND (r.user_id IS NULL OR e.user_id = r.user_id)
-  AND (r.types IS NULL OR e.type = ANY (r.types))
-  AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint);
+  AND in_range(r, :sender_id::bigint, e.section_id, e.user_id, e.type, e.associated_user_id, e.standing);
 
 -- name: group_members :value
 -- Accepted members of groups; those of a course's group only while they take part in the course. :user_ids

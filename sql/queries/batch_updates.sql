@@ -13,7 +13,7 @@ WHERE id = :progress_id::bigint;
 
 -- name: cancel_progress :one
 -- Cancelling means failing, from whatever state (endpoints.md 4.14). An update in work is waited for.
-UPDATE batch_updates SET state = 'failed', message = :message::text, updated_at = :now::timestamptz
+UPDATE batch_updates SET state = 'failed', error = NULL, message = :message::text, updated_at = :now::timestamptz
 WHERE id = :progress_id::bigint
 RETURNING id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at;
 
@@ -28,42 +28,36 @@ FOR UPDATE;
 -- name: finish_progress :none
 -- The end of it, in the transaction that has changed the conversations.
 UPDATE batch_updates
-SET done = :done::integer, refused = :refused::integer[], state = :state::text, message = :message::text,
+SET done = :done::integer, refused = :refused::integer[], state = :state::text, error = NULL, message = :message::text,
     updated_at = :now::timestamptz
 WHERE id = :progress_id::bigint;
 
 -- name: postpone_progress :value
--- It could not be carried out, and the transaction that tried was rolled back: wait twice as long as after the failure
--- before; after the last attempt it fails and its message says why. A failure within that wait, of a command that came
--- twice, does not count.
+-- It could not be carried out, and the transaction that tried was rolled back: note why, and wait. No row: the failure
+-- does not count, or the update has ended.
 UPDATE batch_updates
-SET attempts = attempts + 1, tried_at = :now::timestamptz,
-    due_at = :now::timestamptz + :first_wait::interval * 2 ^ attempts,
-    state = CASE WHEN attempts + 1 >= :max_attempts::integer THEN 'failed' ELSE state END,
-    message = CASE WHEN attempts + 1 >= :max_attempts::integer THEN :error::text ELSE message END,
-    updated_at = CASE WHEN attempts + 1 >= :max_attempts::integer THEN :now::timestamptz ELSE updated_at END
+SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz,
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
 WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
-  AND (tried_at IS NULL OR tried_at + :first_wait::interval * 2 ^ (attempts - 1) <= :now::timestamptz)
-RETURNING state = 'failed' AS given_up;
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+RETURNING attempts;
 
--- name: count_redelivery :value
--- The broker delivered a command again, because the worker that had it gave no outcome: count that, and fail the update
--- when it was too often. Returns why it was given up, now or before; no row: it is to be tried, or ended in another
--- way.
+-- name: fail_progress :none
+-- No attempt is left: it fails, and its message says to the user why.
+UPDATE batch_updates
+SET state = 'failed', error = :error::text, message = :message::text, updated_at = :now::timestamptz
+WHERE id = :progress_id::bigint AND state IN ('queued', 'running');
+
+-- name: count_progress_redelivery :one
+-- A command came back unsettled, so the update may have killed its worker: count that before it is tried again.
 WITH counted AS (
-    UPDATE batch_updates
-    SET redeliveries = redeliveries + 1,
-        state = CASE WHEN redeliveries >= :max_redeliveries::integer THEN 'failed' ELSE state END,
-        message = CASE WHEN redeliveries >= :max_redeliveries::integer THEN :error::text ELSE message END,
-        updated_at = CASE WHEN redeliveries >= :max_redeliveries::integer THEN :now::timestamptz ELSE updated_at END
+    UPDATE batch_updates SET redeliveries = redeliveries + 1
     WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
-    RETURNING id, state, message
+    RETURNING redeliveries
 )
-SELECT coalesce(n.message, p.message) AS message
+SELECT (SELECT redeliveries FROM counted) AS redeliveries, CASE WHEN p.state = 'failed' THEN p.error END AS given_up
 FROM batch_updates p
-LEFT JOIN counted n ON n.id = p.id
-WHERE p.id = :progress_id::bigint AND coalesce(n.state, p.state) = 'failed'
-  AND (n.id IS NOT NULL OR p.attempts >= :max_attempts::integer OR p.redeliveries > :max_redeliveries::integer);
+WHERE p.id = :progress_id::bigint;
 
 -- name: take_due_progresses :many
 -- Accepted, not finished, and left alone for too long: publish again. Several sweepers share the work; what

@@ -38,23 +38,22 @@ WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position, due.traceparent;
 
 -- name: postpone_chunk :value
--- A delivery failed: note why, and wait twice as long as after the failure before. A failure within that wait, of a
--- command that came twice, does not count: the attempts must not be used up in a moment.
+-- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending.
 UPDATE chunks
-SET attempts = attempts + 1, error = :error::text, updated_at = :now::timestamptz,
-    due_at = :now::timestamptz + :first_wait::interval * 2 ^ attempts
+SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz, updated_at = :now::timestamptz,
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
 WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-  AND (attempts = 0 OR updated_at + :first_wait::interval * 2 ^ (attempts - 1) <= :now::timestamptz)
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
 RETURNING attempts;
 
 -- name: count_chunk_redelivery :one
--- A command came back without an outcome, so its worker may have died of the chunk: count that before the next attempt.
+-- A command came back unsettled, so the chunk may have killed its worker: count that before it is tried again.
 WITH counted AS (
     UPDATE chunks SET redeliveries = redeliveries + 1
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
     RETURNING redeliveries
 )
-SELECT (SELECT redeliveries FROM counted) AS redeliveries, CASE WHEN c.state = 'failed' THEN c.error END AS failure
+SELECT (SELECT redeliveries FROM counted) AS redeliveries, CASE WHEN c.state = 'failed' THEN c.error END AS given_up
 FROM chunks c
 WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 
@@ -68,8 +67,7 @@ WITH failed AS (
     UPDATE batches b
     SET failed = b.failed + f.recipients,
         started_at = coalesce(b.started_at, :now::timestamptz),
-        state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN 'error'
-                     WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed + f.recipients, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now::timestamptz END
     FROM failed f
     WHERE b.id = f.batch_id

@@ -40,9 +40,7 @@ WITH chunk AS MATERIALIZED (
 ), advanced AS (
     UPDATE batches b
     SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, :now),
-        state = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total
-                     THEN CASE WHEN b.failed > 0 THEN 'error' ELSE 'sent' END
-                     WHEN b.state = 'created' THEN 'sending' ELSE b.state END,
+        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
     FROM finished f WHERE b.id = f.batch_id
     RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first

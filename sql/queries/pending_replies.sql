@@ -36,20 +36,21 @@ WHERE r.id = :reply_id::bigint AND r.failed_at IS NOT NULL;
 DELETE FROM pending_replies WHERE id = :reply_id::bigint;
 
 -- name: postpone_reply :value
--- A delivery failed: note why, and wait twice as long as after the failure before; after the last attempt, give it up
--- and let the others pass. A failure within that wait, of a command that came twice, does not count.
+-- A delivery failed: note why, and wait. No row: the failure does not count, or the reply no longer waits.
 UPDATE pending_replies
 SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz,
-    due_at = :now::timestamptz + :first_wait::interval * 2 ^ attempts,
-    failed_at = CASE WHEN attempts + 1 >= :max_attempts::integer THEN :now::timestamptz END
+    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
 WHERE id = :reply_id::bigint AND failed_at IS NULL
-  AND (tried_at IS NULL OR tried_at + :first_wait::interval * 2 ^ (attempts - 1) <= :now::timestamptz)
-RETURNING failed_at IS NOT NULL;
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+RETURNING attempts;
 
--- name: count_reply_redelivery :value
--- A command came back without an outcome: count that against the first in its line, which is what was being written.
--- The commanded reply is given up when that was too often. Returns why it was, now or before; no row: it is still to be
--- tried.
+-- name: fail_reply :none
+-- No attempt is left: it is kept, because a user wrote it, and lets the others pass.
+UPDATE pending_replies SET failed_at = :now::timestamptz, error = :error::text
+WHERE id = :reply_id::bigint AND failed_at IS NULL;
+
+-- name: count_reply_redelivery :one
+-- A command came back unsettled: count that against the first reply in its line, which is what was being written.
 WITH commanded AS (
     SELECT id, conversation_id, failed_at, error FROM pending_replies WHERE id = :reply_id::bigint
 ), first AS (
@@ -61,19 +62,14 @@ WITH commanded AS (
     LIMIT 1
 ), counted AS (
     UPDATE pending_replies r
-    SET redeliveries = r.redeliveries + 1,
-        error = CASE WHEN r.id = :reply_id::bigint AND r.redeliveries >= :max_redeliveries::integer
-                     THEN :error::text ELSE r.error END,
-        failed_at = CASE WHEN r.id = :reply_id::bigint AND r.redeliveries >= :max_redeliveries::integer
-                         THEN :now::timestamptz END
+    SET redeliveries = r.redeliveries + 1
     FROM first
     WHERE r.id = first.id AND r.failed_at IS NULL
-    RETURNING r.id, r.failed_at, r.error
+    RETURNING r.id, r.redeliveries
 )
-SELECT coalesce(n.error, c.error)
+SELECT n.redeliveries, CASE WHEN c.failed_at IS NOT NULL THEN c.error END AS given_up
 FROM commanded c
-LEFT JOIN counted n ON n.id = c.id
-WHERE coalesce(n.failed_at, c.failed_at) IS NOT NULL;
+LEFT JOIN counted n ON n.id = c.id;
 
 -- name: take_due_replies :many
 -- The first in the line of every conversation whose replies were not delivered in time: publish again. Several sweepers

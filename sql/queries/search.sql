@@ -202,10 +202,8 @@ WHERE id = ANY (:course_ids::bigint[]) AND conclude_at <= now() AND conclude_at 
 -- reasons of their own, and those who observe the viewer: all others are counted by the ways in which they are
 -- enrolled, and what a way amounts to now is what standing_of says.
 WITH ranges AS MATERIALIZED (
-    SELECT * FROM jsonb_to_recordset(:ranges::jsonb) AS r (
-        n integer, course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean,
-        concluded boolean
-    )
+    SELECT r.n, r.course_id, r.user_id, r.all_observers, r AS range
+    FROM jsonb_populate_recordset(NULL::enrollment_range, :ranges::jsonb) AS r
 ), way AS MATERIALIZED (
     SELECT h.course_id, h.digest, h.people, (e ->> 0)::bigint AS section_id, e ->> 1 AS type,
            standing_of(
@@ -221,11 +219,7 @@ WITH ranges AS MATERIALIZED (
     SELECT r.n, way.digest, way.people, array_agg(way.type) AS types
     FROM ranges r
     JOIN way ON way.course_id = r.course_id
-    WHERE r.user_id IS NULL
-      AND (way.standing IN ('active', 'invited') OR (r.concluded AND way.standing = 'completed'))
-      AND (r.section_id IS NULL OR way.section_id = r.section_id)
-      AND (r.types IS NULL OR way.type = ANY (r.types))
-      AND (r.all_observers OR way.type <> 'ObserverEnrollment')
+    WHERE in_range(r.range, NULL, way.section_id, NULL, way.type, NULL, way.standing)
     GROUP BY r.n, way.digest, way.people
 ), singled_out AS MATERIALIZED (
     SELECT r.n, r.course_id, r.user_id FROM ranges r WHERE r.user_id IS NOT NULL
@@ -248,12 +242,9 @@ WITH ranges AS MATERIALIZED (
             SELECT * FROM enrollment_standings WHERE user_id = p.user_id AND course_id = p.course_id OFFSET 0
         ) e
         JOIN ranges r ON r.n = p.n
-        WHERE (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
-          AND (r.section_id IS NULL OR e.section_id = r.section_id)
-          AND (r.user_id IS NULL OR e.user_id = r.user_id)
-          AND (r.types IS NULL OR e.type = ANY (r.types))
-          AND e.type <> 'StudentViewEnrollment'
-          AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :viewer_id::bigint)
+        WHERE in_range(
+            r.range, :viewer_id::bigint, e.section_id, e.user_id, e.type, e.associated_user_id, e.standing
+        )
     ) e
     GROUP BY p.n, p.user_id
 ), counted AS (

@@ -7,13 +7,6 @@ CREATE OR REPLACE FUNCTION stamps_of(as_of timestamptz, given integer, keys inte
         SELECT CASE WHEN given >> k & 1 = 1 THEN as_of ELSE '-infinity' END FROM generate_series(0, keys - 1) AS k
     ) END;
 
--- Whether the new value of a key beats the old one. Of two values with one time, the later arrival stays.
-CREATE OR REPLACE FUNCTION tells_newer(
-    key integer, new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz
-) RETURNS boolean
-    LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN coalesce(new_stamps[key], new_as_of) >= coalesce(old_stamps[key], old_as_of);
-
 -- The time of each key's value after both. Null again once one of the two is the newest in every key.
 CREATE OR REPLACE FUNCTION merged_stamps(
     new_stamps timestamptz[], new_as_of timestamptz, old_stamps timestamptz[], old_as_of timestamptz

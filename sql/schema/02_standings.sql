@@ -50,3 +50,17 @@ FROM group_memberships m
 JOIN groups g ON g.id = m.group_id
 LEFT JOIN courses c ON g.context_type = 'Course' AND c.id = g.context_id
 WHERE m.workflow_state = 'accepted' AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative;
+
+-- Whether an enrolment in the range's course is one that the viewer sees (canvas/endpoints.md 5.1). The planner puts the
+-- text in the place of the call as long as standing, which is costly to work out, stands here only once.
+CREATE OR REPLACE FUNCTION in_range(
+    r enrollment_range, viewer bigint, section bigint, person bigint, type text, observed bigint, standing text
+) RETURNS boolean LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN standing = ANY (
+            CASE WHEN r.concluded THEN '{active,invited,completed}'::text[] ELSE '{active,invited}'::text[] END
+        )
+        AND (r.section_id IS NULL OR section = r.section_id)
+        AND (r.user_id IS NULL OR person = r.user_id)
+        AND (r.types IS NULL OR type = ANY (r.types))
+        AND type <> 'StudentViewEnrollment'
+        AND (r.all_observers OR type <> 'ObserverEnrollment' OR observed = viewer);

@@ -14,16 +14,9 @@ CREATE OR REPLACE FUNCTION sightings(person bigint, viewer bigint, ranges jsonb,
     RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 AS $$
 SELECT 1
 FROM enrollment_standings e
-JOIN jsonb_to_recordset(ranges) AS r (
-    course_id bigint, section_id bigint, user_id bigint, types text[], all_observers boolean, concluded boolean
-) ON r.course_id = e.course_id
+JOIN jsonb_populate_recordset(NULL::enrollment_range, ranges) AS r ON r.course_id = e.course_id
 WHERE e.user_id = person
-  AND (e.standing IN ('active', 'invited') OR (r.concluded AND e.standing = 'completed'))
-  AND (r.section_id IS NULL OR e.section_id = r.section_id)
-  AND (r.user_id IS NULL OR e.user_id = r.user_id)
-  AND (r.types IS NULL OR e.type = ANY (r.types))
-  AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = viewer)
+  AND in_range(r, viewer, e.section_id, e.user_id, e.type, e.associated_user_id, e.standing)
 UNION ALL
 SELECT 1
 FROM jsonb_to_recordset(circles) AS g (

@@ -1,4 +1,4 @@
--- What delivering a chunk needs, and the events of its batch.
+-- What delivering a chunk needs, the events of its batch, and the attempts at what workers carry out.
 
 -- Who holds which of the sender's codes among the recipients of a chunk, for tags (canvas/semantics.md 4.2): a row for
 -- each such code and whether it is a current one, with its holders; no list of holders stands for all recipients. Where
@@ -86,6 +86,12 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
+-- The state of a batch once so many of its recipients are settled, and so many of those failed.
+CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN failed > 0 THEN 'error' ELSE 'sent' END;
+
 -- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
 -- it is, or how it ended.
 CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
@@ -100,3 +106,17 @@ CREATE OR REPLACE FUNCTION batch_body(batch batches) RETURNS jsonb
     RETURN jsonb_build_object(
         'batch_id', (batch).id::text, 'state', (batch).state, 'total', (batch).total::text,
         'delivered', (batch).delivered::text, 'failed', (batch).failed::text, 'skipped', (batch).skipped::text);
+
+-- When work is due again that has failed at this moment, after ``attempts`` failures before: the first wait is
+-- ``first_wait``, and each one twice the one before.
+CREATE OR REPLACE FUNCTION next_attempt_at(attempts integer, first_wait interval, now timestamptz) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN now + first_wait * 2 ^ attempts;
+
+-- Whether a failure at this moment counts, of work that failed ``attempts`` times before, last at ``tried_at``: not
+-- within the wait that followed. A command that comes twice must not use up the attempts in a moment.
+CREATE OR REPLACE FUNCTION attempt_counts(
+    attempts integer, tried_at timestamptz, first_wait interval, now timestamptz
+) RETURNS boolean
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;

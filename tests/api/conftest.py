@@ -19,7 +19,7 @@ from service.api.app import build_app
 from service.api.routing import register
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.calls import call
 from tests.support.classroom import Classroom, Person
 from tests.support.databases import server_url
@@ -37,7 +37,7 @@ def amqp_prefix() -> Iterator[str]:
     yield settings.amqp_prefix
 
     async def forget() -> None:
-        async with stranger(settings) as cleaner:
+        async with broker_client(settings) as cleaner:
             await cleaner.forget()
 
     asyncio.run(forget())

@@ -30,7 +30,7 @@ WRITTEN = (
 
 
 @pytest.fixture
-async def neighbour(edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher) -> AsyncIterator[Asker]:
+async def event_consumer(edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher) -> AsyncIterator[Asker]:
     """Asks a worker that stands beside the gateway."""
     consumer = RequestConsumer(edge_settings, pool, broker)
     await consumer.start()

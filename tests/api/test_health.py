@@ -12,7 +12,7 @@ from service.api.app import build_app
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.gateway import Api, publishing, publishing_nowhere
 from tests.support.waiting import until
 
@@ -72,7 +72,7 @@ def spoiled(settings: Settings) -> Settings:
 async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
     spoiled: Settings, pool: asyncpg.Pool, serve: Serve
 ) -> None:
-    async with stranger(spoiled) as operator:
+    async with broker_client(spoiled) as operator:
         name = operator.topology.directory
         await operator.channel.declare_queue(name, durable=True)
         async with publishing(spoiled) as broker:
@@ -89,7 +89,7 @@ async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
 async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
     spoiled: Settings, pool: asyncpg.Pool, serve: Serve
 ) -> None:
-    async with stranger(spoiled) as operator:
+    async with broker_client(spoiled) as operator:
         name = operator.topology.commands
         await operator.channel.declare_exchange(name, "topic", durable=True)
         broker = Publisher(spoiled, "test")

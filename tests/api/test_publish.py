@@ -11,7 +11,7 @@ from aiohttp import web
 from service.api.app import build_app
 from service.contracts.commands import DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.calls import call
 from tests.support.conversations import Threads
 from tests.support.gateway import Api, publishing_nowhere
@@ -29,14 +29,14 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-async def outside(settings: Settings, api: Api) -> AsyncIterator[Stranger]:
+async def outside(settings: Settings, api: Api) -> AsyncIterator[BrokerClient]:
     """A look at the gateway's queues; removes them in the end."""
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         yield made
         await made.forget()
 
 
-async def commanded(outside: Stranger, name: str) -> bytes:
+async def commanded(outside: BrokerClient, name: str) -> bytes:
     """The body of the one command of that name."""
     await outside.waiting(name, 1)
     queue = await outside.channel.get_queue(outside.topology.command_queue(name), ensure=False)
@@ -50,7 +50,7 @@ async def send_in_bulk(client: aiohttp.ClientSession, headers: dict[str, str], s
     assert await call(client, headers, "POST", "/conversations", status=202, json=sent) == []
 
 
-async def test_a_bulk_send(client: aiohttp.ClientSession, token: Token, school: School, outside: Stranger) -> None:
+async def test_a_bulk_send(client: aiohttp.ClientSession, token: Token, school: School, outside: BrokerClient) -> None:
     headers = await token(school.teacher)
     await send_in_bulk(client, headers, school)
     (batch,) = await call(client, headers, "GET", "/conversations/batches")
@@ -60,7 +60,9 @@ async def test_a_bulk_send(client: aiohttp.ClientSession, token: Token, school: 
     assert command.batch_id == batch["id"]
 
 
-async def test_a_batch_update(client: aiohttp.ClientSession, token: Token, school: School, outside: Stranger) -> None:
+async def test_a_batch_update(
+    client: aiohttp.ClientSession, token: Token, school: School, outside: BrokerClient
+) -> None:
     sent = {"conversation_ids": [7], "event": "star"}
     progress = await call(client, await token(school.teacher), "PUT", "/conversations", json=sent)
 
@@ -75,7 +77,7 @@ async def test_a_reply_to_many(
     token: Token,
     school: School,
     threads: Threads,
-    outside: Stranger,
+    outside: BrokerClient,
     conn: asyncpg.Connection,
 ) -> None:
     conversation = await threads.group(school.teacher, school.students[:3])

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
 from functools import partial
@@ -16,24 +16,25 @@ from pydantic_core import Url
 from typer.testing import CliRunner
 
 from service.cli import app
-from service.contracts.commands import AnyCommand, DeliverChunk
+from service.contracts.commands import DeliverChunk
 from service.contracts.topology import DELIVERY_LIMIT, Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.batches import Batches
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.commands import Outcome, clarion
 from tests.support.waiting import until
-from workers.consumer import Consumer, Handler
-from workers.dead_letter import bury
+from workers.consumer import Consumer
+from workers.dead_letter import publish_dead_letter
 from workers.deliver import Deliverer
-from workers.outcome import Done, Verdict
+from workers.outcome import Done
+from workers.outcome import Outcome as Handled
 
 
 class Graveyard:
     """An installation's broker, its dead letters, and the command that an operator has for them."""
 
-    def __init__(self, settings: Settings, outside: Stranger, publisher: Publisher) -> None:
+    def __init__(self, settings: Settings, outside: BrokerClient, publisher: Publisher) -> None:
         self.settings = settings
         self.outside = outside
         self.publisher = publisher
@@ -52,9 +53,9 @@ class Graveyard:
             await self.outside.waiting_in(self.topology.dead, 1)
 
     @asynccontextmanager
-    async def consuming(self, handle: Handler) -> AsyncIterator[None]:
+    async def consuming(self, handle: Callable[[DeliverChunk], Awaitable[Handled]]) -> AsyncIterator[None]:
         """Meanwhile commands are handled, or put away."""
-        consumer = Consumer(self.settings, "deliver", handle, self.publisher)
+        consumer = Consumer(self.settings, DeliverChunk, handle, self.publisher)
         await consumer.start()
         await until(lambda: consumer.broker.connected)
         yield
@@ -88,7 +89,7 @@ class Graveyard:
         return bodies
 
 
-async def _nothing(command: AnyCommand) -> Verdict:
+async def _nothing(command: DeliverChunk) -> Handled:
     raise AssertionError(command)
 
 
@@ -98,7 +99,7 @@ async def dead(settings: Settings) -> AsyncIterator[Graveyard]:
     publisher = Publisher(settings, "test")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
-    async with stranger(settings) as outside:
+    async with broker_client(settings) as outside:
         yield Graveyard(settings, outside, publisher)
         await outside.forget()
     await publisher.broker.stop()
@@ -173,12 +174,8 @@ async def test_a_requeued_letter_succeeds_once_its_fault_is_mended(
     command = DeliverChunk(batch_id=next_batch, position=0)
     deliverer = Deliverer(dead.settings, pool)
 
-    async def handle(received: AnyCommand) -> Verdict:
-        assert isinstance(received, DeliverChunk)
-        return await deliverer.handle(received)
-
     await dead.publisher.command(command)
-    async with dead.consuming(handle):
+    async with dead.consuming(deliverer.handle):
         await dead.outside.waiting_in(dead.topology.dead, 1)
         assert [letter["reason"] for letter in await dead.listed()] == ["no such chunk"]
         assert await Batches(conn).accept([2, 3], chunk_size=2) == command.batch_id
@@ -221,7 +218,7 @@ async def test_a_letter_goes_back_as_it_came(dead: Graveyard, exchange: str, key
     )
     came = await dead.taken(f"{prefix}.{queue}")
     never = asyncio.Event()
-    assert await bury(dead.publisher, came, "no", source=f"{prefix}.{queue}", ends=(never,)) == Done()
+    assert await publish_dead_letter(dead.publisher, came, "no", source=f"{prefix}.{queue}", ends=(never,)) == Done()
 
     done = await dead.run("requeue", "--all", "--source", f"{prefix}.{queue}")
 

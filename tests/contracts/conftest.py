@@ -6,7 +6,7 @@ import pytest
 
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.waiting import until
 
 
@@ -21,8 +21,8 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture
-async def outsider(settings: Settings, publisher: Publisher) -> AsyncIterator[Stranger]:
+async def outsider(settings: Settings, publisher: Publisher) -> AsyncIterator[BrokerClient]:
     """Takes the messages off the queues, and in the end the queues off the broker."""
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         yield made
         await made.forget()

@@ -28,7 +28,7 @@ from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.school import School
 from tests.support.waiting import until
 from tests.support.wire import GOLDEN, assert_golden, body_in, text_of
@@ -60,21 +60,21 @@ def encoded(name: str) -> Encoded:
     return next(events_of(row))
 
 
-async def listening(outsider: Stranger, exchange: str, key: str) -> AbstractQueue:
+async def listening(outsider: BrokerClient, exchange: str, key: str) -> AbstractQueue:
     """A queue of the test's own: no broker writes headers of its own into what comes there."""
     queue = await outsider.channel.declare_queue(exclusive=True)
     await queue.bind(exchange, key)
     return queue
 
 
-async def text_in(queue: AbstractQueue, outsider: Stranger) -> bytes:
+async def text_in(queue: AbstractQueue, outsider: BrokerClient) -> bytes:
     """The one message in the queue, as a golden file has it."""
     message = await queue.get(no_ack=True)
     return text_of(message, prefix=outsider.topology.prefix)
 
 
 @pytest.fixture
-async def relaying(settings: Settings, outsider: Stranger) -> AsyncIterator[EventPublisher]:
+async def relaying(settings: Settings, outsider: BrokerClient) -> AsyncIterator[EventPublisher]:
     """Connected."""
     made = EventPublisher(settings, "test-events")
     await made.broker.start()
@@ -84,7 +84,7 @@ async def relaying(settings: Settings, outsider: Stranger) -> AsyncIterator[Even
 
 
 @pytest.mark.parametrize("command", examples.COMMANDS, ids=lambda command: str(command.name))
-async def test_a_command(command: AnyCommand, publisher: Publisher, outsider: Stranger) -> None:
+async def test_a_command(command: AnyCommand, publisher: Publisher, outsider: BrokerClient) -> None:
     queue = await listening(outsider, outsider.topology.commands, command.name)
 
     with continued(examples.TRACEPARENT):
@@ -94,7 +94,7 @@ async def test_a_command(command: AnyCommand, publisher: Publisher, outsider: St
 
 
 @pytest.mark.parametrize("name", examples.EVENTS)
-async def test_an_event(name: str, relaying: EventPublisher, outsider: Stranger) -> None:
+async def test_an_event(name: str, relaying: EventPublisher, outsider: BrokerClient) -> None:
     queue = await listening(outsider, outsider.topology.events, name)
     event = encoded(name)
 
@@ -138,7 +138,7 @@ def test_a_request_and_what_is_understood_of_it() -> None:
     assert_golden("requests/request", b"\n".join([b"routing_key: " + head, b"", message, b"", shown, b""]))
 
 
-async def answer_to(request: Mapping[str, Any], outsider: Stranger) -> bytes:
+async def answer_to(request: Mapping[str, Any], outsider: BrokerClient) -> bytes:
     """The text of the answer. The queue's name is the test's, and the message id comes from the AMQP library."""
     queue = await outsider.channel.declare_queue(exclusive=True)
     exchange = await outsider.channel.get_exchange(outsider.topology.requests, ensure=False)
@@ -161,7 +161,7 @@ async def requesting(settings: Settings, pool: asyncpg.Pool, publisher: Publishe
 
 
 async def test_answers(
-    requesting: RequestConsumer, conn: asyncpg.Connection, school: School, outsider: Stranger
+    requesting: RequestConsumer, conn: asyncpg.Connection, school: School, outsider: BrokerClient
 ) -> None:
     course = f"course_{school.course}"
     request = {**examples.REQUEST, "as_user_id": school.teacher, "recipients": [course], "context_code": course}
@@ -178,7 +178,7 @@ async def test_answers(
     assert orjson.loads(body_in("requests/refused")) == examples.REFUSED
 
 
-async def test_a_dead_letter(publisher: Publisher, outsider: Stranger) -> None:
+async def test_a_dead_letter(publisher: Publisher, outsider: BrokerClient) -> None:
     topology = outsider.topology
     living = await listening(outsider, topology.commands, "deliver")
     dead = await listening(outsider, topology.dead, "")

@@ -12,22 +12,21 @@ import orjson
 import pytest
 
 from service.contracts import commands, directory, examples
-from service.contracts.commands import AnyCommand
+from service.contracts.commands import AnyCommand, DeliverChunk
 from service.contracts.topology import COMMANDS, CREATE_CONVERSATION, Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.contracts.previous import commands as previous_commands
 from tests.contracts.previous import directory as previous_directory
 from tests.contracts.previous.topology import Topology as PreviousTopology
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import feed
 from tests.support.waiting import until
 from tests.support.wire import body_in
 from workers.amqp_requests import RequestConsumer
-from workers.batch_consumer import Gatherer
 from workers.consumer import Consumer
-from workers.directory import SET_SIZE, Follower
-from workers.outcome import Done, Verdict
+from workers.directory import DirectoryConsumer
+from workers.outcome import Done, Outcome
 
 ENCODED = Path(__file__).parent / "previous" / "encoded"
 UNKNOWN = 99
@@ -103,17 +102,17 @@ class Handled:
     def __init__(self) -> None:
         self.commands: asyncio.Queue[AnyCommand] = asyncio.Queue()
 
-    async def handle(self, command: AnyCommand) -> Verdict:
+    async def handle(self, command: AnyCommand) -> Outcome:
         """Nothing else is done."""
         await self.commands.put(command)
         return Done()
 
 
 async def test_a_consumer_takes_commands_of_both_releases_and_puts_away_those_of_an_unknown_version(
-    settings: Settings, publisher: Publisher, outsider: Stranger
+    settings: Settings, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     handled = Handled()
-    consumer = Consumer(settings, "deliver", handled.handle, publisher)
+    consumer = Consumer(settings, DeliverChunk, handled.handle, publisher)
     await consumer.start()
     later = DELIVER.model_copy(update={"position": 13})
     unknown = orjson.dumps({**DELIVER.model_dump(), "version": UNKNOWN})
@@ -133,12 +132,11 @@ async def test_a_consumer_takes_commands_of_both_releases_and_puts_away_those_of
 
 
 async def test_an_event_of_the_directory_of_an_unknown_version_is_put_away(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, publisher: Publisher, outsider: Stranger
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     event = examples.DIRECTORY["user_created"]
     unknown = {"metadata": {**event["metadata"], "version": UNKNOWN}, "body": {**event["body"], "user_id": "43"}}
-    queue = outsider.topology.directory
-    following = Gatherer(settings, "directory", queue, Follower(pool).handle, publisher, set_size=SET_SIZE)
+    following = DirectoryConsumer(settings, pool, publisher)
     await following.start()
     try:
         async with feed(settings) as institution:
@@ -159,7 +157,7 @@ async def known(conn: asyncpg.Connection) -> bool:
 
 
 async def test_a_request_of_an_unknown_version_is_put_away_and_answered(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outsider: Stranger
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outsider: BrokerClient
 ) -> None:
     answers = await outsider.channel.declare_queue(exclusive=True)
     unknown = orjson.dumps({**examples.REQUEST, "version": UNKNOWN})

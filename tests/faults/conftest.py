@@ -10,7 +10,7 @@ import pytest
 
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import Place, place
 from tests.support.fault_servers import PASSWORD, open_folder
 
@@ -57,5 +57,5 @@ async def there(small: Settings) -> AsyncIterator[Place]:
     """A course of 240 on the servers of all tests: its processes may be killed, the servers not."""
     async with place(small, students=240) as made:
         yield made
-    async with stranger(small) as cleaner:
+    async with broker_client(small) as cleaner:
         await cleaner.forget()

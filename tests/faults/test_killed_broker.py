@@ -9,7 +9,7 @@ import pytest
 
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import Place, killed_while_delivering, logged, place
 from tests.support.fault_servers import kill, own_rabbitmq
 from tests.support.processes import CONNECTIONS, Process
@@ -60,7 +60,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
 async def follow_advice(worker: Process, settings: Settings) -> None:
     """Deletes what only an operator may: queues with messages of neighbours in them."""
     followed = 0
-    async with stranger(settings) as operator:
+    async with broker_client(settings) as operator:
         while True:
             await worker.logged(LOST, times=followed + 1, within=90)
             for line in logged(worker, LOST)[followed:]:

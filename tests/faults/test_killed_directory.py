@@ -12,7 +12,7 @@ from aiormq.exceptions import AMQPError, ChannelInvalidStateError
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.directory_feed import Feed, feed, told
 from tests.support.fault_place import killed_while_delivering
 from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
@@ -83,7 +83,7 @@ async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, lis
         await until(lambda: _ends_with(settings, stream.latest), within=60)
         for worker in workers:
             assert await worker.stop() == 0
-        async with stranger(settings) as outside:
+        async with broker_client(settings) as outside:
             await outside.waiting_in(outside.topology.directory, 0)
             await outside.waiting_in(outside.topology.dead, 0)
             await outside.forget()

@@ -11,8 +11,8 @@ import pytest
 
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.support.broker import stranger
-from tests.support.event_consumer import Neighbour, neighbour
+from tests.support.broker import broker_client
+from tests.support.event_consumer import EventConsumer, event_consumer
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
@@ -27,7 +27,7 @@ async def relaying(settings: Settings) -> AsyncIterator[Installation]:
     """Nothing started yet."""
     async with installation(settings) as made:
         yield made
-    async with stranger(settings) as cleaner:
+    async with broker_client(settings) as cleaner:
         await cleaner.forget()
 
 
@@ -69,7 +69,7 @@ def expected(rounds: int) -> set[str]:
 async def test_relays_killed_at_random_moments_lose_nothing(
     relaying: Installation, settings: Settings, conn: asyncpg.Connection, chance: random.Random
 ) -> None:
-    async with neighbour(settings) as listening:
+    async with event_consumer(settings) as listening:
         relays = [await start(relaying), await start(relaying)]
         for number in range(ROUNDS):
             await record(conn, number)
@@ -86,11 +86,11 @@ async def test_relays_killed_at_random_moments_lose_nothing(
             assert messages == ([block, block + BLOCK // 2] if block % BLOCK == 0 else [block])
 
 
-def _has_heard_more(listening: Neighbour, *, than: int) -> bool:
+def _has_heard_more(listening: EventConsumer, *, than: int) -> bool:
     return len(listening.heard) > than
 
 
-async def _all_heard(conn: Connection, listening: Neighbour) -> None:
+async def _all_heard(conn: Connection, listening: EventConsumer) -> None:
     async def empty() -> bool:
         return bool(await conn.fetchval("SELECT count(*) = 0 FROM outbox"))
 

@@ -11,7 +11,7 @@ import orjson
 
 from service.runtime.settings import Settings
 from tests.support.amqp_requests import Answer, Asker, asker
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import Place, place
 from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
 from tests.support.processes import Process
@@ -95,7 +95,7 @@ async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, 
                 await postgres.ensure()
                 await _all_answered(asking, keys)
                 await _assert_one_send_each(there, keys)
-        async with stranger(settings) as cleaner:
+        async with broker_client(settings) as cleaner:
             await cleaner.forget()
 
 
@@ -144,5 +144,5 @@ async def _assert_one_send_each(there: Place, keys: set[str]) -> None:
         wanted = {f"request {number}": (1, 1, 20)[number % 4] for number in range(len(keys)) if number % 4 < 3}
         assert {row["body"]: row["copies"] for row in copies} == wanted
         assert await conn.fetchval("SELECT count(*) FROM batches WHERE state = 'created'") == len(keys) // 4
-    async with stranger(there.running.settings) as operator:
+    async with broker_client(there.running.settings) as operator:
         await operator.waiting_in(operator.topology.dead, 0)

@@ -11,7 +11,7 @@ from aio_pika import DeliveryMode, Message
 
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.processes import Process, environment
 from tests.support.waiting import until
 
@@ -20,19 +20,19 @@ LETTERS = 600
 
 
 @pytest.fixture
-async def outside(settings: Settings) -> AsyncIterator[Stranger]:
+async def outside(settings: Settings) -> AsyncIterator[BrokerClient]:
     """Everything is declared, and gone in the end."""
     publisher = Publisher(settings, "test")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
     await publisher.broker.stop()
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         yield made
         await made.forget()
 
 
 async def test_a_requeue_killed_at_random_moments_loses_nothing(
-    settings: Settings, outside: Stranger, chance: random.Random
+    settings: Settings, outside: BrokerClient, chance: random.Random
 ) -> None:
     dead, source = outside.topology.dead, outside.topology.directory
     letters = [str(number).encode() for number in range(LETTERS)]
@@ -67,16 +67,16 @@ async def test_a_requeue_killed_at_random_moments_loses_nothing(
     assert len(found) == LETTERS + doubled
 
 
-async def _more(outside: Stranger, queue: str, than: int) -> bool:
+async def _more(outside: BrokerClient, queue: str, than: int) -> bool:
     return await _count(outside, queue) > than
 
 
-async def _count(outside: Stranger, queue: str) -> int:
+async def _count(outside: BrokerClient, queue: str) -> int:
     declared = await outside.channel.declare_queue(queue, passive=True)
     return declared.declaration_result.message_count or 0
 
 
-async def _settled(outside: Stranger, queue: str) -> int:
+async def _settled(outside: BrokerClient, queue: str) -> int:
     """Letters of a queue that nobody reads any more."""
 
     async def unread() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
-from tests.support.event_consumer import Heard, neighbour
+from tests.support.event_consumer import ReceivedEvent, event_consumer
 from tests.support.fault_place import Place, killed_while_delivering, logged
 from tests.support.processes import Process
 
@@ -41,7 +41,7 @@ async def test_deliverers_and_relays_killed_at_random_moments_tell_all_that_is_t
     there: Place, chance: random.Random
 ) -> None:
     await there.running.api()
-    async with neighbour(there.running.settings) as listening:
+    async with event_consumer(there.running.settings) as listening:
         deliverers = [await deliverer(there), await deliverer(there)]
         relays = [await relay(there), await relay(there)]
         for number in range(ROUNDS):
@@ -81,7 +81,7 @@ async def expected(conn: asyncpg.Connection) -> set[str]:
     }
 
 
-def assert_in_order(heard: Sequence[Heard]) -> None:
+def assert_in_order(heard: Sequence[ReceivedEvent]) -> None:
     """Whatever came again: that a conversation was opened came before anything about it."""
     opened: set[str] = set()
     for one in heard:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import Place, logged
 
 GARBAGE = {
@@ -29,7 +29,7 @@ async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there
     await there.running.api()
     await there.running.worker()
 
-    async with stranger(there.running.settings) as intruder:
+    async with broker_client(there.running.settings) as intruder:
         for body in GARBAGE:
             await intruder.publish(body)
         await there.send(there.bulk())
@@ -69,7 +69,7 @@ async def test_a_chunk_that_cannot_be_written_is_given_up_alone(there: Place, me
     worker = await there.running.worker()
     students = there.school.students
 
-    async with refused(there, students[0], message), stranger(there.running.settings) as intruder:
+    async with refused(there, students[0], message), broker_client(there.running.settings) as intruder:
         batch_id = await there.send(there.bulk())
         (letter,) = await intruder.dead_letters(1)
 

@@ -3,13 +3,13 @@
 import asyncpg
 
 from service.contracts.commands import DeliverChunk
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.fault_place import Place
 
 WRITTEN = ("sends", "conversations", "participants", "messages", "chunks", "batches")
 
 
-async def command_all(conn: asyncpg.Connection, publisher: Stranger, *, times: int) -> int:
+async def command_all(conn: asyncpg.Connection, publisher: BrokerClient, *, times: int) -> int:
     """Publishes every chunk's command so many times; how many that were."""
     chunks = await conn.fetch("SELECT batch_id, position FROM chunks ORDER BY batch_id, position")
     for _ in range(times):
@@ -33,7 +33,7 @@ async def test_a_full_redelivery_writes_no_row(there: Place) -> None:
     await there.send(there.private())
     await there.assert_all_sent()
 
-    async with there.look() as conn, stranger(there.running.settings) as repeater:
+    async with there.look() as conn, broker_client(there.running.settings) as repeater:
         before = await versions(conn)
         repeated = await command_all(conn, repeater, times=3)
         await worker.logged("nothing_to_deliver", times=repeated)
@@ -45,7 +45,7 @@ async def test_a_full_redelivery_writes_no_row(there: Place) -> None:
 async def test_commands_that_come_three_times_from_the_start_deliver_once(there: Place) -> None:
     """Two workers meet on every chunk."""
     await there.running.api()
-    async with there.look() as conn, stranger(there.running.settings) as repeater:
+    async with there.look() as conn, broker_client(there.running.settings) as repeater:
         await there.send(there.bulk())
         await command_all(conn, repeater, times=3)
 

@@ -11,12 +11,13 @@ from service.contracts.commands import AnyCommand, DeliverReply, PlanBatch
 from service.contracts.topology import Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import place
 from tests.support.fault_servers import allow
 from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.outcome import Done, Verdict
+from workers.outcome import Done, Outcome
+from workers.queue_consumer import QueueConsumer
 
 NOTHING, ANYTHING = "^$", ".*"
 COMMAND = PlanBatch(batch_id=1)
@@ -79,7 +80,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await until(lambda: publisher.connected)
     await publisher.command(COMMAND)
 
-    async with stranger(powerful) as operator:
+    async with broker_client(powerful) as operator:
         await operator.waiting("plan", 1)
     assert publisher.faults == ()
     (checked,) = [line for line in logs if line["event"] == "topology_checked"]
@@ -101,7 +102,7 @@ async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
     assert {line["name"] for line in logs if line["event"] == "topology_fault"} == set(everything)
     for fault in publisher.faults:
         assert (fault.problem, fault.usable) == ("missing", False)
-        assert fault.told.startswith("ACCESS_REFUSED")
+        assert fault.reason.startswith("ACCESS_REFUSED")
         assert "rabbitmqctl set_permissions -p '/' USER" in fault.advice
     error = next(line["error"] for line in logs if line["event"] == "broker_unavailable")
     assert f"exchange {names.commands} is missing" in str(error)
@@ -118,18 +119,21 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
 ) -> None:
     await declared(powerful)
     gone = Topology(settings.amqp_prefix).command_queue("plan")
-    async with stranger(powerful) as operator:
+    async with broker_client(powerful) as operator:
         await operator.channel.queue_delete(gone)
     url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     restricted = as_user(settings, url)
     handled: list[str] = []
 
-    async def handle(command: AnyCommand) -> Verdict:
+    async def handle(command: AnyCommand) -> Outcome:
         handled.append(command.name)
         return Done()
 
     publisher = Publisher(restricted, "restricted")
-    consumers = [Consumer(restricted, name, handle, publisher) for name in ("plan", "reply")]
+    consumers: list[QueueConsumer] = [
+        Consumer(restricted, PlanBatch, handle, publisher),
+        Consumer(restricted, DeliverReply, handle, publisher),
+    ]
     for broker in (publisher.broker, *(consumer.broker for consumer in consumers)):
         await broker.start()
     await until(lambda: publisher.connected and consumers[1].broker.connected)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.fault_place import Place, logged
 
 
@@ -58,7 +58,7 @@ async def test_a_worker_told_to_stop_finishes_its_chunk_and_leaves_the_rest(ther
     async with there.look() as conn:
         assert await conn.fetchval("SELECT count(*) FROM chunks WHERE state = 'delivered'") == delivered
         chunks = await conn.fetchval("SELECT count(*) FROM chunks")
-    async with stranger(there.running.settings) as observer:
+    async with broker_client(there.running.settings) as observer:
         await observer.waiting("deliver", chunks - delivered)
     await there.running.worker()
     await there.assert_all_sent()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.directory_feed import Feed, feed, told
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation, Process
@@ -60,7 +60,7 @@ async def town(running: Installation, road_settings: Settings, institution: Inst
     await worker.logged("broker_connected", times=2)
     async with feed(road_settings) as source:
         yield Town(course, teacher, ana, ben, enrolments, source, worker)
-    async with stranger(road_settings) as cleaner:
+    async with broker_client(road_settings) as cleaner:
         await cleaner.forget()
 
 

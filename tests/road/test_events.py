@@ -9,11 +9,11 @@ import pytest
 
 from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.copies import assert_whole
 from tests.support.directory_feed import feed
 from tests.support.directory_feed import told as directory_event
-from tests.support.event_consumer import Heard, Neighbour, neighbour
+from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
 from tests.support.school import School, make_school
@@ -40,15 +40,15 @@ async def course(institution: Institution) -> School:
 
 
 @pytest.fixture
-async def heard(running: Installation, course: School) -> AsyncIterator[Neighbour]:
+async def heard(running: Installation, course: School) -> AsyncIterator[EventConsumer]:
     """Listens to everything from an installation at work, which knows the account of the course."""
-    async with neighbour(running.settings) as listening, feed(running.settings) as source:
+    async with event_consumer(running.settings) as listening, feed(running.settings) as source:
         await running.api()
         worker = await running.worker()
         await source.tell(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
         await worker.logged('"directory_followed"')
         yield listening
-    async with stranger(running.settings) as cleaner:
+    async with broker_client(running.settings) as cleaner:
         await cleaner.forget()
 
 
@@ -65,12 +65,12 @@ async def send(teacher: Client, course: School) -> int:
     return int((await teacher.sent(headers["X-Conversation-Batch-Id"]))["id"])
 
 
-def names(heard: Sequence[Heard]) -> Counter[str]:
+def names(heard: Sequence[ReceivedEvent]) -> Counter[str]:
     """How many of each event."""
     return Counter(one.event.name for one in heard)
 
 
-def of_batch(heard: Sequence[Heard]) -> list[tuple[str, dict[str, Any]]]:
+def of_batch(heard: Sequence[ReceivedEvent]) -> list[tuple[str, dict[str, Any]]]:
     """What was told of a batch, in order."""
     return [(one.event.name, one.event.body.model_dump()) for one in heard if isinstance(one.event.body, BatchBody)]
 
@@ -91,7 +91,7 @@ def went_well(batch_id: int) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def assert_opened_once(heard: Sequence[Heard], conversation_ids: set[int]) -> None:
+def assert_opened_once(heard: Sequence[ReceivedEvent], conversation_ids: set[int]) -> None:
     """Each of the conversations is told of once, before its one message."""
     told: dict[int, list[str]] = {}
     for one in heard:
@@ -100,7 +100,7 @@ def assert_opened_once(heard: Sequence[Heard], conversation_ids: set[int]) -> No
     assert told == {opened: ["conversation_created", "conversation_message_created"] for opened in conversation_ids}
 
 
-def assert_caused_by_jobs(heard: Sequence[Heard]) -> None:
+def assert_caused_by_jobs(heard: Sequence[ReceivedEvent]) -> None:
     """By three commands to deliver, and no request (canvas/events.md 1.1)."""
     metadata = [one.event.metadata.model_dump(exclude_none=True) for one in heard]
     assert {frozenset(keys) for keys in metadata} == {frozenset(OF_ALL | OF_ACCOUNTS | OF_JOBS)}
@@ -115,7 +115,7 @@ async def conversations(conn: asyncpg.Connection) -> set[int]:
 
 
 async def test_two_bulk_sends_to_a_course_told_by_jobs(
-    heard: Neighbour, course: School, as_user: AsUser, conn: asyncpg.Connection
+    heard: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     """The first opens a thread with everybody, the second writes into them."""
     teacher = await as_user(course.teacher)
@@ -147,7 +147,7 @@ async def test_two_bulk_sends_to_a_course_told_by_jobs(
 
 
 async def test_a_bulk_send_written_at_once_is_told_by_its_request(
-    heard: Neighbour, course: School, as_user: AsUser, running: Installation, conn: asyncpg.Connection
+    heard: EventConsumer, course: School, as_user: AsUser, running: Installation, conn: asyncpg.Connection
 ) -> None:
     teacher = await as_user(course.teacher)
 
@@ -180,7 +180,7 @@ async def test_a_bulk_send_written_at_once_is_told_by_its_request(
 
 
 async def test_a_batch_with_a_chunk_that_fails_for_good_is_told_as_failed(
-    heard: Neighbour, course: School, as_user: AsUser, conn: asyncpg.Connection
+    heard: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     """The others are told of first; the last word is that of its failure."""
     await conn.execute(

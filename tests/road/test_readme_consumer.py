@@ -10,28 +10,28 @@ from aiormq.exceptions import ChannelNotFoundEntity
 
 from service.runtime.settings import Settings
 from tests.support import readme
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.processes import Client, Installation, environment
 from tests.support.school import School
 from tests.support.waiting import until
 
 
 @pytest.fixture
-async def outsider(road_settings: Settings) -> AsyncIterator[Stranger]:
+async def outsider(road_settings: Settings) -> AsyncIterator[BrokerClient]:
     """Looks at the neighbour's queue, and removes it in the end with all others."""
-    async with stranger(road_settings) as made:
+    async with broker_client(road_settings) as made:
         yield made
         await made.channel.queue_delete(queue_of(made))
         await made.forget()
 
 
-def queue_of(outsider: Stranger) -> str:
+def queue_of(outsider: BrokerClient) -> str:
     """The queue that the program makes."""
     return f"{outsider.topology.events}.archive"
 
 
 async def test_it_prints_what_happens(
-    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]], outsider: Stranger
+    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]], outsider: BrokerClient
 ) -> None:
     await running.api()
     await running.start("worker", "--only", "relay")
@@ -63,7 +63,7 @@ async def test_it_prints_what_happens(
 
 async def listens(settings: Settings) -> bool:
     """Whether the program consumes its queue, which it has bound before."""
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         try:
             queue = await made.channel.declare_queue(queue_of(made), passive=True)
         except ChannelNotFoundEntity:

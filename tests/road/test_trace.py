@@ -11,9 +11,9 @@ from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from service.contracts.commands import PlanBatch
 from service.contracts.topology import Topology
 from tests.road.test_bulk_send import bulk
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.collector import Collector, collector
-from tests.support.event_consumer import Heard, Neighbour, neighbour
+from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.processes import Client, Installation, Process
 from tests.support.school import School
 from tests.support.waiting import until
@@ -44,7 +44,7 @@ def lines(process: Process, event: str) -> list[dict[str, object]]:
     return [line for line in map(json.loads, process.lines) if line["event"] == event]
 
 
-async def overhearing(outside: Stranger, *names: str) -> AbstractQueue:
+async def overhearing(outside: BrokerClient, *names: str) -> AbstractQueue:
     """A queue of one's own that is given a copy of these commands."""
     queue = await outside.channel.declare_queue(exclusive=True)
     for name in names:
@@ -52,7 +52,7 @@ async def overhearing(outside: Stranger, *names: str) -> AbstractQueue:
     return queue
 
 
-def named(heard: Neighbour, event: str) -> list[Heard]:
+def named(heard: EventConsumer, event: str) -> list[ReceivedEvent]:
     """Events of that name."""
     return [one for one in heard.heard if one.event.name == event]
 
@@ -61,7 +61,7 @@ async def test_without_an_exporter_the_traceparent_arrives_as_it_came(
     running: Installation, school: School, as_user: AsUser
 ) -> None:
     gateway, worker = await running.api(**PATIENT), await running.worker(**PATIENT)
-    async with stranger(running.settings) as outside, neighbour(running.settings) as heard:
+    async with broker_client(running.settings) as outside, event_consumer(running.settings) as heard:
         commands = await overhearing(outside, "plan", "deliver")
         found: list[AbstractIncomingMessage] = []
 
@@ -92,7 +92,7 @@ async def test_a_request_without_a_trace_has_none_anywhere(
 ) -> None:
     await running.api()
     worker = await running.worker()
-    async with stranger(running.settings) as outside:
+    async with broker_client(running.settings) as outside:
         commands = await overhearing(outside, "plan")
         teacher = await as_user(school.teacher)
         _, _, headers = await teacher.call("POST", "/conversations", json=bulk(school))
@@ -110,7 +110,7 @@ async def test_a_collector_is_told_of_the_request_and_all_that_came_of_it(
     await running.api(**exporting_to(spans))
     worker = await running.worker(**exporting_to(spans))
     teacher = await as_user(school.teacher)
-    async with neighbour(running.settings) as heard:
+    async with event_consumer(running.settings) as heard:
         _, _, headers = await teacher.call(
             "POST", "/conversations", json=bulk(school), headers={"traceparent": TRACEPARENT}
         )
@@ -145,7 +145,7 @@ async def test_a_collector_is_told_of_the_request_and_all_that_came_of_it(
 
 async def test_a_collector_is_told_that_a_command_failed(running: Installation, spans: Collector) -> None:
     await running.worker(**exporting_to(spans))
-    async with stranger(running.settings) as outside:
+    async with broker_client(running.settings) as outside:
         await outside.publish(b"nonsense", "plan")
         await outside.dead_letters(1)
         queue = outside.topology.command_queue("plan")
@@ -163,7 +163,7 @@ async def test_what_was_not_told_yet_is_told_before_the_process_ends(running: In
         OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=f"{spans.url}/v1/traces",
         OTEL_BSP_SCHEDULE_DELAY="600000",
     )
-    async with stranger(running.settings) as outside:
+    async with broker_client(running.settings) as outside:
         await outside.publish(PlanBatch(batch_id=1).model_dump_json().encode(), "plan")
         await worker.logged("batch_planned")
     async with aiohttp.ClientSession() as session, session.get(f"{running.url}/livez") as answer:

@@ -1,4 +1,4 @@
-"""The supervised connection: whatever ends it, the next one is made, and nobody waits for ever meanwhile."""
+"""The supervised connection: whatever ends it, the next one is made, and nothing waits for ever meanwhile."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,7 +15,7 @@ from service.domain.dead_letters import REASON_LIMIT
 from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_errors
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.waiting import until
 
 COMMAND = PlanBatch(batch_id=1)
@@ -29,7 +29,7 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
     await until(lambda: made.connected)
     yield made
     await made.broker.stop()
-    async with stranger(settings) as cleaner:
+    async with broker_client(settings) as cleaner:
         await cleaner.forget()
 
 
@@ -56,7 +56,7 @@ class Road:
                 if not blocked.is_set():
                     target.write(data)
         except ConnectionError:
-            pass  # one side has gone, which the other is told next
+            pass  # one side has gone, which the other learns next
         finally:
             if not blocked.is_set():
                 target.close()
@@ -106,7 +106,7 @@ async def test_a_broker_that_falls_silent_is_given_up_and_found_again(settings: 
 
             await publisher.command(COMMAND)
             await publisher.broker.stop()
-    async with stranger(settings) as cleaner:
+    async with broker_client(settings) as cleaner:
         await cleaner.forget()
 
 
@@ -119,7 +119,7 @@ async def test_a_publish_without_a_connection_fails_at_once(settings: Settings) 
 
 async def test_a_queue_that_is_gone_is_declared_again(settings: Settings, publisher: Publisher) -> None:
     """A publish that no queue takes is an error, and the reason to look after the queues."""
-    async with stranger(settings) as operator:
+    async with broker_client(settings) as operator:
         await operator.channel.queue_delete(operator.topology.command_queue("plan"))
 
         with pytest.raises(BrokerUnavailable, match="NO_ROUTE"):
@@ -131,7 +131,7 @@ async def test_a_queue_that_is_gone_is_declared_again(settings: Settings, publis
 
 
 async def test_an_exchange_that_is_gone_is_declared_again(settings: Settings, publisher: Publisher) -> None:
-    async with stranger(settings) as operator:
+    async with broker_client(settings) as operator:
         await operator.channel.exchange_delete(operator.topology.commands)
 
         with capture_logs() as logs:
@@ -143,7 +143,7 @@ async def test_an_exchange_that_is_gone_is_declared_again(settings: Settings, pu
 
 @pytest.mark.parametrize("reason", ["", "\0", "lone \ud800 surrogate", "ü" * 100_000], ids=ascii)
 async def test_any_reason_fits_a_dead_letter(settings: Settings, publisher: Publisher, reason: str) -> None:
-    async with stranger(settings) as outside:
+    async with broker_client(settings) as outside:
         await publisher.dead_letter(
             Message(b"body"), reason=reason, source="somewhere", routing_key="key", now=datetime.now(UTC)
         )

@@ -13,7 +13,7 @@ from service.contracts.events import VERSION, VERSION_HEADER
 from service.domain.events import Encoded
 from service.runtime.event_publisher import PERSISTENT, EventPublisher
 from service.runtime.settings import Settings
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.waiting import until
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -67,7 +67,7 @@ async def publisher(settings: Settings) -> AsyncIterator[EventPublisher]:
     await until(lambda: made.connected)
     yield made
     await made.broker.stop()
-    async with stranger(settings) as operator:
+    async with broker_client(settings) as operator:
         await operator.forget()
 
 
@@ -84,7 +84,7 @@ async def test_wire_and_records_are_those_of_aiormq(
     """The bodies: one frame, a frame that is just full, and several frames."""
     sizes = (10, channel.max_content_size, channel.max_content_size * 2 + 1)
     events = [Encoded("wanted", f"event.{size}", b"x" * size, TRACEPARENT) for size in sizes]
-    async with stranger(settings) as outside:
+    async with broker_client(settings) as outside:
         exchange = await outside.channel.get_exchange(outside.topology.events)
         await (await outside.channel.declare_queue(exclusive=True)).bind(exchange, "wanted")
         written = writes_of(channel, monkeypatch)
@@ -112,7 +112,7 @@ async def test_what_no_queue_wants_is_returned_and_leaves_no_record(
     published = await publisher.publish([event])
 
     assert published.unroutable == published.settled == {"unwanted": 1}
-    async with stranger(settings) as outside:
+    async with broker_client(settings) as outside:
         with pytest.raises(PublishError):
             await publish_by_aiormq(channel, outside.topology.events, event)
     await until(lambda: not channel.confirmations)  # a returned one is confirmed later

@@ -1,4 +1,4 @@
-"""What an installation has on the broker: declared, and what is not as it should be is told by name."""
+"""What an installation has on the broker: declared, and what is not as it should be is reported by name."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -13,22 +13,22 @@ from service.runtime.broker import BrokerUnavailable
 from service.runtime.metrics import exposition
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.waiting import until
 
 COMMAND = PlanBatch(batch_id=1)
 
 
 @pytest.fixture
-async def operator(settings: Settings) -> AsyncIterator[Stranger]:
+async def operator(settings: Settings) -> AsyncIterator[BrokerClient]:
     """Came first and may have left something; removes everything in the end."""
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         yield made
         await made.forget()
 
 
 @pytest.fixture
-async def publisher(settings: Settings, operator: Stranger) -> AsyncIterator[Publisher]:
+async def publisher(settings: Settings, operator: BrokerClient) -> AsyncIterator[Publisher]:
     """Not started yet, so that the operator may be first."""
     made = Publisher(settings, "test")
     yield made
@@ -36,7 +36,7 @@ async def publisher(settings: Settings, operator: Stranger) -> AsyncIterator[Pub
 
 
 async def test_everything_is_declared_and_declaring_again_changes_nothing(
-    settings: Settings, operator: Stranger, publisher: Publisher
+    settings: Settings, operator: BrokerClient, publisher: Publisher
 ) -> None:
     again = Publisher(settings, "again")
     await publisher.broker.start()
@@ -67,7 +67,7 @@ async def test_everything_is_declared_and_declaring_again_changes_nothing(
     ids=" ".join,
 )
 async def test_what_comes_by_an_exchange_is_in_its_queue(
-    settings: Settings, operator: Stranger, publisher: Publisher, way: tuple[str, str, str]
+    settings: Settings, operator: BrokerClient, publisher: Publisher, way: tuple[str, str, str]
 ) -> None:
     exchange, key, queue = way
     await publisher.broker.start()
@@ -80,7 +80,7 @@ async def test_what_comes_by_an_exchange_is_in_its_queue(
     assert (await found.get(no_ack=True)).body == b"body"
 
 
-async def test_a_dead_letter_may_be_looked_at_any_number_of_times(operator: Stranger, publisher: Publisher) -> None:
+async def test_a_dead_letter_may_be_looked_at_any_number_of_times(operator: BrokerClient, publisher: Publisher) -> None:
     """RabbitMQ 4 drops what was returned 20 times unless the queue says otherwise; 3.10 takes -1 for "at once"."""
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -94,7 +94,7 @@ async def test_a_dead_letter_may_be_looked_at_any_number_of_times(operator: Stra
 
 
 async def test_a_command_handed_out_too_often_is_among_the_dead_letters(
-    operator: Stranger, publisher: Publisher
+    operator: BrokerClient, publisher: Publisher
 ) -> None:
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -110,7 +110,7 @@ async def test_a_command_handed_out_too_often_is_among_the_dead_letters(
 
 
 async def test_a_directory_event_is_handed_out_far_more_often_and_not_without_end(
-    operator: Stranger, publisher: Publisher
+    operator: BrokerClient, publisher: Publisher
 ) -> None:
     """It is held while the database is away, and with it hundreds that are not to blame."""
     await publisher.broker.start()
@@ -130,7 +130,7 @@ async def test_a_directory_event_is_handed_out_far_more_often_and_not_without_en
 
 
 async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
-    operator: Stranger, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+    operator: BrokerClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.runtime.broker.RECHECK", 0.1)
     name = operator.topology.command_queue("plan")
@@ -145,7 +145,7 @@ async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
 
     (fault,) = publisher.faults
     assert (fault.kind, fault.name, fault.problem, fault.usable) == ("queue", name, "different", True)
-    assert "'x-delivery-limit'" in fault.told
+    assert "'x-delivery-limit'" in fault.reason
     assert f"rabbitmqctl -p '/' delete_queue '{name}'" in fault.advice
     assert [line["name"] for line in logs if line["event"] == "topology_fault"] == [name]
     gauge = f'clarion_topology_faults{{kind="queue",name="{name}",problem="different"}} 1.0'
@@ -158,7 +158,7 @@ async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
 
 
 async def test_every_queue_of_other_arguments_is_told_and_the_rest_is_declared(
-    operator: Stranger, publisher: Publisher
+    operator: BrokerClient, publisher: Publisher
 ) -> None:
     """Each of them costs a channel, and none of them the connection."""
     names = [operator.topology.dead, operator.topology.directory, operator.topology.command_queue("reply")]
@@ -169,14 +169,14 @@ async def test_every_queue_of_other_arguments_is_told_and_the_rest_is_declared(
     await until(lambda: publisher.connected)
 
     assert {fault.name for fault in publisher.faults} == set(names)
-    assert all("'x-" in fault.told and fault.usable for fault in publisher.faults)
+    assert all("'x-" in fault.reason and fault.usable for fault in publisher.faults)
     await publisher.command(COMMAND)
     await publisher.dead_letter(Message(b"body"), reason="why not", source="x", routing_key="", now=datetime.now(UTC))
     await operator.waiting("plan", 1)
 
 
 async def test_an_exchange_of_another_kind_stops_publishing_until_it_is_out_of_the_way(
-    operator: Stranger, publisher: Publisher
+    operator: BrokerClient, publisher: Publisher
 ) -> None:
     """A fanout would hand every command to every consumer."""
     name = operator.topology.commands
@@ -197,7 +197,7 @@ async def test_an_exchange_of_another_kind_stops_publishing_until_it_is_out_of_t
     await publisher.command(COMMAND)
 
 
-async def test_a_queue_that_forgets_is_not_used(operator: Stranger, publisher: Publisher) -> None:
+async def test_a_queue_that_forgets_is_not_used(operator: BrokerClient, publisher: Publisher) -> None:
     """Commands in it would be confirmed and gone with the next restart of the broker."""
     name = operator.topology.command_queue("plan")
     await operator.channel.declare_queue(name, durable=False)
@@ -206,6 +206,6 @@ async def test_a_queue_that_forgets_is_not_used(operator: Stranger, publisher: P
 
     (fault,) = publisher.faults
     assert (fault.name, fault.usable) == (name, False)
-    assert "'durable'" in fault.told
+    assert "'durable'" in fault.reason
     with pytest.raises(BrokerUnavailable, match="NO_ROUTE"):
         await publisher.command(COMMAND)

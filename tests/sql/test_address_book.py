@@ -1,4 +1,4 @@
-"""The two ways to ask who is in a range of enrolments must agree."""
+"""The two ways to ask who is in a range of enrolments must agree, and cost no call a row."""
 
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -7,6 +7,7 @@ import asyncpg
 
 from service.domain.visibility import Range
 from sql.address_book import expand_ranges, reachable_by_enrollment
+from sql.statements import STATEMENTS
 from tests.support.institution import Institution
 
 NOW = datetime.now(UTC)
@@ -97,3 +98,18 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
         assert [user for user in found if user != sender] == expected
     several = [asked for asked, _ in cases]
     assert await expand_ranges(conn, several, sender) == [student, ta, watcher, stranger]
+
+
+async def test_the_rule_of_ranges_is_part_of_the_plan_and_not_called_for_each_row(conn: asyncpg.Connection) -> None:
+    """The planner calls a function whose costly argument stands in it twice."""
+    statement = STATEMENTS["reachable_by_enrollment"]
+    given = {"ranges": "[]", "sender_id": NOBODY, "user_ids": []}
+    one_by_one = await conn.prepare(statement.text)
+    sightings = await conn.prepare("SELECT FROM sightings(1, 2, '[]', '[]', '{}')")
+
+    plans = [
+        str(await one_by_one.explain(*(given[name] for name in statement.parameters))),
+        str(await sightings.explain()),
+    ]
+
+    assert all("StudentViewEnrollment" in plan and "in_range" not in plan for plan in plans)

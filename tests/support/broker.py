@@ -22,7 +22,7 @@ class DeadLetter:
 
 
 @dataclass(frozen=True)
-class Stranger:
+class BrokerClient:
     """A connection to the broker that is none of Clarion's."""
 
     channel: AbstractChannel
@@ -74,9 +74,9 @@ class Stranger:
 
 
 @asynccontextmanager
-async def stranger(settings: Settings) -> AsyncIterator[Stranger]:
+async def broker_client(settings: Settings) -> AsyncIterator[BrokerClient]:
     """Connected for as long as the block runs."""
     connection = await aio_pika.connect(str(settings.amqp_url))
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        yield Stranger(channel, Topology(settings.amqp_prefix))
+        yield BrokerClient(channel, Topology(settings.amqp_prefix))

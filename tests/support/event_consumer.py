@@ -23,7 +23,7 @@ _LAST = count(10**15)  # message ids that no other event has
 
 
 @dataclass(frozen=True)
-class Heard:
+class ReceivedEvent:
     """One delivery."""
 
     event: AnyEvent
@@ -32,10 +32,10 @@ class Heard:
 
 
 @dataclass
-class Neighbour:
+class EventConsumer:
     """``heard``: everything so far, in the order in which it came."""
 
-    heard: list[Heard] = field(default_factory=list)
+    heard: list[ReceivedEvent] = field(default_factory=list)
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """Reads it by its contract."""
@@ -44,7 +44,7 @@ class Neighbour:
         assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
         event = parse_event(message.routing_key or "", message.body)
         assert event.metadata.event_name == event.name
-        self.heard.append(Heard(event, message.message_id, message.headers.get("traceparent")))
+        self.heard.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
         await message.ack()
 
     @property
@@ -61,11 +61,11 @@ class Neighbour:
                 found[int(heard.event.body.conversation_id)].setdefault(int(heard.event.body.message_id))
         return {conversation: list(messages) for conversation, messages in found.items()}
 
-    async def until(self, condition: Callable[["Neighbour"], bool], *, within: float = 30) -> None:
+    async def until(self, condition: Callable[["EventConsumer"], bool], *, within: float = 30) -> None:
         """Returns when the condition holds of what was heard."""
         await until(lambda: condition(self), within=within)
 
-    async def everything(self, conn: Connection, *, within: float = 60) -> list[Heard]:
+    async def everything(self, conn: Connection, *, within: float = 60) -> list[ReceivedEvent]:
         """What is committed, to the last event; it is forgotten here, so that the next call returns the rest.
 
         When the outbox is empty all is confirmed, and so in this neighbour's queue before anything recorded later.
@@ -93,7 +93,7 @@ class Neighbour:
 
 
 @asynccontextmanager
-async def neighbour(settings: Settings, key: str = "#") -> AsyncIterator[Neighbour]:
+async def event_consumer(settings: Settings, key: str = "#") -> AsyncIterator[EventConsumer]:
     """Listening for as long as the block runs, to the events whose names fit the key."""
     topology = Topology(settings.amqp_prefix)
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
@@ -102,6 +102,6 @@ async def neighbour(settings: Settings, key: str = "#") -> AsyncIterator[Neighbo
         await channel.set_qos(prefetch_count=1000)
         queue = await channel.declare_queue(exclusive=True)
         await queue.bind(topology.events, key)
-        made = Neighbour()
+        made = EventConsumer()
         await queue.consume(made.take)
         yield made

@@ -10,7 +10,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.amqp_requests import Asker, asker
 from tests.support.batches import Batches
-from tests.support.broker import Stranger, stranger
+from tests.support.broker import BrokerClient, broker_client
 from tests.support.directory_feed import Feed, feed
 from tests.support.waiting import until
 from tests.support.worker_requests import Requesting
@@ -28,9 +28,9 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture
-async def outside(settings: Settings, publisher: Publisher) -> AsyncIterator[Stranger]:
+async def outside(settings: Settings, publisher: Publisher) -> AsyncIterator[BrokerClient]:
     """A look at the broker from outside; removes the queues in the end."""
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         yield made
         await made.forget()
 
@@ -68,7 +68,7 @@ def requesting(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> 
 
 
 @pytest.fixture
-async def asking(settings: Settings, outside: Stranger) -> AsyncIterator[Asker]:
-    """Somebody with requests; the queues are there, and go with the test."""
+async def asking(settings: Settings, outside: BrokerClient) -> AsyncIterator[Asker]:
+    """A service with requests; the queues are there, and go with the test."""
     async with asker(settings) as made:
         yield made

@@ -1,4 +1,4 @@
-"""What neighbours are answered, and what happens when nobody takes the answer."""
+"""What other services are answered, and what happens when no queue takes the answer."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from service.runtime import metrics
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.amqp_requests import Asker
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import until
@@ -27,13 +27,13 @@ def sweepers(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> li
     return [KeySweeper(settings, pool, publisher) for _ in range(2)]
 
 
-async def test_a_request_for_nobody_is_answered_like_as_user_id_of_nobody_and_not_kept(
+async def test_a_request_for_an_unknown_user_is_answered_like_an_unknown_as_user_id_and_not_kept(
     requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     gone = await institution.user(state="deleted")
     async with requesting():
-        for nobody in (gone, 10**9, "self", "uuid:none", "sis_user_id:", "9" * 40, "\U0001f600"):
-            answer = await asking.ask(request(school, as_user_id=nobody))
+        for unknown in (gone, 10**9, "self", "uuid:none", "sis_user_id:", "9" * 40, "\U0001f600"):
+            answer = await asking.ask(request(school, as_user_id=unknown))
             assert (answer.status, answer.body) == (401, {"errors": "Invalid as_user_id"})
 
     assert await count(conn, "idempotency_keys") == 0
@@ -69,7 +69,7 @@ MALFORMED = {
 
 
 async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with_its_reason(
-    requesting: Requesting, asking: Asker, school: School, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, outside: BrokerClient
 ) -> None:
     async with requesting():
         for body, reason in MALFORMED.items():
@@ -85,7 +85,7 @@ async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with
 
 
 async def test_what_is_too_long_for_http_is_too_long_here(
-    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: BrokerClient
 ) -> None:
     body = orjson.dumps(request(school, body="x" * settings.max_body_bytes))
     async with requesting():
@@ -117,7 +117,7 @@ async def test_an_answer_for_a_queue_that_is_gone_is_counted_and_not_repeated(
     before = counter._value.get()
     with capture_logs() as logs:
         async with requesting():
-            await asking.publish(orjson.dumps(request(school)), reply_to="nobody-listens-here")
+            await asking.publish(orjson.dumps(request(school)), reply_to="no-such-queue")
             await until(lambda: any(line["event"] == "answer_lost" for line in logs))
 
     assert counter._value.get() == before + 1
@@ -144,7 +144,7 @@ async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
 async def test_direct_reply_to_is_answered(
     requesting: Requesting, asking: Asker, school: School, settings: Settings
 ) -> None:
-    """RabbitMQ's own way to hear answers without a queue."""
+    """RabbitMQ's own way to receive answers without a queue."""
     queue = await asking.channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
     async with requesting():
         await queue.consume(asking.take_unacknowledged, no_ack=True)
@@ -186,7 +186,7 @@ async def test_a_consumer_whose_connection_broke_before_the_answer_answers_again
 
 
 async def test_a_fault_of_ours_is_answered_like_http_and_goes_to_the_dead_letters(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     await conn.execute("ALTER TABLE sends ADD CONSTRAINT no_hellos CHECK (body <> 'Hello')")
     try:

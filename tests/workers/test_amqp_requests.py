@@ -1,4 +1,4 @@
-"""Requests of neighbours, carried out once for each key, whatever happens."""
+"""Requests of other services, carried out once for each key, whatever happens."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,7 +16,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import outbox
 from tests.support.amqp_requests import Asker
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import until
@@ -115,7 +115,7 @@ async def test_of_two_requests_with_one_key_at_once_the_second_is_refused(
 
 
 async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: Stranger
+    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     bulk: dict[str, Any] = {"recipients": [f"course_{school.course}"], "group_conversation": True, "bulk_message": True}
     async with requesting():
@@ -135,11 +135,11 @@ async def test_a_refusal_is_kept_and_nothing_else_of_it(
     requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     """A stored 4xx is replayed (CONTRACT 3.2), whatever has changed meanwhile."""
-    stranger = await institution.user()
-    unknown = request(school, recipients=[str(stranger)])
+    unrelated = await institution.user()
+    unknown = request(school, recipients=[str(unrelated)])
     async with requesting():
         first = await asking.ask(unknown)
-        await institution.enroll(school.course, stranger)
+        await institution.enroll(school.course, unrelated)
         again = await asking.ask(unknown)
         under_another_key = await asking.ask({**unknown, "idempotency_key": "second"})
 
@@ -198,7 +198,7 @@ async def test_events_tell_of_the_request_as_of_a_job(
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     async with requesting():
         body = orjson.dumps(request(school))
-        await asking.publish(body, message_id="of-a-neighbour", headers={"traceparent": traceparent})
+        await asking.publish(body, message_id="of-another-service", headers={"traceparent": traceparent})
         await until(lambda: len(asking.answers) == 1)
 
     async with conn.transaction():
@@ -207,7 +207,7 @@ async def test_events_tell_of_the_request_as_of_a_job(
     assert [event.name for event in events] == ["conversation_created", "conversation_message_created"]
     for event in events:
         metadata = orjson.loads(event.body)["metadata"]
-        assert (metadata["job_id"], metadata["job_tag"]) == ("of-a-neighbour", "conversation.create")
+        assert (metadata["job_id"], metadata["job_tag"]) == ("of-another-service", "conversation.create")
         assert (event.traceparent or "").startswith(traceparent[:35])
     assert str(asking.answers[0].headers["traceparent"]).startswith(traceparent[:35])
 

@@ -11,16 +11,16 @@ from structlog.testing import capture_logs
 from service.contracts.topology import Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import Feed
 from tests.support.waiting import until
-from workers.batch_consumer import Gatherer
+from workers.batch_consumer import BatchConsumer
 
 SET_SIZE = 10
 
 
 class Handler:
-    """Notes the sets it is given and refuses what it is told to; raises its errors first; waits while it is shut."""
+    """Notes the sets it is given and refuses some; raises its errors first; waits while it is shut."""
 
     def __init__(self, *errors: Exception, refusing: Sequence[bytes] = ()) -> None:
         self.given: list[list[bytes]] = []
@@ -40,7 +40,7 @@ class Handler:
         return sum(map(len, self.given)) >= how_many
 
 
-Gathering = Callable[..., AbstractAsyncContextManager[Gatherer]]
+Consuming = Callable[..., AbstractAsyncContextManager[BatchConsumer]]
 
 
 def numbered(first: int, last: int) -> list[bytes]:
@@ -48,30 +48,32 @@ def numbered(first: int, last: int) -> list[bytes]:
 
 
 @pytest.fixture
-def gathering(settings: Settings, publisher: Publisher) -> Gathering:
-    """A gatherer of the directory's queue while the block runs; drained at its end."""
+def consuming(settings: Settings, publisher: Publisher) -> Consuming:
+    """A consumer of the directory's queue while the block runs; drained at its end."""
 
     @asynccontextmanager
-    async def gather(handler: Handler, *, burying: Publisher = publisher) -> AsyncIterator[Gatherer]:
+    async def consume(handler: Handler, *, dead_letters: Publisher = publisher) -> AsyncIterator[BatchConsumer]:
         queue = Topology(settings.amqp_prefix).directory
-        gatherer = Gatherer(settings, "directory", queue, handler, burying, set_size=SET_SIZE)
-        await gatherer.start()
-        await until(lambda: gatherer.broker.connected)
-        yield gatherer
-        await gatherer.drain()
+        consumer = BatchConsumer(settings, "directory", queue, handler, dead_letters, set_size=SET_SIZE)
+        await consumer.start()
+        await until(lambda: consumer.broker.connected)
+        yield consumer
+        await consumer.drain()
 
-    return gather
+    return consume
 
 
-async def left(outside: Stranger, how_many: int) -> None:
-    """Returns when so many are in the queue and with nobody."""
+async def left(outside: BrokerClient, how_many: int) -> None:
+    """Returns when so many are in the queue and no consumer has them."""
     await outside.waiting_in(outside.topology.directory, how_many)
 
 
-async def test_a_lone_message_waits_for_nobody(gathering: Gathering, source: Feed, outside: Stranger) -> None:
+async def test_a_lone_message_does_not_wait_for_others(
+    consuming: Consuming, source: Feed, outside: BrokerClient
+) -> None:
     handler = Handler()
 
-    async with gathering(handler):
+    async with consuming(handler):
         await source.tell(b"1")
         await until(lambda: handler.has(1))
 
@@ -80,12 +82,12 @@ async def test_a_lone_message_waits_for_nobody(gathering: Gathering, source: Fee
 
 
 async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
-    gathering: Gathering, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler()
     handler.open.clear()
 
-    async with gathering(handler):
+    async with consuming(handler):
         await source.tell(b"1")
         await until(lambda: handler.has(1))
         for body in numbered(2, 2 * SET_SIZE):  # as many as are handed out before one is acknowledged
@@ -101,16 +103,16 @@ async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
 
 
 async def test_nothing_is_acknowledged_before_it_is_handled(
-    gathering: Gathering, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler()
     handler.open.clear()
 
-    async with gathering(handler) as gatherer:
+    async with consuming(handler) as consumer:
         for body in numbered(1, 5):
             await source.tell(body)
         await until(lambda: handler.has(1))
-        gatherer.broker.end_session("test")
+        consumer.broker.end_session("test")
         await until(lambda: handler.has(2))
         handler.open.set()
         await left(outside, 0)
@@ -122,11 +124,11 @@ async def test_nothing_is_acknowledged_before_it_is_handled(
 
 
 async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
-    gathering: Gathering, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     poison = [b"1", b"7", b"30"]
 
-    async with gathering(Handler(refusing=poison)):
+    async with consuming(Handler(refusing=poison)):
         for body in numbered(1, 30):
             await source.tell(body)
         letters = await outside.dead_letters(3)
@@ -135,11 +137,11 @@ async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
     await left(outside, 0)
 
 
-async def test_a_set_is_held_while_something_is_away(gathering: Gathering, source: Feed, outside: Stranger) -> None:
+async def test_a_set_is_held_while_something_is_away(consuming: Consuming, source: Feed, outside: BrokerClient) -> None:
     errors = [asyncpg.CannotConnectNowError("starting up"), asyncpg.UndefinedTableError("users"), LookupError("ours")]
     handler = Handler(*errors)
 
-    async with gathering(handler):
+    async with consuming(handler):
         await source.tell(b"1")
         await until(lambda: handler.has(4))
 
@@ -148,11 +150,11 @@ async def test_a_set_is_held_while_something_is_away(gathering: Gathering, sourc
 
 
 async def test_a_held_set_goes_back_when_the_worker_stops(
-    gathering: Gathering, source: Feed, outside: Stranger
+    consuming: Consuming, source: Feed, outside: BrokerClient
 ) -> None:
     handler = Handler(*[ConnectionRefusedError()] * 1000)
 
-    async with gathering(handler):
+    async with consuming(handler):
         await source.tell(*numbered(1, 5))
         await until(lambda: handler.has(2))
 
@@ -160,13 +162,13 @@ async def test_a_held_set_goes_back_when_the_worker_stops(
 
 
 async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_other(
-    gathering: Gathering, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    consuming: Consuming, source: Feed, outside: BrokerClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
     handler = Handler(refusing=[b"1", b"5"])
 
-    async with gathering(handler, burying=away):
+    async with consuming(handler, dead_letters=away):
         for body in numbered(1, 5):
             await source.tell(body)
         letters = await outside.dead_letters(2)
@@ -177,13 +179,13 @@ async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_o
 
 
 async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
-    gathering: Gathering, source: Feed, outside: Stranger, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    consuming: Consuming, source: Feed, outside: BrokerClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 60)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
 
     with capture_logs() as logs:
-        async with gathering(Handler(refusing=[b"1"]), burying=away):
+        async with consuming(Handler(refusing=[b"1"]), dead_letters=away):
             await source.tell(b"1")
             await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
 
@@ -191,22 +193,22 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
     await outside.waiting_in(outside.topology.dead, 0)
 
 
-async def test_a_queue_that_does_not_answer_is_told_of_and_never_deleted(
-    gathering: Gathering, source: Feed, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
+    consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is in it is nowhere else."""
     handler = Handler()
-    async with gathering(handler) as gatherer:
+    async with consuming(handler) as consumer:
         monkeypatch.setattr("workers.subscription.CONSUME_TIMEOUT", 0)
         with capture_logs() as logs:
-            gatherer.broker.end_session("test")
-            await until(lambda: not gatherer.broker.connected)
+            consumer.broker.end_session("test")
+            await until(lambda: not consumer.broker.connected)
             await source.tell(b"1")
             await until(lambda: any(line["event"] == "queue_unusable" for line in logs))
         assert not handler.given
         monkeypatch.undo()
         await until(lambda: handler.has(1))
 
-    (told,) = (line for line in logs if line["event"] == "queue_unusable")
-    assert told["queue"] == outside.topology.directory
+    (unusable,) = (line for line in logs if line["event"] == "queue_unusable")
+    assert unusable["queue"] == outside.topology.directory
     await left(outside, 0)

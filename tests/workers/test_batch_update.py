@@ -1,6 +1,7 @@
 """How a commanded batch update ends (workers/batch_update.py)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
@@ -17,10 +18,11 @@ from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participant_views import view
+from workers.attempts import CONFLICT_RETRIES, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import MAX_ATTEMPTS
-from workers.outcome import Discard, Done
+from workers.outcome import DeadLetter, Done
+
+Contended = Callable[[int], AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture
@@ -36,7 +38,7 @@ async def people(institution: Institution) -> list[int]:
 
 @pytest.fixture
 async def unstarrable(conn: asyncpg.Connection) -> AsyncIterator[None]:
-    """A database that lets nobody star anything, for reasons of its own."""
+    """A database that lets no user star anything, for reasons of its own."""
     await conn.execute("ALTER TABLE participants ADD CONSTRAINT no_stars CHECK (NOT starred)")
     yield
     await conn.execute("ALTER TABLE participants DROP CONSTRAINT no_stars")
@@ -84,7 +86,7 @@ async def test_a_command_that_comes_twice_or_late_does_no_harm(
 
 
 async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) -> None:
-    assert await updater.handle(UpdateConversations(progress_id=12)) == Discard("no such progress")
+    assert await updater.handle(UpdateConversations(progress_id=12)) == DeadLetter("no such progress")
 
 
 async def age(conn: asyncpg.Connection) -> None:
@@ -107,18 +109,18 @@ async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_
         assert (await look(conn, command)).state is ProgressState.QUEUED
         waits.append(await conn.fetchval("SELECT due_at - tried_at FROM batch_updates"))
         await age(conn)
-    verdict = await updater.handle(command)
+    outcome = await updater.handle(command)
 
     found = await look(conn, command)
-    assert isinstance(verdict, Discard)
-    assert "no_stars" in verdict.reason
+    assert isinstance(outcome, DeadLetter)
+    assert "no_stars" in outcome.reason
     assert (found.state, found.done) == (ProgressState.FAILED, 0)
     assert "no_stars" in (found.message or "")
     assert [wait.total_seconds() / settings.retry_after for wait in waits] == [1, 2, 4, 8]
     assert await updater.handle(command) == Done()
-    returned = await updater.returned(command)
-    assert isinstance(returned, Discard)
-    assert "no_stars" in returned.reason
+    again = await updater.redelivered(command)
+    assert isinstance(again, DeadLetter)
+    assert "no_stars" in again.reason
 
 
 async def test_a_failure_that_passes_leaves_no_trace(
@@ -139,7 +141,77 @@ async def test_a_failure_that_passes_leaves_no_trace(
     assert (found.state, found.message) == (ProgressState.COMPLETED, "1 conversation processed")
 
 
-async def test_an_update_whose_workers_die_fails_in_the_end(
+@pytest.fixture
+def contended(conn: asyncpg.Connection) -> Contended:
+    """While the block runs, so many attempts at starring lose against another transaction, then one does not."""
+
+    @asynccontextmanager
+    async def contend(times: int) -> AsyncIterator[None]:
+        await conn.execute(
+            f"""
+            CREATE SEQUENCE attempts_at_starring;
+            CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN
+                IF nextval('attempts_at_starring') <= {times} THEN
+                    RAISE EXCEPTION 'could not serialize' USING ERRCODE = 'serialization_failure';
+                END IF;
+                RETURN NEW;
+            END $$;
+            CREATE TRIGGER lose BEFORE UPDATE OF starred ON participants FOR EACH ROW EXECUTE FUNCTION lose();
+            """
+        )
+        yield
+        await conn.execute("DROP FUNCTION lose() CASCADE; DROP SEQUENCE attempts_at_starring")
+
+    return contend
+
+
+async def test_an_update_that_meets_other_transactions_runs_again_at_once(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, contended: Contended
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+
+    async with contended(CONFLICT_RETRIES - 1):
+        assert await updater.handle(command) == Done()
+
+    assert (await look(conn, command)).state is ProgressState.COMPLETED
+    assert await conn.fetchval("SELECT attempts FROM batch_updates") == 0
+
+
+async def test_an_update_that_always_meets_other_transactions_waits_for_its_next_attempt(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, contended: Contended
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+
+    async with contended(CONFLICT_RETRIES):
+        assert await updater.handle(command) == Done()
+        assert (await look(conn, command)).state is ProgressState.QUEUED
+        assert await conn.fetchval("SELECT attempts FROM batch_updates") == 1
+        assert await updater.handle(command) == Done()
+
+    assert (await look(conn, command)).state is ProgressState.COMPLETED
+
+
+@pytest.mark.usefixtures("unstarrable")
+async def test_an_update_that_failed_before_it_was_cancelled_is_not_put_away_when_it_comes_back(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
+) -> None:
+    me, ann = people
+    made = await threads.private(ann, me)
+    command = await accept(conn, me, [made], Event.STAR)
+    await updater.handle(command)
+    await batch_update.cancel(conn, me, command.progress_id, "changed my mind")
+
+    assert await updater.redelivered(command) is None
+    assert await updater.handle(command) == Done()
+    assert (await look(conn, command)).message == "changed my mind"
+
+
+async def test_an_update_that_kills_its_workers_fails_in_the_end(
     conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater
 ) -> None:
     me, ann = people
@@ -148,20 +220,20 @@ async def test_an_update_whose_workers_die_fails_in_the_end(
     await batch_update.cancel(conn, me, cancelled.progress_id, "changed my mind")
     await updater.handle(done)
 
-    assert [await updater.returned(command) for _ in range(HAND_OUTS)] == [None] * HAND_OUTS
-    assert await updater.returned(command) == Discard(NO_VERDICT)
-    assert await updater.returned(command) == Discard(NO_VERDICT)
+    assert [await updater.redelivered(command) for _ in range(MAX_REDELIVERIES)] == [None] * MAX_REDELIVERIES
+    assert await updater.redelivered(command) == DeadLetter(TOO_MANY_REDELIVERIES)
+    assert await updater.redelivered(command) == DeadLetter(TOO_MANY_REDELIVERIES)
 
-    assert ((await look(conn, command)).state, (await look(conn, command)).message) == ("failed", NO_VERDICT)
-    assert [await updater.returned(other) for other in (cancelled, done)] == [None, None]
-    assert await updater.returned(UpdateConversations(progress_id=12)) is None
+    assert ((await look(conn, command)).state, (await look(conn, command)).message) == ("failed", TOO_MANY_REDELIVERIES)
+    assert [await updater.redelivered(other) for other in (cancelled, done)] == [None, None]
+    assert await updater.redelivered(UpdateConversations(progress_id=12)) is None
 
 
 @pytest.mark.parametrize("event", Event)
 async def test_five_hundred_cost_a_handful_of_statements(
     conn: asyncpg.Connection, threads: Threads, people: list[int], settings: Settings, event: Event
 ) -> None:
-    """Of every kind: one's own, once and again, somebody else's, missing ones and what is no id at all."""
+    """Of every kind: one's own, once and again, another user's, missing ones and what is no id at all."""
     me, ann = people
     own = [await threads.private(ann, me) for _ in range(100)]
     foreign = [await threads.private(ann, ann) for _ in range(10)]

@@ -11,25 +11,25 @@ from structlog.testing import capture_logs
 from service.contracts.commands import AnyCommand, DeliverChunk
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.outcome import Discard, Done, Verdict
+from workers.outcome import DeadLetter, Done, Outcome
 
 COMMAND = DeliverChunk(batch_id=1, position=2)
 
-Handle = Callable[[AnyCommand], Awaitable[Verdict]]
-Consuming = Callable[..., AbstractAsyncContextManager[Consumer]]
+Handle = Callable[[AnyCommand], Awaitable[Outcome]]
+Consuming = Callable[..., AbstractAsyncContextManager[Consumer[DeliverChunk]]]
 
 
 class Handler:
-    """Notes what it is given and answers with what it is told to, the last answer for ever."""
+    """Notes what it is given and gives its answers in turn, the last one for ever."""
 
-    def __init__(self, *answers: Verdict | Exception) -> None:
+    def __init__(self, *answers: Outcome | Exception) -> None:
         self.given: list[AnyCommand] = []
         self.answers = list(answers)
 
-    async def __call__(self, command: AnyCommand) -> Verdict:
+    async def __call__(self, command: AnyCommand) -> Outcome:
         self.given.append(command)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, Exception):
@@ -42,8 +42,8 @@ def consuming(settings: Settings, publisher: Publisher) -> Consuming:
     """A consumer of the deliver queue while the block runs; drained at its end."""
 
     @asynccontextmanager
-    async def consume(handler: Handle, *, lanes: int = 1) -> AsyncIterator[Consumer]:
-        consumer = Consumer(settings, "deliver", handler, publisher, lanes=lanes)
+    async def consume(handler: Handle, *, lanes: int = 1) -> AsyncIterator[Consumer[DeliverChunk]]:
+        consumer = Consumer(settings, DeliverChunk, handler, publisher, lanes=lanes)
         await consumer.start()
         await until(lambda: consumer.broker.connected)
         yield consumer
@@ -52,7 +52,7 @@ def consuming(settings: Settings, publisher: Publisher) -> Consuming:
     return consume
 
 
-async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: Stranger) -> None:
+async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publisher, outside: BrokerClient) -> None:
     handler = Handler(Done())
 
     async with consuming(handler):
@@ -64,7 +64,7 @@ async def test_a_handled_command_is_gone(consuming: Consuming, publisher: Publis
 
 
 async def test_a_command_is_held_while_something_is_away(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     away = asyncpg.CannotConnectNowError("the database system is starting up")
     handler = Handler(away, away, Done())
@@ -77,7 +77,7 @@ async def test_a_command_is_held_while_something_is_away(
 
 
 async def test_a_held_command_goes_back_when_the_worker_stops(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     handler = Handler(ConnectionRefusedError())
 
@@ -90,7 +90,7 @@ async def test_a_held_command_goes_back_when_the_worker_stops(
 
 
 async def test_a_command_that_fails_goes_to_the_dead_letters(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     async with consuming(Handler(LookupError("no such thing: " + "x" * 3000))):
         await publisher.command(COMMAND)
@@ -102,12 +102,12 @@ async def test_a_command_that_fails_goes_to_the_dead_letters(
 
 
 async def test_without_its_own_publisher_the_broker_puts_a_command_away(
-    settings: Settings, outside: Stranger, monkeypatch: pytest.MonkeyPatch
+    settings: Settings, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The body is kept and the queue goes on; only the reason is no longer ours."""
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
-    consumer = Consumer(settings, "deliver", Handler(Discard("it will never do")), away)
+    consumer = Consumer(settings, DeliverChunk, Handler(DeadLetter("it will never do")), away)
     await consumer.start()
 
     await outside.publish(b"poison")
@@ -118,11 +118,11 @@ async def test_without_its_own_publisher_the_broker_puts_a_command_away(
 
 
 async def test_lanes_are_the_commands_in_work_at_once(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     inside, most, go_on = 0, 0, asyncio.Event()
 
-    async def handler(_: AnyCommand) -> Verdict:
+    async def handler(_: AnyCommand) -> Outcome:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
@@ -141,7 +141,7 @@ async def test_lanes_are_the_commands_in_work_at_once(
 
 
 async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """The broker only cancels the consumer: channel and connection stay, and nothing would ever come again."""
     handler = Handler(Done())
@@ -158,7 +158,7 @@ async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
 
 
 async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
-    consuming: Consuming, publisher: Publisher, outside: Stranger
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """Held here as well, every break of the connection would leave one more waiting in this process."""
     handler = Handler(ConnectionRefusedError())
@@ -173,35 +173,35 @@ async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
     await outside.waiting("deliver", 0)
 
 
-async def test_a_command_that_came_back_is_noted_once_before_it_is_tried(
-    settings: Settings, publisher: Publisher, outside: Stranger
+async def test_a_redelivered_command_is_noted_once_before_it_is_tried(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
-    """Its worker may have died of it. What comes for the first time costs nothing."""
-    told: list[str] = []
-    answers: list[Exception | Verdict | None] = [ConnectionRefusedError(), None, Discard("too often")]
+    """Its worker may have been killed by it. What comes for the first time costs nothing."""
+    calls: list[str] = []
+    answers: list[Exception | Outcome | None] = [ConnectionRefusedError(), None, DeadLetter("too often")]
 
-    async def returned(_: AnyCommand) -> Verdict | None:
-        told.append("returned")
+    async def redelivered(_: AnyCommand) -> Outcome | None:
+        calls.append("redelivered")
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    async def handle(_: AnyCommand) -> Verdict:
-        told.append("handled")
-        if len(told) == 1:
+    async def handle(_: AnyCommand) -> Outcome:
+        calls.append("handled")
+        if len(calls) == 1:
             consumer.broker.end_session("test")
         raise ConnectionRefusedError
 
-    consumer = Consumer(settings, "deliver", handle, publisher, returned=returned)
+    consumer = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered)
     await consumer.start()
     await until(lambda: consumer.broker.connected)
     await publisher.command(COMMAND)
-    await until(lambda: len(told) >= 5)
+    await until(lambda: len(calls) >= 5)
     consumer.broker.end_session("test")
     (letter,) = await outside.dead_letters(1)
     await consumer.drain()
 
-    assert told[:5] == ["handled", "returned", "returned", "handled", "handled"]
-    assert (told[-1], told.count("returned")) == ("returned", 3)
+    assert calls[:5] == ["handled", "redelivered", "redelivered", "handled", "handled"]
+    assert (calls[-1], calls.count("redelivered")) == ("redelivered", 3)
     assert letter.reason == "too often"

@@ -9,9 +9,9 @@ import pytest
 from service.contracts.commands import DeliverChunk
 from service.runtime.settings import Settings
 from tests.support.batches import Batches
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import MAX_ATTEMPTS, Deliverer
-from workers.outcome import Discard, Done
+from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
+from workers.deliver import Deliverer
+from workers.outcome import DeadLetter, Done
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ async def state(conn: asyncpg.Connection, command: DeliverChunk) -> asyncpg.Reco
 
 async def time_passes(conn: asyncpg.Connection, by: timedelta) -> None:
     """The last failure is longer ago."""
-    await conn.execute("UPDATE chunks SET updated_at = updated_at - $1::interval", by)
+    await conn.execute("UPDATE chunks SET tried_at = tried_at - $1::interval", by)
 
 
 async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_the_end(
@@ -47,14 +47,14 @@ async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_
         assert await deliverer.handle(unwritable) == Done()
         row = await state(conn, unwritable)
         assert (row["state"], row["attempts"]) == ("pending", attempt)
-        assert row["due_at"] - row["updated_at"] == wait
+        assert row["due_at"] - row["tried_at"] == wait
         await time_passes(conn, wait)
 
-    verdict = await deliverer.handle(unwritable)
+    outcome = await deliverer.handle(unwritable)
 
     row = await state(conn, unwritable)
     assert (row["state"], row["attempts"]) == ("failed", MAX_ATTEMPTS)
-    assert verdict == Discard(row["error"])
+    assert outcome == DeadLetter(row["error"])
     assert await deliverer.handle(unwritable) == Done()
     assert await deliverer.handle(DeliverChunk(batch_id=unwritable.batch_id, position=1)) == Done()
     batch = await conn.fetchrow("SELECT * FROM batches")
@@ -75,8 +75,10 @@ async def test_commands_that_came_twice_do_not_use_up_the_attempts(
     assert row["due_at"] > datetime.now(UTC)
 
 
-async def test_a_chunk_that_nobody_knows_is_discarded(settings: Settings, pool: asyncpg.Pool) -> None:
-    assert await Deliverer(settings, pool).handle(DeliverChunk(batch_id=4711, position=0)) == Discard("no such chunk")
+async def test_an_unknown_chunk_goes_to_the_dead_letters(settings: Settings, pool: asyncpg.Pool) -> None:
+    assert await Deliverer(settings, pool).handle(DeliverChunk(batch_id=4711, position=0)) == DeadLetter(
+        "no such chunk"
+    )
 
 
 @pytest.mark.parametrize("stopped", ["paused", "cancelled"])
@@ -92,26 +94,26 @@ async def test_a_stopped_batch_is_left_alone(
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
 
 
-async def test_a_chunk_whose_workers_die_is_given_up_and_the_others_arrive(
+async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
 ) -> None:
     batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
     deadly, harmless = (DeliverChunk(batch_id=batch, position=position) for position in range(2))
     deliverer = Deliverer(settings, pool)
 
-    assert [await deliverer.returned(deadly) for _ in range(HAND_OUTS)] == [None] * HAND_OUTS
-    assert await deliverer.returned(deadly) == Discard(NO_VERDICT)
-    assert await deliverer.returned(deadly) == Discard(NO_VERDICT)
+    assert [await deliverer.redelivered(deadly) for _ in range(MAX_REDELIVERIES)] == [None] * MAX_REDELIVERIES
+    assert await deliverer.redelivered(deadly) == DeadLetter(TOO_MANY_REDELIVERIES)
+    assert await deliverer.redelivered(deadly) == DeadLetter(TOO_MANY_REDELIVERIES)
     assert await deliverer.handle(deadly) == Done()
 
-    assert await deliverer.returned(harmless) is None
+    assert await deliverer.redelivered(harmless) is None
     assert await deliverer.handle(harmless) == Done()
-    assert await deliverer.returned(harmless) is None
-    assert await deliverer.returned(DeliverChunk(batch_id=batch, position=2)) is None
+    assert await deliverer.redelivered(harmless) is None
+    assert await deliverer.redelivered(DeliverChunk(batch_id=batch, position=2)) is None
     row = await conn.fetchrow("SELECT state, failed, delivered FROM batches")
     assert row is not None
     assert tuple(row) == ("error", 2, 2)
-    assert (await state(conn, deadly))["error"] == NO_VERDICT
+    assert (await state(conn, deadly))["error"] == TOO_MANY_REDELIVERIES
 
 
 async def test_what_a_command_changes_is_caused_by_it(
@@ -123,8 +125,8 @@ async def test_what_a_command_changes_is_caused_by_it(
     deliverer = Deliverer(settings, pool)
 
     await deliverer.handle(delivered)
-    for _ in range(HAND_OUTS + 1):
-        await deliverer.returned(given_up)
+    for _ in range(MAX_REDELIVERIES + 1):
+        await deliverer.redelivered(given_up)
 
     recorded = await conn.fetch("SELECT event, cause FROM outbox ORDER BY id")
     root = {"root_account_id": "10000000000001", "job_tag": "deliver"}

@@ -13,26 +13,24 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from service.contracts.directory import MAX_EVENT_BYTES, DirectoryEvent, parse_event
-from service.contracts.topology import Topology
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.directory_feed import Feed, told
 from tests.support.directory_histories import directory, directory_after, disordered, histories, on_wire
 from tests.support.waiting import until
-from workers.batch_consumer import Gatherer
-from workers.directory import Follower
+from workers.directory import DirectoryConsumer
 
 USER, OTHER = told("user_created", user_id="10000000000001", name="Ana"), told("user_created", user_id=2, name="Ben")
 LONG = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(8192))  # a name no index takes
 
 
 class Following:
-    """Gatherers of one queue, and how many events they have committed."""
+    """Consumers of one queue, and how many events they have committed."""
 
-    def __init__(self, gatherers: Sequence[Gatherer]) -> None:
-        self.gatherers = gatherers
+    def __init__(self, consumers: Sequence[DirectoryConsumer]) -> None:
+        self.consumers = consumers
         self.done = 0
 
     async def committed(self, events: int) -> None:
@@ -45,33 +43,27 @@ Follow = Callable[..., AbstractAsyncContextManager[Following]]
 
 @pytest.fixture
 def following(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> Follow:
-    """Followers of the queue while the block runs, as ``clarion worker --only directory`` runs them."""
+    """Consumers of the queue while the block runs, as ``clarion worker --only directory`` runs them."""
 
     @asynccontextmanager
     async def follow(*, workers: int = 1, pool: asyncpg.Pool = pool, set_size: int = 50) -> AsyncIterator[Following]:
         made = Following([])
 
-        def counted(handle: Callable[[Sequence[bytes]], Awaitable[dict[int, str]]]) -> Any:
-            async def counting(bodies: Sequence[bytes]) -> dict[int, str]:
-                reasons = await handle(bodies)
+        class Counting(DirectoryConsumer):
+            async def handle(self, bodies: Sequence[bytes]) -> dict[int, str]:
+                reasons = await super().handle(bodies)
                 made.done += len(bodies)
                 return reasons
 
-            return counting
-
-        queue = Topology(settings.amqp_prefix).directory
-        made.gatherers = [
-            Gatherer(settings, "directory", queue, counted(Follower(pool).handle), publisher, set_size=set_size)
-            for _ in range(workers)
-        ]
-        for gatherer in made.gatherers:
-            await gatherer.start()
-        await until(lambda: all(gatherer.broker.connected for gatherer in made.gatherers))
+        made.consumers = [Counting(settings, pool, publisher, set_size=set_size) for _ in range(workers)]
+        for consumer in made.consumers:
+            await consumer.start()
+        await until(lambda: all(consumer.broker.connected for consumer in made.consumers))
         try:
             yield made
         finally:
-            for gatherer in made.gatherers:
-                await gatherer.drain()
+            for consumer in made.consumers:
+                await consumer.drain()
 
     return follow
 
@@ -80,13 +72,13 @@ async def names(conn: asyncpg.Connection) -> dict[int, str]:
     return {row["id"]: row["name"] for row in await conn.fetch("SELECT id, name FROM users")}
 
 
-async def nothing_left(outside: Stranger) -> None:
+async def nothing_left(outside: BrokerClient) -> None:
     """Every event is acknowledged: with no consumer there any more, none has come back."""
     await outside.waiting_in(outside.topology.directory, 0)
 
 
 async def test_an_event_is_in_the_tables_and_gone_from_the_queue(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following() as workers:
         await source.tell(USER)
@@ -117,7 +109,7 @@ MALFORMED = {
 
 
 async def test_what_is_no_event_goes_to_the_dead_letters_with_its_reason_and_stops_nothing(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following():
         await source.tell(USER, *MALFORMED, OTHER)
@@ -136,7 +128,7 @@ async def _has(conn: asyncpg.Connection, user_id: int) -> bool:
 
 
 async def test_events_about_something_else_are_passed_over(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """As ``clarion directory load`` does."""
     async with following() as workers:
@@ -149,7 +141,7 @@ async def test_events_about_something_else_are_passed_over(
 
 
 async def test_an_event_that_the_database_refuses_takes_no_other_with_it(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     poison = told("user_created", user_id=40, name=LONG)
     others = [told("user_created", user_id=number, name=f"No {number}") for number in range(1, 80) if number != 40]
@@ -202,7 +194,7 @@ async def test_whatever_the_order_and_however_often_the_directory_ends_the_same(
 
 
 async def test_workers_that_tell_of_the_same_people_wait_for_each_other(
-    following: Follow, source: Feed, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """No deadlock: the sets overlap, and each is written in the one order."""
     events = [
@@ -230,7 +222,7 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         )
         return [row["pid"] for row in found]
 
-    async def somebody() -> int:
+    async def visible() -> int:
         async def waits() -> bool:
             return bool(await waiting())
 
@@ -239,14 +231,14 @@ async def writing_blocked(conn: asyncpg.Connection) -> Callable[[], Awaitable[in
         return pid
 
     await conn.execute("BEGIN; LOCK TABLE users IN SHARE MODE")
-    return somebody
+    return visible
 
 
 async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
     following: Follow,
     source: Feed,
     conn: asyncpg.Connection,
-    outside: Stranger,
+    outside: BrokerClient,
     writing_blocked: Callable[[], Awaitable[int]],
 ) -> None:
     with capture_logs() as logs:
@@ -263,7 +255,7 @@ async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
 
 
 async def test_events_wait_for_a_database_that_is_away(
-    following: Follow, source: Feed, settings: Settings, conn: asyncpg.Connection, outside: Stranger
+    following: Follow, source: Feed, settings: Settings, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     nowhere = settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
     pool = await create_pool(nowhere)
@@ -285,7 +277,7 @@ async def test_a_worker_that_stops_finishes_its_set_and_leaves_the_rest(
     following: Follow,
     source: Feed,
     conn: asyncpg.Connection,
-    outside: Stranger,
+    outside: BrokerClient,
     writing_blocked: Callable[[], Awaitable[int]],
 ) -> None:
     async with following(set_size=2) as workers:
@@ -293,7 +285,7 @@ async def test_a_worker_that_stops_finishes_its_set_and_leaves_the_rest(
         await writing_blocked()
         await source.tell(OTHER, told("user_created", user_id=3))
         await nothing_left(outside)  # all three are with the worker
-        stopping = asyncio.create_task(workers.gatherers[0].drain())
+        stopping = asyncio.create_task(workers.consumers[0].drain())
         await conn.execute("ROLLBACK")
         await stopping
 

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from service.runtime.broker import BrokerUnavailable
-from workers.outcome import Again, Discard, judge
+from workers.outcome import DeadLetter, Requeue, outcome_of
 
 
 def unencodable() -> Exception:
@@ -40,10 +40,10 @@ def unencodable() -> Exception:
     ids=lambda error: type(error).__name__,
 )
 def test_what_lies_outside_the_command_is_tried_again(error: Exception) -> None:
-    verdict = judge(error)
+    outcome = outcome_of(error)
 
-    assert isinstance(verdict, Again)
-    assert type(error).__name__ in verdict.reason
+    assert isinstance(outcome, Requeue)
+    assert type(error).__name__ in outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_what_lies_outside_the_command_is_tried_again(error: Exception) -> None:
     ids=lambda error: type(error).__name__,
 )
 def test_what_lies_in_the_command_goes_to_the_dead_letters(error: Exception) -> None:
-    verdict = judge(error)
+    outcome = outcome_of(error)
 
-    assert isinstance(verdict, Discard)
-    assert verdict.reason == f"{type(error).__name__}: {error}"
+    assert isinstance(outcome, DeadLetter)
+    assert outcome.reason == f"{type(error).__name__}: {error}"

@@ -1,4 +1,4 @@
-"""Planner: what is committed and not done is commanded, by whoever comes first."""
+"""Planner: what is committed and not done is commanded, by the planner or a sweeper."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -9,14 +9,14 @@ from service.contracts.commands import DeliverChunk, PlanBatch, parse_command
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.batches import Batches
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from workers.outcome import Done
 from workers.plan import Planner
 
 LATER = timedelta(hours=1)
 
 
-async def commanded(outside: Stranger) -> list[tuple[int, int]]:
+async def commanded(outside: BrokerClient) -> list[tuple[int, int]]:
     """(batch id, position) of the deliver commands published so far, taken off their queue."""
     queue = await outside.channel.get_queue(outside.topology.command_queue("deliver"), ensure=False)
     found = []
@@ -29,7 +29,7 @@ async def commanded(outside: Stranger) -> list[tuple[int, int]]:
 
 
 async def test_planning_commands_every_chunk(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     other = await batches.accept(range(10, 20), chunk_size=5, due_at=datetime.now(UTC) + LATER)
     batch = await batches.accept(range(10, 25), chunk_size=2, due_at=datetime.now(UTC) + LATER)
@@ -43,7 +43,7 @@ async def test_planning_commands_every_chunk(
 
 
 async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     planner = Planner(settings, pool, publisher)
     for state in ("paused", "cancelled", "sent", "error"):
@@ -57,7 +57,7 @@ async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
 
 
 async def test_the_sweeper_takes_what_is_due_and_pending_and_leaves_it_then(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     due = await batches.accept(range(10, 16), chunk_size=2)
     await batches.accept(range(10, 16), chunk_size=2, due_at=datetime.now(UTC) + LATER)
@@ -75,7 +75,7 @@ async def test_the_sweeper_takes_what_is_due_and_pending_and_leaves_it_then(
 
 
 async def test_several_sweepers_share_the_work(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     batch = await batches.accept(range(1000, 1300), chunk_size=1)
     planners = [Planner(settings, pool, publisher) for _ in range(6)]
@@ -86,8 +86,8 @@ async def test_several_sweepers_share_the_work(
     assert await commanded(outside) == [(batch, position) for position in range(300)]
 
 
-async def test_a_chunk_that_somebody_works_on_is_not_swept(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger, batches: Batches
+async def test_a_chunk_in_work_is_not_swept(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     batch = await batches.accept(range(10, 14), chunk_size=2)
     async with pool.acquire() as conn, conn.transaction():

@@ -1,4 +1,4 @@
-"""Relays in this process, on the real servers, and a neighbour that listens."""
+"""Relays in this process, on the real servers, and a service that consumes events."""
 
 import asyncio
 import random
@@ -22,9 +22,9 @@ from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import outbox
 from sql.connection import Connection
-from tests.support.broker import stranger
+from tests.support.broker import broker_client
 from tests.support.conversations import Threads
-from tests.support.event_consumer import Neighbour, neighbour
+from tests.support.event_consumer import EventConsumer, event_consumer
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.relay import COPIES, ROWS, Relay
@@ -34,7 +34,7 @@ BLOCK = 2000
 
 
 async def record(conn: Connection, conversation_id: int, message_id: int) -> None:
-    """A message, told."""
+    """The events of a message."""
     await outbox.record_message(
         conn,
         CAUSE,
@@ -83,14 +83,14 @@ async def running(settings: Settings, pool: asyncpg.Pool) -> AsyncIterator[Relay
 async def forgotten(settings: Settings) -> AsyncIterator[None]:
     """Removes the installation's queues in the end."""
     yield
-    async with stranger(settings) as made:
+    async with broker_client(settings) as made:
         await made.forget()
 
 
 @pytest.fixture
-async def listening(settings: Settings, forgotten: None) -> AsyncIterator[Neighbour]:
+async def listening(settings: Settings, forgotten: None) -> AsyncIterator[EventConsumer]:
     """Hears everything."""
-    async with neighbour(settings) as made:
+    async with event_consumer(settings) as made:
         yield made
 
 
@@ -101,7 +101,7 @@ async def left(conn: Connection) -> int:
 
 
 async def test_what_was_recorded_is_published_once_in_order_and_forgotten(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     await record(conn, 17, 17)
     await record(conn, 17, 18)
@@ -120,7 +120,7 @@ async def test_what_was_recorded_is_published_once_in_order_and_forgotten(
 
 
 async def test_a_chunk_of_2000_passes_whole_and_in_order(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     await record_chunks(conn, 1)
     async with connected(settings, pool) as relay:
@@ -135,7 +135,7 @@ async def test_a_chunk_of_2000_passes_whole_and_in_order(
 
 
 async def test_one_attempt_takes_no_more_than_it_may(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     await record_chunks(conn, 1)
     await conn.execute("UPDATE outbox SET copies = $1", COPIES - 1)
@@ -152,7 +152,7 @@ async def test_one_attempt_takes_no_more_than_it_may(
 
 
 async def test_relays_at_once_publish_everything_once(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     await record_chunks(conn, 40)
     await conn.execute("UPDATE outbox SET copies = 5")
@@ -186,7 +186,7 @@ async def groups(school: School, threads: Threads) -> Groups:
 
 
 async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, groups: Groups, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, groups: Groups, listening: EventConsumer
 ) -> None:
     """Replies and additions meet in a few conversations, while three relays are at it."""
     people = groups.people
@@ -227,7 +227,7 @@ async def test_events_that_nobody_wants_are_counted_and_done(
 ) -> None:
     await record_chunks(conn, 2)
     await record(conn, 5, 17)
-    async with neighbour(settings, "conversation_created") as picky, connected(settings, pool) as relay:
+    async with event_consumer(settings, "conversation_created") as picky, connected(settings, pool) as relay:
         while await relay.relay():
             pass
         await picky.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
@@ -241,11 +241,11 @@ async def test_events_that_nobody_wants_are_counted_and_done(
 async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
-    """What nobody wanted is not sent again and again; that somebody wants it by now is noticed all the same."""
+    """What no queue wanted is not sent again and again; that one wants it by now is noticed all the same."""
     async with connected(settings, pool) as relay:
         await record_chunks(conn, 1)
         assert await relay.relay() == 2 * BLOCK
-        async with neighbour(settings) as late:
+        async with event_consumer(settings) as late:
             await record(conn, 5, 17)
             await record(conn, 5, 18)
             assert await relay.relay() == 2
@@ -259,7 +259,7 @@ async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
 
 
 async def test_what_was_taken_and_not_confirmed_is_still_there(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     """The connection breaks in the middle of a chunk."""
     await record_chunks(conn, 1)
@@ -277,12 +277,12 @@ async def test_what_was_taken_and_not_confirmed_is_still_there(
 
 
 async def test_what_a_full_queue_refuses_comes_when_there_is_room(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
-    """One neighbour's limit makes the others hear an event again; nobody misses one."""
+    """One consumer's limit makes the others receive an event again; none of them misses one."""
     await record(conn, 5, 17)
     await record(conn, 5, 18)
-    async with stranger(settings) as outside, connected(settings, pool) as relay:
+    async with broker_client(settings) as outside, connected(settings, pool) as relay:
         queue = await outside.channel.declare_queue(
             exclusive=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
         )
@@ -299,7 +299,7 @@ async def test_what_a_full_queue_refuses_comes_when_there_is_room(
 
 
 async def test_without_a_confirm_everything_stays_and_comes_again_under_the_same_ids(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     """The connection breaks in the middle of a chunk."""
     await record_chunks(conn, 30)
@@ -319,7 +319,7 @@ async def test_without_a_confirm_everything_stays_and_comes_again_under_the_same
 
 
 async def test_a_relay_that_stops_finishes_what_it_has_begun(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: Neighbour
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
     await record_chunks(conn, 20)
     await conn.execute("UPDATE outbox SET copies = $1", COPIES // 2)

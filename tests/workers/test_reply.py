@@ -16,9 +16,8 @@ from service.runtime.settings import Settings
 from tests.support.conversations import Threads
 from tests.support.participant_rows import messages_of
 from tests.support.school import School
-from workers.consumer import HAND_OUTS, NO_VERDICT
-from workers.deliver import MAX_ATTEMPTS
-from workers.outcome import Discard, Done, Verdict
+from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
+from workers.outcome import DeadLetter, Done, Outcome
 from workers.reply import ReplyWriter
 
 
@@ -83,13 +82,13 @@ async def age(conn: asyncpg.Connection) -> None:
     await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 hour'")
 
 
-async def give_up(writer: ReplyWriter, conn: asyncpg.Connection, reply: Queued) -> list[Verdict]:
-    """Commands the reply until it is given up, always when its wait is over; the verdicts."""
-    verdicts = []
+async def give_up(writer: ReplyWriter, conn: asyncpg.Connection, reply: Queued) -> list[Outcome]:
+    """Commands the reply until it is given up, always when its wait is over; the outcomes."""
+    outcomes = []
     for _ in range(MAX_ATTEMPTS):
-        verdicts.append(await writer.handle(DeliverReply(reply_id=reply.reply_id)))
+        outcomes.append(await writer.handle(DeliverReply(reply_id=reply.reply_id)))
         await age(conn)
-    return verdicts
+    return outcomes
 
 
 async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
@@ -108,8 +107,8 @@ async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
     assert row["due_at"] > datetime.now(UTC)
 
     await age(conn)
-    verdicts = await give_up(writer, conn, first)
-    assert [type(verdict) for verdict in verdicts] == [Done, Done, Done, Discard, Discard]
+    outcomes = await give_up(writer, conn, first)
+    assert [type(outcome) for outcome in outcomes] == [Done, Done, Done, DeadLetter, DeadLetter]
     assert await writer.handle(DeliverReply(reply_id=second.reply_id)) == Done()
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
 
@@ -133,11 +132,11 @@ async def test_the_wait_between_attempts_doubles_and_doubled_commands_do_not_cou
 async def test_a_requeued_reply_is_delivered_after_all_at_its_own_time(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
-    """The letter of a reply that was given up: while it still fails it dies again, and nothing else waits for it."""
+    """Of a reply that was given up: while it fails it becomes a dead letter again, and nothing else waits for it."""
     first, second, _ = line
     await block(conn, first)
     await give_up(writer, conn, first)
-    assert isinstance(await writer.handle(DeliverReply(reply_id=first.reply_id)), Discard)
+    assert isinstance(await writer.handle(DeliverReply(reply_id=first.reply_id)), DeadLetter)
     await writer.handle(DeliverReply(reply_id=second.reply_id))
 
     await unblock(conn, first)
@@ -148,20 +147,20 @@ async def test_a_requeued_reply_is_delivered_after_all_at_its_own_time(
     assert await conn.fetchval("SELECT count(*) FROM pending_replies") == 0
 
 
-async def test_a_reply_whose_workers_die_is_given_up_and_the_others_pass(
+async def test_a_reply_that_kills_its_workers_is_given_up_and_the_others_pass(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
     """Whichever command of the line came back: the first reply is what was being written."""
     first, second, third = (DeliverReply(reply_id=reply.reply_id) for reply in line)
 
-    assert await writer.returned(third) is None
+    assert await writer.redelivered(third) is None
     assert await writer.handle(second) == Done()
     assert await bodies(conn, school) == ["Hello, all"]
-    assert [await writer.returned(first) for _ in range(HAND_OUTS - 1)] == [None] * (HAND_OUTS - 1)
+    assert [await writer.redelivered(first) for _ in range(MAX_REDELIVERIES - 1)] == [None] * (MAX_REDELIVERIES - 1)
 
-    assert await writer.returned(first) == Discard(NO_VERDICT)
-    assert await writer.returned(first) == Discard(NO_VERDICT)
-    assert await writer.returned(second) is None
+    assert await writer.redelivered(first) == DeadLetter(TOO_MANY_REDELIVERIES)
+    assert await writer.redelivered(first) == DeadLetter(TOO_MANY_REDELIVERIES)
+    assert await writer.redelivered(second) is None
     assert await writer.handle(second) == Done()
     assert await writer.handle(third) == Done()
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
@@ -172,8 +171,8 @@ async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
 ) -> None:
     command = DeliverReply(reply_id=line[0].reply_id)
 
-    assert await writer.returned(command) is None
+    assert await writer.redelivered(command) is None
     assert await writer.handle(command) == Done()
 
     assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
-    assert await writer.returned(command) is None
+    assert await writer.redelivered(command) is None

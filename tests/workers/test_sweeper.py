@@ -1,4 +1,4 @@
-"""The loop around a sweep: it outlives what can pass, and does not die of the rest in silence."""
+"""The loop around a sweep: it outlives what can pass, and what else ends it is raised."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ import pytest
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from workers.process import Worker
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
@@ -30,8 +30,8 @@ class Scripted(Sweeper):
         return outcome
 
 
-async def test_whatever_database_and_broker_say_the_next_sweep_comes(
-    settings: Settings, publisher: Publisher, outside: Stranger
+async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
     sweeper = Scripted(
         settings,
@@ -52,8 +52,8 @@ async def test_whatever_database_and_broker_say_the_next_sweep_comes(
     assert sweeper.outcomes == []
 
 
-async def test_a_sweeper_that_dies_ends_its_worker(
-    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: Stranger
+async def test_a_sweeper_that_fails_ends_its_worker(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient
 ) -> None:
     """A worker without its sweeper looks well, and what is lost stays lost."""
     worker = Worker(settings, pool, publisher)
@@ -64,7 +64,7 @@ async def test_a_sweeper_that_dies_ends_its_worker(
         await asyncio.wait_for(worker.serve(asyncio.Event()), 10)
 
 
-async def test_a_worker_serves_until_it_is_told_to_stop(
+async def test_a_worker_serves_until_it_is_stopped(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher
 ) -> None:
     stop = asyncio.Event()

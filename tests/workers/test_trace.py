@@ -17,7 +17,7 @@ from service.runtime.ids import IdBlocks
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
-from tests.support.broker import Stranger
+from tests.support.broker import BrokerClient
 from tests.support.conversations import Threads
 from tests.support.school import School
 from workers.batch_update import Updater
@@ -59,7 +59,7 @@ def updater(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> Upd
     return Updater(settings, pool, publisher)
 
 
-async def commanded(outside: Stranger, name: str) -> object:
+async def commanded(outside: BrokerClient, name: str) -> object:
     """The traceparent of the one command that waits under that name."""
     await outside.waiting(name, 1)
     queue = await outside.channel.get_queue(outside.topology.command_queue(name))
@@ -68,7 +68,7 @@ async def commanded(outside: Stranger, name: str) -> object:
 
 @pytest.mark.parametrize("traceparent", [TRACEPARENTS[0], None])
 async def test_a_reply_swept_up(
-    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, outside: Stranger, traceparent: str | None
+    reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter, outside: BrokerClient, traceparent: str | None
 ) -> None:
     with continued(traceparent):
         await reply()
@@ -82,7 +82,7 @@ async def test_a_reply_swept_up(
 
 @pytest.mark.parametrize("traceparent", [TRACEPARENTS[0], None])
 async def test_a_batch_update_swept_up(
-    conn: asyncpg.Connection, updater: Updater, outside: Stranger, traceparent: str | None
+    conn: asyncpg.Connection, updater: Updater, outside: BrokerClient, traceparent: str | None
 ) -> None:
     with continued(traceparent):
         await batch_update.accept(conn, 1, ["1"], Event.STAR)
@@ -93,7 +93,7 @@ async def test_a_batch_update_swept_up(
     assert await commanded(outside, "update") == traceparent
 
 
-async def test_replies_that_are_written_with_another_are_told_of_in_their_own_traces(
+async def test_replies_that_are_written_with_another_have_events_in_their_own_traces(
     reply: Reply, conn: asyncpg.Connection, writer: ReplyWriter
 ) -> None:
     ids = []

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from service.application.address_book.recipients import accounts_with
 from service.application.address_book.rights import UserRights
+from service.application.presentation import participants
 from service.application.presentation.participants import Common, Portrait
-from service.application.presentation.participants import Person as Shown
 from service.application.presentation.shapes import Participant
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import PersonMark
@@ -46,7 +46,7 @@ class Reach:
 class Person:
     """A person found: what is shown of them, and where in the list they stand."""
 
-    row: Shown
+    row: participants.Person
     mark: PersonMark
 
 

@@ -1,4 +1,4 @@
-"""Dead letters as AMQP messages: what is kept of a message that dies, and of one that goes back."""
+"""Dead letters as AMQP messages: what is kept of a message that is put away, and of one that is requeued."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,18 +10,20 @@ from pamqp import encode
 
 from service.domain.dead_letters import Letter, headers_of_death, headers_of_return
 
-# Headers go in one frame together with the reason. What is larger than any neighbour's needs is left behind: a frame
-# that does not fit would end the connection, for everybody's publishes.
+# Headers go in one frame together with the reason. What is larger than any publisher's needs is left behind: a frame
+# that does not fit would end the connection, with all publishes on it.
 HEADERS_LIMIT = 32_768  # bytes as encoded
 
 
-def dying(original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime) -> aio_pika.Message:
+def dead_letter_of(
+    original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime
+) -> aio_pika.Message:
     """The dead letter of a message that came to the queue ``source`` under ``routing_key``."""
     kept = _sendable(original.headers)
     return _like(original, headers_of_death(kept, reason=reason, source=source, routing_key=routing_key, now=now))
 
 
-def returning(letter: Letter, dead: AbstractMessage) -> aio_pika.Message:
+def requeued_message(letter: Letter, dead: AbstractMessage) -> aio_pika.Message:
     """The message that a dead letter was, to be handled as if it came for the first time."""
     return _like(dead, headers_of_return(letter, _sendable(dead.headers)))
 

@@ -1,9 +1,9 @@
 """The queue of dead letters, looked through by its operator (CONTRACT 4).
 
-Letters stay in their queue, in their order, for whoever else reads it. A quorum queue keeps that order for letters that
+Letters stay in their queue, in their order, for other readers. A quorum queue keeps that order for letters that
 are looked at and not taken only in one way, found by trying on 3.10: they are consumed and not settled, by at most 32
-consumers one after the other, and their channel then ends, by closing or by dying. What is got one by one, or handed
-back by more than 32 at once, comes back in any order.
+consumers one after the other, and their channel then ends, by closing or with its connection. What is got one by
+one, or handed back by more than 32 at once, comes back in any order.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class Found:
 
 
 class Look:
-    """All letters that nobody else held at its beginning, each of them once. Not settled, they stay where they were."""
+    """All letters that no other consumer held at its beginning, each once. Not settled, they stay where they were."""
 
     def __init__(self, channel: AbstractChannel, watch: AbstractChannel, broken: asyncio.Event, queue: str) -> None:
         self._channel = channel
@@ -61,7 +61,7 @@ class Look:
         self._held = 0
 
     async def waiting(self) -> int:
-        """Letters that nobody holds."""
+        """Letters that no consumer holds."""
         declared = await self._watch.declare_queue(self._queue, passive=True)
         return declared.declaration_result.message_count or 0
 
@@ -88,7 +88,7 @@ class Look:
         self._room += found.message.consumer_tag == self._current
 
     async def end(self) -> None:
-        """Returns when what was not removed is back in the queue, or somebody else has it."""
+        """Returns when what was not removed is back in the queue, or another consumer has it."""
         with broker_errors():
             expected = await self.waiting() + self._held
             await self._channel.close()
@@ -100,7 +100,7 @@ class Look:
                         await asyncio.sleep(LOOK_AGAIN)
 
     async def _next(self) -> AbstractIncomingMessage | None:
-        """None when all that is left is held by somebody else."""
+        """None when all that is left is held by another consumer."""
         silences = 0
         while self._arrived.empty():
             if self._room == 0:

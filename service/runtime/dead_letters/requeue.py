@@ -9,7 +9,7 @@ from aio_pika.abc import AbstractChannel, AbstractExchange
 from service.contracts.topology import Topology
 from service.domain.dead_letters import Letter
 from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
-from service.runtime.dead_letters.message import returning
+from service.runtime.dead_letters.message import requeued_message
 from service.runtime.dead_letters.queue import Found, Look, connected, look
 from service.runtime.settings import Settings
 
@@ -17,13 +17,13 @@ AT_ONCE = 100  # letters on their way back that are not confirmed
 
 
 class Sender:
-    """Sends letters back to where they came from, each confirmed and by the road that all others take."""
+    """Sends letters back to where they came from, each confirmed and through the exchange that all others take."""
 
     def __init__(self, topology: Topology, session: Session, channel: AbstractChannel) -> None:
         self._topology = topology
         self._session = session
         self._channel = channel
-        self._roads: dict[str, tuple[AbstractExchange, str]] = {}
+        self._routes: dict[str, tuple[AbstractExchange, str]] = {}
 
     def knows(self, letter: Letter) -> bool:
         """Whether it came from a queue of this installation."""
@@ -32,24 +32,24 @@ class Sender:
     async def send(self, found: Found) -> None:
         """BrokerUnavailable when it was not confirmed, or no queue wanted it."""
         source = found.letter.source or ""
-        exchange, key = self._roads[source]
+        exchange, key = self._routes[source]
         with broker_errors():
             await exchange.publish(
-                returning(found.letter, found.message),
+                requeued_message(found.letter, found.message),
                 found.letter.routing_key if key == "#" else key,
                 mandatory=True,
                 timeout=PUBLISH_TIMEOUT,
             )
 
-    async def open_roads(self, sources: set[str]) -> None:
+    async def open_routes(self, sources: set[str]) -> None:
         """Has to come before letters of these sources are sent; BrokerUnavailable when one is gone for good."""
-        for source in sources - self._roads.keys():
+        for source in sources - self._routes.keys():
             binding = self._binding(source)
             if binding is None:
                 continue
             with broker_errors():
                 await self._session.find_queue(self._topology, source)
-                self._roads[source] = (
+                self._routes[source] = (
                     await self._channel.get_exchange(binding[0], ensure=False),
                     binding[1],
                 )
@@ -97,7 +97,7 @@ async def requeue(settings: Settings, chosen: Choice, tally: Tally) -> None:
 
 
 async def _send_back(seen: Look, sender: Sender, together: list[Found], tally: Tally) -> None:
-    await sender.open_roads({found.letter.source for found in together if found.letter.source is not None})
+    await sender.open_routes({found.letter.source for found in together if found.letter.source is not None})
     outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
     for found, outcome in zip(together, outcomes, strict=True):
         if outcome is None:

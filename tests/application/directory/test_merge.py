@@ -20,7 +20,7 @@ from tests.support.merges import Pairs, check_invariants, merged, seen
 from tests.support.participant_rows import messages_of, rows
 from tests.support.participant_views import bodies, view
 from tests.support.waiting import until
-from workers.merge import MergeFollower
+from workers.merge import MergeSweeper
 
 
 @pytest.fixture
@@ -287,7 +287,7 @@ class TestWhatElseIsTheirs:
         await apply(conn, [merged(old, target)])
         kept = await pairs.send(peer, target, "1")
         await pairs.send(peer, old, "2")
-        follower = MergeFollower(settings, pool, NoPublisher)
+        follower = MergeSweeper(settings, pool, NoPublisher)
         assert await follower.sweep() == 1
         assert await bodies(conn, kept, target) == ["1", "2"]
         assert await follower.sweep() == 0

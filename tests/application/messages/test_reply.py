@@ -208,23 +208,24 @@ async def test_a_failed_reply_holds_up_the_line_until_it_is_given_up(
     assert isinstance(second, Queued)
     now, wait = datetime.now(UTC), timedelta(seconds=10)
 
-    async def fail(waits: int = 0) -> bool | None:
+    async def fail(waits: int = 0) -> int | None:
         return await pending_replies.postpone_reply(
-            conn, first.reply_id, error="broken", now=now + waits * wait, first_wait=wait, max_attempts=3
+            conn, first.reply_id, error="broken", now=now + waits * wait, first_wait=wait
         )
 
-    assert await fail() is False
+    assert await fail() == 1
     assert await fail() is None
     async with conn.transaction():
         assert await next_turn(conn, conversation, second.reply_id) is None
         turn = await next_turn(conn, conversation, first.reply_id)
     assert turn is not None
     assert turn.waiting.id == first.reply_id
-    assert await fail(1) is False
+    assert await fail(1) == 2
     due = await conn.fetchval("SELECT due_at FROM pending_replies WHERE id = $1", first.reply_id)
     assert due == now + 3 * wait
     assert await fail(2) is None
-    assert await fail(3) is True
+    assert await fail(3) == 3
+    await pending_replies.fail_reply(conn, first.reply_id, error="broken", now=now)
     assert await fail(9) is None
     assert await deliver(conn, conversation) == 1
     kept = await conn.fetch("SELECT id, error, attempts FROM pending_replies")

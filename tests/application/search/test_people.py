@@ -74,7 +74,7 @@ async def test_strangers_deleted_and_unmessageable_people_are_not_found(institut
     course = await institution.course()
     viewer = await institution.user()
     deleted, pending = await institution.user(state="deleted"), await institution.user(state="creation_pending")
-    await institution.user("User Stranger")
+    await institution.user("User BrokerClient")
     fake = await institution.user("User Fake")
     await institution.enroll(course, [viewer, deleted, pending])
     await institution.enroll(course, fake, "StudentView")

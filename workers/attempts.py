@@ -1,0 +1,90 @@
+"""The one policy of attempts, for chunks, replies and batch updates: when work is tried again, and when given up.
+
+A failure counts only after the wait that follows the one before, so that a command that comes twice does not use up
+the attempts; each wait is twice the one before (attempt_counts, next_attempt_at in SQL). What fails MAX_ATTEMPTS times,
+or comes back unsettled more than MAX_REDELIVERIES times since it may have killed its workers, is given up.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, TypeVar
+
+import asyncpg
+import structlog
+
+from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT
+from sql.attempts import Redelivery
+from sql.connection import Connection
+from workers.outcome import DeadLetter, Done, Outcome
+
+log = structlog.get_logger(__name__)
+
+CONFLICT_RETRIES = 20  # attempts at once when other transactions write the same rows; each of theirs ends a conflict
+MAX_ATTEMPTS = 5  # failures of the work itself before it is given up
+MAX_REDELIVERIES = 10  # of one row's commands that came back unsettled, before it is given up
+TOO_MANY_REDELIVERIES = f"handed out {MAX_REDELIVERIES} times without a verdict: its workers may have died of it"
+ERROR_LIMIT = 2000  # characters kept of an error
+
+Result = TypeVar("Result")
+
+
+class AttemptedRow(Protocol):
+    """A row that says what is to be done, and what became of the attempts at it."""
+
+    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+        """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
+
+    async def count_redelivery(self, conn: Connection) -> Redelivery | None:
+        """Notes that the command came back unsettled; None when there is no such row (any more)."""
+
+    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+        """Gives it up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Counts attempts in their rows; ``first_wait`` after the first failure."""
+
+    pool: asyncpg.Pool
+    first_wait: timedelta
+
+    async def failed(self, row: AttemptedRow, error: str, *, event: str) -> Outcome:
+        """Leaves the row to its sweeper for a while, or gives it up. Logs the failure as ``event``."""
+        now = datetime.now(UTC)
+        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            attempts = await row.postpone(conn, error=error, now=now, first_wait=self.first_wait)
+            log.warning(event, attempts=attempts)
+            if attempts is None or attempts < MAX_ATTEMPTS:
+                return Done()
+            await row.fail(conn, error=error, now=now)
+        return DeadLetter(error)
+
+    async def redelivered(self, row: AttemptedRow) -> Outcome | None:
+        """Notes that a command came back unsettled; None when it is to be tried, else how it ends."""
+        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            found = await row.count_redelivery(conn)
+            if found is None:
+                return None
+            if found.redeliveries is None or found.redeliveries <= MAX_REDELIVERIES:
+                return None if found.given_up is None else DeadLetter(found.given_up)
+            await row.fail(conn, error=TOO_MANY_REDELIVERIES, now=datetime.now(UTC))
+        return DeadLetter(TOO_MANY_REDELIVERIES)
+
+
+async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) -> Result:
+    """Runs a step that is one transaction; after a conflict again, on what the others left. Logs each as ``event``.
+
+    RuntimeError after CONFLICT_RETRIES.
+    """
+    for attempt in range(CONFLICT_RETRIES):
+        try:
+            return await step()
+        except CONFLICT as error:
+            log.info(event, attempt=attempt, error=type(error).__name__)
+    raise RuntimeError(f"other sends were in the way {CONFLICT_RETRIES} times")
+
+
+def error_text(error: Exception) -> str:
+    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
+    return f"{type(error).__name__}: {error}".replace("\0", "")[:ERROR_LIMIT]
