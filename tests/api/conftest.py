@@ -20,10 +20,10 @@ from service.api.routing import register
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.calls import call
 from tests.support.classroom import Classroom, Person
 from tests.support.databases import server_url
 from tests.support.gateway import ECHO, PUBLIC_URL, Api, publishing
+from tests.support.http_calls import call
 from tests.support.institution import Institution
 from tests.support.replies import Reply
 
@@ -38,7 +38,7 @@ def amqp_prefix() -> Iterator[str]:
 
     async def forget() -> None:
         async with broker_client(settings) as cleaner:
-            await cleaner.forget()
+            await cleaner.delete_topology()
 
     asyncio.run(forget())
 

@@ -8,7 +8,7 @@ from aiohttp import ClientSession, FormData
 from sql.inbox import unread_count
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.participant_rows import messages_of, rows
+from tests.support.participants import messages_of, participant_rows
 from tests.support.replies import KEYS, MESSAGE_KEYS, Reply
 from tests.support.school import School
 
@@ -78,11 +78,11 @@ async def test_everybody_gets_it_by_the_table_of_side_effects(
     await threads.update(conversation, muted, unread=False, subscribed=False)
     await threads.delete(conversation, silent)
     await threads.update(conversation, author, unread=False, archived=True)
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     at = (await reply(author, conversation))["messages"][0]["id"]
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     when = await conn.fetchval(
         "SELECT s.created_at FROM messages m JOIN sends s ON s.id = m.send_id WHERE m.id = $1", at
     )
@@ -149,7 +149,7 @@ async def test_what_a_message_may_carry(
     assert message["media_comment"]["media_id"] == "m-1"
     assert shown["properties"] == ["last_author", "attachments", "media_objects"]
     assert school.students[1] not in [p["id"] for p in shown["participants"]]
-    row = (await rows(conn, conversation))[student]
+    row = (await participant_rows(conn, conversation))[student]
     assert (row["has_attachments"], row["has_media_objects"]) == (True, True)
     assert [r["user_id"] for r in await conn.fetch("SELECT user_id FROM journal_entries")] == [student]
 
@@ -181,7 +181,7 @@ async def test_tags_of_a_reply(
     conversation = await threads.group(school.teacher, [student, outsider])
 
     await reply(school.teacher, conversation, tags=[f"course_{other}"])
-    assert {user: row["codes"] for user, row in (await rows(conn, conversation)).items()} == {
+    assert {user: row["codes"] for user, row in (await participant_rows(conn, conversation)).items()} == {
         school.teacher: [code],
         student: [code],
         outsider: [],
@@ -189,7 +189,7 @@ async def test_tags_of_a_reply(
 
     await institution.enroll(other, student)
     await reply(school.teacher, conversation, tags=[f"course_{other}"], recipients=[str(outsider)])
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert after[student]["codes"] == [code]
     assert after[school.teacher]["codes"] == [code, f"course_{other}"]
     assert await conn.fetchval(
@@ -208,7 +208,7 @@ async def test_the_context_of_a_reply_is_one_of_its_tags(
 
     await reply(school.teacher, conversation, context_code=f"course_{other}")
 
-    for row in (await rows(conn, conversation)).values():
+    for row in (await participant_rows(conn, conversation)).values():
         assert row["codes"] == [f"course_{school.course}", f"course_{other}"]
 
 

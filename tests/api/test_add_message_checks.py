@@ -4,10 +4,10 @@ import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
-from tests.support.calls import NOT_AUTHORISED, NOT_FOUND
 from tests.support.conversations import Threads
+from tests.support.http_calls import NOT_AUTHORISED, NOT_FOUND
 from tests.support.institution import Institution
-from tests.support.participant_rows import rows
+from tests.support.participants import participant_rows
 from tests.support.replies import KEYS, MESSAGE_KEYS, Reply, refused
 from tests.support.school import School
 
@@ -66,9 +66,9 @@ async def test_too_many_participants(reply: Reply, threads: Threads, school: Sch
     answer = await reply(school.teacher, conversation, 400, recipients=crowd, included_messages=["x"])
 
     assert answer == refused("recipients", "Too many participants for group conversation")
-    assert len(await rows(conn, conversation)) == 3
+    assert len(await participant_rows(conn, conversation)) == 3
     await reply(school.teacher, conversation, recipients=crowd[:5])
-    assert len(await rows(conn, conversation)) == 6
+    assert len(await participant_rows(conn, conversation)) == 6
     private = await threads.private(school.teacher, school.students[0])
     await reply(school.teacher, private, recipients=crowd)
 
@@ -137,7 +137,7 @@ async def test_a_reply_to_many_is_accepted_with_a_placeholder(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
     conversation = await threads.group(school.teacher, school.students[:5])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     shown = await reply(school.teacher, conversation, 202, body="Later")
 
@@ -147,7 +147,7 @@ async def test_a_reply_to_many_is_accepted_with_a_placeholder(
     assert message.keys() == MESSAGE_KEYS
     expected = {"id": 0, "body": "Later", "author_id": school.teacher, "participating_user_ids": []}
     assert {key: message[key] for key in expected} == expected
-    assert await rows(conn, conversation) == before
+    assert await participant_rows(conn, conversation) == before
     assert await conn.fetchval("SELECT count(*) FROM messages") == 0
     queued = await conn.fetchrow("SELECT * FROM pending_replies")
     assert queued is not None

@@ -8,7 +8,7 @@ import pytest
 from sql.inbox import unread_count
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.participant_rows import messages_of, rows
+from tests.support.participants import messages_of, participant_rows
 from tests.support.replies import Reply, refused
 from tests.support.school import School
 
@@ -20,11 +20,11 @@ async def test_recipients_limit_it_and_leave_the_authors_times_behind(
     meant, other = school.students[:2]
     file = await institution.attachment(school.teacher)
     conversation = await threads.group(school.teacher, [meant, other], tags=[f"course_{school.course}"])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     shown = await reply(school.teacher, conversation, recipients=[str(meant)], attachment_ids=[file])
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert shown["messages"][0]["participating_user_ids"] == [school.teacher, meant]
     assert shown["message_count"] == 2
     assert after[other] == before[other]
@@ -39,11 +39,11 @@ async def test_recipients_are_everybody(
 ) -> None:
     """Who names all others has limited nothing, but the author's times stay behind all the same."""
     conversation = await threads.group(school.teacher, school.students[:2])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     await reply(school.teacher, conversation, recipients=[str(s) for s in school.students[:2]])
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert after[school.teacher]["last_authored_at"] == before[school.teacher]["last_authored_at"]
     assert await conn.fetchval("SELECT count(*) FROM message_views") == 0
 
@@ -52,12 +52,12 @@ async def test_only_oneself_as_recipient(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
     conversation = await threads.group(school.teacher, school.students[:2])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     shown = await reply(school.teacher, conversation, recipients=[str(school.teacher)])
 
     assert shown["messages"][0]["participating_user_ids"] == [school.teacher]
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert all(after[student] == before[student] for student in school.students[:2])
     assert after[school.teacher]["last_authored_at"] > before[school.teacher]["last_authored_at"]
 
@@ -99,7 +99,7 @@ async def test_new_recipients_join_a_group_without_history(
     (message,) = shown["messages"]
     assert sorted(shown["audience"]) == [old, new]
     assert message["participating_user_ids"] == [school.teacher, new]
-    joined = (await rows(conn, conversation))[new]
+    joined = (await participant_rows(conn, conversation))[new]
     expected = {"message_count": 1, "unread": True, "archived": False, "subscribed": True, "starred": False}
     assert {key: joined[key] for key in expected} == expected
     assert joined["last_message_at"] == joined["history_from"]
@@ -134,7 +134,7 @@ async def test_a_private_conversation_takes_no_new_people(
     assert (shown["audience"], shown["private"]) == ([peer], True)
     assert shown["messages"][0]["participating_user_ids"] == [school.teacher, peer]
     assert alone["messages"][0]["participating_user_ids"] == [school.teacher]
-    assert (await rows(conn, conversation))[peer]["message_count"] == 2
+    assert (await participant_rows(conn, conversation))[peer]["message_count"] == 2
 
 
 async def test_included_messages_go_to_those_who_lack_them(
@@ -153,7 +153,7 @@ async def test_included_messages_go_to_those_who_lack_them(
         included_messages=[str(conversation), str(secret)],
     )
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert {user: after[user]["message_count"] for user in (has, deleted, never, new)} == {
         has: 3,
         deleted: 3,
@@ -174,7 +174,7 @@ async def test_without_recipients_everybody_lacking_it_gets_an_included_message(
 
     await reply(school.students[0], conversation, included_messages=[secret, generated])
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     assert {user: row["message_count"] for user, row in after.items()} == dict.fromkeys(
         (school.teacher, *school.students[:2]), 3
     )

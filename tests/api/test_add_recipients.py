@@ -11,7 +11,7 @@ from service.runtime.settings import Settings
 from sql.inbox import unread_count
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.participant_rows import messages_of, rows
+from tests.support.participants import messages_of, participant_rows
 from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -75,11 +75,11 @@ async def test_who_was_in_already_is_left_as_they_were(
     await threads.update(conversation, archived, unread=False, archived=True)
     await threads.update(conversation, muted, unread=False, subscribed=False)
     await threads.delete(conversation, gone)
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     await add(school.teacher, conversation, [str(new)])
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     tags = {"tag_set", "codes"}
     for user in (school.teacher, *old):
         assert {k: v for k, v in after[user].items() if k not in tags} == {
@@ -111,7 +111,7 @@ async def test_newcomers_have_the_adders_history(
         "Deleted by the adder",
         "",
     ]
-    joined = (await rows(conn, conversation))[new]
+    joined = (await participant_rows(conn, conversation))[new]
     expected = {
         "message_count": 4,
         "unread": True,
@@ -140,18 +140,18 @@ async def test_an_adder_who_joined_later_hands_on_no_more_than_they_have(
     await add(late, conversation, [str(later)])
 
     assert [body for _, body in await messages_of(conn, conversation, later)] == ["Kept", "Welcome", ""]
-    assert (await rows(conn, conversation))[later]["message_count"] == 3
+    assert (await participant_rows(conn, conversation))[later]["message_count"] == 3
 
 
 async def test_everybody_is_in_already(add: Add, threads: Threads, school: School, conn: asyncpg.Connection) -> None:
     conversation = await threads.group(school.teacher, school.students[:2])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
 
     shown = await add(school.teacher, conversation, [str(student) for student in school.students[:2]])
     alone = await add(school.teacher, conversation, [str(school.teacher)])
 
     assert [m["body"] for m in shown["messages"]] == [m["body"] for m in alone["messages"]] == ["Hello, all"]
-    assert await rows(conn, conversation) == before
+    assert await participant_rows(conn, conversation) == before
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
 
 
@@ -181,7 +181,7 @@ async def test_only_people_one_may_write_to(
     conversation = await threads.group(school.teacher, school.students[:1])
     assert await add(school.teacher, conversation, [str(outsider)], 400) == {}
     await add(school.teacher, conversation, [str(outsider), school.students[1]])
-    assert set(await rows(conn, conversation)) == {school.teacher, *school.students[:2]}
+    assert set(await participant_rows(conn, conversation)) == {school.teacher, *school.students[:2]}
 
 
 async def test_a_context_code_narrows_individuals(
@@ -199,11 +199,11 @@ async def test_too_many_participants(add: Add, threads: Threads, school: School,
     conversation = await threads.group(school.teacher, school.students[:3])
     answer = await add(school.teacher, conversation, school.students[2:6], 400)
     assert answer == [{"attribute": "recipients", "message": "too many participants for group conversation"}]
-    assert len(await rows(conn, conversation)) == 4
+    assert len(await participant_rows(conn, conversation)) == 4
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
     await add(school.teacher, conversation, school.students[2:5])
     await add(school.teacher, conversation, school.students[:5])
-    assert len(await rows(conn, conversation)) == 6
+    assert len(await participant_rows(conn, conversation)) == 6
 
 
 async def test_a_private_conversation_takes_no_new_people(
@@ -212,7 +212,7 @@ async def test_a_private_conversation_takes_no_new_people(
     conversation = await threads.private(school.teacher, school.students[0])
     answer = await add(school.teacher, conversation, [school.students[1]], 400)
     assert answer == [{"attribute": "recipients", "message": "nobody can be added to a private conversation"}]
-    assert len(await rows(conn, conversation)) == 2
+    assert len(await participant_rows(conn, conversation)) == 2
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
 
 
@@ -238,7 +238,7 @@ async def test_the_generated_message_files_rows_anew(
 
     await add(school.teacher, conversation, [str(new), str(guest)], tags=[f"course_{school.course}"])
 
-    codes = {user: row["codes"] for user, row in (await rows(conn, conversation)).items()}
+    codes = {user: row["codes"] for user, row in (await participant_rows(conn, conversation)).items()}
     assert codes[new] == [f"course_{school.course}"]
     assert codes[guest] == [f"course_{other}"]
     assert codes[old] == [f"course_{other}", f"course_{school.course}"]

@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.support.calls import NOT_AUTHORISED, NOT_FOUND, call
 from tests.support.conversations import Threads
+from tests.support.http_calls import NOT_AUTHORISED, NOT_FOUND, call
 from tests.support.institution import Institution
-from tests.support.participant_views import all_of_others, bodies, view
+from tests.support.participants import all_of_others, bodies, participant_row
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -140,7 +140,7 @@ class TestRestore:
         (restored,) = await self.put(client, operator, message_id=made, user_id=me, conversation_id=made)
 
         assert (restored["id"], restored["body"]) == (made, "One")
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert (after["message_count"], after["unread"], after["has_attachments"]) == (1, False, True)
         assert after["last_message_at"] is not None
         assert await bodies(conn, made, me) == ["One"]
@@ -149,7 +149,7 @@ class TestRestore:
         assert await all_of_others(conn, me) == before
 
         await self.put(client, operator, message_id=second, user_id=me, conversation_id=made)
-        assert (await view(conn, made, me))["message_count"] == 2
+        assert (await participant_row(conn, made, me))["message_count"] == 2
         assert await self.put(client, operator, message_id=12, user_id=me, conversation_id=made) == []
 
     async def test_of_what_was_a_restricted_message(

@@ -10,8 +10,8 @@ import pytest
 
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.amqp_requests import Asker, asker
 from tests.support.institution import Institution
+from tests.support.request_client import RequestClient, request_client
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.amqp_requests import RequestConsumer
@@ -30,12 +30,12 @@ WRITTEN = (
 
 
 @pytest.fixture
-async def event_consumer(edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher) -> AsyncIterator[Asker]:
+async def neighbour(edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher) -> AsyncIterator[RequestClient]:
     """Asks a worker that stands beside the gateway."""
     consumer = RequestConsumer(edge_settings, pool, broker)
     await consumer.start()
     await until(lambda: consumer.broker.connected)
-    async with asker(edge_settings) as made:
+    async with request_client(edge_settings) as made:
         yield made
     await consumer.drain()
 
@@ -141,7 +141,7 @@ async def forget(conn: asyncpg.Connection) -> dict[str, int]:
 
 
 @pytest.fixture
-def both(client: aiohttp.ClientSession, neighbour: Asker, conn: asyncpg.Connection, token: Token) -> Both:
+def both(client: aiohttp.ClientSession, neighbour: RequestClient, conn: asyncpg.Connection, token: Token) -> Both:
     """Asks in both ways, as a user; the status, when both have answered alike and left as many rows."""
 
     async def ask(user_id: str, request: dict[str, Any]) -> int:

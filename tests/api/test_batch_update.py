@@ -7,11 +7,11 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.support.calls import NOT_AUTHORISED, NOT_FOUND, call
 from tests.support.conversations import Threads
 from tests.support.gateway import PUBLIC_URL
+from tests.support.http_calls import NOT_AUTHORISED, NOT_FOUND, call
 from tests.support.institution import Institution
-from tests.support.participant_views import view
+from tests.support.participants import participant_row
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -53,7 +53,7 @@ async def test_is_accepted_with_a_progress(
     }
     assert isinstance(progress["completion"], float)
     assert await call(client, me, "GET", f"/progress/{progress['id']}.json") == progress
-    assert not (await view(conn, made, people[0]))["archived"]
+    assert not (await participant_row(conn, made, people[0]))["archived"]
     assert await conn.fetchval("SELECT count(*) FROM batch_updates WHERE due_at < now() + interval '6 s'") == 1
 
 

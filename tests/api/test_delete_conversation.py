@@ -7,10 +7,10 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.api.test_update_conversation import KEYS
-from tests.support.calls import NOT_FOUND, call
 from tests.support.conversations import Threads
+from tests.support.http_calls import NOT_FOUND, call
 from tests.support.institution import Institution
-from tests.support.participant_views import all_of_others, bodies, view
+from tests.support.participants import all_of_others, bodies, participant_row
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -166,12 +166,12 @@ class TestRemoveMessages:
         ids: list[str],
     ) -> None:
         made = await threads.private(people[1], people[0])
-        before = await view(conn, made, people[0])
+        before = await participant_row(conn, made, people[0])
 
         shown = await call(client, me, "POST", f"/conversations/{made}/remove_messages", json={"remove": ids})
 
         assert shown["message_count"] == 1
-        assert await view(conn, made, people[0]) == before
+        assert await participant_row(conn, made, people[0]) == before
 
     async def test_without_remove_answers_nothing(
         self, client: ClientSession, me: dict[str, str], people: list[int], threads: Threads
@@ -204,9 +204,9 @@ async def test_all_is_read_at_once(
 
     assert await call(client, me, "POST", "/conversations/mark_all_as_read") == {}
 
-    assert [(await view(conn, made, mine))["unread"] for made in received] == [False, False]
-    assert (await view(conn, archived, mine))["archived"]
-    assert (await view(conn, unanswered, mine))["unread"]
+    assert [(await participant_row(conn, made, mine))["unread"] for made in received] == [False, False]
+    assert (await participant_row(conn, archived, mine))["archived"]
+    assert (await participant_row(conn, unanswered, mine))["unread"]
     assert await call(client, me, "GET", "/conversations/unread_count") == {"unread_count": "0"}
     assert await all_of_others(conn, mine) == before
     assert await call(client, me, "POST", "/conversations/mark_all_as_read.json") == {}

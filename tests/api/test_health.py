@@ -69,7 +69,7 @@ def spoiled(settings: Settings) -> Settings:
     return settings.model_copy(update={"amqp_prefix": f"test-{uuid.uuid4().hex[:12]}"})
 
 
-async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
+async def test_it_names_a_queue_of_other_arguments_and_is_ready(
     spoiled: Settings, pool: asyncpg.Pool, serve: Serve
 ) -> None:
     async with broker_client(spoiled) as operator:
@@ -80,7 +80,7 @@ async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
             async with client.get("/readyz") as answer:
                 assert answer.status == 200
                 (shown,) = (await answer.json())["topology"]
-        await operator.forget()
+        await operator.delete_topology()
 
     assert shown.startswith(f"queue {name} is different: PRECONDITION_FAILED - inequivalent arg 'x-")
     assert f"delete_queue '{name}'" in shown
@@ -100,7 +100,7 @@ async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
             assert answer.status == 503
             shown = await answer.json()
         await broker.broker.stop()
-        await operator.forget()
+        await operator.delete_topology()
 
     assert shown["failing"] == ["broker"]
     assert [line.split(":")[0] for line in shown["topology"]] == [f"exchange {name} is different"]

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.support.calls import NOT_FOUND, call
 from tests.support.conversations import Threads
+from tests.support.http_calls import NOT_FOUND, call
 from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]

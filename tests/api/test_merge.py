@@ -6,9 +6,9 @@ import asyncpg
 from aiohttp import ClientSession
 
 from service.application.directory.events import apply
-from tests.support.calls import call
 from tests.support.classroom import Classroom, Person
-from tests.support.merges import merged
+from tests.support.http_calls import call
+from tests.support.user_merges import merged
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 

@@ -19,7 +19,7 @@ from service.application.parameters.types import parse
 from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
-from tests.support import seeds
+from tests.support import published_api
 from tests.support.gateway import PUBLIC_URL
 
 ROUTES = list(chain.from_iterable(module.routes for module in MODULES))
@@ -150,7 +150,7 @@ async def test_the_viewer_needs_nothing_from_elsewhere(client: aiohttp.ClientSes
 
 
 async def test_every_parameter_of_the_published_descriptions_is_in_it(document: dict[str, Any]) -> None:
-    for route, names in seeds.PARAMETERS.items():
+    for route, names in published_api.PARAMETERS.items():
         method, _, path = route.partition(" ")
         operation = document["paths"]["/api/v1" + path.replace(":id", "{id}")][method.lower()]
         known = {each["name"] for each in operation.get("parameters", [])}

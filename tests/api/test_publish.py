@@ -12,9 +12,9 @@ from service.api.app import build_app
 from service.contracts.commands import DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient, broker_client
-from tests.support.calls import call
 from tests.support.conversations import Threads
 from tests.support.gateway import Api, publishing_nowhere
+from tests.support.http_calls import call
 from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -33,7 +33,7 @@ async def outside(settings: Settings, api: Api) -> AsyncIterator[BrokerClient]:
     """A look at the gateway's queues; removes them in the end."""
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 async def commanded(outside: BrokerClient, name: str) -> bytes:

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import ClientSession
 from yarl import URL
 
-from tests.support.calls import NOT_FOUND, call
 from tests.support.gateway import PUBLIC_URL
+from tests.support.http_calls import NOT_FOUND, call
 from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]

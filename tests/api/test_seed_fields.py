@@ -10,11 +10,11 @@ import pytest
 from pydantic import TypeAdapter
 
 from service.application.presentation import shapes
-from tests.support import seeds
+from tests.support import published_api
 from tests.support.classroom import Classroom, Person
 from tests.support.gateway import PUBLIC_URL
 from tests.support.institution import Institution
-from tests.support.proofs import SHOWN, AnId, JustNow, Shown, differences, fields_of, shows
+from tests.support.published_api_coverage import SHOWN, AnId, JustNow, Shown, differences, fields_of, shows
 
 CONVERSATION = TypeAdapter(shapes.Conversation)
 NO_PICTURE, GROUP = f"{PUBLIC_URL}/images/messages/avatar-50.png", f"{PUBLIC_URL}/images/messages/avatar-group-50.png"
@@ -337,9 +337,9 @@ async def test_unread_count_fields(classroom: Classroom) -> Shown:
 
 
 def test_every_field_has_a_proof() -> None:
-    assert {route for route, fields in seeds.FIELDS.items() if fields} == SHOWN
-    assert seeds.UNANSWERED.keys() <= SHOWN
-    assert {route.partition("?")[0] for route in seeds.FIELDS} == seeds.PARAMETERS.keys()
+    assert {route for route, fields in published_api.FIELDS.items() if fields} == SHOWN
+    assert published_api.UNANSWERED.keys() <= SHOWN
+    assert {route.partition("?")[0] for route in published_api.FIELDS} == published_api.PARAMETERS.keys()
 
 
 def test_what_a_proof_sees() -> None:

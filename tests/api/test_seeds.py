@@ -8,11 +8,11 @@ from pydantic import TypeAdapter
 
 from service.application.inbox import batch_update
 from service.application.presentation import shapes
-from tests.support import seeds
+from tests.support import published_api
 from tests.support.classroom import Classroom, Person
 from tests.support.institution import Institution
-from tests.support.proofs import PROVEN, proves
-from tests.support.seeds import ATTACHMENT, CONVERSATION, MEDIA_COMMENT, MESSAGE, PARTICIPANT
+from tests.support.published_api import ATTACHMENT, CONVERSATION, MEDIA_COMMENT, MESSAGE, PARTICIPANT
+from tests.support.published_api_coverage import PROVEN, proves
 
 LIST, CREATE = "GET /conversations", "POST /conversations"
 SHOW, UPDATE = "GET /conversations/:id", "PUT /conversations/:id"
@@ -348,6 +348,6 @@ async def test_find_recipients_is_the_search(classroom: Classroom) -> None:
 
 
 def test_every_parameter_has_a_proof() -> None:
-    listed = {route: names for route, names in seeds.PARAMETERS.items() if names}
+    listed = {route: names for route, names in published_api.PARAMETERS.items() if names}
 
     assert listed == dict(PROVEN)

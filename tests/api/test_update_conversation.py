@@ -7,10 +7,10 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from tests.support.calls import NOT_FOUND, call
 from tests.support.conversations import START, Threads
+from tests.support.http_calls import NOT_FOUND, call
 from tests.support.institution import Institution
-from tests.support.participant_views import all_of_others, view
+from tests.support.participants import all_of_others, participant_row
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -106,11 +106,11 @@ async def test_what_is_not_named_stays(
     client: ClientSession, me: dict[str, str], made: int, people: list[int], conn: asyncpg.Connection
 ) -> None:
     await put(client, me, made, starred=True)
-    before = await view(conn, made, people[0])
+    before = await participant_row(conn, made, people[0])
 
     await put(client, me, made, other="1", starred=True)
 
-    assert await view(conn, made, people[0]) == before
+    assert await participant_row(conn, made, people[0]) == before
 
 
 class TestSubscription:
@@ -159,14 +159,14 @@ class TestRefusals:
     async def test_of_a_state_that_does_not_exist_change_nothing(
         self, client: ClientSession, me: dict[str, str], made: int, people: list[int], conn: asyncpg.Connection
     ) -> None:
-        before = await view(conn, made, people[0])
+        before = await participant_row(conn, made, people[0])
         changes = {"workflow_state": "deleted", "subscribed": False, "starred": True}
 
         refused = await call(client, me, "PUT", f"/conversations/{made}", status=400, json={"conversation": changes})
 
         error = {"attribute": "workflow_state", "type": "inclusion", "message": "inclusion"}
         assert refused == {"errors": {"workflow_state": [error]}}
-        assert await view(conn, made, people[0]) == before
+        assert await participant_row(conn, made, people[0]) == before
 
     async def test_in_order(self, client: ClientSession, me: dict[str, str], made: int) -> None:
         """Who has no such conversation learns that first; then filter_mode, then what is missing."""

@@ -27,9 +27,10 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
-from tests.bench.place import on_servers, place
+from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.progress import log
 from tests.bench.resources import machine, peak_memory
-from tests.support.directory_feed import feed, told
+from tests.support.directory_feed import directory_event, feed
 from tests.support.processes import Process, installation
 
 
@@ -44,11 +45,6 @@ class Sizes:
 QUICK = Sizes(events=3_000, one_by_one=300)
 
 
-def tell(line: str) -> None:
-    """Progress, for whoever watches."""
-    sys.stderr.write(line + "\n")
-
-
 def events(how_many: int) -> list[bytes]:
     """A third each of users, their enrolments and the states of those, with all keys that Canvas sends."""
     made = []
@@ -56,7 +52,7 @@ def events(how_many: int) -> list[bytes]:
         person, enrolment = 10**13 + number, 10**13 + 10**9 + number
         at = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
         made += [
-            told(
+            directory_event(
                 "user_created",
                 **at,
                 user_id=str(person),
@@ -67,7 +63,7 @@ def events(how_many: int) -> list[bytes]:
                 user_login=f"student{number}@school.example",
                 user_sis_id=f"S{number}",
             ),
-            told(
+            directory_event(
                 "enrollment_created",
                 **at,
                 enrollment_id=str(enrolment),
@@ -81,7 +77,7 @@ def events(how_many: int) -> list[bytes]:
                 course_section_id=str(10**13 + number % 1000 + 1),
                 workflow_state="active",
             ),
-            told(
+            directory_event(
                 "enrollment_state_created",
                 enrollment_id=str(enrolment),
                 state="active",
@@ -97,23 +93,23 @@ def events(how_many: int) -> list[bytes]:
 
 @dataclass
 class Part:
-    """A place of its own for one part of the run."""
+    """An installation of its own for one part of the run."""
 
     settings: Settings
     conn: Connection
 
-    async def check(self, told_events: int) -> None:
+    async def check(self, how_many: int) -> None:
         """All events are in the tables."""
         whole = "SELECT count(*) FROM enrollments WHERE workflow_state = 'active' AND date_state = 'active'"
         for query in ("SELECT count(*) FROM users", whole):
             found = await self.conn.fetchval(query)
-            assert found == told_events // 3, (query, found)
+            assert found == how_many // 3, (query, found)
 
 
 @asynccontextmanager
 async def part() -> AsyncIterator[Part]:
     """Empty tables, an empty queue."""
-    async with place() as settings, await aio_pika.connect(str(settings.amqp_url)) as connection:
+    async with fresh_settings() as settings, await aio_pika.connect(str(settings.amqp_url)) as connection:
         logs.configure(settings.model_copy(update={"log_level": "warning"}))  # stdout is for the report
         await declare(connection, Topology(settings.amqp_prefix))
         conn = await asyncpg.connect(str(settings.database_url))
@@ -135,7 +131,7 @@ async def _followed(worker: Process, how_many: int) -> int:
 async def from_full_queue(how_many: int) -> dict[str, Any]:
     """The queue is full when the worker starts; from its connection to its last commit."""
     async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
-        await source.tell(*events(how_many))
+        await source.publish(*events(how_many))
         worker = await clarion.start("worker", "--only", "directory")
         await worker.logged("broker_connected")
         started = perf_counter()
@@ -158,7 +154,7 @@ async def while_published(how_many: int) -> dict[str, Any]:
         await worker.logged("broker_connected", times=2)
         made = events(how_many)
         started = perf_counter()
-        await source.tell(*made)
+        await source.publish(*made)
         published = perf_counter() - started
         sets = await _followed(worker, how_many)
         seconds = perf_counter() - started
@@ -176,7 +172,7 @@ async def while_published(how_many: int) -> dict[str, Any]:
 async def one_by_one(how_many: int) -> dict[str, Any]:
     """The queue is full; one event, one transaction, one acknowledgement, with many events prefetched."""
     async with part() as there, feed(there.settings) as source:
-        await source.tell(*events(how_many))
+        await source.publish(*events(how_many))
         async with await aio_pika.connect(str(there.settings.amqp_url)) as connection:
             channel = await connection.channel()
             await channel.set_qos(prefetch_count=1000)
@@ -205,9 +201,9 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         ("one_by_one", one_by_one(sizes.one_by_one)),
         ("while_published", while_published(sizes.events)),
     ):
-        tell(name)
+        log(name)
         report[name] = await figures
-        tell(f"  {report[name]['per_second']:,.0f} events a second")
+        log(f"  {report[name]['per_second']:,.0f} events a second")
     report["times_one_by_one"] = report["from_full_queue"]["per_second"] / report["one_by_one"]["per_second"]
     async with part() as there:
         report["machine"] = await machine(there.conn, there.settings)

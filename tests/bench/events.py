@@ -29,7 +29,7 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
-from tests.bench.place import on_servers, place
+from tests.bench.environment import fresh_settings, on_servers
 from tests.support.waiting import until
 from workers.relay import Relay
 
@@ -56,13 +56,13 @@ async def measured(events: int) -> AsyncIterator[list[Rate]]:
 
 
 @asynccontextmanager
-async def everything(settings: Settings) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
-    """A channel of a neighbour's, and its queue of all events."""
+async def queue_of_all_events(settings: Settings) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
+    """A connection's channel, and a queue bound to all events as a consumer has it."""
     topology = Topology(settings.amqp_prefix)
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
         await declare(connection, topology)
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        name = f"{settings.amqp_prefix}.neighbour"
+        name = f"{settings.amqp_prefix}.consumer"
         queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
         await queue.bind(topology.events, "#")
         try:
@@ -121,7 +121,7 @@ async def compare(settings: Settings, *, messages: int, raw: int, rounds: int) -
     relay = Relay(settings, pool)
     await relay.start()
     try:
-        async with everything(settings) as (channel, queue), pool.acquire() as conn:
+        async with queue_of_all_events(settings) as (channel, queue), pool.acquire() as conn:
             await until(lambda: relay.connected)
             raws, relays = [], []
             for _ in range(rounds):
@@ -144,7 +144,7 @@ async def compare(settings: Settings, *, messages: int, raw: int, rounds: int) -
 
 
 async def _main(messages: int, raw: int, rounds: int) -> dict[str, Any]:
-    async with place() as settings:
+    async with fresh_settings() as settings:
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         return await compare(settings, messages=messages, raw=raw, rounds=rounds)
 

@@ -25,9 +25,18 @@ from aio_pika.abc import AbstractQueue
 from service.runtime import logs
 from service.runtime.settings import Settings
 from tests.bench.canvas_way import canvas_rate
-from tests.bench.events import compare, everything
+from tests.bench.environment import (
+    checkpoint,
+    empty,
+    forget_events,
+    fresh_settings,
+    on_servers,
+    second_settings,
+    settle,
+)
+from tests.bench.events import compare, queue_of_all_events
 from tests.bench.institution import Course, Institution, with_a_past
-from tests.bench.place import beside, checkpoint, empty, forget_events, on_servers, place, settle
+from tests.bench.progress import log
 from tests.bench.raw_copy import copy_seconds
 from tests.bench.reading import p50
 from tests.bench.redelivery import redeliver
@@ -65,7 +74,7 @@ class Run:
     clarion: Installation
     session: aiohttp.ClientSession
     processes: Sequence[Process] = ()
-    neighbour: AbstractQueue | None = None
+    consumer_queue: AbstractQueue | None = None
 
     async def client(self, user_id: int, *, url: str | None = None) -> Client:
         """A user of the API."""
@@ -73,7 +82,7 @@ class Run:
 
     async def start(self, **env: str) -> None:
         """One api and two workers."""
-        tell("starting one api and two workers")
+        log("starting one api and two workers")
         clarion = self.clarion
         self.processes = await asyncio.gather(clarion.api(**env), clarion.worker(**env), clarion.worker(**env))
 
@@ -84,27 +93,21 @@ class Run:
     async def empty(self) -> None:
         """No conversation, message, batch or event is left; the institution stays."""
         await empty(self.conn)
-        if self.neighbour is not None:
-            await self.neighbour.purge()
+        if self.consumer_queue is not None:
+            await self.consumer_queue.purge()
 
     async def send(self, course: Course, *, url: str | None = None) -> Sent:
         """A measured send by the course's teacher."""
         sent = await send(self.conn, await self.client(course.teacher, url=url), course)
-        tell(f"  {sent.recipients:,} recipients, accepted after {sent.accepted_after:.3f} s, {sent.rate:,.0f} a second")
+        log(f"  {sent.recipients:,} recipients, accepted after {sent.accepted_after:.3f} s, {sent.rate:,.0f} a second")
         return sent
-
-
-def tell(line: str) -> None:
-    """A line of progress."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 async def measure(sizes: Sizes) -> dict[str, Any]:
     """The whole run; the report."""
     load = os.getloadavg()[0]  # what the machine was busy with before; much of it, and the figures say little
     async with AsyncExitStack() as stack:
-        settings = await stack.enter_async_context(place())
+        settings = await stack.enter_async_context(fresh_settings())
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
         stack.push_async_callback(conn.close)
@@ -133,24 +136,24 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
-    """New threads on empty tables: by an installation that tells nobody of them, by one whose events a neighbour takes,
-    and raw COPY of the same rows, in turns.
+    """New threads on empty tables: by an installation without events, by one whose events go to a queue, and
+    raw COPY of the same rows, in turns.
     """
     without, rounds, copies = [], [], []
-    async with beside(run.settings) as settings, installation(settings) as clarion:
+    async with second_settings(run.settings) as settings, installation(settings) as clarion:
         silent = replace(run, settings=settings, clarion=clarion)
         await silent.start(CLARION_EVENTS="false")
         for number in range(run.sizes.rounds):
-            tell(f"new threads without events, round {number + 1}")
+            log(f"new threads without events, round {number + 1}")
             without.append(await _on_empty_tables(silent, warm_up, course))
-            tell(f"new threads, round {number + 1}")
-            async with everything(run.settings) as (_, neighbour):
-                sent = await _on_empty_tables(replace(run, neighbour=neighbour), warm_up, course)
+            log(f"new threads, round {number + 1}")
+            async with queue_of_all_events(run.settings) as (_, consumer_queue):
+                sent = await _on_empty_tables(replace(run, consumer_queue=consumer_queue), warm_up, course)
             await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
             send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
             copies.append(run.sizes.recipients / await copy_seconds(run.conn, send_id))
             rounds.append(sent)
-            tell(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
+            log(f"  raw COPY: {copies[-1]:,.0f} a second; share {sent.rate / copies[-1]:.3f}")
         await silent.stop()
     api, *workers = (peak_memory(process.pid) / 1e6 for process in run.processes)
     return {
@@ -183,15 +186,15 @@ async def _on_empty_tables(run: Run, warm_up: Course, course: Course) -> Sent:
 
 async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
     """The commands of a send, and the same message to the same people, again."""
-    tell("every command of a batch again")
+    log("every command of a batch again")
     sent = await _on_empty_tables(run, warm_up, course)
     await forget_events(run.conn)
     await checkpoint(run.conn)
     again = []
     for _ in range(run.sizes.rounds):
         again.append(await redeliver(run.conn, run.settings, run.processes[1:], sent.batch_id))
-        tell(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
-    tell("the same people again, threads reused")
+        log(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
+    log("the same people again, threads reused")
     await settle(run.conn)
     reused = await run.send(course)
     return {
@@ -204,12 +207,12 @@ async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
 
 async def _slow_baselines(run: Run) -> dict[str, float]:
     """A transaction for each recipient: as Canvas does it, and with a command for each."""
-    tell("Canvas's way")
+    log("Canvas's way")
     course = await run.institution.course(run.sizes.slow)
     url = str(run.settings.database_url)
     loops = {n: await canvas_rate(url, course.students, course.teacher, loops=n) for n in (1, 2)}
-    tell(f"  {loops[1]:,.0f} a second, {loops[2]:,.0f} with two loops")
-    tell("one command and one transaction for each recipient")
+    log(f"  {loops[1]:,.0f} a second, {loops[2]:,.0f} with two loops")
+    log("one command and one transaction for each recipient")
     port = free_port()
     await run.clarion.api(CLARION_PORT=str(port), CLARION_CHUNK_SIZE="1")
     single = await run.send(course, url=f"http://127.0.0.1:{port}")
@@ -221,20 +224,20 @@ async def _slow_baselines(run: Run) -> dict[str, float]:
 
 
 async def _statements(run: Run) -> dict[str, float]:
-    tell("statements of a chunk")
+    log("statements of a chunk")
     seen = await statements_per_chunk(run.conn, run.settings, await run.institution.course(300))
     for text in seen:
-        tell(f"  {text[:80]}")
+        log(f"  {text[:80]}")
     return {"statements_per_chunk": len(seen)}
 
 
 async def _with_a_past(run: Run) -> dict[str, float]:
     """New threads where there are many already, the recipients' own among them."""
-    tell(f"{run.sizes.existing:,} conversations of earlier years")
+    log(f"{run.sizes.existing:,} conversations of earlier years")
     start = perf_counter()
     course = await with_a_past(run.institution, conversations=run.sizes.existing, students=run.sizes.recipients)
     await settle(run.conn)
-    tell(f"  there after {perf_counter() - start:.0f} s; new threads among them")
+    log(f"  there after {perf_counter() - start:.0f} s; new threads among them")
     await run.send(await run.institution.course(run.sizes.warm_up))
     await forget_events(run.conn)
     sent = await run.send(course)
@@ -243,7 +246,7 @@ async def _with_a_past(run: Run) -> dict[str, float]:
 
 async def _reading(run: Run) -> dict[str, float]:
     """A mailbox of thousands and one of ten."""
-    tell("reading")
+    log("reading")
     figures = {}
     for name, threads in (("large", run.sizes.mailbox), ("small", 10)):
         owner, *others = await run.institution.users(threads + 1)
@@ -252,17 +255,17 @@ async def _reading(run: Run) -> dict[str, float]:
         await settle(run.conn)
         for what, path in (("list_page", "/conversations"), ("unread_count", "/conversations/unread_count")):
             figures[f"{what}_{name}_ms"] = await p50(client, path, requests=run.sizes.requests) * 1000
-            tell(f"  {what}, {threads:,} conversations: {figures[f'{what}_{name}_ms']:.2f} ms")
+            log(f"  {what}, {threads:,} conversations: {figures[f'{what}_{name}_ms']:.2f} ms")
     return figures
 
 
 async def _relaying(sizes: Sizes) -> dict[str, float]:
     """What one relay publishes, and raw publishing on one channel, on a database of their own."""
-    tell("relaying the events of a bulk send")
-    async with place() as settings:
+    log("relaying the events of a bulk send")
+    async with fresh_settings() as settings:
         found = await compare(settings, messages=sizes.recipients, raw=sizes.recipients, rounds=1)
     names = ("raw_events_per_second", "relay_events_per_second")
-    tell(f"  {found[names[1]]:,.0f} a second; raw publishing: {found[names[0]]:,.0f}")
+    log(f"  {found[names[1]]:,.0f} a second; raw publishing: {found[names[0]]:,.0f}")
     return {name: found[name] for name in names}
 
 

@@ -5,7 +5,7 @@ from time import perf_counter
 
 import asyncpg
 
-from tests.bench.place import settle
+from tests.bench.environment import settle
 
 # All rows of a new private send, in the order of their keys: the best that COPY can be given.
 _ROWS = {

@@ -9,7 +9,7 @@ import aio_pika
 
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.bench.place import HOT_TABLES
+from tests.bench.environment import HOT_TABLES
 
 _SIZE = "SELECT sum(pg_total_relation_size(name::regclass))::bigint FROM unnest($1::text[]) AS name"
 

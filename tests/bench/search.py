@@ -1,7 +1,7 @@
 """The search for recipients: ``python -m tests.bench.search`` prints one JSON object; progress goes to stderr.
 
 An institution of 100,000 on a fresh database, all of them in one course. Times are the database's own, of every
-statement that an answer takes, as EXPLAIN (ANALYZE, BUFFERS) tells them on warm pages, the least of some rounds; the
+statement that an answer takes, as EXPLAIN (ANALYZE, BUFFERS) reports them on warm pages, the least of some rounds; the
 plan of each statement that looks for people or counts them is printed as well, and the slowest case by itself.
 """
 
@@ -25,8 +25,9 @@ from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
 from sql.connection import Connection
 from sql.statements import STATEMENTS
+from tests.bench.environment import fresh_settings, on_servers, settle
 from tests.bench.institution import Course, Institution
-from tests.bench.place import on_servers, place, settle
+from tests.bench.progress import log
 
 _AVATARS = Avatars("https://clarion.example")
 _PEOPLE = frozenset({Kind.USER})
@@ -62,12 +63,6 @@ class Sizes:
 
 
 QUICK = Sizes(people=3_000, clustered=300, rounds=3)
-
-
-def tell(line: str) -> None:
-    """A line of progress."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 @dataclass(frozen=True)
@@ -107,7 +102,7 @@ class Watched:
                 (n, round(milliseconds, 2)) for n, (milliseconds, _) in explained if n in _LOOKING_FOR_PEOPLE
             ],
         }
-        tell(f"  {case.name}: {json.dumps(figures)}")
+        log(f"  {case.name}: {json.dumps(figures)}")
         return figures | {"plans": [(n, plan) for n, (_, plan) in explained if n in _LOOKING_FOR_PEOPLE]}
 
     async def _explain(self, text: str, args: Sequence[Any], rounds: int) -> tuple[float, list[str]]:
@@ -146,7 +141,7 @@ async def _institution(conn: Connection, sizes: Sizes) -> tuple[Course, Course, 
 
 async def _cases(conn: Connection, sizes: Sizes) -> list[Case]:
     large, clustered, small, admin = await _institution(conn, sizes)
-    somebody: str = await conn.fetchval("SELECT name FROM users WHERE id = $1", large.students[sizes.people // 2])
+    full_name: str = await conn.fetchval("SELECT name FROM users WHERE id = $1", large.students[sizes.people // 2])
     (middle,) = await conn.fetch(
         "SELECT sort_name, id FROM addressees ORDER BY sort_name, id OFFSET $1 LIMIT 1", sizes.people // 2
     )
@@ -161,21 +156,21 @@ async def _cases(conn: Connection, sizes: Sizes) -> list[Case]:
         people("page in its middle", student, None, course, after=PersonMark(middle["sort_name"], middle["id"])),
         people("a hundred at once", student, None, course, size=100),
         people("its teachers", student, None, f"{course}_teachers"),
-        people("everything, by anybody", student, ""),
+        people("everything, by a student", student, ""),
         people("a common name", student, "gor"),
         people("two letters", student, "lo"),
-        people("a full name", student, somebody),
-        people("a full name within the course", student, somebody, course),
+        people("a full name", student, full_name),
+        people("a full name within the course", student, full_name, course),
         people("a rare letter", student, "z"),
         people("two letters that never meet", student, "qx"),
-        people("nobody of that name", student, "quixote"),
+        people("a name that no user has", student, "quixote"),
         people("a crowd at the end of the list", student, "zuzzen"),
         people("a course whose names lie together", clustered.teacher, None, f"course_{clustered.id}"),
-        people("a name within it", clustered.teacher, somebody, f"course_{clustered.id}"),
+        people("a name within it", clustered.teacher, full_name, f"course_{clustered.id}"),
         people("a letter within it", clustered.teacher, "b", f"course_{clustered.id}"),
         people("a small course", small.teacher, None, f"course_{small.id}"),
         people("a common name on the rosters", admin, "gor"),
-        people("a full name on the rosters", admin, somebody),
+        people("a full name on the rosters", admin, full_name),
         Case("contexts and people, 100,000 counted", teacher, Search(terms=["1"]), MarkedPage(10)),
         Case("parts of the large course", teacher, Search(place=parse_place(course), synthetic=True), MarkedPage(10)),
     ]
@@ -184,9 +179,9 @@ async def _cases(conn: Connection, sizes: Sizes) -> list[Case]:
 async def measure(sizes: Sizes) -> dict[str, Any]:
     """The whole run; the report."""
     settings: Settings
-    async with place() as settings:
+    async with fresh_settings() as settings:
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
-        tell(f"an institution of {sizes.people:,}")
+        log(f"an institution of {sizes.people:,}")
         cases = await _cases(conn, sizes)
         await conn.close()
         pool = await create_pool(settings, size=1)

@@ -26,7 +26,7 @@ async def test_what_is_no_command_is_wrong_usage(settings: Settings) -> None:
 async def test_a_database_that_cannot_be_reached_is_named_by_its_variable(
     settings: Settings, arguments: list[str]
 ) -> None:
-    away = settings.model_dump() | {"database_url": f"postgresql://somebody:secret@127.0.0.1:{free_port()}/clarion"}
+    away = settings.model_dump() | {"database_url": f"postgresql://operator:secret@127.0.0.1:{free_port()}/clarion"}
 
     done = await clarion(Settings(**away), *arguments)
 

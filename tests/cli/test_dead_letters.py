@@ -41,7 +41,7 @@ class Graveyard:
         self.topology: Topology = outside.topology
 
     async def put(self, body: bytes, headers: dict[str, Any] | None = None, **properties: Any) -> None:
-        """A letter with these headers, as if somebody had put it away."""
+        """A letter with these headers, as if another program had put it away."""
         exchange = await self.outside.channel.get_exchange(self.topology.dead, ensure=False)
         message = Message(body, headers=headers, delivery_mode=DeliveryMode.PERSISTENT, **properties)
         await exchange.publish(message, "any")
@@ -101,7 +101,7 @@ async def dead(settings: Settings) -> AsyncIterator[Graveyard]:
     await until(lambda: publisher.connected)
     async with broker_client(settings) as outside:
         yield Graveyard(settings, outside, publisher)
-        await outside.forget()
+        await outside.delete_topology()
     await publisher.broker.stop()
 
 
@@ -230,8 +230,8 @@ async def test_a_letter_goes_back_as_it_came(dead: Graveyard, exchange: str, key
     assert back.headers.keys() - {"x-delivery-count"} == {"tenant", "nested", "first_time", "attempts"}
 
 
-async def test_what_the_broker_put_away_tells_why_and_goes_back(dead: Graveyard) -> None:
-    """Handed out so often that the broker lost patience: nobody could give a reason."""
+async def test_what_the_broker_put_away_has_a_reason_and_goes_back(dead: Graveyard) -> None:
+    """Handed out so often that the broker lost patience: no consumer could give a reason."""
     queue = dead.topology.command_queue("deliver")
     await dead.outside.publish(b"poison")
     waiting = await dead.outside.channel.get_queue(queue, ensure=False)

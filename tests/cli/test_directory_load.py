@@ -45,7 +45,7 @@ async def test_a_bad_line_is_reported_with_its_number_and_stops_nothing(
         + b"{broken\n"
         + b"x" * (3 * MAX_EVENT_BYTES)
         + b"\n\n"
-        + line("user_created", name="Nobody").encode()
+        + line("user_created", name="Ana").encode()
         + line("user_created", user_id=2).encode()
     )
     done = await clarion(settings, "directory", "load", str(file))
@@ -90,7 +90,7 @@ async def test_a_missing_file_is_one_line_and_loads_nothing(
 
 
 async def test_a_database_that_is_away_is_one_line(settings: Settings) -> None:
-    away = settings.model_copy(update={"database_url": MultiHostUrl("postgresql://nobody@127.0.0.1:1/none")})
+    away = settings.model_copy(update={"database_url": MultiHostUrl("postgresql://user@127.0.0.1:1/none")})
     done = await clarion(away, "directory", "load", "-")
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("clarion: ")

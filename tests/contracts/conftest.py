@@ -1,4 +1,4 @@
-"""An installation's exchanges and queues on the real broker, with a publisher, and nobody who consumes."""
+"""An installation's exchanges and queues on the real broker, with a publisher and without consumers."""
 
 from collections.abc import AsyncIterator
 
@@ -25,4 +25,4 @@ async def outsider(settings: Settings, publisher: Publisher) -> AsyncIterator[Br
     """Takes the messages off the queues, and in the end the queues off the broker."""
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()

@@ -143,7 +143,7 @@ def test_a_request_is_answered_where_it_says() -> None:
         assert "correlation_id" in MESSAGES[key]["headers"]["properties"]
 
 
-def test_names_have_the_prefix_and_nothing_of_the_broker_is_told() -> None:
+def test_names_have_the_prefix_and_nothing_of_the_broker_is_published() -> None:
     server = DOCUMENT["servers"]["broker"]
 
     assert (server["host"], server["protocol"]) == ("{broker}", "amqp")

@@ -1,6 +1,6 @@
 """Every message as it goes over the wire, to the byte: a change of one is a change of a golden file.
 
-The real code encodes and publishes, on the real broker. How to change the files: tests/support/wire.py.
+The real code encodes and publishes, on the real broker. How to change the files: tests/support/golden_files.py.
 """
 
 import re
@@ -29,9 +29,9 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from tests.support.broker import BrokerClient
+from tests.support.golden_files import GOLDEN, assert_golden, body_in, text_of
 from tests.support.school import School
 from tests.support.waiting import until
-from tests.support.wire import GOLDEN, assert_golden, body_in, text_of
 from workers.amqp_requests import RequestConsumer
 
 HAPPENED = datetime.fromisoformat(examples.HAPPENED)

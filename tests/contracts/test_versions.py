@@ -1,4 +1,4 @@
-"""Neighbouring releases understand each other, and what nobody understands holds up nothing (service/contracts).
+"""Consecutive releases understand each other, and a message of an unknown version holds up nothing (service/contracts).
 
 The release before this one is in tests/contracts/previous; bodies of this one are in the golden files.
 """
@@ -21,8 +21,8 @@ from tests.contracts.previous import directory as previous_directory
 from tests.contracts.previous.topology import Topology as PreviousTopology
 from tests.support.broker import BrokerClient
 from tests.support.directory_feed import feed
+from tests.support.golden_files import body_in
 from tests.support.waiting import until
-from tests.support.wire import body_in
 from workers.amqp_requests import RequestConsumer
 from workers.consumer import Consumer
 from workers.directory import DirectoryConsumer
@@ -140,7 +140,7 @@ async def test_an_event_of_the_directory_of_an_unknown_version_is_put_away(
     await following.start()
     try:
         async with feed(settings) as institution:
-            await institution.tell(orjson.dumps(unknown), orjson.dumps(event))
+            await institution.publish(orjson.dumps(unknown), orjson.dumps(event))
         (letter,) = await outsider.dead_letters(1)
         await until(lambda: known(conn))
     finally:
@@ -152,7 +152,7 @@ async def test_an_event_of_the_directory_of_an_unknown_version_is_put_away(
 
 
 async def known(conn: asyncpg.Connection) -> bool:
-    """Whether anybody is."""
+    """Whether any user is."""
     return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM users)"))
 
 

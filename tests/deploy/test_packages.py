@@ -22,7 +22,7 @@ def _program(path: Path, script: str) -> None:
     path.chmod(0o755)
 
 
-def test_without_the_right_to_install_the_exact_commands_are_told(bin_folder: Path) -> None:
+def test_without_the_right_to_install_the_exact_commands_are_named(bin_folder: Path) -> None:
     _program(bin_folder / "apt-get", "exit 1")
 
     with pytest.raises(CannotRun, match=r"sudo apt-get update && sudo apt-get install python3-venv rabbitmq-server$"):
@@ -37,7 +37,7 @@ def test_sudo_that_asks_for_a_password_is_no_right(bin_folder: Path) -> None:
         packages.install([packages.POSTGRES])
 
 
-def test_without_a_package_manager_both_ways_are_told(bin_folder: Path) -> None:
+def test_without_a_package_manager_both_ways_are_named(bin_folder: Path) -> None:
     with pytest.raises(CannotRun, match="apt-get install postgresql, or: brew install postgresql@17"):
         packages.install([packages.POSTGRES])
 

@@ -14,7 +14,7 @@ def test_the_wanted_port_is_given_when_it_is_free() -> None:
         assert again == wanted
 
 
-def test_a_port_that_somebody_listens_on_is_not_given() -> None:
+def test_a_port_in_use_is_not_given() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         taken = server.getsockname()[1]
 

@@ -1,4 +1,4 @@
-"""Processes that a later call finds again, whoever was killed and how."""
+"""Processes that a later call finds again, whichever process was killed and how."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def test_what_was_never_started_is_not_alive_and_stopping_it_is_nothing(process:
     assert process.facts() == {}
 
 
-def test_a_stale_file_with_the_id_of_somebody_else_harms_nobody(process: Process) -> None:
+def test_a_stale_file_with_the_id_of_another_process_harms_none(process: Process) -> None:
     process.file.write_text(json.dumps({"pid": os.getpid(), "port": 7}))
 
     assert not process.alive()

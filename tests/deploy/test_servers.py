@@ -101,6 +101,6 @@ async def test_a_private_postgres_that_runs_is_used_again(postgres: PrivatePostg
     assert postgres.process.facts()["pid"] == before
 
 
-async def test_a_private_postgres_lets_nobody_in_without_the_checkouts_password(postgres: PrivatePostgres) -> None:
+async def test_a_private_postgres_refuses_connections_without_the_checkouts_password(postgres: PrivatePostgres) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres.url.replace("secret", "guess"))

@@ -1,4 +1,4 @@
-"""What a dead letter says of itself, whoever wrote its headers."""
+"""What a dead letter says of itself, also with headers of other programs."""
 
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
@@ -38,7 +38,7 @@ def test_what_the_broker_added_does_not_travel_on() -> None:
 
 def test_the_brokers_word_counts_where_it_put_the_letter_away() -> None:
     entry = {"queue": "q", "reason": "rejected", "time": LATER, "count": 2, "exchange": "e", "routing-keys": ["a.b"]}
-    requeued = {"first_time": FIRST.isoformat(), "attempts": 3, "reason": "written by anybody"}
+    requeued = {"first_time": FIRST.isoformat(), "attempts": 3, "reason": "written by another program"}
 
     letter = read_letter(b"", requeued | {"x-death": [entry]}, message_id=None)
 
@@ -61,7 +61,7 @@ def test_the_brokers_word_counts_where_it_put_the_letter_away() -> None:
     ],
     ids=str,
 )
-def test_headers_that_anybody_wrote_are_read_as_far_as_they_go(nonsense: dict[str, Any]) -> None:
+def test_headers_of_other_programs_are_read_as_far_as_they_go(nonsense: dict[str, Any]) -> None:
     letter = read_letter(b"", nonsense, message_id=None)
     assert letter.attempts == 1
     assert letter.reason

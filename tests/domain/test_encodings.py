@@ -61,7 +61,7 @@ def test_a_form_nests_by_its_brackets(form: str, expected: dict[str, Any]) -> No
     assert read_form(form.encode()) == expected
 
 
-def test_bare_repeats_can_be_told_from_an_array() -> None:
+def test_bare_repeats_are_distinguished_from_an_array() -> None:
     read = read_form(b"remove=1&remove=2&keep[]=3&once=4")
 
     assert type(read["remove"]) is Repeated

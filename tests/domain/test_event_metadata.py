@@ -21,6 +21,6 @@ def test_what_no_json_can_hold_is_replaced() -> None:
     assert orjson.loads(orjson.dumps(made)) == made
 
 
-def test_global_ids_tell_the_shard() -> None:
+def test_global_ids_contain_the_shard() -> None:
     assert global_id(42, 1) == "10000000000042"
     assert global_id(42, 2107) == "21070000000000042"

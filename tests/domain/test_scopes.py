@@ -48,7 +48,7 @@ def test_filter_modes_are_and_and_or_and_nothing_else() -> None:
         assert (refused.value.attribute, refused.value.message) == ("filter_mode", "invalid")
 
 
-def test_filters_are_told_apart() -> None:
+def test_filters_are_distinguished() -> None:
     assert parse_filters(["user_7", "course_1", "group_2", "uuid:x", "section_3", "wat"]) == Filters(
         frozenset({7}), frozenset({"x"}), frozenset({"course_1", "group_2"}), 2
     )
@@ -63,7 +63,7 @@ def test_values_are_taken_literally() -> None:
     assert parse_filters([" course_1", "course_1\n", "COURSE_1"]) == Filters(unmatched=3)
 
 
-def test_a_user_id_beyond_64_bits_matches_nobody() -> None:
+def test_a_user_id_beyond_64_bits_matches_no_one() -> None:
     assert parse_filters([f"user_{MAX_ID + 1}", "user_" + "9" * 30]) == Filters(unmatched=2)
 
 

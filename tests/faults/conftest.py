@@ -11,8 +11,8 @@ import pytest
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.fault_place import Place, place
-from tests.support.fault_servers import PASSWORD, open_folder
+from tests.support.fault_environment import FaultEnvironment, fault_environment
+from tests.support.private_servers import PASSWORD, open_folder
 
 SMALL = {
     "chunk_size": 3,
@@ -53,9 +53,9 @@ async def server(_one_server: PrivateRabbitMQ) -> PrivateRabbitMQ:
 
 
 @pytest.fixture
-async def there(small: Settings) -> AsyncIterator[Place]:
+async def there(small: Settings) -> AsyncIterator[FaultEnvironment]:
     """A course of 240 on the servers of all tests: its processes may be killed, the servers not."""
-    async with place(small, students=240) as made:
+    async with fault_environment(small, students=240) as made:
         yield made
     async with broker_client(small) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()

@@ -1,4 +1,4 @@
-"""A user of the broker who may not write to the default exchange: requests are carried out, and nobody hears of it."""
+"""A user of the broker who may not write to the default exchange: requests are carried out, and no answer arrives."""
 
 import asyncio
 
@@ -9,8 +9,8 @@ from structlog.testing import capture_logs
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.amqp_requests import asker
-from tests.support.fault_servers import allow
+from tests.support.private_servers import create_broker_user
+from tests.support.request_client import request_client
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.amqp_requests import RequestConsumer
@@ -21,7 +21,7 @@ async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_re
 ) -> None:
     """The broker closes the channel each time; consuming and commanding go on beside it."""
     names = rf"^{settings.amqp_prefix}\."
-    url = await allow(server, configure=names, write=names, read=names)
+    url = await create_broker_user(server, configure=names, write=names, read=names)
     restricted = Settings(**settings.model_dump() | {"amqp_url": url})
     powerful = Settings(**settings.model_dump() | {"amqp_url": server.url})
     publisher = Publisher(restricted, "test")
@@ -29,12 +29,12 @@ async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_re
     with capture_logs() as logs:
         await asyncio.gather(publisher.broker.start(), consumer.start())
         await until(lambda: consumer.broker.connected)
-        async with asker(powerful) as neighbour:
+        async with request_client(powerful) as asking:
             message = {"as_user_id": school.teacher, "recipients": [str(school.students[0])], "body": "Hello"}
-            await neighbour.publish(orjson.dumps({**message, "idempotency_key": "1"}))
+            await asking.publish(orjson.dumps({**message, "idempotency_key": "1"}))
             await until(lambda: any(line["event"] == "answer_lost" for line in logs))
             await consumer.drain()
-            await neighbour.left(0)
+            await asking.waiting(0)
     await publisher.broker.stop()
 
     assert {line["connection"] for line in logs if line["event"] == "broker_lost"} == {"clarion-answers"}

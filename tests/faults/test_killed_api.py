@@ -8,14 +8,16 @@ import signal
 import aiohttp
 
 from service.runtime.settings import Settings
-from tests.support.fault_place import Place, place
+from tests.support.fault_environment import FaultEnvironment, fault_environment
 
 ROUNDS = 6
 CLIENTS = 4
 
 
-async def keep_sending(there: Place, accepted: list[str], begun: asyncio.Event, killed: asyncio.Event) -> None:
-    """Posts again and again, every other time to be written at once; adds the batches it was told of."""
+async def keep_sending(
+    there: FaultEnvironment, accepted: list[str], begun: asyncio.Event, killed: asyncio.Event
+) -> None:
+    """Posts again and again, every other time to be written at once; adds the batches of its 202 answers."""
     for number in itertools.count():
         try:
             body = there.private(mode="sync") if number % 2 else there.bulk()
@@ -32,7 +34,7 @@ async def keep_sending(there: Place, accepted: list[str], begun: asyncio.Event, 
 
 
 async def test_a_gateway_killed_while_accepting_leaves_no_half_batch(small: Settings, chance: random.Random) -> None:
-    async with place(small.model_copy(update={"chunk_size": 10}), students=40) as there:
+    async with fault_environment(small.model_copy(update={"chunk_size": 10}), students=40) as there:
         await there.running.worker()
         accepted: list[str] = []
         for _ in range(ROUNDS):

@@ -10,8 +10,8 @@ import pytest
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.fault_place import Place, killed_while_delivering, logged, place
-from tests.support.fault_servers import kill, own_rabbitmq
+from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering, logged
+from tests.support.private_servers import kill, own_rabbitmq
 from tests.support.processes import CONNECTIONS, Process
 
 ROUNDS = 3
@@ -26,15 +26,15 @@ async def rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
 
 
 @pytest.fixture
-async def there(small: Settings, rabbitmq: PrivateRabbitMQ) -> AsyncIterator[Place]:
+async def there(small: Settings, rabbitmq: PrivateRabbitMQ) -> AsyncIterator[FaultEnvironment]:
     """A course of 240 whose commands go through the test's own broker."""
     settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
-    async with place(settings, students=240) as made:
+    async with fault_environment(settings, students=240) as made:
         yield made
 
 
 async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
-    there: Place, rabbitmq: PrivateRabbitMQ, chance: random.Random
+    there: FaultEnvironment, rabbitmq: PrivateRabbitMQ, chance: random.Random
 ) -> None:
     gateway = await there.running.api()
     worker = await there.running.worker()
@@ -58,7 +58,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
 
 
 async def follow_advice(worker: Process, settings: Settings) -> None:
-    """Deletes what only an operator may: queues with messages of neighbours in them."""
+    """Deletes what only an operator may: queues with messages of other systems in them."""
     followed = 0
     async with broker_client(settings) as operator:
         while True:
@@ -68,7 +68,9 @@ async def follow_advice(worker: Process, settings: Settings) -> None:
                 followed += 1
 
 
-async def test_queues_that_come_back_without_a_leader_are_replaced(there: Place, rabbitmq: PrivateRabbitMQ) -> None:
+async def test_queues_that_come_back_without_a_leader_are_replaced(
+    there: FaultEnvironment, rabbitmq: PrivateRabbitMQ
+) -> None:
     """Killed within a second of their declaration, some are declared after the restart and never answer."""
     worker = await there.running.start("worker")
     await worker.logged("broker_connected")

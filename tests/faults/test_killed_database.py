@@ -8,8 +8,8 @@ import pytest
 
 from deploy.postgres import PrivatePostgres
 from service.runtime.settings import Settings
-from tests.support.fault_place import Place, killed_while_delivering, place
-from tests.support.fault_servers import kill, own_postgres
+from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering
+from tests.support.private_servers import kill, own_postgres
 
 ROUNDS = 4
 
@@ -22,15 +22,15 @@ async def postgres() -> AsyncIterator[PrivatePostgres]:
 
 
 @pytest.fixture
-async def there(small: Settings, postgres: PrivatePostgres) -> AsyncIterator[Place]:
+async def there(small: Settings, postgres: PrivatePostgres) -> AsyncIterator[FaultEnvironment]:
     """A course of 240 on the test's own server."""
     settings = Settings(**small.model_dump() | {"database_url": postgres.url})
-    async with place(settings, students=240) as made:
+    async with fault_environment(settings, students=240) as made:
         yield made
 
 
 async def test_a_database_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
-    there: Place, postgres: PrivatePostgres, chance: random.Random
+    there: FaultEnvironment, postgres: PrivatePostgres, chance: random.Random
 ) -> None:
     gateway = await there.running.api()
     workers = [await there.running.worker(), await there.running.worker()]
@@ -54,7 +54,9 @@ async def test_a_database_killed_in_the_middle_of_sends_loses_and_doubles_nothin
         assert await process.stop() == 0
 
 
-async def test_processes_start_and_stop_while_the_database_is_away(there: Place, postgres: PrivatePostgres) -> None:
+async def test_processes_start_and_stop_while_the_database_is_away(
+    there: FaultEnvironment, postgres: PrivatePostgres
+) -> None:
     """They wait for it with what they have; SIGTERM ends the waiting."""
     gateway = await there.running.api()
     first = await there.running.worker()

@@ -13,9 +13,9 @@ from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.directory_feed import Feed, feed, told
-from tests.support.fault_place import killed_while_delivering
-from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.directory_feed import Feed, directory_event, feed
+from tests.support.fault_environment import killed_while_delivering
+from tests.support.private_servers import kill, own_postgres, own_rabbitmq
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
@@ -35,7 +35,7 @@ class Stream:
         self.over = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns when it is over and the broker has everything; what it may not have is told again."""
+        """Returns when it is over and the broker has everything; what it may not have is published again."""
         rest: list[bytes] = []
         while rest or not self.over.is_set():
             try:
@@ -47,7 +47,7 @@ class Stream:
     async def _publish(self, source: Feed, rest: list[bytes]) -> None:
         while rest or not self.over.is_set():
             rest[:] = rest or self._news()
-            await source.tell(*rest)
+            await source.publish(*rest)
             rest.clear()
             await asyncio.sleep(PACE)
 
@@ -57,7 +57,7 @@ class Stream:
             self._second += 1
             number = 1 + self._second * 7 % PEOPLE
             self.latest[number] = f"at {self._second}"
-            made.append(told("user_updated", self._second, user_id=number, name=self.latest[number]))
+            made.append(directory_event("user_updated", self._second, user_id=number, name=self.latest[number]))
         return made
 
 
@@ -70,7 +70,7 @@ async def follower(running: Installation) -> Process:
 
 @asynccontextmanager
 async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, list[Process]]]:
-    """Two workers under a stream of events. In the end the directory says what was told last, of everybody."""
+    """Two workers under a stream of events. In the end the directory says what was published last, of everybody."""
     async with installation(settings) as running:
         workers = [await follower(running), await follower(running)]
         stream = Stream(settings)
@@ -86,7 +86,7 @@ async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, lis
         async with broker_client(settings) as outside:
             await outside.waiting_in(outside.topology.directory, 0)
             await outside.waiting_in(outside.topology.dead, 0)
-            await outside.forget()
+            await outside.delete_topology()
 
 
 async def _ends_with(settings: Settings, latest: dict[int, str]) -> bool:

@@ -28,7 +28,7 @@ async def relaying(settings: Settings) -> AsyncIterator[Installation]:
     async with installation(settings) as made:
         yield made
     async with broker_client(settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 async def start(relaying: Installation) -> Process:
@@ -73,24 +73,24 @@ async def test_relays_killed_at_random_moments_lose_nothing(
         relays = [await start(relaying), await start(relaying)]
         for number in range(ROUNDS):
             await record(conn, number)
-            await listening.until(partial(_has_heard_more, than=len(listening.heard)))
+            await listening.until(partial(_has_received_more, than=len(listening.received)))
             await asyncio.sleep(chance.uniform(0, 0.15))
             victim = chance.randrange(len(relays))
             await relays[victim].stop(signal.SIGKILL)
             relays[victim] = await start(relaying)
 
-        await _all_heard(conn, listening)
+        await _all_received(conn, listening)
         assert [await relay.stop() for relay in relays] == [0, 0]
         for block, messages in listening.messages.items():
             # What came first of each: a later message never before an earlier one of its conversation.
             assert messages == ([block, block + BLOCK // 2] if block % BLOCK == 0 else [block])
 
 
-def _has_heard_more(listening: EventConsumer, *, than: int) -> bool:
-    return len(listening.heard) > than
+def _has_received_more(listening: EventConsumer, *, than: int) -> bool:
+    return len(listening.received) > than
 
 
-async def _all_heard(conn: Connection, listening: EventConsumer) -> None:
+async def _all_received(conn: Connection, listening: EventConsumer) -> None:
     async def empty() -> bool:
         return bool(await conn.fetchval("SELECT count(*) = 0 FROM outbox"))
 

@@ -1,4 +1,4 @@
-"""Workers and servers killed at any moment of a neighbour's request: one send for each key, and an answer."""
+"""Workers and servers killed at any moment of a request from another system: one send for each key, and an answer."""
 
 import asyncio
 import random
@@ -10,11 +10,11 @@ from typing import Any
 import orjson
 
 from service.runtime.settings import Settings
-from tests.support.amqp_requests import Answer, Asker, asker
 from tests.support.broker import broker_client
-from tests.support.fault_place import Place, place
-from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.fault_environment import FaultEnvironment, fault_environment
+from tests.support.private_servers import kill, own_postgres, own_rabbitmq
 from tests.support.processes import Process
+from tests.support.request_client import Answer, RequestClient, request_client
 from tests.support.waiting import until
 
 ROUNDS = 8
@@ -23,14 +23,14 @@ TIMES = 2  # that each is asked
 SETTLED = 2.0  # seconds until a new quorum queue survives the death of its broker, which says nothing of it
 
 
-async def start(there: Place) -> Process:
+async def start(there: FaultEnvironment) -> Process:
     """A worker of its own process; returns when it is at work, or nearly."""
     process = await there.running.start("worker", "--only", "requests")
     await process.logged('"connection": "clarion-requests", "event": "broker_connected"')
     return process
 
 
-def request(there: Place, number: int) -> dict[str, Any]:
+def request(there: FaultEnvironment, number: int) -> dict[str, Any]:
     """Of every kind of send in turn; the body is the key."""
     students = [str(student) for student in there.school.students]
     kinds: list[dict[str, Any]] = [
@@ -43,7 +43,7 @@ def request(there: Place, number: int) -> dict[str, Any]:
     return {**kinds[number % len(kinds)], "as_user_id": there.school.teacher, "idempotency_key": key, "body": key}
 
 
-async def ask(there: Place, asking: Asker, numbers: range) -> set[str]:
+async def ask(there: FaultEnvironment, asking: RequestClient, numbers: range) -> set[str]:
     """Publishes each request twice, confirmed; returns their keys."""
     requests = [request(there, number) for number in numbers]
     for each in requests * TIMES:
@@ -51,7 +51,7 @@ async def ask(there: Place, asking: Asker, numbers: range) -> set[str]:
     return {each["idempotency_key"] for each in requests}
 
 
-def by_key(asking: Asker) -> dict[str, list[Answer]]:
+def by_key(asking: RequestClient) -> dict[str, list[Answer]]:
     """Every answer so far."""
     found: defaultdict[str, list[Answer]] = defaultdict(list)
     for answer in asking.answers:
@@ -59,13 +59,15 @@ def by_key(asking: Asker) -> dict[str, list[Answer]]:
     return found
 
 
-def _more(asking: Asker, before: int) -> bool:
+def _more(asking: RequestClient, before: int) -> bool:
     return len(asking.answers) > before
 
 
-async def test_workers_killed_at_random_moments_send_once_for_each_key(there: Place, chance: random.Random) -> None:
+async def test_workers_killed_at_random_moments_send_once_for_each_key(
+    there: FaultEnvironment, chance: random.Random
+) -> None:
     workers, keys = [await start(there), await start(there)], set[str]()
-    async with asker(there.running.settings) as asking:
+    async with request_client(there.running.settings) as asking:
         for number in range(ROUNDS):
             before = len(asking.answers)
             keys |= await ask(there, asking, range(number * KEYS, (number + 1) * KEYS))
@@ -77,18 +79,18 @@ async def test_workers_killed_at_random_moments_send_once_for_each_key(there: Pl
 
         await _all_answered(asking, keys)
         assert [await worker.stop() for worker in workers] == [0, 0]
-        await asking.left(0)
+        await asking.waiting(0)
 
     await _assert_one_send_each(there, keys)
 
 
 async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
-    """Some commits have an unknown outcome: their keys tell it."""
+    """Some commits have an unknown outcome: their keys show it."""
     async with own_postgres() as postgres:
         settings = Settings(**small.model_dump() | {"database_url": postgres.url})
-        async with place(settings, students=40) as there:
+        async with fault_environment(settings, students=40) as there:
             await start(there)
-            async with asker(settings) as asking:
+            async with request_client(settings) as asking:
                 keys = await ask(there, asking, range(40))
                 await until(lambda: len(asking.answers) >= chance.randint(1, 20))
                 await kill(postgres)
@@ -96,30 +98,30 @@ async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, 
                 await _all_answered(asking, keys)
                 await _assert_one_send_each(there, keys)
         async with broker_client(settings) as cleaner:
-            await cleaner.forget()
+            await cleaner.delete_topology()
 
 
 async def test_a_broker_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
-    """What was confirmed to the neighbour is carried out; an answer that was confirmed to the worker is there."""
+    """A request confirmed to its sender is carried out; an answer confirmed to the worker is there."""
     async with own_rabbitmq() as rabbitmq:
         settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
-        async with place(settings, students=40) as there:
+        async with fault_environment(settings, students=40) as there:
             worker = await start(there)
-            async with asker(settings, durable="answers") as asking:
+            async with request_client(settings, durable="answers") as asking:
                 await asyncio.sleep(SETTLED)
                 keys = await ask(there, asking, range(40))
                 await until(lambda: len(asking.answers) >= chance.randint(1, 20))
                 await kill(rabbitmq)
             await worker.logged("broker_lost")
             await rabbitmq.ensure()
-            async with asker(settings, durable="answers") as again:
+            async with request_client(settings, durable="answers") as again:
                 again.answers += asking.answers
                 await _all_answered(again, keys, times=1)
-                await again.left(0)
+                await again.waiting(0)
             await _assert_one_send_each(there, keys)
 
 
-async def _all_answered(asking: Asker, keys: set[str], *, times: int = TIMES) -> None:
+async def _all_answered(asking: RequestClient, keys: set[str], *, times: int = TIMES) -> None:
     """Each as often as it was asked, or more: what was answered and not acknowledged is answered once more."""
 
     def answered() -> bool:
@@ -132,7 +134,7 @@ async def _all_answered(asking: Asker, keys: set[str], *, times: int = TIMES) ->
         assert answers[0].status in (201, 202)
 
 
-async def _assert_one_send_each(there: Place, keys: set[str]) -> None:
+async def _assert_one_send_each(there: FaultEnvironment, keys: set[str]) -> None:
     async with there.look() as conn:
         assert sorted(row["body"] for row in await conn.fetch("SELECT body FROM sends")) == sorted(keys)
         answered = await conn.fetch("SELECT key FROM idempotency_keys WHERE status IS NOT NULL")

@@ -28,7 +28,7 @@ async def outside(settings: Settings) -> AsyncIterator[BrokerClient]:
     await publisher.broker.stop()
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 async def test_a_requeue_killed_at_random_moments_loses_nothing(
@@ -77,7 +77,7 @@ async def _count(outside: BrokerClient, queue: str) -> int:
 
 
 async def _settled(outside: BrokerClient, queue: str) -> int:
-    """Letters of a queue that nobody reads any more."""
+    """How many messages are in a queue, once it has no consumer any more."""
 
     async def unread() -> bool:
         return (await outside.channel.declare_queue(queue, passive=True)).declaration_result.consumer_count == 0

@@ -5,8 +5,8 @@ import random
 import signal
 
 from service.runtime.settings import Settings
-from tests.support.fault_place import killed_while_delivering, place
-from tests.support.fault_servers import kill, own_postgres, own_rabbitmq
+from tests.support.fault_environment import fault_environment, killed_while_delivering
+from tests.support.private_servers import kill, own_postgres, own_rabbitmq
 from tests.support.processes import Process
 
 ROUNDS = 2
@@ -15,7 +15,7 @@ ROUNDS = 2
 async def test_everything_killed_at_once_goes_on_where_it_was(small: Settings, chance: random.Random) -> None:
     async with own_postgres() as postgres, own_rabbitmq() as rabbitmq:
         settings = Settings(**small.model_dump() | {"database_url": postgres.url, "amqp_url": rabbitmq.url})
-        async with place(settings, students=240) as there:
+        async with fault_environment(settings, students=240) as there:
             for number in range(ROUNDS):
                 processes = [await there.running.api(), await there.running.worker(), await there.running.worker()]
                 await there.send(there.private() if number else there.bulk())

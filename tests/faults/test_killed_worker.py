@@ -1,13 +1,15 @@
-"""A worker killed at any moment of a send: nobody is left out and nobody has a second copy."""
+"""A worker killed at any moment of a send: no recipient is left out and none has a second copy."""
 
 import random
 
-from tests.support.fault_place import Place, killed_while_delivering
+from tests.support.fault_environment import FaultEnvironment, killed_while_delivering
 
 ROUNDS = 8
 
 
-async def test_workers_killed_at_random_moments_lose_and_double_nothing(there: Place, chance: random.Random) -> None:
+async def test_workers_killed_at_random_moments_lose_and_double_nothing(
+    there: FaultEnvironment, chance: random.Random
+) -> None:
     await there.running.api()
     workers = [await there.running.worker(), await there.running.worker()]
 
@@ -24,7 +26,7 @@ async def test_workers_killed_at_random_moments_lose_and_double_nothing(there: P
         assert await conn.fetchval("SELECT count(*) FROM chunks WHERE attempts > 0") == 0
 
 
-async def test_no_worker_left_alive_is_only_a_delay(there: Place, chance: random.Random) -> None:
+async def test_no_worker_left_alive_is_only_a_delay(there: FaultEnvironment, chance: random.Random) -> None:
     """All workers die at once in the middle; those started later finish what is left."""
     await there.running.api()
     workers = [await there.running.worker(), await there.running.worker()]

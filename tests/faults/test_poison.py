@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from tests.support.broker import broker_client
-from tests.support.fault_place import Place, logged
+from tests.support.fault_environment import FaultEnvironment, logged
 
 GARBAGE = {
     b"\x00\xff\xfe garbage": "Invalid JSON",
@@ -25,15 +25,15 @@ GARBAGE = {
 }
 
 
-async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there: Place) -> None:
+async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there: FaultEnvironment) -> None:
     await there.running.api()
     await there.running.worker()
 
-    async with broker_client(there.running.settings) as intruder:
+    async with broker_client(there.running.settings) as client:
         for body in GARBAGE:
-            await intruder.publish(body)
+            await client.publish(body)
         await there.send(there.bulk())
-        letters = await intruder.dead_letters(len(GARBAGE))
+        letters = await client.dead_letters(len(GARBAGE))
 
         assert {letter.body for letter in letters} == GARBAGE.keys()
         for letter in letters:
@@ -43,7 +43,7 @@ async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there
 
 
 @asynccontextmanager
-async def refused(there: Place, user_id: int, message: str) -> AsyncIterator[None]:
+async def refused(there: FaultEnvironment, user_id: int, message: str) -> AsyncIterator[None]:
     """Meanwhile the database takes no participant row of that user."""
     async with there.look() as conn:
         await conn.execute(
@@ -62,16 +62,16 @@ async def refused(there: Place, user_id: int, message: str) -> AsyncIterator[Non
 
 
 @pytest.mark.parametrize("message", ["the disk says no", "x" * 300_000], ids=["short", "longer than a frame"])
-async def test_a_chunk_that_cannot_be_written_is_given_up_alone(there: Place, message: str) -> None:
+async def test_a_chunk_that_cannot_be_written_is_given_up_alone(there: FaultEnvironment, message: str) -> None:
     """After attempts ever further apart its recipients count as failed; all others have long had theirs."""
     there.running.settings = there.running.settings.model_copy(update={"retry_after": 0.2, "sweep_interval": 0.05})
     await there.running.api()
     worker = await there.running.worker()
     students = there.school.students
 
-    async with refused(there, students[0], message), broker_client(there.running.settings) as intruder:
+    async with refused(there, students[0], message), broker_client(there.running.settings) as client:
         batch_id = await there.send(there.bulk())
-        (letter,) = await intruder.dead_letters(1)
+        (letter,) = await client.dead_letters(1)
 
     command = json.loads(letter.body)
     assert (command["name"], command["batch_id"], command["position"]) == ("deliver", batch_id, 0)

@@ -1,4 +1,4 @@
-"""Sends that meet: nobody gets an error, and every pair of people keeps one thread."""
+"""Sends that meet: no request gets an error, and every pair of people keeps one thread."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.runtime.settings import Settings
-from tests.support.copies import assert_whole
-from tests.support.fault_place import Place, logged
+from tests.support.bulk_send_invariants import assert_delivered_once
+from tests.support.fault_environment import FaultEnvironment, logged
 
 
 @pytest.fixture
@@ -17,15 +17,15 @@ def small(small: Settings) -> Settings:
     return small.model_copy(update={"chunk_size": 30})
 
 
-async def tags_are_known(there: Place) -> None:
+async def tags_are_known(there: FaultEnvironment) -> None:
     """Sends that are the first to use their tags wait for each other there, and would meet nowhere else."""
     await there.send(there.bulk())
     await there.assert_all_sent()
 
 
 @asynccontextmanager
-async def slow_threads(there: Place, seconds: float = 0.05) -> AsyncIterator[None]:
-    """Meanwhile whoever opens threads holds them unseen for a while, so that sends do meet."""
+async def slow_threads(there: FaultEnvironment, seconds: float = 0.05) -> AsyncIterator[None]:
+    """Meanwhile a transaction that opens threads holds them unseen for a while, so that sends do meet."""
     async with there.look() as conn:
         await conn.execute(
             f"""
@@ -41,7 +41,7 @@ async def slow_threads(there: Place, seconds: float = 0.05) -> AsyncIterator[Non
             await conn.execute("DROP FUNCTION linger() CASCADE")
 
 
-async def threads(there: Place) -> tuple[int, int]:
+async def threads(there: FaultEnvironment) -> tuple[int, int]:
     """(private threads, pairs of people who have one)"""
     async with there.look() as conn:
         rows = await conn.fetch(
@@ -51,7 +51,7 @@ async def threads(there: Place) -> tuple[int, int]:
         return sum(row["threads"] for row in rows), len(rows)
 
 
-async def test_two_bulk_sends_to_the_same_people_share_their_threads(there: Place) -> None:
+async def test_two_bulk_sends_to_the_same_people_share_their_threads(there: FaultEnvironment) -> None:
     """One chunk each, so that they are in work at the same time."""
     there.running.settings = there.running.settings.model_copy(update={"chunk_size": 1000})
     await there.running.api()
@@ -70,7 +70,7 @@ async def test_two_bulk_sends_to_the_same_people_share_their_threads(there: Plac
     assert any(logged(worker, "threads_contended") for worker in workers)
 
 
-async def test_two_people_who_write_to_all_meet_in_the_thread_between_them(there: Place) -> None:
+async def test_two_people_who_write_to_all_meet_in_the_thread_between_them(there: FaultEnvironment) -> None:
     """A's send reaches B while B's reaches A, several times over."""
     one, other = there.school.students[:2]
     async with there.look() as conn:
@@ -94,12 +94,12 @@ async def test_two_people_who_write_to_all_meet_in_the_thread_between_them(there
         for number, (_, _, headers) in enumerate(answers):
             author = (one, other)[number % 2]
             everybody = sorted({*there.school.students, there.school.teacher} - {author})
-            await assert_whole(conn, int(headers["X-Conversation-Batch-Id"]), everybody)
+            await assert_delivered_once(conn, int(headers["X-Conversation-Batch-Id"]), everybody)
     found, pairs = await threads(there)
     assert found == pairs == 2 * len(there.school.students) - 1
 
 
-async def test_requests_that_race_for_one_thread_all_succeed(there: Place) -> None:
+async def test_requests_that_race_for_one_thread_all_succeed(there: FaultEnvironment) -> None:
     """Both ways between two people, at once, over HTTP."""
     gateway = await there.running.api()
     await there.running.worker()

@@ -16,7 +16,7 @@ from service.runtime.answer_publisher import AnswerPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support import readme
-from tests.support.fault_servers import allow
+from tests.support.private_servers import create_broker_user
 from tests.support.waiting import until
 
 TOPOLOGY = Topology("clarion")
@@ -24,7 +24,7 @@ TOPOLOGY = Topology("clarion")
 
 @pytest.fixture(autouse=True)
 async def _declared(settings: Settings, server: PrivateRabbitMQ) -> None:
-    """Everything is there, by somebody who may declare it."""
+    """Everything is there, declared by a user with all rights."""
     publisher = Publisher(of(settings, server.url), "powerful")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -49,7 +49,7 @@ async def refused(connection: aio_pika.abc.AbstractConnection, exchange: str, ke
         await send(channel, exchange, key)
 
 
-async def test_neighbours(settings: Settings, server: PrivateRabbitMQ) -> None:
+async def test_each_user_may_do_what_it_is_for_and_no_more(settings: Settings, server: PrivateRabbitMQ) -> None:
     await listening(server)
     await feeding(server)
     await requesting(settings, server)
@@ -57,7 +57,7 @@ async def test_neighbours(settings: Settings, server: PrivateRabbitMQ) -> None:
 
 async def listening(server: PrivateRabbitMQ) -> None:
     """The program of the README takes an event, and its user can publish none."""
-    url = await allow(server, **readme.permissions("listen"))
+    url = await create_broker_user(server, **readme.permissions("listen"))
     program = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", readme.consumer()),
         env=os.environ | {"CLARION_AMQP_URL": url, "CLARION_AMQP_PREFIX": TOPOLOGY.prefix},
@@ -88,7 +88,7 @@ async def listening(server: PrivateRabbitMQ) -> None:
 
 async def feeding(server: PrivateRabbitMQ) -> None:
     """A feed can be published, and neither commands nor requests."""
-    url = await allow(server, **readme.permissions("feed"))
+    url = await create_broker_user(server, **readme.permissions("feed"))
     async with await aio_pika.connect(url) as connection:
         await send(await connection.channel(on_return_raises=True), TOPOLOGY.directory, "user_created")
         await refused(connection, TOPOLOGY.commands, "plan")
@@ -97,9 +97,9 @@ async def feeding(server: PrivateRabbitMQ) -> None:
 
 async def requesting(settings: Settings, server: PrivateRabbitMQ) -> None:
     """A request arrives, and a process of Clarion that may declare nothing answers it."""
-    asker = await allow(server, **readme.permissions("send by request"))
+    asker = await create_broker_user(server, **readme.permissions("send by request"))
     granted = readme.permissions("be a process")
-    ours = await allow(server, **granted | {"configure": "^$"})
+    ours = await create_broker_user(server, **granted | {"configure": "^$"})
     answers, publisher = AnswerPublisher(of(settings, ours), "answers"), Publisher(of(settings, ours), "commands")
     async with await aio_pika.connect(asker) as connection:
         channel = await connection.channel(on_return_raises=True)

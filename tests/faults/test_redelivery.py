@@ -4,7 +4,7 @@ import asyncpg
 
 from service.contracts.commands import DeliverChunk
 from tests.support.broker import BrokerClient, broker_client
-from tests.support.fault_place import Place
+from tests.support.fault_environment import FaultEnvironment
 
 WRITTEN = ("sends", "conversations", "participants", "messages", "chunks", "batches")
 
@@ -26,7 +26,7 @@ async def versions(conn: asyncpg.Connection) -> dict[str, list[tuple[object, ...
     }
 
 
-async def test_a_full_redelivery_writes_no_row(there: Place) -> None:
+async def test_a_full_redelivery_writes_no_row(there: FaultEnvironment) -> None:
     await there.running.api()
     worker = await there.running.worker()
     await there.send(there.private())
@@ -42,7 +42,7 @@ async def test_a_full_redelivery_writes_no_row(there: Place) -> None:
     await there.assert_all_sent()
 
 
-async def test_commands_that_come_three_times_from_the_start_deliver_once(there: Place) -> None:
+async def test_commands_that_come_three_times_from_the_start_deliver_once(there: FaultEnvironment) -> None:
     """Two workers meet on every chunk."""
     await there.running.api()
     async with there.look() as conn, broker_client(there.running.settings) as repeater:

@@ -12,8 +12,8 @@ from service.contracts.topology import Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.fault_place import place
-from tests.support.fault_servers import allow
+from tests.support.fault_environment import fault_environment
+from tests.support.private_servers import create_broker_user
 from tests.support.waiting import until
 from workers.consumer import Consumer
 from workers.outcome import Done, Outcome
@@ -42,7 +42,7 @@ def as_user(settings: Settings, url: str) -> Settings:
 
 
 async def declared(settings: Settings) -> None:
-    """Everything is there, by somebody who came, declared it and went."""
+    """Everything is there, declared by a user with all rights whose connection is closed again."""
     publisher = Publisher(settings, "powerful")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -54,8 +54,8 @@ async def test_a_send_is_carried_through_by_users_who_may_declare_nothing(
 ) -> None:
     await declared(as_user(small, server.url))
     names = rf"^{small.amqp_prefix}\."
-    restricted = as_user(small, await allow(server, configure=NOTHING, write=names, read=names))
-    async with place(restricted, students=240) as there:
+    restricted = as_user(small, await create_broker_user(server, configure=NOTHING, write=names, read=names))
+    async with fault_environment(restricted, students=240) as there:
         gateway, worker = await there.running.api(), await there.running.worker()
         await there.send(there.bulk())
         await there.assert_all_sent()
@@ -74,7 +74,7 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await declared(powerful)
     logs.clear()
     names = Topology(settings.amqp_prefix)
-    url = await allow(server, configure=NOTHING, write=f"^{names.commands}$", read=NOTHING)
+    url = await create_broker_user(server, configure=NOTHING, write=f"^{names.commands}$", read=NOTHING)
     publisher = Publisher(as_user(settings, url), "gateway")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -88,10 +88,10 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     await publisher.broker.stop()
 
 
-async def test_what_is_missing_is_told_by_name_until_somebody_declares_it(
+async def test_what_is_missing_is_reported_by_name_until_it_is_declared(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ, logs: list[EventDict]
 ) -> None:
-    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    url = await create_broker_user(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     publisher = Publisher(as_user(settings, url), "restricted")
     await publisher.broker.start()
     await until(lambda: any(line["event"] == "broker_unavailable" for line in logs))
@@ -121,7 +121,7 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
     gone = Topology(settings.amqp_prefix).command_queue("plan")
     async with broker_client(powerful) as operator:
         await operator.channel.queue_delete(gone)
-    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    url = await create_broker_user(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
     restricted = as_user(settings, url)
     handled: list[str] = []
 
@@ -154,11 +154,11 @@ async def test_a_missing_queue_stops_its_consumer_and_nothing_else(
     await publisher.broker.stop()
 
 
-async def test_whoever_may_configure_some_of_it_declares_those(
+async def test_a_user_who_may_configure_some_of_it_declares_those(
     settings: Settings, powerful: Settings, server: PrivateRabbitMQ
 ) -> None:
     names = Topology(settings.amqp_prefix)
-    url = await allow(server, configure=rf"^{names.commands}", write=ANYTHING, read=ANYTHING)
+    url = await create_broker_user(server, configure=rf"^{names.commands}", write=ANYTHING, read=ANYTHING)
     publisher = Publisher(as_user(settings, url), "half")
     await publisher.broker.start()
     await until(lambda: publisher.connected)
@@ -168,12 +168,12 @@ async def test_whoever_may_configure_some_of_it_declares_those(
     await publisher.broker.stop()
 
 
-async def test_an_installation_of_users_who_may_do_nothing_serves_and_tells(
+async def test_an_installation_of_users_who_may_do_nothing_serves_and_reports_what_is_missing(
     small: Settings, server: PrivateRabbitMQ
 ) -> None:
     """Sends are accepted as long as the database answers (CONTRACT 6.1), and carried out once there is a way."""
-    url = await allow(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
-    async with place(as_user(small, url), students=240) as there:
+    url = await create_broker_user(server, configure=NOTHING, write=ANYTHING, read=ANYTHING)
+    async with fault_environment(as_user(small, url), students=240) as there:
         gateway = await there.running.start("api")
         await gateway.logged("api_started")
         await gateway.logged("broker_unavailable")

@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from tests.support.broker import broker_client
-from tests.support.fault_place import Place, logged
+from tests.support.fault_environment import FaultEnvironment, logged
 
 
 @asynccontextmanager
-async def nobody_writes(there: Place) -> AsyncIterator[asyncio.Event]:
+async def writers_blocked(there: FaultEnvironment) -> AsyncIterator[asyncio.Event]:
     """Meanwhile every writer waits for a lock, until the event is set."""
     release = asyncio.Event()
 
@@ -39,11 +39,11 @@ ONE_WAITS = """
 """
 
 
-async def test_a_worker_told_to_stop_finishes_its_chunk_and_leaves_the_rest(there: Place) -> None:
+async def test_a_worker_asked_to_stop_finishes_its_chunk_and_leaves_the_rest(there: FaultEnvironment) -> None:
     await there.running.api()
     worker = await there.running.worker()
 
-    async with nobody_writes(there) as release:
+    async with writers_blocked(there) as release:
         await there.send(there.bulk())
         await there.until(ONE_WAITS, 1)
         stopped = asyncio.create_task(worker.stop(signal.SIGTERM))
@@ -65,13 +65,13 @@ async def test_a_worker_told_to_stop_finishes_its_chunk_and_leaves_the_rest(ther
 
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
-async def test_a_gateway_told_to_stop_answers_what_it_has_begun(there: Place, mode: str) -> None:
+async def test_a_gateway_asked_to_stop_answers_what_it_has_begun(there: FaultEnvironment, mode: str) -> None:
     gateway = await there.running.api()
     body = there.bulk(mode=mode)
     if mode == "async":
         await there.running.worker()
 
-    async with nobody_writes(there) as release:
+    async with writers_blocked(there) as release:
         if mode == "async":
             async with there.look() as conn, conn.transaction():
                 await conn.execute("LOCK TABLE batches IN SHARE MODE")

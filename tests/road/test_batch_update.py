@@ -27,7 +27,7 @@ async def finished(client: Client, progress: dict[str, Any]) -> dict[str, Any]:
 async def test_a_batch_update_is_carried_out_by_a_worker(
     running: Installation, institution: Institution, threads: Threads, as_user: AsUser
 ) -> None:
-    """500 at once, one of them somebody else's; then the same again with another event."""
+    """500 at once, one of them another user's; then the same again with another event."""
     me, ann, ben = await institution.users(3)
     made = [await threads.private(ann, me) for _ in range(499)]
     foreign = await threads.private(ann, ben)

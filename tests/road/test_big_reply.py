@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import asyncpg
 
 from tests.support.conversations import Threads
-from tests.support.participant_rows import messages_of, rows
+from tests.support.participants import messages_of, participant_rows
 from tests.support.processes import Client, Installation
 from tests.support.school import School
 
@@ -38,7 +38,7 @@ async def assert_whole(conn: asyncpg.Connection, conversation: int, people: list
     for user in people:
         bodies = [body for _, body in await messages_of(conn, conversation, user)]
         assert bodies == ["Hello, all", *REPLIES]
-    counts = {user: row["message_count"] for user, row in (await rows(conn, conversation)).items()}
+    counts = {user: row["message_count"] for user, row in (await participant_rows(conn, conversation)).items()}
     assert counts == dict.fromkeys(people, len(REPLIES) + 1)
     assert await conn.fetchval("SELECT count(*) FROM pending_replies") == 0
 
@@ -68,7 +68,7 @@ async def test_replies_keep_their_order_though_a_worker_dies(
     assert shown["last_message"] == REPLIES[-1]
 
 
-async def test_replies_nobody_was_told_of_are_swept_up(
+async def test_replies_accepted_without_a_broker_are_swept_up(
     running: Installation, threads: Threads, school: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     gateway = await running.start("api", CLARION_AMQP_URL="amqp://127.0.0.1:1/")

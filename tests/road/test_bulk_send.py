@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from tests.support.copies import assert_whole
+from tests.support.bulk_send_invariants import assert_delivered_once
 from tests.support.processes import Client, Installation
 from tests.support.school import School
 
@@ -40,7 +40,7 @@ async def test_a_bulk_message_reaches_every_inbox(
     assert batch["workflow_state"] == "sent"
     assert batch["completion"] == 1
     assert batch["delivered"] == batch["total"] == batch["recipient_count"] == len(school.students)
-    await assert_whole(conn, batch["id"], school.students)
+    await assert_delivered_once(conn, batch["id"], school.students)
     _, inbox, _ = await student.call("GET", "/conversations")
     assert [(c["subject"], c["last_message"], c["workflow_state"]) for c in inbox] == [
         ("Field trip", "We meet at nine.", "unread")
@@ -69,7 +69,7 @@ async def test_accepting_does_not_need_the_broker(
 
     await running.worker()
     batch = await teacher.sent(headers["X-Conversation-Batch-Id"])
-    await assert_whole(conn, batch["id"], school.students)
+    await assert_delivered_once(conn, batch["id"], school.students)
     _, listed, _ = await teacher.call("GET", "/conversations/batches")
     assert listed == []
 
@@ -90,7 +90,7 @@ async def test_a_private_bulk_send_reuses_the_threads_of_the_one_before(
     batches = [await teacher.sent(headers["X-Conversation-Batch-Id"]) for _, _, headers in answers]
 
     for batch in batches:
-        await assert_whole(conn, batch["id"], school.students)
+        await assert_delivered_once(conn, batch["id"], school.students)
     assert await conn.fetchval("SELECT count(*) FROM conversations") == len(school.students)
     assert await conn.fetchval("SELECT count(*) FROM messages") == len(school.students)
     assert {r["error"] for r in await conn.fetch("SELECT error FROM chunks")} == {None}

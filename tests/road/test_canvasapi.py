@@ -158,7 +158,7 @@ def _batch_update(place: Place) -> None:
 
 
 async def test_recipients_are_found(place: Place) -> None:
-    """search_recipients: it searches for a blank when it is not told for what."""
+    """search_recipients: without a search term it searches for a blank."""
     await asyncio.to_thread(_recipients, place)
 
 
@@ -193,4 +193,4 @@ def _errors(place: Place) -> None:
     with pytest.raises(Forbidden):
         student.get_progress(progress.id)
     with pytest.raises(InvalidAccessToken):
-        canvasapi.Canvas(place.url, "nobody's").conversations_unread_count()
+        canvasapi.Canvas(place.url, "unknown-token").conversations_unread_count()

@@ -1,4 +1,4 @@
-"""What the institution tells by its feed holds for the next request (CONTRACT 5), through real processes."""
+"""What the institution publishes in its feed holds for the next request (CONTRACT 5), through real processes."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ import pytest
 
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.directory_feed import Feed, feed, told
+from tests.support.directory_feed import Feed, directory_event, feed
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation, Process
 
@@ -27,13 +27,13 @@ class Town:
     enrolments: list[int]  # of Ana and Ben
     source: Feed
     worker: Process
-    told: int = 0
+    published: int = 0
 
-    async def tell(self, name: str, /, **body: Any) -> None:
+    async def publish(self, name: str, /, **body: Any) -> None:
         """Returns when the worker has committed the event, which happened later than all there is."""
         before = len(self.followed)
-        self.told += 1
-        await self.source.tell(told(name, DAY + self.told, **body))
+        self.published += 1
+        await self.source.publish(directory_event(name, DAY + self.published, **body))
         await self.worker.logged('"directory_followed"', times=before + 1)
 
     async def names(self, reader: Client, conversation_id: int) -> set[str]:
@@ -61,7 +61,7 @@ async def town(running: Installation, road_settings: Settings, institution: Inst
     async with feed(road_settings) as source:
         yield Town(course, teacher, ana, ben, enrolments, source, worker)
     async with broker_client(road_settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 async def write(sender: Client, recipient: int, **more: Any) -> tuple[int, Any]:
@@ -73,7 +73,7 @@ async def write(sender: Client, recipient: int, **more: Any) -> tuple[int, Any]:
 
 
 def refused(answer: tuple[int, Any]) -> bool:
-    """Nobody was found who may be written to."""
+    """No recipient was found who may be written to."""
     status, body = answer
     return status == 400 and body[0]["attribute"] == "recipients"
 
@@ -83,22 +83,22 @@ async def test_people_come_change_and_go(town: Town, as_user: AsUser) -> None:
     enrolment = {"enrollment_id": 1, "course_id": town.course, "user_id": 900}
     assert refused(await write(teacher, 900))
 
-    await town.tell("enrollment_created", **enrolment, type="StudentEnrollment", workflow_state="active")
-    await town.tell("user_created", user_id=900, name="Carla", workflow_state="registered")
+    await town.publish("enrollment_created", **enrolment, type="StudentEnrollment", workflow_state="active")
+    await town.publish("user_created", user_id=900, name="Carla", workflow_state="registered")
     status, (made,) = await write(teacher, 900)
     assert status == 201
     assert await town.names(teacher, made["id"]) == {"Teacher", "Carla"}
 
-    await town.tell("user_updated", user_id=900, name="Clara")
+    await town.publish("user_updated", user_id=900, name="Clara")
     assert await town.names(teacher, made["id"]) == {"Teacher", "Clara"}
 
     old = "2026-01-01T00:00:00Z"
-    await town.tell("user_updated", user_id=900, workflow_state="deleted", name="Nobody", updated_at=old)
+    await town.publish("user_updated", user_id=900, workflow_state="deleted", name="Outdated", updated_at=old)
     assert await town.names(teacher, made["id"]) == {"Teacher", "Clara"}
     assert (await write(teacher, 900))[0] == 201
     assert (await carla.call("GET", "/conversations"))[0] == 200
 
-    await town.tell("user_updated", user_id=900, workflow_state="deleted")
+    await town.publish("user_updated", user_id=900, workflow_state="deleted")
     assert refused(await write(teacher, 900))
     assert (await carla.call("GET", "/conversations"))[0] == 401
 
@@ -107,7 +107,7 @@ async def test_a_merged_person_goes_on_as_the_target(town: Town, as_user: AsUser
     teacher, ana, ben = await as_user(town.teacher), await as_user(town.ana), await as_user(town.ben)
     _, (made,) = await write(teacher, town.ana)
 
-    await town.tell("user_merged", user_id=town.ana, merged_into_user_id=town.ben)
+    await town.publish("user_merged", user_id=town.ana, merged_into_user_id=town.ben)
 
     _, inbox, _ = await ben.call("GET", "/conversations")
     assert [(found["id"], found["last_message"]) for found in inbox] == [(made["id"], "Hi")]
@@ -136,7 +136,7 @@ async def test_who_left_and_a_course_that_ended_are_reached_no_more(town: Town, 
     ]
     for event, which, ended, taken_back in endings:
         assert (await write(ben, town.ana))[0] == 201, event
-        await town.tell(event, **which, **ended)
+        await town.publish(event, **which, **ended)
         assert refused(await write(ben, town.ana)), event
-        await town.tell(event, **which, **taken_back)
+        await town.publish(event, **which, **taken_back)
     assert (await write(ben, town.ana))[0] == 201

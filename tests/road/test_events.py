@@ -1,4 +1,4 @@
-"""What a neighbour hears of bulk sends (CONTRACT 4, canvas/events.md 1 and 2), through real processes."""
+"""What a consumer receives of bulk sends (CONTRACT 4, canvas/events.md 1 and 2), through real processes."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -10,9 +10,8 @@ import pytest
 from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.copies import assert_whole
-from tests.support.directory_feed import feed
-from tests.support.directory_feed import told as directory_event
+from tests.support.bulk_send_invariants import assert_delivered_once
+from tests.support.directory_feed import directory_event, feed
 from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
@@ -40,16 +39,16 @@ async def course(institution: Institution) -> School:
 
 
 @pytest.fixture
-async def heard(running: Installation, course: School) -> AsyncIterator[EventConsumer]:
-    """Listens to everything from an installation at work, which knows the account of the course."""
+async def consumer(running: Installation, course: School) -> AsyncIterator[EventConsumer]:
+    """Receives every event of an installation at work, which knows the account of the course."""
     async with event_consumer(running.settings) as listening, feed(running.settings) as source:
         await running.api()
         worker = await running.worker()
-        await source.tell(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
+        await source.publish(directory_event("account_updated", account_id=1, root_account_uuid="a-1"))
         await worker.logged('"directory_followed"')
         yield listening
     async with broker_client(running.settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 def private(course: School, mode: str) -> dict[str, object]:
@@ -65,18 +64,18 @@ async def send(teacher: Client, course: School) -> int:
     return int((await teacher.sent(headers["X-Conversation-Batch-Id"]))["id"])
 
 
-def names(heard: Sequence[ReceivedEvent]) -> Counter[str]:
+def names(received: Sequence[ReceivedEvent]) -> Counter[str]:
     """How many of each event."""
-    return Counter(one.event.name for one in heard)
+    return Counter(one.event.name for one in received)
 
 
-def of_batch(heard: Sequence[ReceivedEvent]) -> list[tuple[str, dict[str, Any]]]:
-    """What was told of a batch, in order."""
-    return [(one.event.name, one.event.body.model_dump()) for one in heard if isinstance(one.event.body, BatchBody)]
+def of_batch(received: Sequence[ReceivedEvent]) -> list[tuple[str, dict[str, Any]]]:
+    """Name and body of each event of a batch, in order."""
+    return [(one.event.name, one.event.body.model_dump()) for one in received if isinstance(one.event.body, BatchBody)]
 
 
 def of_batch_with(batch_id: int, state: str, **counts: int) -> dict[str, str]:
-    """The body that tells it: ids and counts are text."""
+    """The body of such an event: ids and counts are text."""
     all_counts = {"total": STUDENTS, "delivered": 0, "failed": 0, "skipped": 0} | counts
     return {"batch_id": str(batch_id), "state": state} | {name: str(count) for name, count in all_counts.items()}
 
@@ -91,18 +90,20 @@ def went_well(batch_id: int) -> list[tuple[str, dict[str, str]]]:
     ]
 
 
-def assert_opened_once(heard: Sequence[ReceivedEvent], conversation_ids: set[int]) -> None:
-    """Each of the conversations is told of once, before its one message."""
-    told: dict[int, list[str]] = {}
-    for one in heard:
+def assert_opened_once(received: Sequence[ReceivedEvent], conversation_ids: set[int]) -> None:
+    """Each conversation has one event of its creation, before that of its one message."""
+    published: dict[int, list[str]] = {}
+    for one in received:
         if isinstance(one.event, (ConversationCreated, MessageCreated)):
-            told.setdefault(int(one.event.body.conversation_id), []).append(one.event.name)
-    assert told == {opened: ["conversation_created", "conversation_message_created"] for opened in conversation_ids}
+            published.setdefault(int(one.event.body.conversation_id), []).append(one.event.name)
+    assert published == {
+        opened: ["conversation_created", "conversation_message_created"] for opened in conversation_ids
+    }
 
 
-def assert_caused_by_jobs(heard: Sequence[ReceivedEvent]) -> None:
+def assert_caused_by_jobs(received: Sequence[ReceivedEvent]) -> None:
     """By three commands to deliver, and no request (canvas/events.md 1.1)."""
-    metadata = [one.event.metadata.model_dump(exclude_none=True) for one in heard]
+    metadata = [one.event.metadata.model_dump(exclude_none=True) for one in received]
     assert {frozenset(keys) for keys in metadata} == {frozenset(OF_ALL | OF_ACCOUNTS | OF_JOBS)}
     assert {keys["root_account_uuid"] for keys in metadata} == {"a-1"}
     assert {keys["job_tag"] for keys in metadata} == {"deliver"}
@@ -114,53 +115,53 @@ async def conversations(conn: asyncpg.Connection) -> set[int]:
     return {row["id"] for row in await conn.fetch("SELECT id FROM conversations")}
 
 
-async def test_two_bulk_sends_to_a_course_told_by_jobs(
-    heard: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
+async def test_events_of_two_bulk_sends_to_a_course_name_their_jobs(
+    consumer: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     """The first opens a thread with everybody, the second writes into them."""
     teacher = await as_user(course.teacher)
 
     first = await send(teacher, course)
-    told = await heard.everything(conn)
+    received = await consumer.everything(conn)
 
-    await assert_whole(conn, first, course.students)
+    await assert_delivered_once(conn, first, course.students)
     opened = await conversations(conn)
     assert len(opened) == STUDENTS
-    assert of_batch(told) == went_well(first)
-    assert_opened_once(told, opened)
-    assert len(told) == 2 * STUDENTS + 4
-    assert_caused_by_jobs(told)
+    assert of_batch(received) == went_well(first)
+    assert_opened_once(received, opened)
+    assert len(received) == 2 * STUDENTS + 4
+    assert_caused_by_jobs(received)
 
     second = await send(teacher, course)
-    told = await heard.everything(conn)
+    received = await consumer.everything(conn)
 
-    assert of_batch(told) == went_well(second)
+    assert of_batch(received) == went_well(second)
     assert await conversations(conn) == opened
-    messages = [one.event.body for one in told if isinstance(one.event, MessageCreated)]
+    messages = [one.event.body for one in received if isinstance(one.event, MessageCreated)]
     written = await conn.fetch(
         "SELECT conversation_id, id FROM conversation_messages WHERE id <> ALL ($1)", list(opened)
     )
     assert sorted((int(b.conversation_id), int(b.message_id)) for b in messages) == sorted(map(tuple, written))
     assert {body.author_id for body in messages} == {str(course.teacher)}
-    assert names(told) == {"conversation_message_created": STUDENTS} | Counter(n for n, _ in went_well(second))
-    assert_caused_by_jobs(told)
+    assert names(received) == {"conversation_message_created": STUDENTS} | Counter(n for n, _ in went_well(second))
+    assert_caused_by_jobs(received)
 
 
-async def test_a_bulk_send_written_at_once_is_told_by_its_request(
-    heard: EventConsumer, course: School, as_user: AsUser, running: Installation, conn: asyncpg.Connection
+async def test_events_of_a_bulk_send_written_at_once_name_its_request(
+    consumer: EventConsumer, course: School, as_user: AsUser, running: Installation, conn: asyncpg.Connection
 ) -> None:
     teacher = await as_user(course.teacher)
 
     headers = {"User-Agent": "curl/8", "Referer": "https://school.example/inbox"}
     status, _, answered = await teacher.call("POST", "/conversations", json=private(course, "sync"), headers=headers)
     assert status == 201
-    told = await heard.everything(conn)
+    received = await consumer.everything(conn)
 
-    assert_opened_once(told, await conversations(conn))
-    assert of_batch(told) == went_well(await conn.fetchval("SELECT id FROM batches"))
-    assert len(told) == 2 * STUDENTS + 4
+    assert_opened_once(received, await conversations(conn))
+    assert of_batch(received) == went_well(await conn.fetchval("SELECT id FROM batches"))
+    assert len(received) == 2 * STUDENTS + 4
     global_id = str(10**13 + course.teacher)
-    common = [one.event.metadata.model_dump(exclude_none=True, exclude=OF_ALL) for one in told]
+    common = [one.event.metadata.model_dump(exclude_none=True, exclude=OF_ALL) for one in received]
     assert all(metadata == common[0] for metadata in common)
     assert common[0] == {
         "root_account_id": "10000000000001",
@@ -179,10 +180,10 @@ async def test_a_bulk_send_written_at_once_is_told_by_its_request(
     }
 
 
-async def test_a_batch_with_a_chunk_that_fails_for_good_is_told_as_failed(
-    heard: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
+async def test_a_batch_with_a_chunk_that_fails_for_good_is_published_as_failed(
+    consumer: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
-    """The others are told of first; the last word is that of its failure."""
+    """The events of the other chunks come first; the last one is that of its failure."""
     await conn.execute(
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -193,13 +194,13 @@ async def test_a_batch_with_a_chunk_that_fails_for_good_is_told_as_failed(
     )
     try:
         batch_id = await send(await as_user(course.teacher), course)
-        told = await heard.everything(conn)
+        received = await consumer.everything(conn)
     finally:
         await conn.execute("DROP FUNCTION refuse() CASCADE")
 
-    assert of_batch(told) == [
+    assert of_batch(received) == [
         *went_well(batch_id)[:3],
         ("batch_failed", of_batch_with(batch_id, "error", delivered=40, failed=20)),
     ]
     assert len(await conversations(conn)) == 40
-    assert_opened_once(told, await conversations(conn))
+    assert_opened_once(received, await conversations(conn))

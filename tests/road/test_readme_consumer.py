@@ -17,21 +17,21 @@ from tests.support.waiting import until
 
 
 @pytest.fixture
-async def outsider(road_settings: Settings) -> AsyncIterator[BrokerClient]:
-    """Looks at the neighbour's queue, and removes it in the end with all others."""
+async def operator(road_settings: Settings) -> AsyncIterator[BrokerClient]:
+    """Looks at the queue of the consumer, and removes it in the end with all others."""
     async with broker_client(road_settings) as made:
         yield made
         await made.channel.queue_delete(queue_of(made))
-        await made.forget()
+        await made.delete_topology()
 
 
-def queue_of(outsider: BrokerClient) -> str:
+def queue_of(operator: BrokerClient) -> str:
     """The queue that the program makes."""
-    return f"{outsider.topology.events}.archive"
+    return f"{operator.topology.events}.archive"
 
 
 async def test_it_prints_what_happens(
-    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]], outsider: BrokerClient
+    running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]], operator: BrokerClient
 ) -> None:
     await running.api()
     await running.start("worker", "--only", "relay")

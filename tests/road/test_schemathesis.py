@@ -28,7 +28,7 @@ LIMIT = 120  # seconds, on the slowest machine; it takes about 20
 
 
 def with_known_values(document: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
-    """Chance would find nobody to write to: ``known`` narrows parameters. Routes take JSON and forms by turns."""
+    """Chance would find no recipient: ``known`` narrows parameters. Routes take JSON and forms by turns."""
     kinds = itertools.cycle(["application/json", "multipart/form-data", "application/x-www-form-urlencoded"])
     operations = chain.from_iterable(each.values() for each in document["paths"].values())
     for body in (operation["requestBody"] for operation in operations if "requestBody" in operation):

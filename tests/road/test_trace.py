@@ -12,10 +12,10 @@ from service.contracts.commands import PlanBatch
 from service.contracts.topology import Topology
 from tests.road.test_bulk_send import bulk
 from tests.support.broker import BrokerClient, broker_client
-from tests.support.collector import Collector, collector
 from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_consumer
 from tests.support.processes import Client, Installation, Process
 from tests.support.school import School
+from tests.support.span_collector import Collector, collector
 from tests.support.waiting import until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
@@ -35,7 +35,7 @@ async def spans() -> AsyncIterator[Collector]:
 
 
 def exporting_to(spans: Collector) -> dict[str, str]:
-    """The environment of a process that tells its spans, soon after they end."""
+    """The environment of a process that exports its spans soon after they end."""
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": spans.url, "OTEL_BSP_SCHEDULE_DELAY": "50", **PATIENT}
 
 
@@ -44,25 +44,25 @@ def lines(process: Process, event: str) -> list[dict[str, object]]:
     return [line for line in map(json.loads, process.lines) if line["event"] == event]
 
 
-async def overhearing(outside: BrokerClient, *names: str) -> AbstractQueue:
-    """A queue of one's own that is given a copy of these commands."""
+async def copy_commands(outside: BrokerClient, *names: str) -> AbstractQueue:
+    """An exclusive queue that is given a copy of these commands."""
     queue = await outside.channel.declare_queue(exclusive=True)
     for name in names:
         await queue.bind(outside.topology.commands, name)
     return queue
 
 
-def named(heard: EventConsumer, event: str) -> list[ReceivedEvent]:
+def named(consumer: EventConsumer, event: str) -> list[ReceivedEvent]:
     """Events of that name."""
-    return [one for one in heard.heard if one.event.name == event]
+    return [one for one in consumer.received if one.event.name == event]
 
 
 async def test_without_an_exporter_the_traceparent_arrives_as_it_came(
     running: Installation, school: School, as_user: AsUser
 ) -> None:
     gateway, worker = await running.api(**PATIENT), await running.worker(**PATIENT)
-    async with broker_client(running.settings) as outside, event_consumer(running.settings) as heard:
-        commands = await overhearing(outside, "plan", "deliver")
+    async with broker_client(running.settings) as outside, event_consumer(running.settings) as consumer:
+        commands = await copy_commands(outside, "plan", "deliver")
         found: list[AbstractIncomingMessage] = []
 
         async def take(message: AbstractIncomingMessage) -> None:
@@ -76,15 +76,15 @@ async def test_without_an_exporter_the_traceparent_arrives_as_it_came(
         batch = await teacher.sent(headers["X-Conversation-Batch-Id"])
         await until(lambda: len(found) == 14)  # 250 recipients by 20, and the plan
         # Batch events and those of its copies go their own ways, so the last of either may be the last of all.
-        await heard.until(lambda it: len(named(it, "batch_finished")) == 1)
-        await heard.until(lambda it: len(named(it, "conversation_created")) == 250)
+        await consumer.until(lambda it: len(named(it, "batch_finished")) == 1)
+        await consumer.until(lambda it: len(named(it, "conversation_created")) == 250)
 
     assert batch["workflow_state"] == "sent"
     assert {message.headers.get("traceparent") for message in found} == {TRACEPARENT}
     assert {line.get("trace_id") for line in lines(worker, "chunk_delivered")} == {TRACE}
     assert {line.get("span_id") for line in lines(worker, "batch_planned")} == {PARENT}
     assert TRACE in {line.get("trace_id") for line in lines(gateway, "request")}
-    assert {one.traceparent for one in heard.heard} == {TRACEPARENT}
+    assert {one.traceparent for one in consumer.received} == {TRACEPARENT}
 
 
 async def test_a_request_without_a_trace_has_none_anywhere(
@@ -93,7 +93,7 @@ async def test_a_request_without_a_trace_has_none_anywhere(
     await running.api()
     worker = await running.worker()
     async with broker_client(running.settings) as outside:
-        commands = await overhearing(outside, "plan")
+        commands = await copy_commands(outside, "plan")
         teacher = await as_user(school.teacher)
         _, _, headers = await teacher.call("POST", "/conversations", json=bulk(school))
         await teacher.sent(headers["X-Conversation-Batch-Id"])
@@ -103,34 +103,34 @@ async def test_a_request_without_a_trace_has_none_anywhere(
     assert {line.get("trace_id") for line in lines(worker, "chunk_delivered")} == {None}
 
 
-async def test_a_collector_is_told_of_the_request_and_all_that_came_of_it(
+async def test_a_collector_receives_spans_of_the_request_and_all_that_came_of_it(
     running: Installation, school: School, as_user: AsUser, spans: Collector
 ) -> None:
     topology = Topology(running.settings.amqp_prefix)
     await running.api(**exporting_to(spans))
     worker = await running.worker(**exporting_to(spans))
     teacher = await as_user(school.teacher)
-    async with event_consumer(running.settings) as heard:
+    async with event_consumer(running.settings) as consumer:
         _, _, headers = await teacher.call(
             "POST", "/conversations", json=bulk(school), headers={"traceparent": TRACEPARENT}
         )
         await teacher.sent(headers["X-Conversation-Batch-Id"])
-        await heard.until(lambda it: any(one.event.name == "batch_finished" for one in it.heard))
+        await consumer.until(lambda it: any(one.event.name == "batch_finished" for one in it.received))
     deliver, plan = topology.command_queue("deliver"), topology.command_queue("plan")
     await spans.until(lambda it: len(it.named(f"process {deliver}")) == 13)
 
-    told = {span.id: span for span in spans.told}
+    by_id = {span.id: span for span in spans.finished}
     (request,) = spans.named("POST /api/v1/conversations")
     assert (request.kind, request.service, request.trace, request.parent) == (SERVER, "clarion-api", TRACE, PARENT)
     assert request.attributes["http.response.status_code"] == 202
     (planning,) = spans.named(f"process {plan}")
     assert (planning.kind, planning.service) == (CONSUMER, "clarion-worker")
-    told_to_plan = told[planning.parent]
-    assert (told_to_plan.name, told_to_plan.kind) == (f"publish {topology.commands}", PRODUCER)
-    assert told_to_plan.parent == request.id
+    command_to_plan = by_id[planning.parent]
+    assert (command_to_plan.name, command_to_plan.kind) == (f"publish {topology.commands}", PRODUCER)
+    assert command_to_plan.parent == request.id
     for name in (f"receive {deliver}", f"process {deliver}"):
         of_chunks = spans.named(name)
-        assert {told[span.parent].parent for span in of_chunks} == {planning.id}
+        assert {by_id[span.parent].parent for span in of_chunks} == {planning.id}
         assert {span.trace for span in of_chunks} == {TRACE}
         assert len({span.attributes["messaging.message.id"] for span in of_chunks}) == 13
     assert {(line["trace_id"], line["span_id"]) for line in lines(worker, "chunk_delivered")} == {
@@ -139,11 +139,11 @@ async def test_a_collector_is_told_of_the_request_and_all_that_came_of_it(
     await spans.until(
         lambda it: TRACE in {link for span in it.named(f"publish {topology.events}") for link in span.links}
     )
-    assert {str(one.traceparent).split("-")[1] for one in heard.heard} == {TRACE}
-    assert not [span for span in spans.told if span.failed]
+    assert {str(one.traceparent).split("-")[1] for one in consumer.received} == {TRACE}
+    assert not [span for span in spans.finished if span.failed]
 
 
-async def test_a_collector_is_told_that_a_command_failed(running: Installation, spans: Collector) -> None:
+async def test_the_span_of_a_command_that_failed_is_marked_as_failed(running: Installation, spans: Collector) -> None:
     await running.worker(**exporting_to(spans))
     async with broker_client(running.settings) as outside:
         await outside.publish(b"nonsense", "plan")
@@ -156,7 +156,9 @@ async def test_a_collector_is_told_that_a_command_failed(running: Installation, 
     assert failed.parent == ""
 
 
-async def test_what_was_not_told_yet_is_told_before_the_process_ends(running: Installation, spans: Collector) -> None:
+async def test_spans_not_exported_yet_are_exported_before_the_process_ends(
+    running: Installation, spans: Collector
+) -> None:
     gateway = await running.api(OTEL_EXPORTER_OTLP_ENDPOINT=spans.url, OTEL_BSP_SCHEDULE_DELAY="600000")
     worker = await running.worker(
         OTEL_TRACES_EXPORTER="otlp",
@@ -171,7 +173,7 @@ async def test_what_was_not_told_yet_is_told_before_the_process_ends(running: In
 
     assert await gateway.stop() == 0
     assert await worker.stop() == 0
-    assert {"GET /livez", f"process {outside.topology.command_queue('plan')}"} <= {span.name for span in spans.told}
+    assert {"GET /livez", f"process {outside.topology.command_queue('plan')}"} <= {span.name for span in spans.finished}
 
 
 async def test_a_collector_that_is_away_holds_up_nothing(

@@ -30,7 +30,7 @@ async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
     yield made
     await made.broker.stop()
     async with broker_client(settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 class Road:
@@ -107,7 +107,7 @@ async def test_a_broker_that_falls_silent_is_given_up_and_found_again(settings: 
             await publisher.command(COMMAND)
             await publisher.broker.stop()
     async with broker_client(settings) as cleaner:
-        await cleaner.forget()
+        await cleaner.delete_topology()
 
 
 async def test_a_publish_without_a_connection_fails_at_once(settings: Settings) -> None:
@@ -190,7 +190,7 @@ async def test_a_setup_that_never_ends_is_cut_short(settings: Settings, monkeypa
     await broker.stop()
 
 
-async def test_a_cancellation_that_nobody_asked_for_is_a_broken_connection() -> None:
+async def test_a_cancellation_that_was_not_requested_is_a_broken_connection() -> None:
     with pytest.raises(BrokerUnavailable), broker_errors():
         raise asyncio.CancelledError
 

@@ -68,7 +68,7 @@ async def publisher(settings: Settings) -> AsyncIterator[EventPublisher]:
     yield made
     await made.broker.stop()
     async with broker_client(settings) as operator:
-        await operator.forget()
+        await operator.delete_topology()
 
 
 @pytest.fixture

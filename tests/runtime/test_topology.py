@@ -24,7 +24,7 @@ async def operator(settings: Settings) -> AsyncIterator[BrokerClient]:
     """Came first and may have left something; removes everything in the end."""
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_a_directory_event_is_handed_out_far_more_often_and_not_without_en
     assert letter.body == b"event"
 
 
-async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
+async def test_a_queue_of_other_arguments_is_used_and_reported_with_what_to_do(
     operator: BrokerClient, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.runtime.broker.RECHECK", 0.1)
@@ -157,7 +157,7 @@ async def test_a_queue_of_other_arguments_is_used_and_told_with_what_to_do(
     assert gauge not in exposition().decode()
 
 
-async def test_every_queue_of_other_arguments_is_told_and_the_rest_is_declared(
+async def test_every_queue_of_other_arguments_is_reported_and_the_rest_is_declared(
     operator: BrokerClient, publisher: Publisher
 ) -> None:
     """Each of them costs a channel, and none of them the connection."""
@@ -197,7 +197,7 @@ async def test_an_exchange_of_another_kind_stops_publishing_until_it_is_out_of_t
     await publisher.command(COMMAND)
 
 
-async def test_a_queue_that_forgets_is_not_used(operator: BrokerClient, publisher: Publisher) -> None:
+async def test_a_queue_that_is_not_durable_is_not_used(operator: BrokerClient, publisher: Publisher) -> None:
     """Commands in it would be confirmed and gone with the next restart of the broker."""
     name = operator.topology.command_queue("plan")
     await operator.channel.declare_queue(name, durable=False)

@@ -24,7 +24,7 @@ DATE_STATES = (
     *("completed", "rejected", "deleted"),
 )
 CASES = list(product(STATES, DATE_STATES))
-NOBODY = 0
+NO_SENDER = 0
 
 
 async def enrol_every_case(
@@ -64,9 +64,9 @@ async def test_expansion_counts_what_the_view_of_standings_counts(
         for section in sections:
             asked = [Range(course, section, concluded=case[0] == "completed")]
 
-            expanded = await expand_ranges(conn, asked, NOBODY)
+            expanded = await expand_ranges(conn, asked, NO_SENDER)
 
-            assert expanded == await reachable_by_enrollment(conn, asked, NOBODY, people), (case, section)
+            assert expanded == await reachable_by_enrollment(conn, asked, NO_SENDER, people), (case, section)
             assert set(expanded) <= set(people)
             assert len(expanded) < len(people)
 
@@ -74,14 +74,14 @@ async def test_expansion_counts_what_the_view_of_standings_counts(
 async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, institution: Institution) -> None:
     course, other = await institution.course(), await institution.course()
     section = await institution.section(course)
-    people = sender, student, ta, watcher, stranger = await institution.users(5)
+    people = sender, student, ta, watcher, outsider = await institution.users(5)
     await institution.enroll(course, [sender, student], section=section)
     await institution.enroll(course, ta, "Ta")
     await institution.enroll(course, watcher, "Observer", observing=sender)
-    await institution.enroll(course, stranger, "Observer", observing=student)
-    await institution.enroll(other, [student, stranger])
+    await institution.enroll(course, outsider, "Observer", observing=student)
+    await institution.enroll(other, [student, outsider])
     cases = [
-        (Range(course), [student, ta, watcher, stranger]),
+        (Range(course), [student, ta, watcher, outsider]),
         (Range(course, section), [student]),
         (Range(course, user_id=ta), [ta]),
         (Range(course, section, user_id=ta), []),
@@ -97,13 +97,13 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
         found = await reachable_by_enrollment(conn, [asked], sender, people)
         assert [user for user in found if user != sender] == expected
     several = [asked for asked, _ in cases]
-    assert await expand_ranges(conn, several, sender) == [student, ta, watcher, stranger]
+    assert await expand_ranges(conn, several, sender) == [student, ta, watcher, outsider]
 
 
 async def test_the_rule_of_ranges_is_part_of_the_plan_and_not_called_for_each_row(conn: asyncpg.Connection) -> None:
     """The planner calls a function whose costly argument stands in it twice."""
     statement = STATEMENTS["reachable_by_enrollment"]
-    given = {"ranges": "[]", "sender_id": NOBODY, "user_ids": []}
+    given = {"ranges": "[]", "sender_id": NO_SENDER, "user_ids": []}
     one_by_one = await conn.prepare(statement.text)
     sightings = await conn.prepare("SELECT FROM sightings(1, 2, '[]', '[]', '{}')")
 

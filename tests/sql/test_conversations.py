@@ -41,7 +41,7 @@ async def test_reading_touches_nothing_that_does_not_wait(
     assert await conn.fetchval("SELECT count(*) FROM participants WHERE touched_at IS NOT NULL") == 0
 
 
-async def test_standing_tells_who_has_a_conversation_and_whether_it_waits(
+async def test_standing_says_who_has_a_conversation_and_whether_it_waits(
     conn: asyncpg.Connection, threads: Threads, people: list[int]
 ) -> None:
     me, ann = people

@@ -140,7 +140,7 @@ async def test_a_lane_is_one_relays_at_a_time_and_the_others_take_others(
     async with conn.transaction():
         assert await take(conn, rows=1) == [17]
         async with other.transaction():
-            # Not 19, although nobody has it: it comes behind 17, which may yet return.
+            # Not 19, although no relay has locked it: it comes behind 17, which may yet return.
             assert await take(other) == [18]
             async with conn.transaction():
                 assert await take(conn, rows=1) == [19]

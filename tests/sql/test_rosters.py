@@ -122,11 +122,11 @@ _JOIN = (
 
 @pytest.mark.parametrize("first", [0, 1])
 @pytest.mark.parametrize("place", [_ENROLL, _JOIN], ids=["enrolled", "joined"])
-@pytest.mark.parametrize(("told", "user"), [(_RENAME, 1), (_ARRIVE, 2)], ids=["renamed", "arriving"])
+@pytest.mark.parametrize(("change", "user"), [(_RENAME, 1), (_ARRIVE, 2)], ids=["renamed", "arriving"])
 async def test_two_transactions_that_do_not_see_each_other_leave_nothing_out(
-    pool: asyncpg.Pool, first: int, place: str, told: str, user: int
+    pool: asyncpg.Pool, first: int, place: str, change: str, user: int
 ) -> None:
-    statements: Sequence[str] = [told, place.format(user)]
+    statements: Sequence[str] = [change, place.format(user)]
     async with pool.acquire() as one, pool.acquire() as two:
         await one.execute(
             "INSERT INTO users (id, name, workflow_state, as_of) VALUES (1, 'Old Name', 'registered', now())"

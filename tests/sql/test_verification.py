@@ -28,7 +28,7 @@ async def _join(conn: asyncpg.Connection, conversation: int, user: int) -> None:
 
 @pytest.fixture
 async def send(conn: asyncpg.Connection) -> int:
-    """A send to three students in threads 101 to 103, as its batch tells it."""
+    """A send to three students in threads 101 to 103, as its batch records it."""
     send: int = await conn.fetchval(
         """INSERT INTO sends (author_id, created_at, body, private, root_account_ids)
            VALUES ($1, $2, 'Hello', true, '{1}') RETURNING id""",
@@ -76,7 +76,7 @@ async def test_no_copy_and_two_copies_are_found(conn: asyncpg.Connection, send: 
     assert await count_copies(conn, 1) == Copies(recipients=3, duplicates=1, missing=1)
 
 
-async def test_a_copy_elsewhere_than_the_batch_tells_is_missing(conn: asyncpg.Connection, send: int) -> None:
+async def test_a_copy_elsewhere_than_the_batch_says_is_missing(conn: asyncpg.Connection, send: int) -> None:
     await _thread(conn, 101, 11, send)
     await _thread(conn, 102, 12, send)
     await _thread(conn, 203, 13, send)

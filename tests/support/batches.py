@@ -15,7 +15,7 @@ class Batches:
         self._conn = conn
 
     async def accept(self, recipients: Sequence[int], *, chunk_size: int, due_at: datetime | None = None) -> int:
-        """A private bulk send by user 1, unplanned and due now unless told otherwise; the batch's id."""
+        """A private bulk send by user 1, unplanned and due now unless given otherwise; the batch's id."""
         now = datetime.now(UTC)
         send_id = await self._conn.fetchval(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"

@@ -1,4 +1,4 @@
-"""What a stranger on the broker may do: publish anything on the command exchange, and read the dead letters."""
+"""A foreign client of the broker: publishes anything on the command exchange, and reads the dead letters."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -52,7 +52,7 @@ class BrokerClient:
         await queue.cancel(tag)
         return found
 
-    async def forget(self) -> None:
+    async def delete_topology(self) -> None:
         """Removes the installation's queues and exchanges; quorum queues would burden the broker for ever."""
         for queue in self.topology.queues:
             await self.channel.queue_delete(queue.name)

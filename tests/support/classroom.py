@@ -4,11 +4,11 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.calls import call
+from tests.support.http_calls import call
 
 
 class Person:
-    """Somebody with a token. Parameters go as a form or in the query, under the names of the descriptions."""
+    """A user with a token. Parameters go as a form or in the query, under the names of the descriptions."""
 
     def __init__(self, client: aiohttp.ClientSession, headers: dict[str, str], user_id: int) -> None:
         self._client = client

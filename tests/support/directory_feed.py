@@ -17,7 +17,7 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 UNCONFIRMED = 500  # publishes on their way at once
 
 
-def told(name: str, seconds: float = 0, /, **body: Any) -> bytes:
+def directory_event(name: str, seconds: float = 0, /, **body: Any) -> bytes:
     """An event as it is published; ``seconds`` after START it happened."""
     metadata = {
         "event_name": name,
@@ -41,7 +41,7 @@ class Feed:
     def __init__(self, exchange: AbstractExchange) -> None:
         self._exchange = exchange
 
-    async def tell(self, *events: bytes) -> None:
+    async def publish(self, *events: bytes) -> None:
         """Returns when the broker has all of them."""
         for start in range(0, len(events), UNCONFIRMED):
             await asyncio.gather(*map(self._publish, events[start : start + UNCONFIRMED]))

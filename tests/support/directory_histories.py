@@ -10,7 +10,7 @@ from service.application.directory.events import apply
 from service.contracts.directory import BODIES, DirectoryEvent
 from service.domain.directory_shapes import Kind
 from sql.connection import Connection
-from tests.support.directory_feed import START, told
+from tests.support.directory_feed import START, directory_event
 
 _TABLES = [kind for kind in Kind if kind is not Kind.ENROLLMENT_STATE]
 
@@ -56,8 +56,8 @@ def _bodies(draw: st.DrawFn, name: str) -> dict[str, Any]:
     required = {key: draw(_value_of(key)) for key, field in model.model_fields.items() if field.is_required()}
     optional = [key for key, field in model.model_fields.items() if not field.is_required()]
     whole = draw(st.booleans())
-    told = optional if whole else draw(st.lists(st.sampled_from(optional), unique=True))
-    return {key: draw(_value_of(key)) for key in told} | required
+    given = optional if whole else draw(st.lists(st.sampled_from(optional), unique=True))
+    return {key: draw(_value_of(key)) for key in given} | required
 
 
 @st.composite
@@ -78,7 +78,7 @@ def on_wire(happened: DirectoryEvent) -> bytes:
     body = happened.body.model_dump(mode="json", exclude_unset=True)
     if body.get("updated_at") is not None:
         body["updated_at"] = happened.time.isoformat()
-    return told(happened.name, (happened.time - START).total_seconds(), **body)
+    return directory_event(happened.name, (happened.time - START).total_seconds(), **body)
 
 
 def disordered(history: Sequence[_Any], random: Any) -> list[_Any]:

@@ -1,4 +1,4 @@
-"""A neighbour on the exchange of events: takes what comes, as it comes."""
+"""A consumer on the exchange of events, with a queue of its own: takes what comes, as it comes."""
 
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -33,9 +33,9 @@ class ReceivedEvent:
 
 @dataclass
 class EventConsumer:
-    """``heard``: everything so far, in the order in which it came."""
+    """``received``: everything so far, in the order in which it came."""
 
-    heard: list[ReceivedEvent] = field(default_factory=list)
+    received: list[ReceivedEvent] = field(default_factory=list)
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """Reads it by its contract."""
@@ -44,31 +44,31 @@ class EventConsumer:
         assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
         event = parse_event(message.routing_key or "", message.body)
         assert event.metadata.event_name == event.name
-        self.heard.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
+        self.received.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
         await message.ack()
 
     @property
     def times(self) -> Counter[str]:
         """How often each message id came."""
-        return Counter(heard.message_id for heard in self.heard)
+        return Counter(each.message_id for each in self.received)
 
     @property
     def messages(self) -> dict[int, list[int]]:
         """Ids of messages by their conversation, in the order in which each came first."""
         found: defaultdict[int, dict[int, None]] = defaultdict(dict)
-        for heard in self.heard:
-            if isinstance(heard.event, MessageCreated):
-                found[int(heard.event.body.conversation_id)].setdefault(int(heard.event.body.message_id))
+        for each in self.received:
+            if isinstance(each.event, MessageCreated):
+                found[int(each.event.body.conversation_id)].setdefault(int(each.event.body.message_id))
         return {conversation: list(messages) for conversation, messages in found.items()}
 
     async def until(self, condition: Callable[["EventConsumer"], bool], *, within: float = 30) -> None:
-        """Returns when the condition holds of what was heard."""
+        """Returns when the condition holds of what was received."""
         await until(lambda: condition(self), within=within)
 
     async def everything(self, conn: Connection, *, within: float = 60) -> list[ReceivedEvent]:
         """What is committed, to the last event; it is forgotten here, so that the next call returns the rest.
 
-        When the outbox is empty all is confirmed, and so in this neighbour's queue before anything recorded later.
+        When the outbox is empty all is confirmed, and so in this consumer's queue before anything recorded later.
         """
 
         async def nothing_left() -> bool:
@@ -87,8 +87,8 @@ class EventConsumer:
         )
         await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0, within=within)
         await until(nothing_left, within=within)
-        found = [one for one in self.heard if one.message_id != f"{MessageCreated.name}.{last}"]
-        self.heard.clear()
+        found = [one for one in self.received if one.message_id != f"{MessageCreated.name}.{last}"]
+        self.received.clear()
         return found
 
 

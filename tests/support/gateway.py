@@ -16,7 +16,7 @@ from service.runtime.settings import Settings
 from tests.support.waiting import until
 
 PUBLIC_URL = "https://clarion.example"
-NOWHERE = "amqp://127.0.0.1:1/"  # nobody listens there
+NOWHERE = "amqp://127.0.0.1:1/"  # no server listens there
 
 
 @asynccontextmanager

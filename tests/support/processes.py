@@ -19,7 +19,7 @@ CONNECTIONS = len(WORKERS) + 2
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on right now."""
+    """A loopback port on which no process listens right now."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port: int = sock.getsockname()[1]
@@ -65,7 +65,7 @@ class Process:
                 self._seen.notify_all()
 
     async def logged(self, text: str, *, times: int = 1, within: float = 30) -> None:
-        """Returns when that many log lines with ``text`` have been written; TimeoutError tells the last lines."""
+        """Returns when that many log lines with ``text`` have been written; TimeoutError has the last lines."""
         try:
             async with asyncio.timeout(within), self._seen:
                 await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)

@@ -13,7 +13,7 @@ Look = Callable[..., Awaitable[list[Any]]]
 
 
 async def named(institution: Institution, conn: Connection, name: str, sortable: str | None = None) -> int:
-    """A user of this name; without a sortable one the directory has not told it."""
+    """A user of this name; without a sortable one the directory has given none."""
     user = await institution.user(name)
     await conn.execute("UPDATE users SET sortable_name = $2 WHERE id = $1", user, sortable)
     return user

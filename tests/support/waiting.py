@@ -1,4 +1,4 @@
-"""Waiting for a state that nobody signals."""
+"""Waiting for a state of which there is no signal."""
 
 import asyncio
 import inspect

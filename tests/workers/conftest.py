@@ -8,12 +8,12 @@ import pytest
 
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.amqp_requests import Asker, asker
 from tests.support.batches import Batches
 from tests.support.broker import BrokerClient, broker_client
 from tests.support.directory_feed import Feed, feed
+from tests.support.request_client import RequestClient, request_client
+from tests.support.request_messages import Requesting
 from tests.support.waiting import until
-from tests.support.worker_requests import Requesting
 from workers.amqp_requests import RequestConsumer
 
 
@@ -32,7 +32,7 @@ async def outside(settings: Settings, publisher: Publisher) -> AsyncIterator[Bro
     """A look at the broker from outside; removes the queues in the end."""
     async with broker_client(settings) as made:
         yield made
-        await made.forget()
+        await made.delete_topology()
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def requesting(settings: Settings, publisher: Publisher, pool: asyncpg.Pool) -> 
 
 
 @pytest.fixture
-async def asking(settings: Settings, outside: BrokerClient) -> AsyncIterator[Asker]:
+async def asking(settings: Settings, outside: BrokerClient) -> AsyncIterator[RequestClient]:
     """A service with requests; the queues are there, and go with the test."""
-    async with asker(settings) as made:
+    async with request_client(settings) as made:
         yield made

@@ -12,12 +12,12 @@ from service.contracts.requests import MAX_ANSWER_BYTES
 from service.runtime import metrics
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.amqp_requests import Asker
 from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
+from tests.support.request_client import RequestClient
+from tests.support.request_messages import Requesting, count, request, written
 from tests.support.school import School
 from tests.support.waiting import until
-from tests.support.worker_requests import Requesting, count, request, written
 from workers.amqp_requests import KeySweeper
 
 
@@ -28,7 +28,7 @@ def sweepers(settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> li
 
 
 async def test_a_request_for_an_unknown_user_is_answered_like_an_unknown_as_user_id_and_not_kept(
-    requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     gone = await institution.user(state="deleted")
     async with requesting():
@@ -40,7 +40,7 @@ async def test_a_request_for_an_unknown_user_is_answered_like_an_unknown_as_user
 
 
 async def test_the_fake_student_may_not(
-    requesting: Requesting, asking: Asker, school: School, institution: Institution
+    requesting: Requesting, asking: RequestClient, school: School, institution: Institution
 ) -> None:
     viewing = await institution.user()
     await institution.enroll(school.course, viewing, "StudentView")
@@ -69,7 +69,7 @@ MALFORMED = {
 
 
 async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with_its_reason(
-    requesting: Requesting, asking: Asker, school: School, outside: BrokerClient
+    requesting: Requesting, asking: RequestClient, school: School, outside: BrokerClient
 ) -> None:
     async with requesting():
         for body, reason in MALFORMED.items():
@@ -81,11 +81,11 @@ async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with
         await outside.dead_letters(1)
         assert (await asking.ask(request(school))).status == 201
 
-    await asking.left(0)
+    await asking.waiting(0)
 
 
 async def test_what_is_too_long_for_http_is_too_long_here(
-    requesting: Requesting, asking: Asker, school: School, settings: Settings, outside: BrokerClient
+    requesting: Requesting, asking: RequestClient, school: School, settings: Settings, outside: BrokerClient
 ) -> None:
     body = orjson.dumps(request(school, body="x" * settings.max_body_bytes))
     async with requesting():
@@ -97,19 +97,19 @@ async def test_what_is_too_long_for_http_is_too_long_here(
 
 
 async def test_without_reply_to_it_is_sent_all_the_same(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     async with requesting():
         await asking.publish(orjson.dumps(request(school)), reply_to=None)
         await until(lambda: written(conn, 1))
 
-    await asking.left(0)
+    await asking.waiting(0)
     assert asking.answers == []
 
 
 async def test_an_answer_for_a_queue_that_is_gone_is_counted_and_not_repeated(
     requesting: Requesting,
-    asking: Asker,
+    asking: RequestClient,
     school: School,
     conn: asyncpg.Connection,
 ) -> None:
@@ -122,11 +122,11 @@ async def test_an_answer_for_a_queue_that_is_gone_is_counted_and_not_repeated(
 
     assert counter._value.get() == before + 1
     assert await count(conn, "sends") == 1
-    await asking.left(0)
+    await asking.waiting(0)
 
 
 async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
-    requesting: Requesting, asking: Asker, school: School
+    requesting: Requesting, asking: RequestClient, school: School
 ) -> None:
     full: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
     queue = await asking.channel.declare_queue(exclusive=True, arguments=full)
@@ -138,11 +138,11 @@ async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
             assert (await asking.ask(request(school))).replayed
 
     assert [line["reason"] for line in logs if line["event"] == "answer_lost"] == ["not confirmed"]
-    await asking.left(0)
+    await asking.waiting(0)
 
 
 async def test_direct_reply_to_is_answered(
-    requesting: Requesting, asking: Asker, school: School, settings: Settings
+    requesting: Requesting, asking: RequestClient, school: School, settings: Settings
 ) -> None:
     """RabbitMQ's own way to receive answers without a queue."""
     queue = await asking.channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
@@ -155,7 +155,7 @@ async def test_direct_reply_to_is_answered(
 
 
 async def test_an_answer_no_message_can_carry_goes_without_its_body(
-    requesting: Requesting, asking: Asker, school: School, monkeypatch: pytest.MonkeyPatch
+    requesting: Requesting, asking: RequestClient, school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("service.application.amqp_requests.MAX_ANSWER_BYTES", 100)
     async with requesting():
@@ -167,7 +167,11 @@ async def test_an_answer_no_message_can_carry_goes_without_its_body(
 
 
 async def test_a_consumer_whose_connection_broke_before_the_answer_answers_again(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+    requesting: Requesting,
+    asking: RequestClient,
+    school: School,
+    conn: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Committed and not answered: the redelivery finds the key."""
     async with requesting() as (consumer,):
@@ -186,7 +190,7 @@ async def test_a_consumer_whose_connection_broke_before_the_answer_answers_again
 
 
 async def test_a_fault_of_ours_is_answered_like_http_and_goes_to_the_dead_letters(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     await conn.execute("ALTER TABLE sends ADD CONSTRAINT no_hellos CHECK (body <> 'Hello')")
     try:

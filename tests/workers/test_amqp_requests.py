@@ -15,12 +15,12 @@ from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import outbox
-from tests.support.amqp_requests import Asker
 from tests.support.broker import BrokerClient
 from tests.support.institution import Institution
+from tests.support.request_client import RequestClient
+from tests.support.request_messages import Requesting, count, request
 from tests.support.school import School
 from tests.support.waiting import until
-from tests.support.worker_requests import Requesting, count, request
 from workers.amqp_requests import KeySweeper
 
 
@@ -40,7 +40,7 @@ async def away(settings: Settings) -> AsyncIterator[asyncpg.Pool]:
 
 
 async def test_a_message_is_sent_and_the_answer_says_so(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     async with requesting():
         answer = await asking.ask(request(school))
@@ -50,11 +50,11 @@ async def test_a_message_is_sent_and_the_answer_says_so(
     assert (made["audience"], made["messages"][0]["body"]) == ([school.students[0]], "Hello")
     assert not answer.replayed
     assert [tuple(row) for row in await conn.fetch("SELECT author_id, body FROM sends")] == [(school.teacher, "Hello")]
-    await asking.left(0)
+    await asking.waiting(0)
 
 
 async def test_asked_again_it_answers_as_before_and_sends_nothing(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     """Keys in another order, the user by another name: it is the same request."""
     again = dict(reversed(request(school).items())) | {"as_user_id": f"uuid:uuid-{school.teacher}", "version": 1}
@@ -67,7 +67,7 @@ async def test_asked_again_it_answers_as_before_and_sends_nothing(
 
 
 async def test_another_request_under_the_key_is_refused_and_the_first_answer_stays(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     async with requesting():
         first = await asking.ask(request(school))
@@ -81,7 +81,7 @@ async def test_another_request_under_the_key_is_refused_and_the_first_answer_sta
 
 
 async def test_a_key_is_one_users(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     to_teacher = request(school, as_user_id=school.students[1], recipients=[str(school.teacher)])
     async with requesting():
@@ -92,7 +92,7 @@ async def test_a_key_is_one_users(
 
 
 async def test_of_many_with_one_key_at_once_one_is_sent_and_all_are_answered(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     async with requesting(workers=2):
         for number in range(5):
@@ -105,7 +105,7 @@ async def test_of_many_with_one_key_at_once_one_is_sent_and_all_are_answered(
 
 
 async def test_of_two_requests_with_one_key_at_once_the_second_is_refused(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     async with requesting(workers=2):
         answers = await asking.ask_all(request(school), request(school, body="Goodbye"))
@@ -115,7 +115,7 @@ async def test_of_two_requests_with_one_key_at_once_the_second_is_refused(
 
 
 async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection, outside: BrokerClient
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     bulk: dict[str, Any] = {"recipients": [f"course_{school.course}"], "group_conversation": True, "bulk_message": True}
     async with requesting():
@@ -132,7 +132,7 @@ async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
 
 
 async def test_a_refusal_is_kept_and_nothing_else_of_it(
-    requesting: Requesting, asking: Asker, school: School, institution: Institution, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     """A stored 4xx is replayed (CONTRACT 3.2), whatever has changed meanwhile."""
     unrelated = await institution.user()
@@ -150,14 +150,14 @@ async def test_a_refusal_is_kept_and_nothing_else_of_it(
 
 
 async def test_requests_wait_for_a_database_that_is_away(
-    requesting: Requesting, asking: Asker, school: School, away: asyncpg.Pool, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, away: asyncpg.Pool, conn: asyncpg.Connection
 ) -> None:
     with capture_logs() as logs:
         async with requesting(pool=away):
             await asking.publish(orjson.dumps(request(school)))
             await until(lambda: sum(line["event"] == "command_held" for line in logs) >= 2)
 
-    await asking.left(1)
+    await asking.waiting(1)
     assert asking.answers == []
     async with requesting():
         await until(lambda: len(asking.answers) == 1)
@@ -166,7 +166,7 @@ async def test_requests_wait_for_a_database_that_is_away(
 
 
 async def test_a_connection_lost_in_the_middle_is_only_a_delay(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     """The transaction waits for a lock, its connection is cut, and another one does it all."""
 
@@ -192,8 +192,8 @@ async def test_a_connection_lost_in_the_middle_is_only_a_delay(
     assert await count(conn, "sends") == 1
 
 
-async def test_events_tell_of_the_request_as_of_a_job(
-    requesting: Requesting, asking: Asker, school: School, conn: asyncpg.Connection
+async def test_events_carry_the_request_as_their_job_and_its_trace(
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:
     traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     async with requesting():
@@ -214,7 +214,7 @@ async def test_events_tell_of_the_request_as_of_a_job(
 
 async def test_keys_are_forgotten_after_their_day(
     requesting: Requesting,
-    asking: Asker,
+    asking: RequestClient,
     school: School,
     sweepers: list[KeySweeper],
     conn: asyncpg.Connection,

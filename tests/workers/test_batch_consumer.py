@@ -74,7 +74,7 @@ async def test_a_lone_message_does_not_wait_for_others(
     handler = Handler()
 
     async with consuming(handler):
-        await source.tell(b"1")
+        await source.publish(b"1")
         await until(lambda: handler.has(1))
 
     assert handler.given == [[b"1"]]
@@ -88,10 +88,10 @@ async def test_what_comes_while_a_set_is_in_work_is_the_next_set(
     handler.open.clear()
 
     async with consuming(handler):
-        await source.tell(b"1")
+        await source.publish(b"1")
         await until(lambda: handler.has(1))
         for body in numbered(2, 2 * SET_SIZE):  # as many as are handed out before one is acknowledged
-            await source.tell(body)
+            await source.publish(body)
         await left(outside, 0)
         assert handler.given == [[b"1"]]
         handler.open.set()
@@ -110,7 +110,7 @@ async def test_nothing_is_acknowledged_before_it_is_handled(
 
     async with consuming(handler) as consumer:
         for body in numbered(1, 5):
-            await source.tell(body)
+            await source.publish(body)
         await until(lambda: handler.has(1))
         consumer.broker.end_session("test")
         await until(lambda: handler.has(2))
@@ -130,7 +130,7 @@ async def test_what_is_refused_goes_to_the_dead_letters_and_stops_nothing(
 
     async with consuming(Handler(refusing=poison)):
         for body in numbered(1, 30):
-            await source.tell(body)
+            await source.publish(body)
         letters = await outside.dead_letters(3)
 
     assert {letter.body: letter.reason for letter in letters} == {body: f"no {body.decode()}" for body in poison}
@@ -142,7 +142,7 @@ async def test_a_set_is_held_while_something_is_away(consuming: Consuming, sourc
     handler = Handler(*errors)
 
     async with consuming(handler):
-        await source.tell(b"1")
+        await source.publish(b"1")
         await until(lambda: handler.has(4))
 
     assert handler.given == [[b"1"]] * 4
@@ -155,7 +155,7 @@ async def test_a_held_set_goes_back_when_the_worker_stops(
     handler = Handler(*[ConnectionRefusedError()] * 1000)
 
     async with consuming(handler):
-        await source.tell(*numbered(1, 5))
+        await source.publish(*numbered(1, 5))
         await until(lambda: handler.has(2))
 
     await left(outside, 5)
@@ -170,7 +170,7 @@ async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_o
 
     async with consuming(handler, dead_letters=away):
         for body in numbered(1, 5):
-            await source.tell(body)
+            await source.publish(body)
         letters = await outside.dead_letters(2)
         await left(outside, 0)
 
@@ -186,7 +186,7 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
 
     with capture_logs() as logs:
         async with consuming(Handler(refusing=[b"1"]), dead_letters=away):
-            await source.tell(b"1")
+            await source.publish(b"1")
             await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
 
     await left(outside, 1)
@@ -203,7 +203,7 @@ async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
         with capture_logs() as logs:
             consumer.broker.end_session("test")
             await until(lambda: not consumer.broker.connected)
-            await source.tell(b"1")
+            await source.publish(b"1")
             await until(lambda: any(line["event"] == "queue_unusable" for line in logs))
         assert not handler.given
         monkeypatch.undo()

@@ -17,7 +17,7 @@ from sql import batch_updates
 from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.participant_views import view
+from tests.support.participants import participant_row
 from workers.attempts import CONFLICT_RETRIES, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
 from workers.outcome import DeadLetter, Done
@@ -65,7 +65,7 @@ async def test_one_command_does_the_whole(
     assert await updater.handle(command) == Done()
 
     assert (await look(conn, command)).message == "9 conversations processed"
-    assert all([(await view(conn, m, me))["archived"] for m in made])
+    assert all([(await participant_row(conn, m, me))["archived"] for m in made])
 
 
 async def test_a_command_that_comes_twice_or_late_does_no_harm(
@@ -80,7 +80,7 @@ async def test_a_command_that_comes_twice_or_late_does_no_harm(
 
     assert [await updater.handle(command) for command in (done, cancelled)] == [Done(), Done()]
 
-    after = await view(conn, made, me)
+    after = await participant_row(conn, made, me)
     assert (after["starred"], after["archived"]) == (False, False)
     assert (await look(conn, cancelled)).state is ProgressState.FAILED
 

@@ -17,12 +17,15 @@ from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
-from tests.support.directory_feed import Feed, told
+from tests.support.directory_feed import Feed, directory_event
 from tests.support.directory_histories import directory, directory_after, disordered, histories, on_wire
 from tests.support.waiting import until
 from workers.directory import DirectoryConsumer
 
-USER, OTHER = told("user_created", user_id="10000000000001", name="Ana"), told("user_created", user_id=2, name="Ben")
+USER, OTHER = (
+    directory_event("user_created", user_id="10000000000001", name="Ana"),
+    directory_event("user_created", user_id=2, name="Ben"),
+)
 LONG = "".join(chr(0x4E00 + number * 7919 % 20_000) for number in range(8192))  # a name no index takes
 
 
@@ -81,7 +84,7 @@ async def test_an_event_is_in_the_tables_and_gone_from_the_queue(
     following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following() as workers:
-        await source.tell(USER)
+        await source.publish(USER)
         await workers.committed(1)
         assert await names(conn) == {1: "Ana"}
 
@@ -96,14 +99,14 @@ MALFORMED = {
     b"[" + USER + b"]": "not a JSON object",
     b'{"body": {"user_id": 1}}': "metadata: ",
     USER.replace(b'"metadata":{', b'"metadata":{"version":2,'): "metadata.version: ",
-    told("user_created", name="Nobody"): "body.user_id: Field required",
-    told("enrollment_created", enrollment_id=1, course_id=2, user_id=None): "body.user_id: ",
-    told("user_created", user_id=2**63): "body.user_id: ",
-    told("user_created", user_id=3, name="a\0b"): "body.name: ",
-    told("user_created", user_id=3, name={"first": "Ana"}): "body.name: ",
-    told("user_merged", user_id=1, merged_into_user_id=1): "a user is merged into another one",
-    told("attachment_created", attachment_id=1, size=2**63): "body.size: ",
-    told("user_created", user_id=1, updated_at="yesterday"): "body.updated_at: ",
+    directory_event("user_created", name="No id"): "body.user_id: Field required",
+    directory_event("enrollment_created", enrollment_id=1, course_id=2, user_id=None): "body.user_id: ",
+    directory_event("user_created", user_id=2**63): "body.user_id: ",
+    directory_event("user_created", user_id=3, name="a\0b"): "body.name: ",
+    directory_event("user_created", user_id=3, name={"first": "Ana"}): "body.name: ",
+    directory_event("user_merged", user_id=1, merged_into_user_id=1): "a user is merged into another one",
+    directory_event("attachment_created", attachment_id=1, size=2**63): "body.size: ",
+    directory_event("user_created", user_id=1, updated_at="yesterday"): "body.updated_at: ",
     b" " * (MAX_EVENT_BYTES + 1): f"longer than {MAX_EVENT_BYTES} bytes",
 }
 
@@ -112,7 +115,7 @@ async def test_what_is_no_event_goes_to_the_dead_letters_with_its_reason_and_sto
     following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     async with following():
-        await source.tell(USER, *MALFORMED, OTHER)
+        await source.publish(USER, *MALFORMED, OTHER)
         letters = await outside.dead_letters(len(MALFORMED))
         await until(lambda: _has(conn, 2))
 
@@ -132,7 +135,12 @@ async def test_events_about_something_else_are_passed_over(
 ) -> None:
     """As ``clarion directory load`` does."""
     async with following() as workers:
-        await source.tell(told("heartbeat"), told("grade_change", grade="A"), told("user_deleted", user_id=1), OTHER)
+        await source.publish(
+            directory_event("heartbeat"),
+            directory_event("grade_change", grade="A"),
+            directory_event("user_deleted", user_id=1),
+            OTHER,
+        )
         await workers.committed(4)
 
     assert await names(conn) == {2: "Ben"}
@@ -143,9 +151,11 @@ async def test_events_about_something_else_are_passed_over(
 async def test_an_event_that_the_database_refuses_takes_no_other_with_it(
     following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
-    poison = told("user_created", user_id=40, name=LONG)
-    others = [told("user_created", user_id=number, name=f"No {number}") for number in range(1, 80) if number != 40]
-    await source.tell(*others[:39], poison, *others[39:])
+    poison = directory_event("user_created", user_id=40, name=LONG)
+    others = [
+        directory_event("user_created", user_id=number, name=f"No {number}") for number in range(1, 80) if number != 40
+    ]
+    await source.publish(*others[:39], poison, *others[39:])
 
     async with following():
         (letter,) = await outside.dead_letters(1)
@@ -163,10 +173,10 @@ async def test_a_member_may_come_before_its_user_and_course(
     enrolment = {"enrollment_id": 1, "course_id": 5, "user_id": 1, "type": "StudentEnrollment"}
 
     async with following(set_size=1) as workers:
-        await source.tell(told("enrollment_state_created", enrollment_id=1, state="active"))
-        await source.tell(told("enrollment_created", **enrolment, workflow_state="active"))
-        await source.tell(USER)
-        await source.tell(told("course_created", course_id=5, workflow_state="available"))
+        await source.publish(directory_event("enrollment_state_created", enrollment_id=1, state="active"))
+        await source.publish(directory_event("enrollment_created", **enrolment, workflow_state="active"))
+        await source.publish(USER)
+        await source.publish(directory_event("course_created", course_id=5, workflow_state="available"))
         await workers.committed(4)
 
     (found,) = await conn.fetch("SELECT user_id, course_id, standing FROM enrollment_standings")
@@ -185,7 +195,7 @@ async def test_whatever_the_order_and_however_often_the_directory_ends_the_same(
     arrivals = disordered(published, random)
 
     async with following(workers=2, set_size=random.randint(1, 8)) as workers:
-        await source.tell(*arrivals)
+        await source.publish(*arrivals)
         await workers.committed(len(arrivals))
         ended = await directory(conn)
 
@@ -193,17 +203,18 @@ async def test_whatever_the_order_and_however_often_the_directory_ends_the_same(
     assert ended == in_order
 
 
-async def test_workers_that_tell_of_the_same_people_wait_for_each_other(
+async def test_workers_with_events_of_the_same_people_wait_for_each_other(
     following: Follow, source: Feed, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
     """No deadlock: the sets overlap, and each is written in the one order."""
     events = [
-        told("user_updated", second, user_id=1 + (second * 37) % 60, name=f"at {second:04}") for second in range(1200)
+        directory_event("user_updated", second, user_id=1 + (second * 37) % 60, name=f"at {second:04}")
+        for second in range(1200)
     ]
 
     with capture_logs() as logs:
         async with following(workers=4) as workers:
-            await source.tell(*events)
+            await source.publish(*events)
             await workers.committed(len(events))
 
     assert not [line for line in logs if line["event"] == "set_held"]
@@ -243,7 +254,7 @@ async def test_a_connection_lost_with_a_set_on_it_is_only_a_delay(
 ) -> None:
     with capture_logs() as logs:
         async with following() as workers:
-            await source.tell(USER, OTHER)
+            await source.publish(USER, OTHER)
             await conn.execute("SELECT pg_terminate_backend($1)", await writing_blocked())
             await until(lambda: any(line["event"] == "set_held" for line in logs))
             await conn.execute("ROLLBACK")
@@ -262,7 +273,7 @@ async def test_events_wait_for_a_database_that_is_away(
 
     with capture_logs() as logs:
         async with following(pool=pool):
-            await source.tell(USER, b"{", OTHER)
+            await source.publish(USER, b"{", OTHER)
             await until(lambda: sum(line["event"] == "set_held" for line in logs) >= 2)
     await pool.close()
 
@@ -281,9 +292,9 @@ async def test_a_worker_that_stops_finishes_its_set_and_leaves_the_rest(
     writing_blocked: Callable[[], Awaitable[int]],
 ) -> None:
     async with following(set_size=2) as workers:
-        await source.tell(USER)
+        await source.publish(USER)
         await writing_blocked()
-        await source.tell(OTHER, told("user_created", user_id=3))
+        await source.publish(OTHER, directory_event("user_created", user_id=3))
         await nothing_left(outside)  # all three are with the worker
         stopping = asyncio.create_task(workers.consumers[0].drain())
         await conn.execute("ROLLBACK")

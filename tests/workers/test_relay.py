@@ -84,12 +84,12 @@ async def forgotten(settings: Settings) -> AsyncIterator[None]:
     """Removes the installation's queues in the end."""
     yield
     async with broker_client(settings) as made:
-        await made.forget()
+        await made.delete_topology()
 
 
 @pytest.fixture
 async def listening(settings: Settings, forgotten: None) -> AsyncIterator[EventConsumer]:
-    """Hears everything."""
+    """Receives every event."""
     async with event_consumer(settings) as made:
         yield made
 
@@ -109,13 +109,13 @@ async def test_what_was_recorded_is_published_once_in_order_and_forgotten(
         assert await relay.relay() == 3
         assert await relay.relay() == 0
 
-    await listening.until(lambda so_far: len(so_far.heard) == 3)
-    assert [heard.message_id for heard in listening.heard] == [
+    await listening.until(lambda so_far: len(so_far.received) == 3)
+    assert [received.message_id for received in listening.received] == [
         "conversation_created.17",
         "conversation_message_created.17",
         "conversation_message_created.18",
     ]
-    assert {heard.traceparent for heard in listening.heard} == {CAUSE.traceparent}
+    assert {received.traceparent for received in listening.received} == {CAUSE.traceparent}
     assert await left(conn) == 0
 
 
@@ -126,8 +126,8 @@ async def test_a_chunk_of_2000_passes_whole_and_in_order(
     async with connected(settings, pool) as relay:
         assert await relay.relay() == 2 * BLOCK
 
-    await listening.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
-    assert [heard.message_id for heard in listening.heard] == [
+    await listening.until(lambda so_far: len(so_far.received) == 2 * BLOCK)
+    assert [received.message_id for received in listening.received] == [
         f"{name}.{number}"
         for number in range(BLOCK, 2 * BLOCK)
         for name in ("conversation_created", "conversation_message_created")
@@ -161,7 +161,7 @@ async def test_relays_at_once_publish_everything_once(
             await record(conn, number % 10 * BLOCK, 10**6 + number)
         await until(lambda: _is_empty(conn))
 
-    await listening.until(lambda so_far: len(so_far.heard) >= 40 * 10 + 100)
+    await listening.until(lambda so_far: len(so_far.received) >= 40 * 10 + 100)
     assert len(listening.times) == 40 * 10 + 100
     assert set(listening.times.values()) == {1}
 
@@ -213,7 +213,7 @@ async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
         await asyncio.gather(*work)
         await until(lambda: _is_empty(conn))
 
-    await listening.until(lambda so_far: len(so_far.heard) >= 4 * 14)
+    await listening.until(lambda so_far: len(so_far.received) >= 4 * 14)
     written = await conn.fetch(
         "SELECT m.conversation_id, array_agg(m.id ORDER BY s.created_at) AS ids"
         " FROM messages m JOIN sends s ON s.id = m.send_id GROUP BY 1"
@@ -222,15 +222,15 @@ async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
     assert set(listening.times.values()) == {1}
 
 
-async def test_events_that_nobody_wants_are_counted_and_done(
+async def test_events_without_a_consumer_are_counted_and_deleted(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
     await record_chunks(conn, 2)
     await record(conn, 5, 17)
-    async with event_consumer(settings, "conversation_created") as picky, connected(settings, pool) as relay:
+    async with event_consumer(settings, "conversation_created") as consumer, connected(settings, pool) as relay:
         while await relay.relay():
             pass
-        await picky.until(lambda so_far: len(so_far.heard) == 2 * BLOCK)
+        await consumer.until(lambda so_far: len(so_far.received) == 2 * BLOCK)
 
     assert [(found.event, found.count) for found in await outbox.unroutable_events(conn)] == [
         ("conversation_message_created", 2 * BLOCK + 1)
@@ -238,10 +238,10 @@ async def test_events_that_nobody_wants_are_counted_and_done(
     assert await left(conn) == 0
 
 
-async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
+async def test_a_new_consumer_receives_all_that_is_relayed_once_its_queue_is_bound(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, forgotten: None
 ) -> None:
-    """What no queue wanted is not sent again and again; that one wants it by now is noticed all the same."""
+    """Events that no queue took are not published again and again; that one is bound by now is noticed all the same."""
     async with connected(settings, pool) as relay:
         await record_chunks(conn, 1)
         assert await relay.relay() == 2 * BLOCK
@@ -249,7 +249,7 @@ async def test_whoever_begins_to_listen_hears_all_that_is_relayed_from_then_on(
             await record(conn, 5, 17)
             await record(conn, 5, 18)
             assert await relay.relay() == 2
-            await late.until(lambda so_far: len(so_far.heard) == 2)
+            await late.until(lambda so_far: len(so_far.received) == 2)
 
     assert late.messages == {5: [17, 18]}
     assert [(found.event, found.count) for found in await outbox.unroutable_events(conn)] == [
@@ -265,7 +265,7 @@ async def test_what_was_taken_and_not_confirmed_is_still_there(
     await record_chunks(conn, 1)
     async with connected(settings, pool) as relay:
         attempt = asyncio.create_task(relay.relay())
-        await listening.until(lambda so_far: len(so_far.heard) > 0)
+        await listening.until(lambda so_far: len(so_far.received) > 0)
         relay.publisher.broker.end_session("the test says so")
         with pytest.raises(BrokerUnavailable):
             await attempt
@@ -305,7 +305,7 @@ async def test_without_a_confirm_everything_stays_and_comes_again_under_the_same
     await record_chunks(conn, 30)
     await conn.execute("UPDATE outbox SET copies = 50")
     async with running(settings, pool) as relay:
-        await listening.until(lambda so_far: len(so_far.heard) > 0)
+        await listening.until(lambda so_far: len(so_far.received) > 0)
         relay.publisher.broker.end_session("the test says so")
         await until(lambda: _is_empty(conn))
 
@@ -324,9 +324,9 @@ async def test_a_relay_that_stops_finishes_what_it_has_begun(
     await record_chunks(conn, 20)
     await conn.execute("UPDATE outbox SET copies = $1", COPIES // 2)
     async with running(settings, pool):
-        await listening.until(lambda so_far: len(so_far.heard) > 0)
+        await listening.until(lambda so_far: len(so_far.received) > 0)
 
     rows = await left(conn)
     assert 0 < rows < 20
-    await listening.until(lambda so_far: len(so_far.heard) == (20 - rows) * COPIES)
+    await listening.until(lambda so_far: len(so_far.received) == (20 - rows) * COPIES)
     assert set(listening.times.values()) == {1}

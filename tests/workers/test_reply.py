@@ -14,7 +14,7 @@ from service.runtime.ids import IdBlocks
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.conversations import Threads
-from tests.support.participant_rows import messages_of
+from tests.support.participants import messages_of
 from tests.support.school import School
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.outcome import DeadLetter, Done, Outcome

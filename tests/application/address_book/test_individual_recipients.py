@@ -7,10 +7,10 @@ from tests.support.institution import ROOT_ACCOUNT, Institution
 from tests.support.recipients import Resolve, enrolled
 
 
-async def test_a_stranger_is_not_reached(institution: Institution, reached: Resolve) -> None:
-    sender, stranger = await institution.users(2)
+async def test_an_outsider_is_not_reached(institution: Institution, reached: Resolve) -> None:
+    sender, outsider = await institution.users(2)
 
-    assert await reached(sender, stranger) == []
+    assert await reached(sender, outsider) == []
 
 
 async def test_the_sender_alone_is_reached_and_left_out_of_company(institution: Institution, reached: Resolve) -> None:
@@ -37,7 +37,7 @@ async def test_unknown_uuids_are_dropped(institution: Institution, reached: Reso
     one, two = await institution.users(2)
     await institution.enroll(course, [one, two])
 
-    assert await reached(one, two, "uuid:nobody", "uuid:", 2**63) == [two]
+    assert await reached(one, two, "uuid:unknown", "uuid:", 2**63) == [two]
 
 
 @pytest.mark.parametrize("state", ["registered", "pre_registered"])
@@ -103,7 +103,7 @@ async def test_members_of_an_own_group_are_reached(institution: Institution, rea
     assert await reached(sender, fellow, invited, outsider) == [fellow]
 
 
-async def test_a_deleted_group_or_membership_connects_nobody(institution: Institution, reached: Resolve) -> None:
+async def test_a_deleted_group_or_membership_connects_no_one(institution: Institution, reached: Resolve) -> None:
     sender, one, two = await institution.users(3)
     await institution.group(members=[sender, one], state="deleted")
     left = await institution.group(members=[two])
@@ -127,7 +127,7 @@ async def test_a_fellow_group_member_must_still_take_part_in_the_course(
     assert await reached(sender, f"group_{group}") == []
 
 
-async def test_a_differentiation_tag_connects_nobody(institution: Institution, reached: Resolve) -> None:
+async def test_a_differentiation_tag_connects_no_one(institution: Institution, reached: Resolve) -> None:
     sender, other = await institution.users(2)
     await institution.group(members=[sender, other], tag=True)
 
@@ -164,15 +164,15 @@ async def test_roster_rights_of_a_custom_role_are_granted_and_taken_by_overrides
     assert await reached(registrar, root_member, here, below) == [here]
 
 
-async def test_a_site_admin_reaches_anybody_who_exists(institution: Institution, reached: Resolve) -> None:
+async def test_a_site_admin_reaches_every_existing_user(institution: Institution, reached: Resolve) -> None:
     site = await institution.account(site_admin=True)
-    admin, stranger = await institution.users(2)
+    admin, outsider = await institution.users(2)
     pending = await institution.user(state="creation_pending")
     await institution.admin(admin, account=site)
     course = await institution.course()
 
-    assert await reached(admin, stranger, pending, 999_999) == [stranger, pending]
-    assert await reached(admin, stranger, context=f"course_{course}") == []
+    assert await reached(admin, outsider, pending, 999_999) == [outsider, pending]
+    assert await reached(admin, outsider, context=f"course_{course}") == []
 
 
 async def test_a_roster_right_granted_on_the_site_reaches_members_of_every_account(
@@ -180,15 +180,15 @@ async def test_a_roster_right_granted_on_the_site_reaches_members_of_every_accou
 ) -> None:
     site = await institution.account(site_admin=True)
     faculty = await institution.account(ROOT_ACCOUNT)
-    support, member, stranger = await institution.users(3)
+    support, member, outsider = await institution.users(3)
     await institution.admin(support, account=site, role="Support")
     await institution.override("read_roster", "Support", True, account=site)
     await institution.associate(member, faculty)
 
-    assert await reached(support, member, stranger) == [member]
+    assert await reached(support, member, outsider) == [member]
 
 
-async def test_an_administrator_whose_record_is_gone_reaches_nobody(institution: Institution, reached: Resolve) -> None:
+async def test_an_administrator_whose_record_is_gone_reaches_no_one(institution: Institution, reached: Resolve) -> None:
     site = await institution.account(site_admin=True)
     admin, user = await institution.users(2)
     await institution.admin(admin, account=site, state="deleted")

@@ -63,7 +63,7 @@ async def test_a_course_is_acceptable_to_its_members_and_administrators(
     institution: Institution, checked: CheckContext
 ) -> None:
     course = await institution.course()
-    student, teacher, admin, stranger = await institution.users(4)
+    student, teacher, admin, outsider = await institution.users(4)
     await institution.enroll(course, student)
     await institution.enroll(course, teacher, "Teacher")
     await institution.admin(admin)
@@ -71,7 +71,7 @@ async def test_a_course_is_acceptable_to_its_members_and_administrators(
 
     assert await checked(student, f"course_{course}", [teacher]) == stored
     assert await checked(admin, f"course_{course}", [student]) == stored
-    assert await checked(stranger, f"course_{course}", [teacher]) == CONTEXT_REFUSED
+    assert await checked(outsider, f"course_{course}", [teacher]) == CONTEXT_REFUSED
 
 
 async def test_a_section_is_no_context(institution: Institution, checked: CheckContext) -> None:
@@ -104,14 +104,14 @@ async def test_without_send_messages_one_writes_to_instructors_and_observees(
     assert await checked(observer, code, [teacher, other]) == Context(ContextType.COURSE, course)
 
 
-async def test_a_stranger_writing_to_others_than_instructors_is_told_the_course(
+async def test_an_outsider_writing_to_others_than_instructors_is_refused_for_the_course(
     institution: Institution, checked: CheckContext
 ) -> None:
     course = await institution.course("Chemistry")
-    stranger, student = await institution.users(2)
+    outsider, student = await institution.users(2)
     await institution.enroll(course, student)
 
-    assert await checked(stranger, f"course_{course}", [student]) == (
+    assert await checked(outsider, f"course_{course}", [student]) == (
         "Unable to send messages to users in Chemistry",
         "",
     )
@@ -137,7 +137,7 @@ async def test_a_group_is_acceptable_to_members_and_those_who_may_write_in_its_c
     institution: Institution, checked: CheckContext
 ) -> None:
     course = await institution.course()
-    member, teacher, observer, stranger = await institution.users(4)
+    member, teacher, observer, outsider = await institution.users(4)
     await institution.enroll(course, teacher, "Teacher")
     await institution.enroll(course, observer, "Observer")
     group = await institution.group(course=course, members=[member])
@@ -147,7 +147,7 @@ async def test_a_group_is_acceptable_to_members_and_those_who_may_write_in_its_c
     assert await checked(member, f"group_{group}", [member]) == stored
     assert await checked(teacher, f"group_{group}", [member]) == stored
     assert await checked(observer, f"group_{group}", [member]) == CONTEXT_REFUSED
-    assert await checked(stranger, f"group_{group}", [member]) == CONTEXT_REFUSED
+    assert await checked(outsider, f"group_{group}", [member]) == CONTEXT_REFUSED
     assert await checked(member, f"group_{gone}", [member]) == CONTEXT_REFUSED
 
 
@@ -174,7 +174,7 @@ async def test_an_account_must_be_a_root_and_its_roster_open(institution: Instit
     assert await checked(student, code, [student]) == CONTEXT_REFUSED
 
 
-async def test_the_hosts_account_is_a_root_before_any_event_told(
+async def test_the_hosts_account_is_a_root_before_any_event_arrived(
     conn: asyncpg.Connection, institution: Institution, checked: CheckContext
 ) -> None:
     admin = await institution.user()

@@ -81,14 +81,14 @@ async def test_an_administrator_reaches_individuals_of_a_course_without_being_in
     student = await enrolled(institution, course, "Student", section=section)
     observer = await enrolled(institution, course, "Observer", section=section)
     group = await institution.group(course=course, members=[student])
-    admin, stranger = await institution.users(2)
+    admin, outsider = await institution.users(2)
     await institution.admin(admin)
 
     for context in (f"course_{course}", f"section_{section}"):
         assert await reached(admin, student, observer, context=context) == [student, observer]
-        assert await reached(stranger, student, observer, context=context) == []
+        assert await reached(outsider, student, observer, context=context) == []
     assert await reached(admin, student, observer, context=f"group_{group}") == [student]
-    assert await reached(stranger, student, context=f"group_{group}") == []
+    assert await reached(outsider, student, context=f"group_{group}") == []
 
 
 async def test_roster_rights_do_not_reach_into_a_context(institution: Institution, reached: Resolve) -> None:

@@ -48,7 +48,7 @@ async def test_a_section_is_only_its_own_enrolments(institution: Institution, re
     assert await reached(sender, f"section_{one}", f"section_{two}", fellow) == [fellow, other]
 
 
-async def test_a_section_that_an_observer_is_not_in_expands_to_nobody(
+async def test_a_section_that_an_observer_is_not_in_expands_to_no_one(
     institution: Institution, reached: Resolve
 ) -> None:
     course = await institution.course()
@@ -61,17 +61,17 @@ async def test_a_section_that_an_observer_is_not_in_expands_to_nobody(
     assert await reached(observer, far) == [far]
 
 
-async def test_strangers_expand_a_course_to_nobody_administrators_too(
+async def test_outsiders_expand_a_course_to_no_one_administrators_too(
     institution: Institution, reached: Resolve
 ) -> None:
     course = await institution.course()
     section = await institution.section(course)
     student = await enrolled(institution, course, "Student", section=section)
     group = await institution.group(course=course, members=[student])
-    admin, stranger = await institution.users(2)
+    admin, outsider = await institution.users(2)
     await institution.admin(admin)
 
-    for sender in (admin, stranger):
+    for sender in (admin, outsider):
         assert await reached(sender, f"course_{course}", f"section_{section}", f"group_{group}") == []
 
 

@@ -18,7 +18,7 @@ async def test_students_see_everybody_but_observers(institution: Institution, re
     assert await reached(sender, f"course_{course}") == [*seen, mine]
 
 
-async def test_somebody_who_is_more_than_a_student_sees_observers(institution: Institution, reached: Resolve) -> None:
+async def test_a_user_who_is_more_than_a_student_sees_observers(institution: Institution, reached: Resolve) -> None:
     course = await institution.course()
     sender = await enrolled(institution, course, "Student")
     await institution.enroll(course, sender, "Ta")
@@ -181,14 +181,14 @@ async def test_a_completed_course_is_open_to_staff_only(institution: Institution
     assert await reached(teacher, f"group_{group}") == [student, fellow]
 
 
-async def test_a_deleted_course_reaches_nobody(institution: Institution, reached: Resolve) -> None:
+async def test_a_deleted_course_reaches_no_one(institution: Institution, reached: Resolve) -> None:
     course = await institution.course(state="deleted")
     teacher, student = [await enrolled(institution, course, role) for role in ("Teacher", "Student")]
 
     assert await reached(teacher, student, f"course_{course}") == []
 
 
-async def test_somebody_whose_enrolment_is_over_reaches_the_instructors(
+async def test_a_user_whose_enrolment_is_over_reaches_the_instructors(
     institution: Institution, reached: Resolve
 ) -> None:
     course = await institution.course()

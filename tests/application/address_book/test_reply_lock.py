@@ -82,13 +82,13 @@ async def test_a_completed_course_is_locked_for_everybody(institution: Instituti
 
 async def test_members_with_send_messages_reply(institution: Institution, locked: Locked) -> None:
     course = await institution.course()
-    student, fellow, stranger, admin = await institution.users(4)
+    student, fellow, outsider, admin = await institution.users(4)
     await institution.enroll(course, [student, fellow])
     await institution.admin(admin)
 
     assert not await locked(student, [fellow], course=course)
     assert not await locked(admin, [fellow], course=course)
-    assert await locked(stranger, [fellow], course=course)
+    assert await locked(outsider, [fellow], course=course)
 
 
 async def test_the_wider_right_is_enough(institution: Institution, locked: Locked) -> None:
@@ -148,7 +148,7 @@ async def test_a_concluded_enrolment_without_a_section_lasts_as_long_as_the_cour
     assert await locked(former, [teacher], course=course, to=[teacher])
 
 
-async def test_who_observes_nobody_does_not_observe_all_others_when_alone(
+async def test_who_observes_no_one_does_not_observe_all_others_when_alone(
     institution: Institution, locked: Locked
 ) -> None:
     """In a monologue there are no others."""
@@ -202,7 +202,9 @@ async def test_a_section_that_goes_on_keeps_its_members_and_administrators_reply
     assert not await locked(admin, [teacher], course=course)
 
 
-async def test_who_was_told_to_be_active_replies_whatever_the_dates(institution: Institution, locked: Locked) -> None:
+async def test_who_has_an_active_enrolment_state_replies_whatever_the_dates(
+    institution: Institution, locked: Locked
+) -> None:
     course = await institution.course(conclude_at=YESTERDAY, restrict_dates=True)
     student, teacher = await institution.users(2)
     await institution.enroll(course, student, date_state="active")

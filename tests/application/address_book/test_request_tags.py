@@ -93,14 +93,14 @@ async def test_instructors_of_a_student_are_active_teachers_and_tas_of_one_of_th
     conn: asyncpg.Connection, institution: Institution
 ) -> None:
     course, other = await institution.course(), await institution.course()
-    teacher, ta, designer, former, student, colleague, stranger = await institution.users(7)
+    teacher, ta, designer, former, student, colleague, outsider = await institution.users(7)
     await institution.enroll(course, [teacher, colleague], "Teacher")
     await institution.enroll(course, ta, "Ta")
     await institution.enroll(course, designer, "Designer")
     await institution.enroll(course, former, "Teacher", state="completed")
     await institution.enroll(course, student)
-    await institution.enroll(other, stranger)
-    people = [student, colleague, stranger]
+    await institution.enroll(other, outsider)
+    people = [student, colleague, outsider]
 
     for author, expected in ((teacher, [student]), (ta, [student]), (designer, []), (former, []), (student, [])):
         assert await instructed_by(conn, author, people) == expected

@@ -1,4 +1,4 @@
-"""Merging of user accounts (canvas/semantics.md 2.6), told by directory events."""
+"""Merging of user accounts (canvas/semantics.md 2.6) by directory events."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,9 +16,8 @@ from sql import deliveries
 from sql.sends import Message
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.merges import Pairs, check_invariants, merged, seen
-from tests.support.participant_rows import messages_of, rows
-from tests.support.participant_views import bodies, view
+from tests.support.participants import bodies, messages_of, participant_row, participant_rows
+from tests.support.user_merges import Pairs, check_invariants, merged, seen
 from tests.support.waiting import until
 from workers.merge import MergeSweeper
 
@@ -47,8 +46,8 @@ class TestAThreadOfOnesOwn:
 
         assert await pairs.between(target, peer) == [made]
         assert await pairs.between(old, peer) == []
-        assert set(await rows(conn, made)) == {target, peer}
-        mine = await view(conn, made, target)
+        assert set(await participant_rows(conn, made)) == {target, peer}
+        mine = await participant_row(conn, made, target)
         assert (mine["message_count"], mine["unread"]) == (2, True)
         assert await conn.fetchval("SELECT count(*) FROM sends WHERE author_id = $1", target) == 1
         await pairs.send(peer, target)
@@ -64,7 +63,7 @@ class TestAThreadOfOnesOwn:
         await apply(conn, [merged(old, target)])
         assert await bodies(conn, made, target) == []
         assert await bodies(conn, made, peer) == ["One", "Two"]
-        assert (await view(conn, made, target))["message_count"] == 0
+        assert (await participant_row(conn, made, target))["message_count"] == 0
 
 
 class TestTwoThreadsThatBecomeOne:
@@ -76,15 +75,15 @@ class TestTwoThreadsThatBecomeOne:
         await pairs.send(old, peer, "2")
         kept = await pairs.send(peer, target, "3", tags=["course_1"])
         await pairs.send(target, peer, "4")
-        before = await rows(conn, kept)
+        before = await participant_rows(conn, kept)
         forward = await threads.private(peer, people[4], "See", forwards=[gone])
 
         await apply(conn, [merged(old, target)])
 
         assert await pairs.between(target, peer) == [kept]
         assert await conn.fetchval("SELECT count(*) FROM conversations WHERE id = $1", gone) == 0
-        assert await rows(conn, gone) == {}
-        after = await rows(conn, kept)
+        assert await participant_rows(conn, gone) == {}
+        after = await participant_rows(conn, kept)
         for user in (target, peer):
             assert await bodies(conn, kept, user) == ["1", "2", "3", "4"]
             assert after[user]["message_count"] == 4
@@ -125,7 +124,7 @@ class TestTwoThreadsThatBecomeOne:
         await set_state(threads, gone, old, disappearing)
         await set_state(threads, kept, target, surviving)
         await apply(conn, [merged(old, target)])
-        assert state_of(await view(conn, kept, target)) == state
+        assert state_of(await participant_row(conn, kept, target)) == state
 
     async def test_one_that_the_target_had_emptied_shows_what_comes_in(
         self, conn: asyncpg.Connection, pairs: Pairs, threads: Threads, people: list[int]
@@ -134,10 +133,10 @@ class TestTwoThreadsThatBecomeOne:
         gone = await pairs.send(peer, old, "New")
         kept = await pairs.send(peer, target, "Gone")
         await threads.delete(kept, target)
-        came = (await view(conn, gone, old))["last_message_at"]
+        came = (await participant_row(conn, gone, old))["last_message_at"]
         await apply(conn, [merged(old, target)])
         assert await bodies(conn, kept, target) == ["New"]
-        after = await view(conn, kept, target)
+        after = await participant_row(conn, kept, target)
         assert (after["message_count"], after["unread"], after["last_message_at"]) == (1, True, came)
 
     async def test_what_waits_to_be_said_moves_along(
@@ -211,8 +210,8 @@ class TestBothInOneGroup:
         await set_state(threads, made, old, of_old)
         await set_state(threads, made, target, of_target)
         await apply(conn, [merged(old, target)])
-        assert set(await rows(conn, made)) == {target, *others}
-        assert state_of(await view(conn, made, target)) == state
+        assert set(await participant_rows(conn, made)) == {target, *others}
+        assert state_of(await participant_row(conn, made, target)) == state
 
     async def test_the_target_has_what_either_had(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int]
@@ -233,7 +232,7 @@ class TestBothInOneGroup:
         await apply(conn, [merged(old, target)])
 
         assert await bodies(conn, made, target) == ["All", "Old only", "Deleted by one", "Mine", ""]
-        after = await view(conn, made, target)
+        after = await participant_row(conn, made, target)
         assert after["message_count"] == 4
         assert after["visible_last_authored_at"] == after["last_authored_at"] is not None
         assert after["touched_at"] == touched
@@ -337,11 +336,11 @@ async def test_merges_and_sends_that_meet_wait_for_each_other(
         for writer in (peer, other):
             await pairs.send(writer, user)
 
-    async def tell(event: DirectoryEvent) -> None:
+    async def apply_alone(event: DirectoryEvent) -> None:
         async with pool.acquire() as own:
             await apply(own, [event])
 
-    await asyncio.gather(*(tell(event) for event in [merged(first, second), merged(second, third)] * 3))
+    await asyncio.gather(*(apply_alone(event) for event in [merged(first, second), merged(second, third)] * 3))
     assert set(await seen(conn)) == {third, peer, other}
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 2
     await check_invariants(conn)
@@ -377,7 +376,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
     async with pool.acquire() as merging, merging.transaction():
         await apply(merging, [merged(old, target)])
         sending = asyncio.create_task(deliver())
-        await until_somebody_waits(conn)
+        await until_waiting(conn)
     await sending
     async with conn.transaction():
         assert await follow_up(conn) == 1
@@ -385,7 +384,7 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
     assert await bodies(conn, made, target) == ["1", "2"]
 
 
-async def until_somebody_waits(conn: asyncpg.Connection) -> None:
+async def until_waiting(conn: asyncpg.Connection) -> None:
     """Returns when a connection to the test's database waits for a lock."""
     waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
     await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))

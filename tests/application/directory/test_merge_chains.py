@@ -6,8 +6,8 @@ import pytest
 from service.application.directory.events import apply
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.merges import Pairs, everything, merged
-from tests.support.participant_rows import rows
+from tests.support.participants import participant_rows
+from tests.support.user_merges import Pairs, everything, merged
 
 
 @pytest.fixture
@@ -48,4 +48,4 @@ async def test_a_chain_ends_at_an_account_that_lives_again(
 
     await apply(conn, [merged(old, again, seconds=1)])
 
-    assert set(await rows(conn, made)) == {again, peer}
+    assert set(await participant_rows(conn, made)) == {again, peer}

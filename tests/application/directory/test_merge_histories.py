@@ -13,9 +13,8 @@ from service.application.directory.events import apply
 from service.application.directory.merge import follow_up
 from service.contracts.directory import DirectoryEvent
 from tests.support.conversations import Threads
-from tests.support.merges import Pairs, check_invariants, everything, merged, seen
-from tests.support.participant_rows import messages_of, rows
-from tests.support.participant_views import view
+from tests.support.participants import messages_of, participant_row, participant_rows
+from tests.support.user_merges import Pairs, check_invariants, everything, merged, seen
 
 USER = st.integers(0, 4)
 STEP = st.one_of(
@@ -29,7 +28,7 @@ MERGE = st.tuples(st.just("merge"), st.lists(st.tuples(USER, USER), min_size=1, 
 
 
 async def take(step: Sequence[Any], conn: asyncpg.Connection, threads: Threads, people: list[int]) -> None:
-    """One thing that somebody does; nothing when there is nothing to do it with."""
+    """One step of a user; nothing when there is nothing to do it with."""
     kind, first, *more = step
     if kind == "private":
         await Pairs(conn, threads).send(people[first], people[more[0]], context=more[1])
@@ -42,13 +41,13 @@ async def take(step: Sequence[Any], conn: asyncpg.Connection, threads: Threads, 
         return
     conversation, user = held[(first * 7) % len(held)]
     if kind == "reply":
-        members = await rows(conn, conversation)
+        members = await participant_rows(conn, conversation)
         only = None if more[0] is None else [people[u] for u in more[0] if people[u] in members]
         await threads.reply(conversation, user, only=only)
     elif kind == "delete":
         await remove(conn, threads, conversation, user, everything=more[0])
     else:
-        shown = (await view(conn, conversation, user))["message_count"] > 0
+        shown = (await participant_row(conn, conversation, user))["message_count"] > 0
         state = more[0] if shown else "read"
         await threads.update(conversation, user, unread=state == "unread", archived=state == "archived")
 
@@ -64,7 +63,7 @@ async def remove(conn: asyncpg.Connection, threads: Threads, conversation: int, 
 
 @given(steps=st.lists(st.one_of(STEP, STEP, STEP, MERGE), max_size=25))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_whatever_happens_nobody_loses_a_message(conn: asyncpg.Connection, steps: list[Sequence[Any]]) -> None:
+async def test_whatever_happens_no_user_loses_a_message(conn: asyncpg.Connection, steps: list[Sequence[Any]]) -> None:
     people = [11, 12, 13, 14, 15]
     transaction = conn.transaction()
     await transaction.start()
@@ -114,7 +113,7 @@ async def state_after(conn: asyncpg.Connection, sets: Iterable[Sequence[Director
 
 @given(steps=st.lists(STEP, min_size=4, max_size=20), chain=st.permutations([11, 12, 13, 14, 15]))
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-async def test_a_chain_told_in_any_order_again_or_at_once_ends_the_same(
+async def test_a_chain_received_in_any_order_again_or_at_once_ends_the_same(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chain: list[int]
 ) -> None:
     transaction = conn.transaction()

@@ -17,7 +17,7 @@ from sql.batch_updates import Progress
 from sql.connection import Connection
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
-from tests.support.participant_views import all_of_others, view
+from tests.support.participants import all_of_others, participant_row
 from tests.support.waiting import until
 
 PATIENCE = timedelta(seconds=30)
@@ -90,11 +90,11 @@ async def test_is_done_as_a_whole(conn: asyncpg.Connection, threads: Threads, pe
     found = await look(conn, progress)
     assert (found.done, found.message) == (10, "10 conversations processed")
     assert found.updated_at > found.created_at
-    assert all([(await view(conn, m, me))["archived"] for m in made])
+    assert all([(await participant_row(conn, m, me))["archived"] for m in made])
     assert await all_of_others(conn, me) == before
 
 
-async def test_nobody_sees_a_part_of_it(
+async def test_no_reader_sees_a_part_of_it(
     conn: asyncpg.Connection, pool: asyncpg.Pool, threads: Threads, people: list[int]
 ) -> None:
     me, ann, _ = people
@@ -103,10 +103,10 @@ async def test_nobody_sees_a_part_of_it(
 
     async with pool.acquire() as own, own.transaction():
         await batch_update.carry_out(own, progress)
-        assert [(await view(conn, m, me))["starred"] for m in made] == [False] * 9
+        assert [(await participant_row(conn, m, me))["starred"] for m in made] == [False] * 9
         assert (await look(conn, progress)).state is ProgressState.QUEUED
 
-    assert [(await view(conn, m, me))["starred"] for m in made] == [True] * 9
+    assert [(await participant_row(conn, m, me))["starred"] for m in made] == [True] * 9
     assert (await look(conn, progress)).state is ProgressState.COMPLETED
 
 
@@ -119,8 +119,8 @@ async def test_fails_in_part(conn: asyncpg.Connection, threads: Threads, people:
 
     assert found.state is ProgressState.COMPLETED
     assert found.message == f"2 conversations processed\n{MISSING}: {foreign}, wat, {2**70}, -1, ², ٣, 12"
-    assert (await view(conn, own, me))["starred"]
-    assert not (await view(conn, foreign, ben))["starred"]
+    assert (await participant_row(conn, own, me))["starred"]
+    assert not (await participant_row(conn, foreign, ben))["starred"]
 
 
 @pytest.mark.parametrize("ids", [[12, 13], []])
@@ -142,7 +142,7 @@ async def test_counts_deleted_conversations_as_successes(
     found = await finished(conn, await accept(conn, me, [made], Event.ARCHIVE))
 
     assert found.message == "1 conversation processed"
-    assert (await view(conn, made, me))["archived"]
+    assert (await participant_row(conn, made, me))["archived"]
 
 
 async def test_destroying_is_deleting(conn: asyncpg.Connection, threads: Threads, people: list[int]) -> None:
@@ -153,8 +153,8 @@ async def test_destroying_is_deleting(conn: asyncpg.Connection, threads: Threads
 
     done = await finished(conn, await accept(conn, me, [made, made], Event.DESTROY))
 
-    after = await view(conn, made, me)
-    assert (after["message_count"], after["last_message_at"], after["unread"], after["tags"]) == (0, None, False, [])
+    after = await participant_row(conn, made, me)
+    assert (after["message_count"], after["last_message_at"], after["unread"], after["codes"]) == (0, None, False, [])
     assert done.message == "2 conversations processed"
     assert await all_of_others(conn, me) == before
 
@@ -170,7 +170,7 @@ async def test_a_second_command_finds_nothing_to_do(
     await threads.update(made, me, archived=False)
 
     assert await finish(conn, progress) is None
-    assert not (await view(conn, made, me))["archived"]
+    assert not (await participant_row(conn, made, me))["archived"]
     assert await look(conn, progress) == done
 
 
@@ -185,7 +185,7 @@ async def test_what_was_cancelled_before_it_began_is_not_begun(
 
     assert (cancelled.state, cancelled.message, cancelled.done) == (ProgressState.FAILED, "enough", 0)
     assert await finish(conn, progress) is None
-    assert not (await view(conn, made, me))["starred"]
+    assert not (await participant_row(conn, made, me))["starred"]
     assert await look(conn, progress) == cancelled
 
 
@@ -203,7 +203,7 @@ async def test_a_worker_waits_for_who_is_cancelling(
             working = asyncio.create_task(finish(worker, progress))
             await until_waiting(conn)
         assert await working is None
-    assert not (await view(conn, made, me))["starred"]
+    assert not (await participant_row(conn, made, me))["starred"]
 
 
 async def test_cancelling_waits_for_the_worker_and_has_the_last_word(
@@ -221,11 +221,11 @@ async def test_cancelling_waits_for_the_worker_and_has_the_last_word(
         cancelled = await cancelling
     assert (cancelled.state, cancelled.message) == (ProgressState.FAILED, "late")
     assert batch_update.present_progress(cancelled, "")["completion"] == 100.0
-    assert (await view(conn, made, me))["starred"]
+    assert (await participant_row(conn, made, me))["starred"]
 
 
 async def until_waiting(conn: asyncpg.Connection) -> None:
-    """Returns when somebody waits for a lock in this database."""
+    """Returns when a backend waits for a lock in this database."""
 
     async def waiting() -> bool:
         found: bool = await conn.fetchval(
@@ -249,7 +249,7 @@ async def test_an_update_that_is_rolled_back_is_done_again(
     await transaction.rollback()
 
     assert (await look(conn, progress)).state is ProgressState.QUEUED
-    assert not (await view(conn, made, me))["starred"]
+    assert not (await participant_row(conn, made, me))["starred"]
     assert (await finished(conn, progress)).message == "1 conversation processed"
 
 
@@ -285,7 +285,7 @@ async def test_what_an_earlier_release_has_begun_is_gone_on_with(
 
     assert (found.state, found.done) == (ProgressState.COMPLETED, 8)
     assert found.message == f"6 conversations processed\n{MISSING}: 12, wat"
-    assert [(await view(conn, m, me))["archived"] for m in made] == [False] * 3 + [True] * 3
+    assert [(await participant_row(conn, m, me))["archived"] for m in made] == [False] * 3 + [True] * 3
 
 
 async def test_what_is_left_of_one_may_all_fail(conn: asyncpg.Connection, people: list[int]) -> None:
@@ -298,7 +298,7 @@ async def test_what_is_left_of_one_may_all_fail(conn: asyncpg.Connection, people
     assert found.message == f"0 conversations processed\n{MISSING}: 12, 13, 14, 15, 16, 17, 18, 19"
 
 
-async def test_the_sweeper_finds_what_nobody_is_at(conn: asyncpg.Connection, people: list[int]) -> None:
+async def test_the_sweeper_finds_what_no_worker_is_at(conn: asyncpg.Connection, people: list[int]) -> None:
     me, *_ = people
     waiting, stalled, done, cancelled = [await accept(conn, me, range(12, 22), Event.STAR) for _ in range(4)]
     await begun_by_an_earlier_release(conn, stalled, done=4, refused=[0, 1, 2, 3])

@@ -14,7 +14,7 @@ from service.domain.errors import Code, Refusal
 from service.domain.participant import Event, State
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
-from tests.support.participant_views import all_of_others, bodies, view
+from tests.support.participants import all_of_others, bodies, participant_row
 
 Remove = Callable[..., Awaitable[None]]
 
@@ -53,7 +53,7 @@ class TestRemovingSome:
 
         await remove(me, made, last, made)
 
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert await bodies(conn, made, me) == ["Two"]
         assert (after["message_count"], after["unread"]) == (1, True)
         assert after["last_message_at"] == after["visible_last_authored_at"] == at(1)
@@ -70,15 +70,15 @@ class TestRemovingSome:
         await threads.reply(made, ann, "Three")
 
         await remove(me, made, newer)
-        assert (await view(conn, made, me))["visible_last_authored_at"] == at(0)
+        assert (await participant_row(conn, made, me))["visible_last_authored_at"] == at(0)
 
         await remove(me, made, made)
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert after["visible_last_authored_at"] is None
         assert after["last_authored_at"] == at(1)
         assert after["last_message_at"] == at(2)
 
-    async def test_leaves_a_thread_that_nobody_answered_where_it_is(
+    async def test_leaves_a_thread_without_answers_where_it_is(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
     ) -> None:
         me, ann, *_ = people
@@ -87,7 +87,7 @@ class TestRemovingSome:
 
         await remove(me, made, newer)
 
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert (after["message_count"], after["last_message_at"]) == (1, None)
         assert after["visible_last_authored_at"] == at(0)
 
@@ -101,10 +101,10 @@ class TestRemovingSome:
         await threads.update(made, me, subscribed=False, last_message_at=at(1))
 
         await remove(me, made, second)
-        assert (await view(conn, made, me))["last_message_at"] == at(0)
+        assert (await participant_row(conn, made, me))["last_message_at"] == at(0)
 
         await remove(me, made, made)
-        assert (await view(conn, made, me))["last_message_at"] == at(2)
+        assert (await participant_row(conn, made, me))["last_message_at"] == at(2)
 
     async def test_of_an_older_one_leaves_a_muted_thread_in_its_place(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
@@ -117,7 +117,7 @@ class TestRemovingSome:
 
         await remove(me, made, made)
 
-        assert (await view(conn, made, me))["last_message_at"] == at(2)
+        assert (await participant_row(conn, made, me))["last_message_at"] == at(2)
 
     async def test_ignores_what_the_user_does_not_have(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
@@ -127,11 +127,11 @@ class TestRemovingSome:
         hidden = await threads.reply(made, ann, only=[ben])
         foreign = await threads.private(ann, ben)
         own = await threads.private(ann, me)
-        before = await view(conn, made, me), await all_of_others(conn, me)
+        before = await participant_row(conn, made, me), await all_of_others(conn, me)
 
         await remove(me, made, hidden, foreign, own, 12)
 
-        assert (await view(conn, made, me), await all_of_others(conn, me)) == before
+        assert (await participant_row(conn, made, me), await all_of_others(conn, me)) == before
         assert await bodies(conn, own, me) == ["Hello"]
 
     async def test_counts_nothing_anew_where_nothing_went(
@@ -140,11 +140,11 @@ class TestRemovingSome:
         me, ann, *_ = people
         made = await threads.private(ann, me)
         await threads.update(made, me, tag_set=await threads.tag_set(["course_1", "course_2"]))
-        before = await view(conn, made, me)
+        before = await participant_row(conn, made, me)
 
         await remove(me, made, 12)
 
-        assert await view(conn, made, me) == before
+        assert await participant_row(conn, made, me) == before
 
     async def test_of_a_message_received_alone(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
@@ -170,7 +170,7 @@ class TestRemovingTheLast:
 
         await remove(me, made, made)
 
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert await bodies(conn, made, me) == []
         assert after == after | {
             "message_count": 0,
@@ -181,7 +181,7 @@ class TestRemovingTheLast:
             "starred": False,
             "subscribed": False,
             "has_attachments": False,
-            "tags": [],
+            "codes": [],
         }
         assert len(await bodies(conn, made, ben)) == 2
 
@@ -191,11 +191,11 @@ class TestRemovingTheLast:
         me, ann, ben, late = people
         made = await threads.group(ann, [me, ben])
         news = await threads.added(made, ann, [late])
-        before = await view(conn, made, me)
+        before = await participant_row(conn, made, me)
 
         await remove(me, made, news)
 
-        assert await view(conn, made, me) == before
+        assert await participant_row(conn, made, me) == before
         assert len(await bodies(conn, made, me)) == 1
 
 
@@ -213,8 +213,8 @@ class TestTags:
 
         await remove(me, made, made)
 
-        assert (await view(conn, made, me))["tags"] == ["course_2"]
-        assert (await view(conn, made, ann))["tags"] == ["course_1"]
+        assert (await participant_row(conn, made, me))["codes"] == ["course_2"]
+        assert (await participant_row(conn, made, ann))["codes"] == ["course_1"]
 
     async def test_of_a_group_stay(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int], remove: Remove
@@ -225,7 +225,7 @@ class TestTags:
 
         await remove(me, made, made)
 
-        assert (await view(conn, made, me))["tags"] == ["course_1"]
+        assert (await participant_row(conn, made, me))["codes"] == ["course_1"]
 
 
 class TestSubscribing:
@@ -241,7 +241,7 @@ class TestSubscribing:
 
         await participant.apply_change(conn, me, made, Change(subscribed=True))
 
-        after = await view(conn, made, me)
+        after = await participant_row(conn, made, me)
         assert (after["last_message_at"], after["unread"], after["archived"]) == (at(1), True, False)
 
     async def test_does_nothing_to_who_is_subscribed(
@@ -250,11 +250,11 @@ class TestSubscribing:
         me, ann, ben, _ = people
         made = await threads.group(ann, [me, ben])
         await threads.reply(made, me)
-        before = await view(conn, made, me)
+        before = await participant_row(conn, made, me)
 
         await participant.apply_change(conn, me, made, Change(subscribed=True))
 
-        assert await view(conn, made, me) == before
+        assert await participant_row(conn, made, me) == before
 
 
 async def test_an_explicit_state_beats_the_one_that_follows_from_subscribing(
@@ -265,7 +265,7 @@ async def test_an_explicit_state_beats_the_one_that_follows_from_subscribing(
 
     await participant.apply_change(conn, me, made, Change(subscribed=False, state=State.UNREAD, starred=True))
 
-    after = await view(conn, made, me)
+    after = await participant_row(conn, made, me)
     assert (after["subscribed"], after["unread"], after["starred"]) == (False, True, True)
 
 
@@ -281,7 +281,7 @@ async def test_who_takes_no_part_can_change_nothing(
     assert refused.value.code is Code.NOT_FOUND
 
 
-async def somebody_waits(pool: asyncpg.Pool) -> None:
+async def until_waiting(pool: asyncpg.Pool) -> None:
     """Returns when a transaction of this database waits for another."""
     async with asyncio.timeout(10), pool.acquire() as conn:
         while not await conn.fetchval(
@@ -303,10 +303,10 @@ async def test_counting_waits_for_a_message_on_its_way(
     async with conn.transaction():
         await threads.reply(made, ann, "Two")
         removing = asyncio.create_task(remove())
-        await somebody_waits(pool)
+        await until_waiting(pool)
     await removing
 
-    after = await view(conn, made, me)
+    after = await participant_row(conn, made, me)
     assert (after["message_count"], after["last_message_at"]) == (1, at(1))
     assert await bodies(conn, made, me) == ["Two"]
 
@@ -320,10 +320,10 @@ async def test_a_message_waits_for_the_counting(
     async with pool.acquire() as other, other.transaction():
         await participant.apply_event(other, me, [made], Event.DESTROY)
         arriving = asyncio.create_task(threads.reply(made, ann, "Two"))
-        await somebody_waits(pool)
+        await until_waiting(pool)
     await arriving
 
-    after = await view(conn, made, me)
+    after = await participant_row(conn, made, me)
     assert (after["message_count"], after["unread"]) == (1, True)
     assert await bodies(conn, made, me) == ["Two"]
 
@@ -345,7 +345,7 @@ async def test_five_hundred_cost_as_many_statements_as_one(
     first, many = await cost(made[:1]), await cost(made[1:])
 
     assert first == many <= 3
-    rows = [await view(conn, conversation, me) for conversation in made]
+    rows = [await participant_row(conn, conversation, me) for conversation in made]
     assert len({(row["unread"], row["archived"], row["starred"], row["message_count"]) for row in rows}) == 1
 
 
@@ -366,7 +366,7 @@ async def test_removing_from_hundreds_costs_as_many_statements_as_from_one(
         return sum(query.startswith("-- ") for query in asked)  # ours; asyncpg also asks what types there are
 
     assert await cost(slice(1)) == await cost(slice(1, None)) <= 6
-    assert {(await view(conn, m, me))["message_count"] for m in made} == {1}
+    assert {(await participant_row(conn, m, me))["message_count"] for m in made} == {1}
 
 
 async def test_reading_all_leaves_rows_in_place(conn: asyncpg.Connection, threads: Threads, people: list[int]) -> None:

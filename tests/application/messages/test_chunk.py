@@ -186,7 +186,7 @@ async def test_a_chunk_settled_between_reading_and_writing_is_left_alone(
     assert await conn.fetchval("SELECT count(*) FROM outbox") == 0
 
 
-async def test_a_delivery_that_waits_for_another_send_keeps_nobody_off_the_batch(
+async def test_a_delivery_that_waits_for_another_send_does_not_lock_the_batch(
     pool: asyncpg.Pool, institution: Institution
 ) -> None:
     """All deliveries of a batch meet in its row, so it is locked after everything else that may have to wait."""

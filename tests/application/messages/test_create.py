@@ -229,7 +229,7 @@ async def test_a_media_comment_needs_both_parts(create: Create, conn: asyncpg.Co
     ("request_parts", "attribute", "message"),
     [
         ({"recipients": [], "body": ""}, "recipients", "blank"),
-        ({"recipients": ["nobody"], "body": ""}, "recipients", "invalid"),
+        ({"recipients": ["unknown"], "body": ""}, "recipients", "invalid"),
         ({"body": " \n", "display_from": "x"}, "body", "blank"),
         (
             {"display_from": "x", "context_code": "user_1"},
@@ -243,7 +243,7 @@ async def test_a_media_comment_needs_both_parts(create: Create, conn: asyncpg.Co
         ({"body": "b" * 65_536}, "body", "too_long"),
     ],
 )
-async def test_the_first_broken_rule_is_the_one_told(
+async def test_the_first_broken_rule_is_the_one_reported(
     create: Create, school: School, request_parts: dict[str, Any], attribute: str, message: str
 ) -> None:
     """Each case also breaks the rule of the case after it, so that the order shows."""

@@ -19,7 +19,7 @@ from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import pending_replies
 from tests.support.conversations import Threads
-from tests.support.participant_rows import messages_of, rows
+from tests.support.participants import messages_of, participant_rows
 from tests.support.school import School
 
 Reply = Callable[..., Awaitable[Written | Queued]]
@@ -66,9 +66,9 @@ async def test_replies_at_the_same_moment_are_one_after_the_other(
 
     await asyncio.gather(*(reply(people[n % 3], conversation, f"{n}") for n in range(12)))
 
-    assert {user: row["message_count"] for user, row in (await rows(conn, conversation)).items()} == dict.fromkeys(
-        people, 13
-    )
+    assert {
+        user: row["message_count"] for user, row in (await participant_rows(conn, conversation)).items()
+    } == dict.fromkeys(people, 13)
     times = await conn.fetch("SELECT created_at FROM sends ORDER BY created_at")
     assert len({row["created_at"] for row in times}) == 13
 
@@ -83,7 +83,7 @@ async def test_two_who_let_in_the_last_one_do_not_both_succeed(
         return_exceptions=True,
     )
     assert {type(outcome) for outcome in outcomes} == {Written, Refusal}
-    assert len(await rows(conn, conversation)) == 6
+    assert len(await participant_rows(conn, conversation)) == 6
 
 
 async def test_people_about_to_join_take_up_room(
@@ -115,7 +115,7 @@ async def test_two_who_add_the_same_people_add_them_once(
 
     await asyncio.gather(add(school.teacher), add(school.students[0]), add(school.students[1]))
 
-    assert len(await rows(conn, conversation)) == 6
+    assert len(await participant_rows(conn, conversation)) == 6
     assert await conn.fetchval("SELECT count(*) FROM messages") == 1
 
 
@@ -125,18 +125,18 @@ async def test_queued_replies_are_delivered_in_order_with_all_they_carry(
     meant, new = school.students[0], school.students[4]
     conversation = await threads.group(school.teacher, school.students[:4], tags=[f"course_{school.course}"])
     secret = await threads.reply(conversation, school.teacher, "Secret", only=[])
-    before = await rows(conn, conversation)
+    before = await participant_rows(conn, conversation)
     await reply(school.teacher, conversation, "One", user_note=True)
     await reply(meant, conversation, "Two")
     await reply(
         school.teacher, conversation, "Three", recipients=[str(meant), str(new)], included_messages=[str(secret)]
     )
-    assert await rows(conn, conversation) == before
+    assert await participant_rows(conn, conversation) == before
 
     assert await deliver(conn, conversation) == 3
     assert await deliver(conn, conversation) == 0
 
-    after = await rows(conn, conversation)
+    after = await participant_rows(conn, conversation)
     everything = ["Hello, all", "Secret", "One", "Two", "Three"]
     assert [body for _, body in await messages_of(conn, conversation, meant)] == everything
     assert [body for _, body in await messages_of(conn, conversation, new)] == ["Secret", "Three"]

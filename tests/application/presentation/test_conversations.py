@@ -240,7 +240,7 @@ class TestContexts:
         assert [c["context_code"] for c in shown] == [None, None]
         assert [c["beta"] for c in shown] == [False, False]
 
-    async def test_roles_are_told_of_a_single_other_person_only(
+    async def test_roles_are_given_for_a_single_other_person_only(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
     ) -> None:
         course, group = await institution.course(), await institution.group(members=[you])

@@ -181,7 +181,7 @@ class TestForwarding:
         assert [p["id"] for p in shown["participants"]] == [cyd, dee, ann, ben]
         assert shown["audience"] == [cyd]
 
-    async def test_withholds_the_key_of_somebody_elses_file(
+    async def test_withholds_the_key_of_another_users_file(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, people: list[int]
     ) -> None:
         ann, ben, cyd, _ = people

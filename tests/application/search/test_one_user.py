@@ -35,21 +35,21 @@ async def test_a_user_is_found_in_every_form(conn: asyncpg.Connection, instituti
 
 
 @pytest.mark.parametrize(
-    "text", ["9", "nobody", "uuid:x", "sis_user_id:", "hex:sis_user_id:zz", "lti_user_id:1", 2**63]
+    "text", ["9", "unknown", "uuid:x", "sis_user_id:", "hex:sis_user_id:zz", "lti_user_id:1", 2**63]
 )
-async def test_nobody_is_not_found(institution: Institution, find: Look, text: object) -> None:
+async def test_an_unknown_user_is_not_found(institution: Institution, find: Look, text: object) -> None:
     with pytest.raises(Refusal) as refused:
         await find(await institution.user(), text)
 
     assert refused.value.code is Code.NOT_FOUND
 
 
-async def test_a_stranger_is_found_by_a_shared_conversation_only(
+async def test_an_outsider_is_found_by_a_shared_conversation_only(
     institution: Institution, threads: Threads, find: Look
 ) -> None:
-    viewer, stranger, other = await institution.users(3)
-    thread = await threads.private(viewer, stranger)
+    viewer, outsider, other = await institution.users(3)
+    thread = await threads.private(viewer, outsider)
 
-    assert await find(viewer, stranger) == []
-    assert await find(viewer, stranger, conversation=thread) == [stranger]
-    assert await find(other, stranger, conversation=thread) == []
+    assert await find(viewer, outsider) == []
+    assert await find(viewer, outsider, conversation=thread) == [outsider]
+    assert await find(other, outsider, conversation=thread) == []

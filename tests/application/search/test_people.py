@@ -12,10 +12,10 @@ async def test_people_come_by_surname_as_people_sort_names(
     course = await institution.course()
     names = ["Bo Zander", "Ann Ähl", "Cy adams", "Di Berg", "Eve Adams"]
     zander, aehl, small, berg, eve = [await named(institution, conn, name) for name in names]
-    told = await named(institution, conn, "Zoe Zulu", "Aaa, first")
-    await institution.enroll(course, [zander, aehl, small, berg, eve, told])
+    zulu = await named(institution, conn, "Zoe Zulu", "Aaa, first")
+    await institution.enroll(course, [zander, aehl, small, berg, eve, zulu])
 
-    assert await look(zander, context=f"course_{course}") == [told, small, eve, aehl, berg, zander]
+    assert await look(zander, context=f"course_{course}") == [zulu, small, eve, aehl, berg, zander]
 
 
 async def test_every_term_is_in_the_name_or_in_the_short_name(institution: Institution, look: Look) -> None:
@@ -70,7 +70,7 @@ async def test_inside_a_context_only_that_one_is_common(institution: Institution
     assert (in_group["common_courses"], in_group["common_groups"]) == ({}, {str(group): ["Member"]})
 
 
-async def test_strangers_deleted_and_unmessageable_people_are_not_found(institution: Institution, look: Look) -> None:
+async def test_outsiders_deleted_and_unmessageable_people_are_not_found(institution: Institution, look: Look) -> None:
     course = await institution.course()
     viewer = await institution.user()
     deleted, pending = await institution.user(state="deleted"), await institution.user(state="creation_pending")
@@ -83,7 +83,7 @@ async def test_strangers_deleted_and_unmessageable_people_are_not_found(institut
     assert await look(viewer, context=f"course_{course}") == [viewer]
 
 
-async def test_roles_narrow_a_context_and_unknown_words_name_nobody(institution: Institution, look: Look) -> None:
+async def test_roles_narrow_a_context_and_unknown_words_match_no_one(institution: Institution, look: Look) -> None:
     course = await institution.course()
     teacher, ta, student, designer, observer = await institution.users(5)
     for user, role in ((teacher, "Teacher"), (ta, "Ta"), (student, "Student"), (designer, "Designer")):
@@ -150,11 +150,11 @@ async def test_rosters_find_members_of_accounts_and_administrators_see_into_cour
 ) -> None:
     account = await institution.account(1)
     course = await institution.course(account=account)
-    admin, member, student, stranger = await institution.users(4)
+    admin, member, student, outsider = await institution.users(4)
     await institution.admin(admin, account=account)
     await institution.associate(member, account)
     await institution.enroll(course, student)
-    await institution.associate(stranger)
+    await institution.associate(outsider)
 
     items = await look(admin, "User", items=True)
 
@@ -164,4 +164,4 @@ async def test_rosters_find_members_of_accounts_and_administrators_see_into_cour
     }
     (inside,) = await look(admin, context=f"course_{course}", items=True)
     assert (inside["id"], inside["common_courses"]) == (student, {str(course): ["StudentEnrollment"]})
-    assert await look(stranger, context=f"course_{course}") == []
+    assert await look(outsider, context=f"course_{course}") == []

@@ -91,7 +91,7 @@ async def test_one_letter_or_two_are_found_anywhere_in_a_name(
 
 
 @pytest.mark.usefixtures("only_by_match")
-async def test_namesakes_whom_the_viewer_does_not_see_hide_nobody(
+async def test_namesakes_whom_the_viewer_does_not_see_hide_no_one(
     conn: asyncpg.Connection, institution: Institution
 ) -> None:
     namesakes = [await named(institution, conn, f"Ed Low {number:02}") for number in range(20)]

@@ -22,7 +22,7 @@ async def copies(conn: Connection, batch_id: int) -> dict[int, int]:
     return {row["user_id"]: row["copies"] for row in await conn.fetch(_COPIES, batch_id)}
 
 
-async def assert_whole(conn: Connection, batch_id: int, recipients: list[int]) -> None:
+async def assert_delivered_once(conn: Connection, batch_id: int, recipients: list[int]) -> None:
     """The batch is sent, its counters are right, everybody has exactly one copy, and no row is left over."""
     batch = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
     assert batch is not None

@@ -12,7 +12,7 @@ from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
-class Told:
+class Span:
     """A finished span; ids in hex, "" for the parent of the first."""
 
     service: str
@@ -28,10 +28,10 @@ class Told:
 
 @dataclass
 class Collector:
-    """``told``: every span so far."""
+    """``finished``: every span so far, in the order of arrival."""
 
     url: str = ""
-    told: list[Told] = field(default_factory=list)
+    finished: list[Span] = field(default_factory=list)
 
     async def take(self, request: web.Request) -> web.Response:
         """POST /v1/traces."""
@@ -41,8 +41,8 @@ class Collector:
             service = next(a.value.string_value for a in resource.resource.attributes if a.key == "service.name")
             for scope in resource.scope_spans:
                 for span in scope.spans:
-                    self.told.append(
-                        Told(
+                    self.finished.append(
+                        Span(
                             service=service,
                             name=span.name,
                             kind=span.kind,
@@ -56,12 +56,12 @@ class Collector:
                     )
         return web.Response(content_type="application/x-protobuf")
 
-    def named(self, name: str) -> list[Told]:
+    def named(self, name: str) -> list[Span]:
         """The spans of that name, in the order of their ends."""
-        return [span for span in self.told if span.name == name]
+        return [span for span in self.finished if span.name == name]
 
     async def until(self, condition: Callable[["Collector"], object]) -> None:
-        """Returns when the condition holds of what was told."""
+        """Returns when the condition holds of the finished spans."""
         await until(lambda: bool(condition(self)))
 
 

@@ -1,4 +1,4 @@
-"""Deliverers and relays killed at any moment of bulk sends: what neighbours hear is what the database holds."""
+"""Deliverers and relays killed at any moment of bulk sends: what consumers receive is what the database holds."""
 
 import asyncio
 import random
@@ -9,21 +9,21 @@ import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
 from tests.support.event_consumer import ReceivedEvent, event_consumer
-from tests.support.fault_place import Place, killed_while_delivering, logged
+from tests.support.fault_environment import FaultEnvironment, killed_while_delivering, logged
 from tests.support.processes import Process
 
 ROUNDS = 4
 
 
-async def deliverer(there: Place) -> Process:
-    """Plans and delivers, and tells nobody."""
+async def deliverer(there: FaultEnvironment) -> Process:
+    """Plans and delivers, and publishes no event."""
     process = await there.running.start("worker", "--only", "plan", "--only", "deliver")
     await process.logged("broker_connected", times=3)
     return process
 
 
-async def relay(there: Place) -> Process:
-    """Tells of what is being written without waiting for its end."""
+async def relay(there: FaultEnvironment) -> Process:
+    """Publishes events of what is being written without waiting for its end."""
     eager = {"CLARION_RELAY_INTERVAL": "0.02", "CLARION_RELAY_PATIENCE": "0"}
     process = await there.running.start("worker", "--only", "relay", **eager)
     await process.logged("broker_connected", times=2)
@@ -31,14 +31,14 @@ async def relay(there: Place) -> Process:
 
 
 async def killed_while_relaying(chance: random.Random, process: Process) -> None:
-    """Lets the relay tell some more, then kills it at any moment of the next."""
+    """Lets the relay publish some more, then kills it at any moment of the next."""
     await process.logged("events_relayed", times=len(logged(process, "events_relayed")) + chance.randint(1, 3))
     await asyncio.sleep(chance.uniform(0, 0.05))
     await process.stop(signal.SIGKILL)
 
 
-async def test_deliverers_and_relays_killed_at_random_moments_tell_all_that_is_true_and_nothing_else(
-    there: Place, chance: random.Random
+async def test_deliverers_and_relays_killed_at_random_moments_publish_exactly_what_the_database_holds(
+    there: FaultEnvironment, chance: random.Random
 ) -> None:
     await there.running.api()
     async with event_consumer(there.running.settings) as listening:
@@ -47,18 +47,18 @@ async def test_deliverers_and_relays_killed_at_random_moments_tell_all_that_is_t
         for number in range(ROUNDS):
             # Private threads are reused from the second such send on.
             await there.send(there.private() if number % 2 else there.bulk())
-            writing, telling = chance.randrange(len(deliverers)), chance.randrange(len(relays))
+            delivering, relaying = chance.randrange(len(deliverers)), chance.randrange(len(relays))
             await asyncio.gather(
-                killed_while_delivering(chance, deliverers[writing]), killed_while_relaying(chance, relays[telling])
+                killed_while_delivering(chance, deliverers[delivering]), killed_while_relaying(chance, relays[relaying])
             )
-            deliverers[writing], relays[telling] = await asyncio.gather(deliverer(there), relay(there))
+            deliverers[delivering], relays[relaying] = await asyncio.gather(deliverer(there), relay(there))
 
         await there.assert_all_sent()
         async with there.look() as conn:
-            heard = await listening.everything(conn)
+            received = await listening.everything(conn)
             assert await conn.fetchval("SELECT count(*) FROM batches") == ROUNDS
-            assert {one.message_id for one in heard} == await expected(conn)
-        assert_in_order(heard)
+            assert {one.message_id for one in received} == await expected(conn)
+        assert_in_order(received)
         assert [await process.stop() for process in (*deliverers, *relays)] == [0, 0, 0, 0]
 
 
@@ -81,10 +81,10 @@ async def expected(conn: asyncpg.Connection) -> set[str]:
     }
 
 
-def assert_in_order(heard: Sequence[ReceivedEvent]) -> None:
+def assert_in_order(received: Sequence[ReceivedEvent]) -> None:
     """Whatever came again: that a conversation was opened came before anything about it."""
     opened: set[str] = set()
-    for one in heard:
+    for one in received:
         if isinstance(one.event, ConversationCreated):
             opened.add(one.event.body.conversation_id)
         elif isinstance(one.event, MessageCreated):

@@ -1,4 +1,4 @@
-"""Merges as events tell them, private threads with their keys, and what must hold after any merge."""
+"""Merges as events ask for them, private threads with their keys, and what must hold after any merge."""
 
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta

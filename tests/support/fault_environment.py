@@ -13,7 +13,7 @@ import aiohttp
 import asyncpg
 
 from service.runtime.settings import Settings
-from tests.support.copies import assert_whole
+from tests.support.bulk_send_invariants import assert_delivered_once
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation, Process, installation
 from tests.support.school import School, make_school
@@ -21,7 +21,7 @@ from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
-class Place:
+class FaultEnvironment:
     """``teacher`` is a client of the API for the course's teacher; ``database`` a DSN."""
 
     running: Installation
@@ -100,13 +100,13 @@ class Place:
         )
         async with self.look() as conn:
             for row in await conn.fetch("SELECT id FROM batches"):
-                await assert_whole(conn, row["id"], self.school.students)
+                await assert_delivered_once(conn, row["id"], self.school.students)
             loose = "SELECT count(*) FROM sends s WHERE NOT EXISTS (SELECT FROM batches b WHERE b.send_id = s.id)"
             assert await conn.fetchval(loose) == 0
 
 
 @asynccontextmanager
-async def place(settings: Settings, *, students: int) -> AsyncIterator[Place]:
+async def fault_environment(settings: Settings, *, students: int) -> AsyncIterator[FaultEnvironment]:
     """Nothing is started yet; all of it is stopped afterwards."""
     database = str(settings.database_url)
     conn = await asyncpg.connect(database)
@@ -116,7 +116,7 @@ async def place(settings: Settings, *, students: int) -> AsyncIterator[Place]:
     async with installation(settings) as running, aiohttp.ClientSession() as session:
         teacher = await client(conn, session, running.url, school.teacher)
         await conn.close()
-        yield Place(running, school, database, session, teacher)
+        yield FaultEnvironment(running, school, database, session, teacher)
 
 
 async def client(conn: asyncpg.Connection, session: aiohttp.ClientSession, url: str, user_id: int) -> Client:

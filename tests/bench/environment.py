@@ -1,4 +1,4 @@
-"""Where a run takes place: a fresh database and broker names of its own, gone afterwards."""
+"""The surroundings of a run: a fresh database and broker names of its own, gone afterwards."""
 
 import os
 import sys
@@ -33,7 +33,7 @@ async def on_servers(work: Coroutine[Any, Any, T]) -> T:
 
 
 @asynccontextmanager
-async def place() -> AsyncIterator[Settings]:
+async def fresh_settings() -> AsyncIterator[Settings]:
     """Default settings on a migrated, empty database; only the limit of private bulk sends is raised."""
     name = f"bench-{uuid.uuid4().hex[:12]}"
     server = os.environ["CLARION_DATABASE_URL"]
@@ -57,7 +57,7 @@ async def place() -> AsyncIterator[Settings]:
 
 
 @asynccontextmanager
-async def beside(settings: Settings) -> AsyncIterator[Settings]:
+async def second_settings(settings: Settings) -> AsyncIterator[Settings]:
     """The same database for a second installation, with names of its own on the broker."""
     second = settings.model_copy(update={"amqp_prefix": f"{settings.amqp_prefix}-beside"})
     try:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, ParamSpec, TypeAlias, TypeVar
 
-from tests.support import seeds
+from tests.support import published_api
 
 Test = TypeVar("Test", bound=Callable[..., object])
 Given = ParamSpec("Given")
@@ -30,7 +30,7 @@ def proves(route: str, *names: str) -> Callable[[Test], Test]:
 def shows(route: str) -> Callable[[Callable[Given, Awaitable[Shown]]], Callable[Given, Awaitable[None]]]:
     """Makes a test of a function that returns an answer of the route and what its fields have to be.
 
-    It fails when a field that is described is not told, or is absent, or is something else.
+    It fails when a field that is described is not expected, or is absent, or is something else.
     """
     SHOWN.add(route)
 
@@ -38,10 +38,12 @@ def shows(route: str) -> Callable[[Callable[Given, Awaitable[Shown]]], Callable[
         @functools.wraps(ask)
         async def test(*args: Given.args, **kwargs: Given.kwargs) -> None:
             answer, expected = await ask(*args, **kwargs)
-            told, wrong = set(fields_of(expected)), list(differences(answer, expected))
-            assert told == seeds.FIELDS[route], f"told or described, not both: {told ^ seeds.FIELDS[route]}"
+            covered, wrong = set(fields_of(expected)), list(differences(answer, expected))
+            assert covered == published_api.FIELDS[route], (
+                f"expected or described, not both: {covered ^ published_api.FIELDS[route]}"
+            )
             assert not wrong, "\n".join(wrong)
-            assert not seeds.UNANSWERED.get(route, frozenset()) & set(fields_of(answer))
+            assert not published_api.UNANSWERED.get(route, frozenset()) & set(fields_of(answer))
 
         return test
 
@@ -80,7 +82,7 @@ def _is_map(json: dict[str, Any]) -> bool:
 
 
 class JustNow:
-    """Equal to what tells, in ISO 8601 with a zone, a time of the last minute."""
+    """Equal to any time of the last minute in ISO 8601 with a zone."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, str) and abs(datetime.now(UTC) - datetime.fromisoformat(other)) < timedelta(minutes=1)

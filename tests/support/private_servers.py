@@ -60,7 +60,7 @@ def open_folder() -> tempfile.TemporaryDirectory[str]:
     return folder
 
 
-async def allow(server: PrivateRabbitMQ, *, configure: str, write: str, read: str) -> str:
+async def create_broker_user(server: PrivateRabbitMQ, *, configure: str, write: str, read: str) -> str:
     """Makes a user with these permissions, regular expressions over names; the user's AMQP URL."""
     user = f"user-{uuid.uuid4().hex[:12]}"
     permissions = {"configure": configure, "write": write, "read": read}

@@ -1,4 +1,4 @@
-"""A neighbour that sends messages without HTTP: asks on the exchange of requests and hears the answers."""
+"""A client that sends messages without HTTP: publishes to the exchange of requests and receives the answers."""
 
 import asyncio
 import itertools
@@ -32,7 +32,7 @@ class Answer:
 
 
 @dataclass
-class Asker:
+class RequestClient:
     """``answers``: everything so far, in the order in which it came. ``queue``: where answers are to go."""
 
     channel: AbstractChannel
@@ -62,7 +62,7 @@ class Asker:
         await exchange.publish(message, CREATE_CONVERSATION, mandatory=True)
 
     async def ask(self, request: Mapping[str, Any] | bytes, *, within: float = 30) -> Answer:
-        """The answer, told from others by its correlation id."""
+        """The answer, which is found by its correlation id."""
         correlation_id = f"asked-{next(self._numbers)}"
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         await self.publish(body, correlation_id=correlation_id)
@@ -73,7 +73,7 @@ class Asker:
         """The answers to requests that are asked at once, in the order of the requests."""
         return list(await asyncio.gather(*map(self.ask, requests)))
 
-    async def left(self, how_many: int) -> None:
+    async def waiting(self, how_many: int) -> None:
         """Returns when so many requests wait in the queue and are with no consumer."""
 
         async def waits() -> bool:
@@ -84,7 +84,7 @@ class Asker:
 
 
 @asynccontextmanager
-async def asker(settings: Settings, durable: str = "") -> AsyncIterator[Asker]:
+async def request_client(settings: Settings, durable: str = "") -> AsyncIterator[RequestClient]:
     """Connected for as long as the block runs; the installation has declared its exchanges.
 
     ``durable``: name of a queue for answers that outlives the connection, and a restart of the broker.
@@ -92,6 +92,6 @@ async def asker(settings: Settings, durable: str = "") -> AsyncIterator[Asker]:
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
         queue = await channel.declare_queue(durable or None, durable=bool(durable), exclusive=not durable)
-        made = Asker(channel, Topology(settings.amqp_prefix), queue.name)
+        made = RequestClient(channel, Topology(settings.amqp_prefix), queue.name)
         await queue.consume(made.take)
         yield made

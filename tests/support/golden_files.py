@@ -1,7 +1,7 @@
 """Messages as text, to the byte, for the golden files.
 
 To change them on purpose: ``CLARION_GOLDEN=write`` in the environment writes what there is now, and each test that
-wrote something fails, so that nobody does it unawares. Look at the difference, then run the tests without it.
+wrote something fails, so that it is not done unawares. Look at the difference, then run the tests without it.
 """
 
 import os
@@ -32,10 +32,10 @@ _PROPERTIES = (
 
 def text_of(message: AbstractIncomingMessage, *, prefix: str) -> bytes:
     """Routing key, properties and headers a line each, an empty line, the body; the test's prefix as ``clarion``."""
-    told: dict[str, object] = {"routing_key": message.routing_key}
-    told |= {name: value for name in _PROPERTIES if (value := getattr(message, name))}
-    told |= {f"header {name}": value for name, value in sorted(message.headers.items())}
-    lines = [f"{name}: ".encode() + orjson.dumps(value, default=str) for name, value in told.items()]
+    fields: dict[str, object] = {"routing_key": message.routing_key}
+    fields |= {name: value for name in _PROPERTIES if (value := getattr(message, name))}
+    fields |= {f"header {name}": value for name, value in sorted(message.headers.items())}
+    lines = [f"{name}: ".encode() + orjson.dumps(value, default=str) for name, value in fields.items()]
     return b"\n".join([*lines, b"", message.body, b""]).replace(prefix.encode(), b"clarion")
 
 
