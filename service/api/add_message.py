@@ -9,7 +9,6 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.api.routing import path_id
@@ -18,7 +17,7 @@ from service.api.work import work_of
 from service.application.messages.reply import Queued, Written, carry_out, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.parameters.message import DraftParameters, draft_of
-from service.application.parameters.types import StringList, parse
+from service.application.parameters.types import StringList
 from service.application.presentation.conversations import present
 from service.application.presentation.messages import present_messages
 from service.application.presentation.profiles import MESSAGE_ADDED, MESSAGE_QUEUED
@@ -57,10 +56,8 @@ def _named(recipients: Sequence[Any]) -> list[str] | None:
     required=("body",),
     refusals=(Code.NOT_AUTHORISED, Code.REPLY_REFUSED, Code.INVALID_ATTRIBUTE, Code.UNPROCESSABLE),
 )
-async def add_message(request: web.Request) -> web.Response:
-    """A bad filter_mode is told before the conversation is looked for, unlike anywhere else."""
-    parameters = await read_parameters(request)
-    sent = parse(AddMessageParameters, parameters)
+async def add_message(request: web.Request, sent: AddMessageParameters) -> web.Response:
+    """A bad filter_mode is refused before the conversation is looked for, unlike anywhere else."""
     view = viewpoint(request, sent)
     command = AddMessage(
         **draft_of(caller(request).user_id, sent),
@@ -69,7 +66,7 @@ async def add_message(request: web.Request) -> web.Response:
         included_messages=sent.included_messages,
     )
     work = work_of(request)
-    uuids = "uuid" in includes(request, sent, parameters)
+    uuids = "uuid" in includes(request, sent)
     async with connection(request) as conn:
         plan = await validate(work, conn, command)
         outcome = await committed(conn, lambda: carry_out(work, conn, command, plan))

@@ -7,13 +7,12 @@ from service.api.access import own_conversation
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
 from service.application.messages.add_recipients import AddRecipients, carry_out, validate
-from service.application.parameters.types import RawList, ScalarString, StringList, parse
+from service.application.parameters.types import RawList, ScalarString, StringList
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
 from service.application.presentation.profiles import RECIPIENTS_ADDED
@@ -40,11 +39,9 @@ class AddRecipientsParameters(ViewParameters):
     required=("recipients",),
     refusals=(Code.INVALID_ATTRIBUTE, Code.NO_RECIPIENTS),
 )
-async def add_recipients(request: web.Request) -> web.Response:
+async def add_recipients(request: web.Request, sent: AddRecipientsParameters) -> web.Response:
     """200 with the conversation and the newest message that the adder sees in it."""
     conversation_id, user_id = path_id(request), caller(request).user_id
-    parameters = await read_parameters(request)
-    sent = parse(AddRecipientsParameters, parameters)
     command = AddRecipients(
         user_id, conversation_id, as_text(sent.recipients), sent.context_code or None, tuple(sent.tags)
     )
@@ -60,7 +57,7 @@ async def add_recipients(request: web.Request) -> web.Response:
             view,
             [conversation_id],
             RECIPIENTS_ADDED,
-            uuids="uuid" in includes(request, sent, parameters),
+            uuids="uuid" in includes(request, sent),
             message_ids={} if newest is None else {conversation_id: newest},
         )
     return respond(request, shown)

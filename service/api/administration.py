@@ -9,20 +9,19 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS, TAG_SETS
-from service.api.pagination import link_headers, page_of
-from service.api.parameters import read_parameters
+from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import path_id, required_id
 from service.application.inbox import administration
 from service.application.inbox.administration import Deletions, Restoration
-from service.application.parameters.types import IdList, Parameters, ScalarString, parse
+from service.application.parameters.types import IdList, Parameters, ScalarString
 from service.application.presentation.shapes import DeletedMessage, Message, Nothing
 from service.application.transactions import committed
 from service.domain.dates import parse_iso
 from service.domain.errors import Code, invalid
 
 
-class DeletedParameters(Parameters):
+class DeletedParameters(PageParameters):
     """canvas/endpoints.md 4.15"""
 
     user_id: IdList = Field([], description="Who deleted them.")
@@ -61,16 +60,13 @@ def _required(name: str, text: str | None) -> str:
     parameters=DeletedParameters,
     required=("user_id",),
     refusals=(Code.NOT_AUTHORISED, Code.INVALID_ATTRIBUTE),
-    paginated=True,
 )
-async def list_deleted(request: web.Request) -> web.Response:
+async def list_deleted(request: web.Request, sent: DeletedParameters) -> web.Response:
     """What the given users have deleted; the header has pages, the list is whole, as in Canvas."""
-    parameters = await read_parameters(request)
-    sent = parse(DeletedParameters, parameters)
     viewer = caller(request).user_id
     async with connection(request) as conn:
         await administration.check_site_admin(conn, viewer)
-        page = page_of(parameters)
+        page = page_of(sent)
         wanted = Deletions(
             user_ids=sent.user_id,
             conversation_id=required_id(sent.conversation_id) if sent.conversation_id else None,
@@ -90,9 +86,8 @@ async def list_deleted(request: web.Request) -> web.Response:
     required=("message_id", "user_id", "conversation_id"),
     refusals=(Code.NOT_AUTHORISED, Code.INVALID_ATTRIBUTE, Code.NOT_FOUND),
 )
-async def restore_message(request: web.Request) -> web.Response:
+async def restore_message(request: web.Request, sent: RestoreParameters) -> web.Response:
     """One user gets one deleted message back."""
-    sent = parse(RestoreParameters, await read_parameters(request))
     viewer, tag_sets = caller(request).user_id, request.app[TAG_SETS]
     base_url = request.app[SETTINGS].base_url
     async with connection(request) as conn:
@@ -112,7 +107,7 @@ async def restore_message(request: web.Request) -> web.Response:
     refusals=(Code.NOT_AUTHORISED,),
 )
 async def delete_for_all(request: web.Request) -> web.Response:
-    """Nobody has the conversation any more; it stays stored."""
+    """The conversation leaves the lists of all its participants; it stays stored."""
     user_id = caller(request).user_id
     async with connection(request) as conn:
         conversation_id = path_id(request)

@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from service.api.create_conversation import REQUIRED
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
 from service.api.parameter_schemas import body_content
@@ -13,8 +14,6 @@ from service.api.responses import respond
 from service.application.parameters.conversation import CreateParameters
 from service.contracts.asyncapi import document
 from service.contracts.topology import Topology
-
-REQUIRED = ("recipients", "body")  # of a new message, without which nothing can come of it
 
 
 @cache

@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from service.api.database import connection
 from service.api.keys import SETTINGS
-from service.api.parameters import read_parameters
+from service.api.parameters import PARAMETERS, read_parameters
 from service.api.routing import ENDPOINT, scope_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
@@ -85,7 +85,7 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
         raise Refusal(Code.INSUFFICIENT_SCOPE)
     known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id)
     fake_student = found.fake_student
-    as_user = (await read_parameters(request)).get("as_user_id")
+    as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
         root = request.app[SETTINGS].root_account_id
         target = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)

@@ -7,11 +7,10 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import SETTINGS
-from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.application.inbox import batch_update
-from service.application.parameters.types import Parameters, RealArray, ScalarString, one_of, parse
+from service.application.parameters.types import Parameters, RealArray, ScalarString, one_of
 from service.application.presentation.shapes import Progress
 from service.contracts.commands import UpdateConversations
 from service.domain.errors import Code
@@ -33,9 +32,8 @@ class BatchUpdateParameters(Parameters):
     required=("conversation_ids", "event"),
     refusals=(Code.INVALID_BATCH_UPDATE,),
 )
-async def update_conversations(request: web.Request) -> web.Response:
+async def update_conversations(request: web.Request, sent: BatchUpdateParameters) -> web.Response:
     """200 with the progress of what was accepted."""
-    sent = parse(BatchUpdateParameters, await read_parameters(request))
     conversation_ids, event = batch_update.validate(sent.conversation_ids, sent.event)
     async with connection(request) as conn:
         progress = await batch_update.accept(conn, caller(request).user_id, conversation_ids, event)

@@ -7,11 +7,10 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
-from service.api.pagination import link_headers, page_of
-from service.api.parameters import read_parameters
+from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.application.parameters.types import Parameters, StringList, one_of, parse
+from service.application.parameters.types import StringList, one_of
 from service.application.presentation.batches import present_batch, present_batches
 from service.application.presentation.shapes import Batch, BatchProgress
 from service.domain.batch import RUNNING, BatchState
@@ -19,7 +18,7 @@ from service.domain.errors import Code, Refusal
 from sql import batches
 
 
-class ListParameters(Parameters):
+class ListParameters(PageParameters):
     """``state[]`` is Clarion's own (CONTRACT 3.1); without it only running batches are listed, as Canvas does."""
 
     state: StringList = Field(
@@ -35,14 +34,11 @@ class ListParameters(Parameters):
     text="The caller's bulk sends.",
     tag=Tag.BATCHES,
     parameters=ListParameters,
-    paginated=True,
 )
-async def list_batches(request: web.Request) -> web.Response:
+async def list_batches(request: web.Request, sent: ListParameters) -> web.Response:
     """The caller's batches, oldest first."""
-    parameters = await read_parameters(request)
-    asked = parse(ListParameters, parameters).state
-    states = [state for state in BatchState if state in asked] if asked else list(RUNNING)
-    page = page_of(parameters)
+    states = [state for state in BatchState if state in sent.state] if sent.state else list(RUNNING)
+    page = page_of(sent)
     sender, base_url = caller(request).user_id, request.app[SETTINGS].base_url
     async with connection(request) as conn:
         total = await batches.count_batches(conn, sender, states)

@@ -5,20 +5,20 @@ from aiohttp import web
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.parameters import read_parameters
 from service.api.publish import announce
 from service.api.responses import respond
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
 from service.application.messages.create import Accepted, carry_out, validate
 from service.application.parameters.conversation import CreateParameters, command_of
-from service.application.parameters.types import parse
 from service.application.presentation.created import answer_created
 from service.application.presentation.shapes import Conversation
 from service.application.transactions import committed
 from service.contracts.commands import PlanBatch
 from service.domain.errors import Code
 from service.runtime.metrics import BATCHES_ACCEPTED
+
+REQUIRED = ("recipients", "body")  # over AMQP too (service/api/asyncapi.py)
 
 
 @describe(
@@ -31,16 +31,14 @@ from service.runtime.metrics import BATCHES_ACCEPTED
     },
     text="Into the thread with the one recipient, into one new conversation with all of them, or into one with each.",
     parameters=CreateParameters,
-    required=("recipients", "body"),
+    required=REQUIRED,
     refusals=(Code.INVALID_ATTRIBUTE, Code.INVALID_RECORD, Code.NOT_FOUND),
 )
-async def create_conversation(request: web.Request) -> web.Response:
+async def create_conversation(request: web.Request, sent: CreateParameters) -> web.Response:
     """202 with the batch's id for an asynchronous bulk send, else 201 with the conversations."""
-    parameters = await read_parameters(request)
-    sent = parse(CreateParameters, parameters)
     view = viewpoint(request, sent)
     command = command_of(caller(request).user_id, sent)
-    uuids = "uuid" in includes(request, sent, parameters)
+    uuids = "uuid" in includes(request, sent)
     work = work_of(request)
     async with connection(request) as conn:
         plan = await validate(work, conn, command)

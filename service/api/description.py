@@ -1,13 +1,17 @@
-"""What a route says of itself; the OpenAPI document is made of these (service/api/openapi.py)."""
+"""What a route says of itself: its handler's parameters and the OpenAPI document (openapi.py) are made of it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypedDict, Unpack, overload
 
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.application.parameters.types import Parameters
+from service.api.pagination import PageParameters
+from service.api.parameters import read_parameters
+from service.application.parameters.types import Model, Parameters, parse
 from service.domain.errors import Code
 
 
@@ -37,41 +41,74 @@ class Description:
     """All that is said of a handler. ``required``: parameters without which nothing can come of it."""
 
     summary: str
+    outcomes: Mapping[int, Outcome]
+    parameters: type[Parameters] | None = None
+    required: tuple[str, ...] = ()
+    text: str = ""
+    tag: Tag = Tag.CONVERSATIONS
+    refusals: tuple[Code, ...] = ()
+    deprecated: bool = False
+
+    @property
+    def paginated(self) -> bool:
+        """Whether the answer is a page of a list."""
+        return self.parameters is not None and issubclass(self.parameters, PageParameters)
+
+
+class _More(TypedDict, total=False):
     text: str
     tag: Tag
-    outcomes: Mapping[int, Outcome]
-    parameters: type[Parameters] | None
-    required: tuple[str, ...]
     refusals: tuple[Code, ...]
-    paginated: bool
     deprecated: bool
 
 
 _DESCRIPTIONS: dict[Handler, Description] = {}
-Described = TypeVar("Described", bound=Handler)
+_Reading = Callable[[web.Request, Model], Awaitable[web.StreamResponse]]
+
+
+@overload
+def describe(summary: str, outcomes: Mapping[int, Outcome], **more: Unpack[_More]) -> Callable[[Handler], Handler]: ...
+
+
+@overload
+def describe(
+    summary: str,
+    outcomes: Mapping[int, Outcome],
+    *,
+    parameters: type[Model],
+    required: tuple[str, ...] = (),
+    **more: Unpack[_More],
+) -> Callable[[_Reading[Model]], Handler]: ...
 
 
 def describe(
     summary: str,
     outcomes: Mapping[int, Outcome],
     *,
-    text: str = "",
-    tag: Tag = Tag.CONVERSATIONS,
     parameters: type[Parameters] | None = None,
     required: tuple[str, ...] = (),
-    refusals: tuple[Code, ...] = (),
-    paginated: bool = False,
-    deprecated: bool = False,
-) -> Callable[[Described], Described]:
-    """Decorates a handler. Refusals that any route under /api/ may answer with need not be named."""
+    **more: Unpack[_More],
+) -> Callable[[Callable[..., Awaitable[web.StreamResponse]]], Handler]:
+    """Decorates a handler; one whose ``parameters`` are described gets them, read, as its second argument.
 
-    def note(handler: Described) -> Described:
-        _DESCRIPTIONS[handler] = Description(
-            summary, text, tag, outcomes, parameters, required, refusals, paginated, deprecated
-        )
-        return handler
+    Refusals that any route under /api/ may answer with need not be named.
+    """
+    described = Description(summary, outcomes, parameters, required, **more)
+
+    def note(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Handler:
+        answer = handler if parameters is None else _reading(parameters, handler)
+        _DESCRIPTIONS[answer] = described
+        return answer
 
     return note
+
+
+def _reading(model: type[Model], handler: _Reading[Model]) -> Handler:
+    @wraps(handler)
+    async def answer(request: web.Request) -> web.StreamResponse:
+        return await handler(request, parse(model, await read_parameters(request)))
+
+    return answer
 
 
 def description_of(handler: Handler) -> Description | None:

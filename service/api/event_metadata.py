@@ -44,7 +44,7 @@ def request_cause(request: web.Request) -> Cause | None:
 
 
 def _referrer(request: web.Request) -> str | None:
-    """None as well for one that cannot be read: who knows what is in it."""
+    """None as well for one that cannot be read: a token in it could not be taken out."""
     try:
         return _without_token(URL(request.headers.get(hdrs.REFERER, "")))
     except ValueError:

@@ -14,7 +14,7 @@ from service.runtime.metrics import CONTENT_TYPE, exposition
 from service.runtime.postgres import UNAVAILABLE
 from sql.health import database_answers
 
-PATIENCE = 2.0  # seconds; whoever probes has time-outs of its own
+PATIENCE = 2.0  # seconds; probes have time-outs of their own
 
 
 async def _database_answers(request: web.Request) -> bool:

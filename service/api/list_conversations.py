@@ -9,29 +9,23 @@ from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.pagination import link_headers, page_of
-from service.api.parameters import read_parameters
+from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
-from service.api.viewpoint import includes, viewpoint
+from service.api.viewpoint import GetParameters, includes, viewpoint
 from service.application.inbox.list_conversations import count_unread, load_page
-from service.application.parameters.types import CanvasBool, Presence, parse
+from service.application.parameters.types import Presence
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.profiles import LIST, LIST_WITH_AVATARS
 from service.application.presentation.shapes import Conversation, ConversationsWithIds, UnreadCount
 from service.domain.errors import Code
 
-_BETA = "Say whether the conversation has a context. Any value counts as true."
-_IGNORED = "Changes nothing: submissions are no part of conversations any more."
 
-
-class ListParameters(ViewParameters):
+class ListParameters(ViewParameters, GetParameters, PageParameters):
     """canvas/endpoints.md 4.1"""
 
     include_all_conversation_ids: Presence = Field(
         False, description="Answer an object with the page and the ids of all pages. Any value counts as true."
     )
-    include_beta: Presence = Field(False, description=_BETA)
-    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
 
 
 @describe(
@@ -40,15 +34,12 @@ class ListParameters(ViewParameters):
     text="The caller's conversations within a scope: the inbox without one.",
     parameters=ListParameters,
     refusals=(Code.INVALID_ATTRIBUTE,),
-    paginated=True,
 )
-async def list_conversations(request: web.Request) -> web.Response:
+async def list_conversations(request: web.Request, sent: ListParameters) -> web.Response:
     """A page of the caller's conversations; with include_all_conversation_ids also the ids of all of them."""
-    parameters = await read_parameters(request)
-    sent = parse(ListParameters, parameters)
     view = viewpoint(request, sent)
-    page = page_of(parameters)
-    included = includes(request, sent, parameters)
+    page = page_of(sent)
+    included = includes(request, sent)
     async with connection(request) as conn:
         view = replace(view, accounts=await caller_accounts(request, conn))
         listing = await load_page(

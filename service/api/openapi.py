@@ -142,9 +142,9 @@ class _Operation:
             if said.parameters is not None:
                 content = body_content(said.parameters, said.required)
                 made["requestBody"] = {"content": content, "required": bool(said.required)}
-            found += query_parameters(None, paginated=False, masquerade=self._in_api)
+            found += query_parameters(None, masquerade=self._in_api)
         else:
-            found += query_parameters(said.parameters, said.required, paginated=said.paginated, masquerade=self._in_api)
+            found += query_parameters(said.parameters, said.required, masquerade=self._in_api)
         return made | ({"parameters": found} if found else {})
 
     def _responses(self) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Pages of a list over HTTP (canvas/conventions.md 4)."""
 
-from typing import Any
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -8,12 +7,12 @@ from pydantic import Field
 
 from service.api.keys import SETTINGS
 from service.api.parameters import query_of
-from service.application.parameters.types import Parameters, ScalarString, parse
+from service.application.parameters.types import Parameters, ScalarString
 from service.domain.pagination import MAX_SIZE, Page, link_header, parse_page
 
 
 class PageParameters(Parameters):
-    """Of every list that is cut into pages."""
+    """Base of the models of every list that is cut into pages."""
 
     page: ScalarString = Field(None, description="Which page; take it from the Link header.")
     per_page: ScalarString = Field(
@@ -23,10 +22,9 @@ class PageParameters(Parameters):
     )
 
 
-def page_of(parameters: dict[str, Any]) -> Page:
+def page_of(sent: PageParameters) -> Page:
     """The page a request asks for; Refusal(NOT_FOUND) when there can be none."""
-    asked = parse(PageParameters, parameters)
-    return parse_page(asked.page, asked.per_page)
+    return parse_page(sent.page, sent.per_page)
 
 
 def link_headers(request: web.Request, page: Page, *, total: int | None, more: bool | None = None) -> dict[str, str]:

@@ -4,8 +4,10 @@ import re
 from typing import Any
 
 from service.api.pagination import PageParameters
+from service.api.viewpoint import GetParameters
 from service.application.parameters.types import Parameters
 
+_SHARED = (*GetParameters.model_fields, *PageParameters.model_fields)  # shown after a route's own
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _AS_USER = {
     "name": "as_user_id",
@@ -34,7 +36,8 @@ def _plain(schema: Schema, shared: Schema) -> Schema:
 def _properties(model: type[Parameters]) -> dict[str, Schema]:
     whole = model.model_json_schema()
     shared = whole.get("$defs", {})
-    return {name: _plain(schema, shared) for name, schema in whole["properties"].items()}
+    names = sorted(whole["properties"], key=lambda name: _SHARED.index(name) if name in _SHARED else -1)
+    return {name: _plain(whole["properties"][name], shared) for name in names}
 
 
 def _flat(properties: dict[str, Schema]) -> dict[str, Schema]:
@@ -51,17 +54,15 @@ def _flat(properties: dict[str, Schema]) -> dict[str, Schema]:
 
 
 def query_parameters(
-    model: type[Parameters] | None, required: tuple[str, ...] = (), *, paginated: bool, masquerade: bool
+    model: type[Parameters] | None, required: tuple[str, ...] = (), *, masquerade: bool
 ) -> list[dict[str, Any]]:
     """Parameter objects of a request without a body."""
-    models = ([model] if model else []) + ([PageParameters] if paginated else [])
     found: list[dict[str, Any]] = []
-    for each in models:
-        for name, schema in _flat(_properties(each)).items():
-            made: dict[str, Any] = {"name": name, "in": "query", "required": name.removesuffix("[]") in required}
-            if "description" in schema:
-                made["description"] = schema.pop("description")
-            found.append(made | {"schema": schema})
+    for name, schema in _flat(_properties(model) if model else {}).items():
+        made: dict[str, Any] = {"name": name, "in": "query", "required": name.removesuffix("[]") in required}
+        if "description" in schema:
+            made["description"] = schema.pop("description")
+        found.append(made | {"schema": schema})
     return [*found, _AS_USER] if masquerade else found
 
 

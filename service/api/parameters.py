@@ -8,7 +8,7 @@ from service.api.keys import SETTINGS
 from service.domain.encodings import read_form, read_json, read_multipart
 from service.domain.errors import Code, Refusal, unreadable
 
-PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")
+PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")  # as they came, once they are read
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
@@ -48,7 +48,7 @@ def _parse_body(request: web.Request, raw: bytes) -> dict[str, Any]:
 
 
 async def read_parameters(request: web.Request) -> dict[str, Any]:
-    """Query and body as one nested value, body over query; read once per request.
+    """Query and body as one nested value, body over query; read once per request, and then in request[PARAMETERS].
 
     Refuses with BAD_REQUEST what cannot be read and with TOO_LARGE a body over the limit, which is then not
     read to its end. Nothing a client sends makes it raise anything else.

@@ -10,22 +10,13 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.keys import TAG_SETS
-from service.api.parameters import read_parameters
+from service.api.parameters import PARAMETERS
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoint import includes, viewpoint
 from service.application.inbox import participant
 from service.application.inbox.participant import Change
-from service.application.parameters.types import (
-    IF_FILLED,
-    GivenBool,
-    IdList,
-    Parameters,
-    Presence,
-    ScalarString,
-    one_of,
-    parse,
-)
+from service.application.parameters.types import IF_FILLED, GivenBool, IdList, Parameters, ScalarString, one_of
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
 from service.application.presentation.profiles import DELETED, UPDATED
@@ -55,10 +46,6 @@ class RemoveParameters(ViewParameters):
     remove: IdList = Field([], description="Messages of this conversation.")
 
 
-class _Asked(Parameters):
-    remove: Presence = False
-
-
 @describe(
     "Update a conversation",
     {200: Outcome("The conversation without messages.", Conversation)},
@@ -67,11 +54,9 @@ class _Asked(Parameters):
     required=("conversation",),
     refusals=(Code.INVALID_ATTRIBUTE, Code.INVALID_RECORD),
 )
-async def update_conversation(request: web.Request) -> web.Response:
+async def update_conversation(request: web.Request, sent: UpdateParameters) -> web.Response:
     """State, subscription and star of one conversation."""
     conversation_id, user_id = path_id(request), caller(request).user_id
-    parameters = await read_parameters(request)
-    sent = parse(UpdateParameters, parameters)
     async with connection(request) as conn:
         await own_conversation(request, conn, conversation_id)
         view = viewpoint(request, sent)
@@ -80,7 +65,7 @@ async def update_conversation(request: web.Request) -> web.Response:
         asked = sent.conversation
         change = Change(asked.subscribed, parse_state(asked.workflow_state), asked.starred)
         await committed(conn, lambda: participant.apply_change(conn, user_id, conversation_id, change))
-        uuids = "uuid" in includes(request, sent, parameters)
+        uuids = "uuid" in includes(request, sent)
         (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)
 
@@ -91,16 +76,15 @@ async def update_conversation(request: web.Request) -> web.Response:
     text="From the caller's own view; a new message brings it back.",
     parameters=ViewParameters,
 )
-async def delete_conversation(request: web.Request) -> web.Response:
+async def delete_conversation(request: web.Request, sent: ViewParameters) -> web.Response:
     """Deletes the caller's view. It takes no filter_mode, so a wrong one does no harm."""
     conversation_id, user_id = path_id(request), caller(request).user_id
-    parameters = await read_parameters(request)
-    sent = parse(ViewParameters, parameters | {"filter_mode": None})
+    view = viewpoint(request, sent.model_copy(update={"filter_mode": None}))
     async with connection(request) as conn:
         await own_conversation(request, conn, conversation_id)
         await committed(conn, lambda: participant.apply_event(conn, user_id, [conversation_id], Event.DESTROY))
-        uuids = "uuid" in includes(request, sent, parameters)
-        (shown,) = await present(conn, viewpoint(request, sent), [conversation_id], DELETED, uuids=uuids)
+        uuids = "uuid" in includes(request, sent)
+        (shown,) = await present(conn, view, [conversation_id], DELETED, uuids=uuids)
     return respond(request, shown)
 
 
@@ -115,21 +99,19 @@ async def delete_conversation(request: web.Request) -> web.Response:
     required=("remove",),
     refusals=(Code.INVALID_ATTRIBUTE,),
 )
-async def remove_messages(request: web.Request) -> web.Response:
+async def remove_messages(request: web.Request, sent: RemoveParameters) -> web.Response:
     """Deletes some messages from the caller's view; 204 when it is not said which."""
     conversation_id, user_id = path_id(request), caller(request).user_id
-    parameters = await read_parameters(request)
-    sent = parse(RemoveParameters, parameters)
     tag_sets = request.app[TAG_SETS]
     async with connection(request) as conn:
         await own_conversation(request, conn, conversation_id)
         view = viewpoint(request, sent)
-        if not parse(_Asked, parameters).remove:
+        if request[PARAMETERS].get("remove") is None:
             return web.Response(status=204)
         await committed(
             conn, lambda: participant.remove_messages(conn, tag_sets, user_id, [conversation_id], list(sent.remove))
         )
-        uuids = "uuid" in includes(request, sent, parameters)
+        uuids = "uuid" in includes(request, sent)
         (shown,) = await present(conn, view, [conversation_id], UPDATED, uuids=uuids)
     return respond(request, shown)
 

@@ -7,12 +7,11 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
-from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.application.inbox import batch_update
 from service.application.inbox.batch_update import present_progress
-from service.application.parameters.types import Parameters, ScalarString, parse
+from service.application.parameters.types import Parameters, ScalarString
 from service.application.presentation.shapes import Progress
 from service.domain.errors import Code
 
@@ -44,10 +43,9 @@ async def show_progress(request: web.Request) -> web.Response:
     parameters=CancelParameters,
     refusals=(Code.NOT_AUTHORISED,),
 )
-async def cancel_progress(request: web.Request) -> web.Response:
+async def cancel_progress(request: web.Request, sent: CancelParameters) -> web.Response:
     """Fails a batch update of the caller's; what it has done stays done."""
     progress_id = path_id(request)
-    sent = parse(CancelParameters, await read_parameters(request))
     async with connection(request) as conn:
         cancelled = await batch_update.cancel(conn, caller(request).user_id, progress_id, sent.message)
     return respond(request, present_progress(cancelled, request.app[SETTINGS].base_url))

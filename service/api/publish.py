@@ -1,4 +1,4 @@
-"""Telling the workers of something that is committed, without holding up the answer."""
+"""Commands for the workers about what is committed, published without holding up the answer."""
 
 import asyncio
 

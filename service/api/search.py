@@ -10,9 +10,9 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
-from service.api.parameters import query_of, read_parameters
+from service.api.parameters import query_of
 from service.api.responses import respond
-from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of, parse
+from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of
 from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
@@ -71,9 +71,26 @@ class SearchParameters(Parameters):
     parameters=SearchParameters,
     refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
 )
-async def find_recipients(request: web.Request) -> web.Response:
-    """Contexts and people to write to. A search by user_id overlooks all else; without anything to look for: []."""
-    sent = parse(SearchParameters, await read_parameters(request))
+async def find_recipients(request: web.Request, sent: SearchParameters) -> web.Response:
+    """Contexts and people to write to."""
+    return await _answer(request, sent)
+
+
+@describe(
+    "Find recipients, the older route",
+    _FOUND,
+    tag=Tag.CONVERSATIONS,
+    parameters=SearchParameters,
+    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
+    deprecated=True,
+)
+async def find_recipients_of_old(request: web.Request, sent: SearchParameters) -> web.Response:
+    """As above."""
+    return await _answer(request, sent)
+
+
+async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
+    """A search by user_id overlooks all else; without anything to look for: []."""
     avatars = Avatars(request.app[SETTINGS].base_url)
     viewer_id = caller(request).user_id
     if sent.user_id:
@@ -90,19 +107,6 @@ async def find_recipients(request: web.Request) -> web.Response:
     async with connection(request) as conn:
         found = await search(conn, viewer_id, asked, page, avatars)
     return respond(request, found.items, headers=_links(request, page, found.following))
-
-
-@describe(
-    "Find recipients, the older route",
-    _FOUND,
-    tag=Tag.CONVERSATIONS,
-    parameters=SearchParameters,
-    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
-    deprecated=True,
-)
-async def find_recipients_of_old(request: web.Request) -> web.Response:
-    """As above."""
-    return await find_recipients(request)
 
 
 def _links(request: web.Request, page: MarkedPage, following: Bookmark | None) -> dict[str, str]:

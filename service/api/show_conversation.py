@@ -6,28 +6,22 @@ from pydantic import Field
 from service.api.access import own_conversation
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.parameters import read_parameters
 from service.api.responses import respond
 from service.api.routing import path_id
-from service.api.viewpoint import includes, viewpoint
+from service.api.viewpoint import GetParameters, includes, viewpoint
 from service.application.inbox.show_conversation import load_conversation
-from service.application.parameters.types import CanvasBool, Presence, parse
+from service.application.parameters.types import CanvasBool
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.profiles import SHOWN, SHOWN_WITHOUT_CONTEXTS
 from service.application.presentation.shapes import Conversation
 from service.domain.errors import Code
 
-_BETA = "Say whether the conversation has a context. Any value counts as true."
-_IGNORED = "Changes nothing: submissions are no part of conversations any more."
 
-
-class ShowParameters(ViewParameters):
+class ShowParameters(ViewParameters, GetParameters):
     """canvas/endpoints.md 4.4"""
 
     auto_mark_as_read: CanvasBool = Field(True, description="An unread conversation becomes read.")
     include_participant_contexts: CanvasBool = Field(True, description="Say what participants share with the caller.")
-    include_beta: Presence = Field(False, description=_BETA)
-    interleave_submissions: CanvasBool = Field(False, description=_IGNORED, deprecated=True)
 
 
 @describe(
@@ -37,11 +31,9 @@ class ShowParameters(ViewParameters):
     parameters=ShowParameters,
     refusals=(Code.INVALID_ATTRIBUTE,),
 )
-async def show_conversation(request: web.Request) -> web.Response:
+async def show_conversation(request: web.Request, sent: ShowParameters) -> web.Response:
     """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
     conversation_id = path_id(request)
-    parameters = await read_parameters(request)
-    sent = parse(ShowParameters, parameters)
     async with connection(request) as conn:
         own = await own_conversation(request, conn, conversation_id)
         shown = await load_conversation(
@@ -50,7 +42,7 @@ async def show_conversation(request: web.Request) -> web.Response:
             own,
             SHOWN if sent.include_participant_contexts else SHOWN_WITHOUT_CONTEXTS,
             mark_read=sent.auto_mark_as_read,
-            uuids="uuid" in includes(request, sent, parameters),
+            uuids="uuid" in includes(request, sent),
             beta=sent.include_beta,
         )
     return respond(request, shown)

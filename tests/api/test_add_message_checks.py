@@ -24,7 +24,7 @@ async def test_who_does_not_take_part_finds_nothing(reply: Reply, threads: Threa
         assert await reply(school.students[2], missing, 404, body="") == NOT_FOUND
 
 
-async def test_a_bad_filter_mode_is_told_before_that(reply: Reply, school: School) -> None:
+async def test_a_bad_filter_mode_is_refused_before_that(reply: Reply, school: School) -> None:
     answer = await reply(school.teacher, 1, 400, filter_mode="xor")
     assert answer == refused("filter_mode", "invalid")
 
@@ -79,7 +79,7 @@ async def test_a_larger_group_goes_on_without_newcomers(reply: Reply, threads: T
     await reply(school.teacher, conversation, 400, recipients=[school.students[9]])
 
 
-async def test_a_student_writes_to_nobody_who_left_the_course(
+async def test_a_student_does_not_write_to_people_who_left_the_course(
     reply: Reply, threads: Threads, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     student, mate = school.students[:2]

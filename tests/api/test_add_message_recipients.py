@@ -72,20 +72,20 @@ async def test_blank_recipients_limit_nothing(reply: Reply, threads: Threads, sc
 async def test_recipients_whom_one_may_not_write_to_are_dropped(
     reply: Reply, threads: Threads, school: School, institution: Institution
 ) -> None:
-    """Then nobody is left but the author, and the message is not made one for everybody."""
-    stranger = await institution.user()
+    """Then the author alone is left, and the message is not made one for everybody."""
+    outsider = await institution.user()
     conversation = await threads.group(school.teacher, school.students[:2])
-    shown = await reply(school.teacher, conversation, recipients=[str(stranger), "nonsense"])
+    shown = await reply(school.teacher, conversation, recipients=[str(outsider), "nonsense"])
     assert shown["messages"][0]["participating_user_ids"] == [school.teacher]
 
 
 async def test_participants_are_always_acceptable(
     reply: Reply, threads: Threads, school: School, institution: Institution
 ) -> None:
-    stranger = await institution.user()
-    conversation = await threads.group(school.teacher, [stranger, school.students[0]])
-    shown = await reply(school.teacher, conversation, recipients=[stranger])
-    assert shown["messages"][0]["participating_user_ids"] == [school.teacher, stranger]
+    outsider = await institution.user()
+    conversation = await threads.group(school.teacher, [outsider, school.students[0]])
+    shown = await reply(school.teacher, conversation, recipients=[outsider])
+    assert shown["messages"][0]["participating_user_ids"] == [school.teacher, outsider]
 
 
 async def test_new_recipients_join_a_group_without_history(
@@ -122,14 +122,14 @@ async def test_contexts_as_recipients_expand(
     assert shown["messages"][0]["participating_user_ids"] == sorted([school.teacher, school.students[0], colleague])
 
 
-async def test_nobody_joins_a_private_conversation(
+async def test_a_private_conversation_takes_no_new_people(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
-    peer, stranger = school.students[:2]
+    peer, outsider = school.students[:2]
     conversation = await threads.private(school.teacher, peer)
 
-    shown = await reply(school.teacher, conversation, recipients=[str(peer), str(stranger)])
-    alone = await reply(school.teacher, conversation, recipients=[str(stranger)], body="Nobody")
+    shown = await reply(school.teacher, conversation, recipients=[str(peer), str(outsider)])
+    alone = await reply(school.teacher, conversation, recipients=[str(outsider)], body="Alone")
 
     assert (shown["audience"], shown["private"]) == ([peer], True)
     assert shown["messages"][0]["participating_user_ids"] == [school.teacher, peer]

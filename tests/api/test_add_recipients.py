@@ -166,7 +166,7 @@ async def test_a_second_call_adds_nothing_more(
 
 
 @pytest.mark.parametrize("recipients", [[], "", None, ["nonsense"], ["user"], ["999999"]])
-async def test_nobody_to_add(
+async def test_no_recipients_to_add(
     add: Add, threads: Threads, school: School, recipients: Any, conn: asyncpg.Connection
 ) -> None:
     conversation = await threads.group(school.teacher, school.students[:2])
@@ -177,10 +177,10 @@ async def test_nobody_to_add(
 async def test_only_people_one_may_write_to(
     add: Add, threads: Threads, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:
-    stranger = await institution.user()
+    outsider = await institution.user()
     conversation = await threads.group(school.teacher, school.students[:1])
-    assert await add(school.teacher, conversation, [str(stranger)], 400) == {}
-    await add(school.teacher, conversation, [str(stranger), school.students[1]])
+    assert await add(school.teacher, conversation, [str(outsider)], 400) == {}
+    await add(school.teacher, conversation, [str(outsider), school.students[1]])
     assert set(await participant_rows(conn, conversation)) == {school.teacher, *school.students[:2]}
 
 
@@ -206,7 +206,7 @@ async def test_too_many_participants(add: Add, threads: Threads, school: School,
     assert len(await participant_rows(conn, conversation)) == 6
 
 
-async def test_a_private_conversation_takes_nobody_in(
+async def test_a_private_conversation_takes_no_new_people(
     add: Add, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
     conversation = await threads.private(school.teacher, school.students[0])
@@ -216,8 +216,8 @@ async def test_a_private_conversation_takes_nobody_in(
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
 
 
-async def test_whoever_does_not_have_the_conversation_finds_nothing(add: Add, threads: Threads, school: School) -> None:
-    """A deleted one counts as gone, and that is told before a bad filter_mode."""
+async def test_a_conversation_that_the_caller_does_not_have_is_404(add: Add, threads: Threads, school: School) -> None:
+    """A deleted one counts as gone, and that is refused before a bad filter_mode."""
     conversation = await threads.group(school.teacher, school.students[:2])
     await threads.delete(conversation, school.students[0])
     for user in school.students[0], school.students[3]:

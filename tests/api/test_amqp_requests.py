@@ -30,9 +30,7 @@ WRITTEN = (
 
 
 @pytest.fixture
-async def event_consumer(
-    edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher
-) -> AsyncIterator[RequestClient]:
+async def neighbour(edge_settings: Settings, pool: asyncpg.Pool, broker: Publisher) -> AsyncIterator[RequestClient]:
     """Asks a worker that stands beside the gateway."""
     consumer = RequestConsumer(edge_settings, pool, broker)
     await consumer.start()
@@ -90,7 +88,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "nothing at all": {},
     "no recipients": {"body": "x"},
     "null recipients": {"recipients": None, "body": "x"},
-    "nobody": {"recipients": ["999999999999"], "body": "x"},
+    "unknown recipient": {"recipients": ["999999999999"], "body": "x"},
     "no body": {"recipients": ["$first"]},
     "blank body": {"recipients": ["$first"], "body": " \n"},
     "display_from": {"recipients": ["$first"], "body": "x", "display_from": "The head"},
@@ -102,7 +100,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "long body": {"recipients": ["$first"], "body": "x" * 65_536},
     "unknown filter_mode": {"recipients": ["$first"], "body": "x", "filter_mode": "xor"},
     "a tag for all to see": {"recipients": ["$tag"], "body": "x", "group_conversation": True},
-    "somebody else's messages": {"recipients": ["$first"], "body": "x", "forwarded_message_ids": [1]},
+    "messages of others": {"recipients": ["$first"], "body": "x", "forwarded_message_ids": [1]},
 }
 # By the first student.
 REFUSED_TO_STUDENTS: dict[str, dict[str, Any]] = {

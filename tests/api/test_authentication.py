@@ -176,7 +176,9 @@ async def test_acting_as_oneself_is_no_masquerade(client: aiohttp.ClientSession,
     "form",
     ["999999", "9" * 30, "0", "wat", "uuid:", "uuid:none", "lti_user_id:1", "hex:sis_user_id:zz", "sis_user_id:", "-1"],
 )
-async def test_acting_as_nobody_is_refused(client: aiohttp.ClientSession, token: Token, admin: int, form: str) -> None:
+async def test_acting_as_an_unknown_user_is_refused(
+    client: aiohttp.ClientSession, token: Token, admin: int, form: str
+) -> None:
     assert await refused(client, await token(admin), as_user_id=form) == (401, INVALID_AS_USER, False)
 
 

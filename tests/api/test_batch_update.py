@@ -109,9 +109,9 @@ async def test_a_progress_is_its_owners(
     *, client: ClientSession, me: dict[str, str], token: Token, people: list[int], method: str, suffix: str
 ) -> None:
     progress = await put(client, me, conversation_ids=["7"], event="star")
-    stranger = await token(people[1])
+    outsider = await token(people[1])
 
-    refused = await call(client, stranger, method, f"/progress/{progress['id']}{suffix}", status=403)
+    refused = await call(client, outsider, method, f"/progress/{progress['id']}{suffix}", status=403)
     assert refused == NOT_AUTHORISED
     for path in ("12", "wat", "9" * 19):
         assert await call(client, me, method, f"/progress/{path}{suffix}", status=404) == NOT_FOUND

@@ -140,15 +140,15 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
     assert one.keys() == {*listed, *more, "recipients_per_second"}
     assert (one["total"], one["delivered"], one["eta"], one["started_at"]) == (250, 0, None, None)
 
-    stranger = await token(school.students[0])
+    outsider = await token(school.students[0])
     for path, headers, status in [
-        (f"{PATH}/batches/{batch_id}", stranger, 404),
+        (f"{PATH}/batches/{batch_id}", outsider, 404),
         (f"{PATH}/batches/999999", teacher, 404),
         (f"{PATH}/batches/x", teacher, 404),
     ]:
         async with client.get(path, headers=headers) as response:
             assert response.status == status
-    async with client.get(f"{PATH}/batches", headers=stranger) as response:
+    async with client.get(f"{PATH}/batches", headers=outsider) as response:
         assert await response.json() == []
 
     await conn.execute("UPDATE batches SET state = 'sent', delivered = total, finished_at = now()")

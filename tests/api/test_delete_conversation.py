@@ -26,7 +26,7 @@ async def me(token: Token, people: list[int]) -> dict[str, str]:
 
 
 class TestDelete:
-    async def test_empties_ones_own_view_and_nobody_elses(
+    async def test_empties_ones_own_view_alone(
         self,
         *,
         client: ClientSession,
@@ -100,7 +100,7 @@ class TestDelete:
         theirs = await call(client, teacher, "GET", f"/conversations/{first['id']}")
         assert [m["body"] for m in theirs["messages"]] == ["Two", "One"]
 
-    async def test_is_404_for_strangers(
+    async def test_is_404_for_outsiders(
         self, client: ClientSession, me: dict[str, str], people: list[int], threads: Threads
     ) -> None:
         made = await threads.private(people[1], people[2])

@@ -158,7 +158,7 @@ async def stranded(
     serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
 ) -> AsyncIterator[aiohttp.ClientSession]:
     """A gateway whose database cannot be reached."""
-    away = edge_settings.model_copy(update={"database_url": "postgresql://nobody@127.0.0.1:1/none"})
+    away = edge_settings.model_copy(update={"database_url": "postgresql://unknown@127.0.0.1:1/none"})
     pool = await create_pool(away)
     yield await serve(build_app(away, pool, broker))
     await pool.close()

@@ -1,4 +1,4 @@
-"""What those who watch the gateway are told."""
+"""What the gateway says of its own state."""
 
 import uuid
 from collections.abc import Awaitable, Callable
@@ -18,7 +18,7 @@ from tests.support.waiting import until
 
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 
-NO_DATABASE = "postgresql://nobody@127.0.0.1:1/none"
+NO_DATABASE = "postgresql://unknown@127.0.0.1:1/none"
 
 
 async def test_it_is_alive(client: aiohttp.ClientSession) -> None:
@@ -69,7 +69,7 @@ def spoiled(settings: Settings) -> Settings:
     return settings.model_copy(update={"amqp_prefix": f"test-{uuid.uuid4().hex[:12]}"})
 
 
-async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
+async def test_it_names_a_queue_of_other_arguments_and_is_ready(
     spoiled: Settings, pool: asyncpg.Pool, serve: Serve
 ) -> None:
     async with broker_client(spoiled) as operator:
@@ -79,11 +79,11 @@ async def test_it_tells_of_a_queue_of_other_arguments_and_is_ready(
             client = await serve(build_app(spoiled, pool, broker))
             async with client.get("/readyz") as answer:
                 assert answer.status == 200
-                (told,) = (await answer.json())["topology"]
+                (shown,) = (await answer.json())["topology"]
         await operator.delete_topology()
 
-    assert told.startswith(f"queue {name} is different: PRECONDITION_FAILED - inequivalent arg 'x-")
-    assert f"delete_queue '{name}'" in told
+    assert shown.startswith(f"queue {name} is different: PRECONDITION_FAILED - inequivalent arg 'x-")
+    assert f"delete_queue '{name}'" in shown
 
 
 async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
@@ -98,12 +98,12 @@ async def test_it_is_not_ready_when_the_exchange_of_commands_is_of_another_kind(
         client = await serve(build_app(spoiled, pool, broker))
         async with client.get("/readyz") as answer:
             assert answer.status == 503
-            told = await answer.json()
+            shown = await answer.json()
         await broker.broker.stop()
         await operator.delete_topology()
 
-    assert told["failing"] == ["broker"]
-    assert [line.split(":")[0] for line in told["topology"]] == [f"exchange {name} is different"]
+    assert shown["failing"] == ["broker"]
+    assert [line.split(":")[0] for line in shown["topology"]] == [f"exchange {name} is different"]
 
 
 async def test_it_names_all_that_fails(settings: Settings, serve: Serve) -> None:

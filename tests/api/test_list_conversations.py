@@ -250,10 +250,10 @@ async def test_ids_are_strings_for_who_cannot_read_64_bits(
 async def test_lists_are_those_of_the_caller_only(
     client: ClientSession, token: Token, threads: Threads, people: list[int]
 ) -> None:
-    me, ann, ben, stranger = people
+    me, ann, ben, outsider = people
     await threads.group(ann, [me, ben])
 
-    assert await get(client, await token(stranger)) == []
+    assert await get(client, await token(outsider)) == []
     async with client.get(PATH) as response:
         assert response.status == 401
 

@@ -1,5 +1,8 @@
 """The OpenAPI document: whole, valid, and true to what the routes understand and answer."""
 
+import inspect
+import pkgutil
+from importlib import import_module
 from itertools import chain
 from typing import Any
 
@@ -8,8 +11,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import TypeAdapter
 
+from service import api
+from service.api import description
 from service.api.app import MODULES
 from service.api.description import description_of
+from service.application.parameters.types import parse
 from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
 from service.domain.errors import Code, Refusal
@@ -32,6 +38,23 @@ def test_every_route_is_described() -> None:
     undescribed = [f"{route.method} {route.path}" for route in ROUTES if description_of(route.handler) is None]
 
     assert undescribed == []
+
+
+def test_a_handler_takes_the_parameters_that_describe_it() -> None:
+    for route in ROUTES:
+        found = description_of(route.handler)
+        assert found is not None
+        _request, *taken = inspect.signature(inspect.unwrap(route.handler), eval_str=True).parameters.values()
+        described = [] if found.parameters is None else [found.parameters]
+
+        assert [each.annotation for each in taken] == described, route
+
+
+def test_no_handler_parses_parameters_by_itself() -> None:
+    """What it parsed would be missing in the document."""
+    modules = [import_module(f"{api.__name__}.{found.name}") for found in pkgutil.iter_modules(api.__path__)]
+
+    assert [module for module in modules if parse in vars(module).values()] == [description]
 
 
 def test_what_is_required_can_be_sent() -> None:
@@ -61,8 +84,8 @@ async def test_every_parameter_says_what_it_is_for(document: dict[str, Any]) -> 
         (path, name)
         for path, methods in document["paths"].items()
         for operation in methods.values()
-        for name, told in _parameters(operation)
-        if not told
+        for name, text in _parameters(operation)
+        if not text
     ]
 
     assert silent == []
@@ -103,7 +126,7 @@ def test_faults_look_as_the_document_says() -> None:
         TypeAdapter(Errors).validate_python(answer.body, strict=True)
 
 
-async def test_throttling_is_told_when_there_is_any(document: dict[str, Any]) -> None:
+async def test_throttling_is_described_when_there_is_any(document: dict[str, Any]) -> None:
     answers = document["paths"]["/api/v1/conversations"]["get"]["responses"]
 
     assert set(answers["429"]["content"]) == {"text/plain"}

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 
 from service.api.app import build_app
-from service.api.pagination import link_headers, page_of
-from service.api.parameters import read_parameters
+from service.api.description import Outcome, describe
+from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import register
 from service.runtime.publisher import Publisher
@@ -21,8 +21,9 @@ ITEMS = list(range(7))
 Token = Callable[..., Awaitable[dict[str, str]]]
 
 
-async def items(request: web.Request) -> web.Response:
-    page = page_of(await read_parameters(request))
+@describe("List items", {200: Outcome("A page.", list[int])}, parameters=PageParameters)
+async def items(request: web.Request, sent: PageParameters) -> web.Response:
+    page = page_of(sent)
     found = ITEMS[page.offset : page.offset + page.size]
     return respond(request, found, headers=link_headers(request, page, total=len(ITEMS)))
 

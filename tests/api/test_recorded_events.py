@@ -22,7 +22,7 @@ Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 
 
 @pytest.fixture
-async def told(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
+async def recorded(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict[str, Any]]]]:
     """Takes what was recorded; metadata, body and ``key`` (routing key) of the events, each lane in order."""
 
     async def take() -> list[dict[str, Any]]:
@@ -37,7 +37,7 @@ async def told(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict[str
     return take
 
 
-Told = Callable[[], Awaitable[list[dict[str, Any]]]]
+Recorded = Callable[[], Awaitable[list[dict[str, Any]]]]
 
 
 def keys(events: list[dict[str, Any]]) -> list[str]:
@@ -45,10 +45,10 @@ def keys(events: list[dict[str, Any]]) -> list[str]:
     return [event["key"].removeprefix("conversation_") for event in events]
 
 
-async def test_a_first_message_and_its_conversation(classroom: Classroom, told: Told) -> None:
+async def test_a_first_message_and_its_conversation(classroom: Classroom, recorded: Recorded) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second))
 
-    created, message = await told()
+    created, message = await recorded()
 
     at = made["last_authored_message_at"]
     conversation_id, message_id = str(made["id"]), str(made["messages"][0]["id"])
@@ -62,7 +62,7 @@ async def test_a_first_message_and_its_conversation(classroom: Classroom, told: 
 
 
 async def test_the_metadata_of_a_request(
-    client: aiohttp.ClientSession, conn: asyncpg.Connection, token: Token, classroom: Classroom, told: Told
+    client: aiohttp.ClientSession, conn: asyncpg.Connection, token: Token, classroom: Classroom, recorded: Recorded
 ) -> None:
     await conn.execute("UPDATE users SET login = 'ana', sis_id = 'S-1' WHERE id = $1", classroom.first.id)
     headers = await token(classroom.first.id)
@@ -80,7 +80,7 @@ async def test_the_metadata_of_a_request(
         assert answer.status == 201
         request_id = answer.headers["X-Request-Context-Id"]
 
-    created, message = await told()
+    created, message = await recorded()
 
     user = str(10**13 + classroom.first.id)
     metadata = created["metadata"]
@@ -107,12 +107,12 @@ async def test_the_metadata_of_a_request(
     assert secret not in str((created, message))
 
 
-async def test_somebody_who_acts_as_another_is_told_of(
+async def test_a_change_by_one_who_acts_as_another_names_both(
     client: aiohttp.ClientSession,
     conn: asyncpg.Connection,
     token: Token,
     classroom: Classroom,
-    told: Told,
+    recorded: Recorded,
 ) -> None:
     admin = 990
     await conn.execute(
@@ -135,30 +135,30 @@ async def test_somebody_who_acts_as_another_is_told_of(
     ) as answer:
         assert answer.status == 201, await answer.text()
 
-    created, _ = await told()
+    created, _ = await recorded()
 
     assert created["metadata"]["user_id"] == str(10**13 + classroom.first.id)
     assert created["metadata"]["real_user_id"] == str(10**13 + admin)
     assert "user_login" not in created["metadata"]
 
 
-async def test_a_second_message_in_a_private_thread(classroom: Classroom, told: Told) -> None:
+async def test_a_second_message_in_a_private_thread(classroom: Classroom, recorded: Recorded) -> None:
     first = await classroom.first.write(*classroom.to(classroom.second))
-    await told()
+    await recorded()
 
     second = await classroom.first.write(*classroom.to(classroom.second))
 
-    (message,) = await told()
+    (message,) = await recorded()
     assert first["id"] == second["id"]
     assert message["key"] == "conversation_message_created"
     assert message["body"]["conversation_id"] == str(first["id"])
     assert message["body"]["message_id"] == str(second["messages"][0]["id"])
 
 
-async def test_a_group(classroom: Classroom, told: Told) -> None:
+async def test_a_group(classroom: Classroom, recorded: Recorded) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second, classroom.third))
 
-    created, message = await told()
+    created, message = await recorded()
 
     assert keys([created, message]) == ["created", "message_created"]
     assert created["body"]["conversation_id"] == str(made["id"])
@@ -166,34 +166,34 @@ async def test_a_group(classroom: Classroom, told: Told) -> None:
 
 
 async def test_a_bulk_send_within_the_request_tells_of_every_copy_and_never_of_its_template(
-    classroom: Classroom, told: Told
+    classroom: Classroom, recorded: Recorded
 ) -> None:
     recipients = [("recipients[]", person.id) for person in (classroom.first, classroom.second, classroom.third)]
 
     made = await classroom.teacher.send("POST", "/conversations", ("body", "Hello"), *recipients, status=201)
 
-    events = await told()
+    events = await recorded()
     conversations = [event for event in events if not event["key"].startswith("batch_")]
     assert keys(conversations) == ["created", "message_created"] * 3
     assert {event["body"]["conversation_id"] for event in conversations} == {str(each["id"]) for each in made}
     assert {event["metadata"]["http_method"] for event in events} == {"POST"}
 
 
-async def test_an_accepted_bulk_send_has_happened_to_nobody_yet(classroom: Classroom, told: Told) -> None:
+async def test_an_accepted_bulk_send_has_no_events_yet(classroom: Classroom, recorded: Recorded) -> None:
     recipients = [("recipients[]", person.id) for person in (classroom.first, classroom.second)]
 
     await classroom.teacher.send("POST", "/conversations", ("body", "Hi"), ("mode", "async"), *recipients, status=202)
 
-    assert await told() == []
+    assert await recorded() == []
 
 
-async def test_a_reply(classroom: Classroom, told: Told) -> None:
+async def test_a_reply(classroom: Classroom, recorded: Recorded) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second))
-    await told()
+    await recorded()
 
     shown = await classroom.second.send("POST", f"/conversations/{made['id']}/add_message", ("body", "Hello yourself"))
 
-    (message,) = await told()
+    (message,) = await recorded()
     assert message["key"] == "conversation_message_created"
     assert message["body"] == {
         "author_id": str(classroom.second.id),
@@ -203,31 +203,33 @@ async def test_a_reply(classroom: Classroom, told: Told) -> None:
     }
 
 
-async def test_a_reply_with_new_recipients_forwards_the_conversation_once(classroom: Classroom, told: Told) -> None:
+async def test_a_reply_with_new_recipients_forwards_the_conversation_once(
+    classroom: Classroom, recorded: Recorded
+) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second, classroom.third))
-    await told()
+    await recorded()
     reply = [("body", "And you"), ("recipients[]", classroom.second.id), ("recipients[]", classroom.teacher.id)]
 
     shown = await classroom.first.send("POST", f"/conversations/{made['id']}/add_message", *reply)
-    forwarded, message = await told()
+    forwarded, message = await recorded()
     await classroom.first.send("POST", f"/conversations/{made['id']}/add_message", *reply)
 
     assert keys([forwarded, message]) == ["forwarded", "message_created"]
     at = shown["messages"][0]["created_at"]
     assert forwarded["body"] == {"conversation_id": str(made["id"]), "updated_at": at}
     assert message["body"]["message_id"] == str(shown["messages"][0]["id"])
-    assert keys(await told()) == ["message_created"]
+    assert keys(await recorded()) == ["message_created"]
 
 
-async def test_added_people_are_told_of_with_the_generated_message(
-    conn: asyncpg.Connection, classroom: Classroom, told: Told
+async def test_added_people_are_recorded_with_the_generated_message(
+    conn: asyncpg.Connection, classroom: Classroom, recorded: Recorded
 ) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second, classroom.third))
-    await told()
+    await recorded()
     path = f"/conversations/{made['id']}/add_recipients"
 
     await classroom.first.send("POST", path, ("recipients[]", classroom.teacher.id))
-    forwarded, message = await told()
+    forwarded, message = await recorded()
     await classroom.first.send("POST", path, ("recipients[]", classroom.teacher.id))
 
     generated = await conn.fetchval("SELECT id FROM messages WHERE conversation_id = $1", made["id"])
@@ -235,25 +237,27 @@ async def test_added_people_are_told_of_with_the_generated_message(
     assert forwarded["body"]["conversation_id"] == str(made["id"])
     assert message["body"]["message_id"] == str(generated)
     assert message["body"]["author_id"] == str(classroom.first.id)
-    assert await told() == []
+    assert await recorded() == []
 
 
-async def test_what_is_refused_is_not_told(classroom: Classroom, told: Told) -> None:
+async def test_what_is_refused_is_not_recorded(classroom: Classroom, recorded: Recorded) -> None:
     made = await classroom.first.write(*classroom.to(classroom.second))
-    await told()
+    await recorded()
 
     await classroom.first.send("POST", "/conversations", ("recipients[]", classroom.second.id), status=400)
     await classroom.third.send("POST", f"/conversations/{made['id']}/add_message", ("body", "Me too"), status=404)
     path = f"/conversations/{made['id']}/add_recipients"
     await classroom.first.send("POST", path, ("recipients[]", classroom.third.id), status=400)
 
-    assert await told() == []
+    assert await recorded() == []
 
 
-async def test_what_is_rolled_back_is_not_told(conn: asyncpg.Connection, classroom: Classroom, told: Told) -> None:
+async def test_what_is_rolled_back_is_not_recorded(
+    conn: asyncpg.Connection, classroom: Classroom, recorded: Recorded
+) -> None:
     """The last thing a transaction of a reply does fails, at its commit."""
     made = await classroom.first.write(*classroom.to(classroom.second))
-    await told()
+    await recorded()
     await conn.execute(
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no'; END $$;"
         " CREATE CONSTRAINT TRIGGER refuse AFTER INSERT ON outbox DEFERRABLE INITIALLY DEFERRED"
@@ -265,25 +269,25 @@ async def test_what_is_rolled_back_is_not_told(conn: asyncpg.Connection, classro
     finally:
         await conn.execute("DROP TRIGGER refuse ON outbox; DROP FUNCTION refuse()")
 
-    assert await told() == []
+    assert await recorded() == []
     assert await conn.fetchval("SELECT count(*) FROM messages") == 0
 
 
-async def test_reading_starring_and_deleting_are_not_told(classroom: Classroom, told: Told) -> None:
+async def test_reading_starring_and_deleting_are_not_recorded(classroom: Classroom, recorded: Recorded) -> None:
     """canvas/events.md 2"""
     made = await classroom.first.write(*classroom.to(classroom.second))
-    await told()
+    await recorded()
     path = f"/conversations/{made['id']}"
 
     await classroom.second.send("PUT", path, ("conversation[workflow_state]", "archived"))
     await classroom.second.send("PUT", path, ("conversation[starred]", "true"))
     await classroom.second.send("DELETE", path)
 
-    assert await told() == []
+    assert await recorded() == []
 
 
-async def test_with_events_switched_off_nothing_is_told(
-    api: Api, serve: Serve, token: Token, classroom: Classroom, told: Told
+async def test_with_events_switched_off_nothing_is_recorded(
+    api: Api, serve: Serve, token: Token, classroom: Classroom, recorded: Recorded
 ) -> None:
     quiet = api.app[SETTINGS].model_copy(update={"events": False})
     client = await serve(build_app(quiet, api.app[POOL], api.app[BROKER]))
@@ -294,4 +298,4 @@ async def test_with_events_switched_off_nothing_is_told(
     await person.send("POST", f"/conversations/{made['id']}/add_recipients", ("recipients[]", classroom.teacher.id))
     await person.write(*classroom.to(classroom.second))
 
-    assert await told() == []
+    assert await recorded() == []

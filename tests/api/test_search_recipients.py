@@ -85,7 +85,7 @@ async def test_a_page_that_ends_with_the_list_has_no_next(
     assert links["last"].query["page"] == "first"
 
 
-async def test_who_leaves_between_pages_moves_nobody(
+async def test_who_leaves_between_pages_moves_no_one_else(
     client: ClientSession, token: Token, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     course = await institution.course()
@@ -116,11 +116,11 @@ async def test_one_user_whatever_else_is_asked(
     client: ClientSession, token: Token, institution: Institution, path: str
 ) -> None:
     course = await institution.course()
-    viewer, fellow, stranger = await institution.users(3)
+    viewer, fellow, outsider = await institution.users(3)
     await institution.enroll(course, [viewer, fellow])
     headers = await token(viewer)
 
-    found = await call(client, headers, "GET", f"{path}?user_id={fellow}&search=nobody&context=course_9&page=2")
+    found = await call(client, headers, "GET", f"{path}?user_id={fellow}&search=zzz&context=course_9&page=2")
 
     assert found == [
         {
@@ -133,7 +133,7 @@ async def test_one_user_whatever_else_is_asked(
             "avatar_url": f"{PUBLIC_URL}/images/messages/avatar-50.png",
         }
     ]
-    assert await call(client, headers, "GET", f"{path}?user_id={stranger}") == []
+    assert await call(client, headers, "GET", f"{path}?user_id={outsider}") == []
     assert await call(client, headers, "GET", f"{path}?user_id=9", status=404) == NOT_FOUND
     (own,) = await call(client, headers, "GET", f"{path}?user_id=self")
     assert (own["id"], own["common_courses"]) == (viewer, {})

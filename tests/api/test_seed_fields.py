@@ -17,14 +17,14 @@ from tests.support.institution import Institution
 from tests.support.published_api_coverage import SHOWN, AnId, JustNow, Shown, differences, fields_of, shows
 
 CONVERSATION = TypeAdapter(shapes.Conversation)
-NOBODY, GROUP = f"{PUBLIC_URL}/images/messages/avatar-50.png", f"{PUBLIC_URL}/images/messages/avatar-group-50.png"
+NO_PICTURE, GROUP = f"{PUBLIC_URL}/images/messages/avatar-50.png", f"{PUBLIC_URL}/images/messages/avatar-group-50.png"
 
 
 def people(*shown: Person, in_full: bool = False) -> list[dict[str, Any]]:
     """Participants in this order."""
     return [
         {"id": person.id, "name": f"U{person.id}", "full_name": f"User {person.id}"}
-        | ({"avatar_url": NOBODY, "uuid": f"uuid-{person.id}"} if in_full else {})
+        | ({"avatar_url": NO_PICTURE, "uuid": f"uuid-{person.id}"} if in_full else {})
         for person in shown
     ]
 
@@ -109,7 +109,7 @@ def received(classroom: Classroom, conversation: dict[str, Any], **fields: Any) 
         "properties": [],
         "audience": [classroom.teacher.id],
         "audience_contexts": {"courses": {str(classroom.course): ["TeacherEnrollment"]}, "groups": {}},
-        "avatar_url": NOBODY,
+        "avatar_url": NO_PICTURE,
         "participants": people(classroom.teacher, classroom.first),
         "visible": True,
     } | fields

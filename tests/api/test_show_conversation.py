@@ -80,7 +80,7 @@ class TestReading:
         assert not await self.unread(conn, made, people[0])
 
     @pytest.mark.parametrize("value", ["0", "false", "off", "wat"])
-    async def test_leaves_it_unread_when_told_so(
+    async def test_leaves_it_unread_when_asked_to(
         self,
         *,
         conn: asyncpg.Connection,
@@ -131,7 +131,7 @@ class TestNotFound:
     ) -> None:
         await self.missing(client, await token(people[0]), path)
 
-    async def test_is_what_somebody_else_has(
+    async def test_is_what_another_user_has(
         self, client: ClientSession, token: Token, threads: Threads, people: list[int]
     ) -> None:
         made = await threads.private(people[0], people[1])

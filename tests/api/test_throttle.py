@@ -146,7 +146,7 @@ async def test_stopping_waits_for_what_is_not_settled(
     token: Token,
     conn: asyncpg.Connection,
 ) -> None:
-    """Somebody holds the bucket's row, so the answer has gone out before the reservation is given back."""
+    """Another transaction holds the bucket's row, so the answer has gone out before the reservation is given back."""
     gate, app = Gate(), build_app(edge_settings, pool, broker)
     register(app, gate.routes)
     runner = await server.start(app, host="127.0.0.1", port=0)
@@ -231,7 +231,7 @@ async def test_errors_tell_the_quota_too(gateway: Gateway, institution: Institut
     client, headers = await gateway(), await token(await institution.user())
 
     known = await client.get("/api/v1/conversations/1", headers=headers)
-    unknown = await client.get(UNREAD, headers={"Authorization": "Bearer nobody's"})
+    unknown = await client.get(UNREAD, headers={"Authorization": "Bearer unknown"})
 
     assert (known.status, unknown.status) == (404, 401)
     assert "X-Rate-Limit-Remaining" in known.headers
@@ -278,7 +278,7 @@ def test_what_a_replica_knows_drains_too() -> None:
 async def test_an_answer_does_not_wait_for_its_settlement(
     gateway: Gateway, institution: Institution, token: Token, conn: asyncpg.Connection
 ) -> None:
-    """The row is locked by somebody else: the quota is then what this replica knows of it."""
+    """Another transaction has locked the row: the quota is then what this replica knows of it."""
     gate = Gate()
     client, headers = await gateway(gate), await token(await institution.user())
     held = asyncio.create_task(client.get("/api/v1/gate", headers=headers))

@@ -177,9 +177,9 @@ class TestRefusals:
     async def test_of_what_is_not_the_callers(
         self, *, client: ClientSession, token: Token, me: dict[str, str], made: int, people: list[int], threads: Threads
     ) -> None:
-        stranger = await token(people[3])
+        outsider = await token(people[3])
         await threads.delete(made, people[0])
-        for headers in (stranger, me):
+        for headers in (outsider, me):
             refused = await call(
                 client, headers, "PUT", f"/conversations/{made}", status=404, json={"conversation": {"starred": 1}}
             )

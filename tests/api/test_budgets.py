@@ -1,0 +1,198 @@
+"""How many statements a request costs, BEGIN, COMMIT and the throttle's included, however much it touches.
+
+The same table stands in README.md. A request that needs fewer lowers its number; one that needs more has to say why.
+"""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiohttp import ClientSession
+from tests.support.calls import call
+
+from service.api.throttle import finish_settling
+from service.runtime.postgres import close_pool, create_pool
+from service.runtime.settings import Settings
+from tests.support.conversations import Threads
+from tests.support.gateway import Api
+from tests.support.institution import ROOT_ACCOUNT, Institution
+from tests.support.school import School
+
+README = Path(__file__).parents[2] / "README.md"
+BUDGETS = {
+    "GET /conversations": 7,
+    "GET /conversations?filter[]=": 7,
+    "GET /conversations/unread_count": 3,
+    "GET /conversations/:id": 15,
+    "PUT /conversations/:id": 14,
+    "DELETE /conversations/:id": 14,
+    "POST /conversations to one person": 26,
+    "POST /conversations to a group": 26,
+    "POST /conversations to a course, async": 12,
+    "POST /conversations/:id/add_message": 24,
+    "POST /conversations/:id/add_recipients": 36,
+    "POST /conversations/:id/remove_messages": 16,
+    "POST /conversations/mark_all_as_read": 5,
+    "PUT /conversations": 3,
+    "GET /progress/:id": 3,
+    "GET /conversations/batches": 6,
+    "GET /conversations/batches/:id": 5,
+    "GET /search/recipients": 14,
+    "GET /conversations?as_user_id=": 22,
+}
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """Statements of the gateway since the test began."""
+    return []
+
+
+@pytest.fixture
+async def pool(settings: Settings, asked: list[str]) -> AsyncIterator[asyncpg.Pool]:
+    """The gateway's own pool, of one connection, which notes what it is asked."""
+    made = await create_pool(settings, size=1)
+    async with made.acquire() as conn:
+        conn.add_query_logger(lambda query: asked.append(query.query))
+    yield made
+    await close_pool(made)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A school whose teacher has conversations, a batch and a batch update, and two administrators."""
+
+    school: School
+    private: int
+    group: int
+    message: int
+    batch: int
+    progress: int
+    administrator: int
+    deputy: int  # of three accounts
+
+    @property
+    def course(self) -> str:
+        """The course's code."""
+        return f"course_{self.school.course}"
+
+
+@pytest.fixture
+async def place(
+    school: School,
+    institution: Institution,
+    threads: Threads,
+    client: ClientSession,
+    token: Callable[..., Awaitable[dict[str, str]]],
+) -> Place:
+    """Ten conversations, of 250 people the teacher knows."""
+    teacher, students = school.teacher, school.students
+    *_, other, private = [await threads.private(student, teacher) for student in students[:9]]
+    group = await threads.group(teacher, students[:3])
+    message = await threads.reply(group, students[0])
+    headers = await token(teacher)
+    # No request's cost: blocks of ids and tag lists, once per process, and types of arrays, once per connection.
+    await call(client, headers, "POST", f"/conversations/{other}/add_message", json={"body": "Hello"})
+    await call(client, headers, "PUT", f"/conversations/{other}", json={"conversation": {"starred": True}})
+    await call(client, headers, "POST", "/conversations", status=202, json=bulk(f"course_{school.course}"))
+    (batch,) = await call(client, headers, "GET", "/conversations/batches")
+    progress = await call(client, headers, "PUT", "/conversations", json={"conversation_ids": [group], "event": "star"})
+    administrator, deputy = await institution.users(2)
+    await institution.admin(administrator)
+    for account in (
+        ROOT_ACCOUNT,
+        await institution.account(parent=ROOT_ACCOUNT),
+        await institution.account(parent=ROOT_ACCOUNT),
+    ):
+        await institution.admin(deputy, account=account)
+    return Place(school, private, group, message, batch["id"], progress["id"], administrator, deputy)
+
+
+def bulk(course: str) -> dict[str, Any]:
+    """A message to everybody in a course."""
+    return {
+        "recipients": [course],
+        "context_code": course,
+        "body": "Hello",
+        "group_conversation": True,
+        "bulk_message": True,
+        "mode": "async",
+    }
+
+
+def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
+    """(who asks, method, path, what it sends and how it is answered) of a row of the table."""
+    teacher, students = place.school.teacher, place.school.students
+    one = f"/conversations/{place.private}"
+    all_ = f"/conversations/{place.group}"
+    requests: dict[str, tuple[int, str, str, dict[str, Any]]] = {
+        "GET /conversations": (teacher, "GET", "/conversations", {}),
+        "GET /conversations?filter[]=": (teacher, "GET", f"/conversations?filter[]={place.course}", {}),
+        "GET /conversations/unread_count": (teacher, "GET", "/conversations/unread_count", {}),
+        "GET /conversations/:id": (teacher, "GET", one, {}),
+        "PUT /conversations/:id": (teacher, "PUT", one, {"json": {"conversation": {"starred": True}}}),
+        "DELETE /conversations/:id": (teacher, "DELETE", one, {}),
+        "POST /conversations to one person": (
+            *(teacher, "POST", "/conversations"),
+            {"json": {"recipients": [str(students[20])], "body": "Hello"}, "status": 201},
+        ),
+        "POST /conversations to a group": (
+            *(teacher, "POST", "/conversations"),
+            {
+                "json": {"recipients": [str(s) for s in students[20:40]], "body": "Hello", "group_conversation": True},
+                "status": 201,
+            },
+        ),
+        "POST /conversations to a course, async": (
+            *(teacher, "POST", "/conversations"),
+            {"json": bulk(place.course), "status": 202},
+        ),
+        "POST /conversations/:id/add_message": (teacher, "POST", f"{all_}/add_message", {"json": {"body": "Hello"}}),
+        "POST /conversations/:id/add_recipients": (
+            *(teacher, "POST", f"{all_}/add_recipients"),
+            {"json": {"recipients": [str(s) for s in students[20:40]]}},
+        ),
+        "POST /conversations/:id/remove_messages": (
+            *(teacher, "POST", f"{all_}/remove_messages"),
+            {"json": {"remove": [place.message]}},
+        ),
+        "POST /conversations/mark_all_as_read": (teacher, "POST", "/conversations/mark_all_as_read", {}),
+        "PUT /conversations": (
+            *(teacher, "PUT", "/conversations"),
+            {"json": {"conversation_ids": [place.group, place.private], "event": "archive"}},
+        ),
+        "GET /progress/:id": (teacher, "GET", f"/progress/{place.progress}", {}),
+        "GET /conversations/batches": (teacher, "GET", "/conversations/batches", {}),
+        "GET /conversations/batches/:id": (teacher, "GET", f"/conversations/batches/{place.batch}", {}),
+        "GET /search/recipients": (teacher, "GET", "/search/recipients?search=user", {}),
+        "GET /conversations?as_user_id=": (place.administrator, "GET", f"/conversations?as_user_id={place.deputy}", {}),
+    }
+    return requests[row]
+
+
+@pytest.mark.parametrize("row", BUDGETS)
+async def test_a_request_costs_no_more_statements_than_the_table_says(
+    row: str,
+    place: Place,
+    api: Api,
+    token: Callable[..., Awaitable[dict[str, str]]],
+    asked: list[str],
+) -> None:
+    who, method, path, sent = request(row, place)
+    headers = await token(who)
+    await finish_settling(api.app)
+    asked.clear()
+
+    await call(api.session, headers, method, path, **sent)
+    await finish_settling(api.app)
+
+    assert len(asked) == BUDGETS[row], asked
+
+
+def test_the_table_in_the_readme_is_this_one() -> None:
+    rows = re.findall(r"^\| `(.*?)`(.*?) \| (\d+) \|$", README.read_text("utf-8"), re.MULTILINE)
+    assert {f"{route}{rest}": int(number) for route, rest, number in rows} == BUDGETS
