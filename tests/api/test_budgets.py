@@ -12,13 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 from aiohttp import ClientSession
-from tests.support.calls import call
 
 from service.api.throttle import finish_settling
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from tests.support.conversations import Threads
 from tests.support.gateway import Api
+from tests.support.http_calls import call
 from tests.support.institution import ROOT_ACCOUNT, Institution
 from tests.support.school import School
 
