@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import orjson
 
 from service.domain.event_metadata import Cause
-from service.domain.events import BatchEventRow, FirstMessages, MessagesRow
+from service.domain.outbox import BatchEventRow, FirstMessages, MessagesRow
 from sql.connection import Connection
 from sql.statements import Command, Many
 
@@ -43,7 +43,7 @@ class TakenRow(NamedTuple):
     cause: str
 
     def content(self) -> MessagesRow | BatchEventRow:
-        """The row as service.domain.events takes it."""
+        """The row as service.domain.outbox takes it."""
         cause = Cause(orjson.loads(self.cause), self.traceparent)
         if self.body is not None:
             return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body))

@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from service.contracts.topology import Topology
-from service.domain.events import BatchEventRow, MessagesRow, events_of
+from service.domain.outbox import BatchEventRow, MessagesRow, events_of
 from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.event_publisher import EventPublisher, Published

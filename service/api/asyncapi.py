@@ -11,7 +11,7 @@ from service.api.description import Outcome, Tag, describe
 from service.api.keys import SETTINGS
 from service.api.parameter_schemas import body_content
 from service.api.responses import respond
-from service.application.parameters.conversation import CreateParameters
+from service.application.parameters.create_conversation import CreateParameters
 from service.contracts.asyncapi import document
 from service.contracts.topology import Topology
 

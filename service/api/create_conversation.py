@@ -10,7 +10,7 @@ from service.api.responses import respond
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
 from service.application.messages.create import Accepted, carry_out, validate
-from service.application.parameters.conversation import CreateParameters, command_of
+from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.presentation.created import answer_created
 from service.application.presentation.shapes import Conversation
 from service.application.transactions import committed

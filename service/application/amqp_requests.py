@@ -13,7 +13,7 @@ from service.application.address_book.masquerade import find_user
 from service.application.messages import create
 from service.application.messages.create import Accepted
 from service.application.messages.work import Work
-from service.application.parameters.conversation import CreateParameters, command_of
+from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.parameters.view import viewpoint_of
 from service.application.presentation.answer import Answer, encoded

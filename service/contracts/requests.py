@@ -1,6 +1,6 @@
 """Requests of other systems, which send messages without HTTP (CONTRACT 4).
 
-A request is the JSON of POST /conversations (service/application/parameters/conversation.py) with the keys of
+A request is the JSON of POST /conversations (service/application/parameters/create_conversation.py) with the keys of
 ``Request`` among its own. The answer goes to the queue that the message names in ``reply_to``.
 """
 

@@ -18,7 +18,7 @@ from pamqp.header import ContentHeader
 
 from service.contracts.events import VERSION, VERSION_HEADER
 from service.contracts.topology import Topology
-from service.domain.events import Encoded
+from service.domain.outbox import Encoded
 from service.runtime.broker import PUBLISH_TIMEOUT, Broker, BrokerUnavailable, Session, broker_errors, require
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from service.api.app import build_app
 from service.api.keys import BROKER, POOL, SETTINGS
-from service.domain.events import events_of
+from service.domain.outbox import events_of
 from sql import outbox
 from tests.support.classroom import Classroom, Person
 from tests.support.gateway import PUBLIC_URL, Api

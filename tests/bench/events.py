@@ -24,7 +24,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from service.contracts.topology import Topology
 from service.domain.event_metadata import Cause
-from service.domain.events import Encoded, FirstMessages, MessagesRow, events_of
+from service.domain.outbox import Encoded, FirstMessages, MessagesRow, events_of
 from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare

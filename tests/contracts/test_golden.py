@@ -16,14 +16,14 @@ from aio_pika.abc import AbstractQueue
 
 from service.api.asyncapi import document_of
 from service.application.amqp_requests import read
-from service.application.parameters.conversation import CreateParameters
+from service.application.parameters.create_conversation import CreateParameters
 from service.application.parameters.types import parse
 from service.contracts import examples
 from service.contracts.commands import AnyCommand
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import CREATE_CONVERSATION
 from service.domain.event_metadata import Cause
-from service.domain.events import BatchEventRow, Encoded, MessagesRow, events_of
+from service.domain.outbox import BatchEventRow, Encoded, MessagesRow, events_of
 from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings

@@ -10,7 +10,7 @@ from aiormq.channel import Channel
 from pamqp.commands import Basic
 
 from service.contracts.events import VERSION, VERSION_HEADER
-from service.domain.events import Encoded
+from service.domain.outbox import Encoded
 from service.runtime.event_publisher import PERSISTENT, EventPublisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client

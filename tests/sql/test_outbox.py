@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from service.domain.event_metadata import Cause
-from service.domain.events import BatchEventRow, MessagesRow
+from service.domain.outbox import BatchEventRow, MessagesRow
 from service.runtime.ids import BLOCK
 from sql import outbox
 from sql.connection import Connection

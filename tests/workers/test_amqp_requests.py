@@ -10,7 +10,7 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from service.domain.events import events_of
+from service.domain.outbox import events_of
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings

@@ -1,13 +1,15 @@
 """What is refused once recipients are resolved (canvas/endpoints.md 4.2 validation steps 5 to 7, CONTRACT 6.7)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import invalid
+from service.domain.messages import Kind
 from service.domain.recipients import OBSERVER, STUDENT, Recipients
 from service.domain.rights import Course, Right
 from service.domain.visibility import observed
+from service.runtime.settings import Settings
 from sql import address_book
 from sql.connection import Connection
 from sql.rights import is_root_account
@@ -101,3 +103,26 @@ def check_tags(known: UserRights, named: Recipients, *, group_conversation: bool
 def _is_tag(known: UserRights, context: Context) -> bool:
     group = known.groups.get(context.id) if context.type is ContextType.GROUP else None
     return group is not None and group.differentiation_tag
+
+
+def check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
+    """Step 7: a Refusal for more recipients than a message of that kind may have; bulk separate has no limit."""
+    limits = {
+        Kind.GROUP: settings.max_group_conversation_size,
+        Kind.PRIVATE: settings.max_group_conversation_size,
+        Kind.BULK_PRIVATE: settings.max_bulk_private_recipients,
+    }
+    if kind in limits and len(recipients) > limits[kind]:
+        raise invalid("recipients", "too many for group conversation")
+
+
+def check_room(
+    participants: Collection[int],
+    recipients: Collection[int],
+    max_group_size: int,
+    message: str = "Too many participants for group conversation",
+) -> None:
+    """A group may grow to the largest group and its founder; one that is larger already goes on as it is."""
+    everybody = {*participants, *recipients}
+    if len(everybody) > len(set(participants)) and len(everybody) > max_group_size + 1:
+        raise invalid("recipients", message)

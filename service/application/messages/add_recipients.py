@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.application.address_book.recipient_checks import check_tags
+from service.application.address_book.recipient_checks import check_room, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
-from service.application.messages.reply_checks import check_room
 from service.application.messages.reply_tags import file_message
 from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal, invalid

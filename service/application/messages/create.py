@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
+from service.application.address_book.recipient_checks import check_context, check_roles, check_size, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
@@ -18,7 +18,6 @@ from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
 from service.domain.recipients import Recipients, as_text, parse
-from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
 from sql import batches, deliveries, outbox, sends
 from sql.connection import Connection
@@ -93,7 +92,7 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         force_new=request.force_new,
         recipients=len(recipients),
     )
-    _check_size(work.settings, kind, recipients)
+    check_size(work.settings, kind, recipients)
     messages.check_record(request.subject, request.body)
     filed_under = await request_tags(
         conn, tags=request.tags, recipients=as_text(request.recipients), context_code=request.context_code
@@ -117,16 +116,6 @@ def _check_given(request: CreateConversation, recipients: Sequence[int]) -> None
         raise invalid("body", "blank")
     if request.display_from:
         raise invalid("display_from", "only available for site admin service users")
-
-
-def _check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
-    limits = {
-        Kind.GROUP: settings.max_group_conversation_size,
-        Kind.PRIVATE: settings.max_group_conversation_size,
-        Kind.BULK_PRIVATE: settings.max_bulk_private_recipients,
-    }
-    if kind in limits and len(recipients) > limits[kind]:
-        raise invalid("recipients", "too many for group conversation")
 
 
 async def carry_out(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:

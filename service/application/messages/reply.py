@@ -3,10 +3,11 @@
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from service.application.address_book.recipient_checks import check_room
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.append import write
 from service.application.messages.draft import compose, store
-from service.application.messages.reply_checks import AddMessage, Checked, check_reply, check_room
+from service.application.messages.reply_checks import AddMessage, Checked, check_reply
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal

@@ -1,10 +1,10 @@
 """Whether a reply may be sent: the checks of canvas/endpoints.md 4.9 in their order."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.application.address_book import rights
-from service.application.address_book.recipient_checks import check_tags
+from service.application.address_book.recipient_checks import check_room, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.reply_lock import is_locked, may_lock
 from service.application.address_book.rights import UserRights
@@ -84,18 +84,6 @@ async def _recipients(
 ) -> list[int]:
     check_tags(known, named, group_conversation=not thread.private, bulk_message=False)
     return await resolve(conn, known, named, context_code, conversation_id=thread.conversation_id)
-
-
-def check_room(
-    participants: Collection[int],
-    recipients: Collection[int],
-    max_group_size: int,
-    message: str = "Too many participants for group conversation",
-) -> None:
-    """A group may grow to the largest group and its founder; one that is larger already goes on as it is."""
-    everybody = {*participants, *recipients}
-    if len(everybody) > len(set(participants)) and len(everybody) > max_group_size + 1:
-        raise invalid("recipients", message)
 
 
 async def _check_course(conn: Connection, known: UserRights, thread: Thread, recipients: Sequence[int]) -> None:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from service.contracts.events import EVENTS, parse_event
 from service.domain.event_metadata import Cause
-from service.domain.events import BatchEventRow, Encoded, FirstMessages, MessagesRow, event_time, events_of
+from service.domain.outbox import BatchEventRow, Encoded, FirstMessages, MessagesRow, event_time, events_of
 
 RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)
 CREATED = datetime(2024, 5, 1, 12, 34, 50, 999_999, UTC)
