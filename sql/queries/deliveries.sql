@@ -6,7 +6,7 @@
 -- stands where the parameter occurs first.
 -- Locked in this order: the chunk, reused conversations, new rows, last the batch, where all its deliveries meet. Of
 -- the parts that write and are not read PostgreSQL runs the last one first; so the batch's stand above the others, or
--- test_a_delivery_that_waits_for_another_send_keeps_nobody_off_the_batch fails.
+-- test_a_delivery_that_waits_for_another_send_does_not_lock_the_batch fails.
 WITH chunk AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients
     FROM chunks c JOIN batches b ON b.id = c.batch_id

@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
 from tests.support.bulk_send_invariants import assert_delivered_once
 from tests.support.fault_environment import FaultEnvironment, logged
+
+GATE = 7_206_110_512_099  # of an advisory lock
 
 
 @pytest.fixture
@@ -41,6 +44,33 @@ async def slow_threads(there: FaultEnvironment, seconds: float = 0.05) -> AsyncI
             await conn.execute("DROP FUNCTION linger() CASCADE")
 
 
+@asynccontextmanager
+async def conflict(there: FaultEnvironment) -> AsyncIterator[None]:
+    """Holds the transactions that open conversations, unseen, until one waits for another; then lets all go on."""
+    async with there.look() as gate:
+        await gate.execute(
+            f"""
+            CREATE FUNCTION wait_at_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_advisory_xact_lock_shared({GATE}); RETURN NULL; END $$;
+            CREATE TRIGGER wait_at_gate AFTER INSERT ON conversations
+            FOR EACH STATEMENT EXECUTE FUNCTION wait_at_gate();
+            """
+        )
+        await gate.execute("SELECT pg_advisory_lock($1)", GATE)
+        opening = asyncio.create_task(_open(there, gate))
+        yield
+        await opening
+        await gate.execute("DROP FUNCTION wait_at_gate() CASCADE")
+
+
+async def _open(there: FaultEnvironment, gate: asyncpg.Connection) -> None:
+    await there.until(
+        "SELECT count(*) FILTER (WHERE wait_event = 'transactionid') > 0 FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    await gate.execute("SELECT pg_advisory_unlock($1)", GATE)
+
+
 async def threads(there: FaultEnvironment) -> tuple[int, int]:
     """(private threads, pairs of people who have one)"""
     async with there.look() as conn:
@@ -58,7 +88,7 @@ async def test_two_bulk_sends_to_the_same_people_share_their_threads(there: Faul
     workers = [await there.running.worker(), await there.running.worker()]
     await tags_are_known(there)
 
-    async with slow_threads(there, 0.5):
+    async with conflict(there):
         await asyncio.gather(*(there.send(there.private()) for _ in range(2)))
         await there.assert_all_sent()
 
@@ -107,7 +137,7 @@ async def test_requests_that_race_for_one_thread_all_succeed(there: FaultEnviron
     teacher, student = there.school.teacher, there.school.students[0]
     clients = {await there.client(teacher): student, await there.client(student): teacher}
 
-    async with slow_threads(there):
+    async with conflict(there):
         answers = await asyncio.gather(
             *(
                 client.call("POST", "/conversations", json={"recipients": [str(to)], "body": f"Hello {number}"})

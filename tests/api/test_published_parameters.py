@@ -1,4 +1,4 @@
-"""Every parameter that the published descriptions name (seeds.py), one by one; the fields: test_seed_fields.py."""
+"""Every parameter that the published descriptions name (tests/support/published_api.py), one by one; the fields: test_published_fields.py."""
 
 from typing import Any
 
