@@ -16,9 +16,9 @@ from aiohttp import ClientSession
 from service.api.throttle import finish_settling
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
-from tests.support.calls import call
 from tests.support.conversations import Threads
 from tests.support.gateway import Api
+from tests.support.http_calls import call
 from tests.support.institution import ROOT_ACCOUNT, Institution
 from tests.support.school import School
 
