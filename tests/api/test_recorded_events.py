@@ -165,7 +165,7 @@ async def test_a_group(classroom: Classroom, recorded: Recorded) -> None:
     assert message["body"]["message_id"] == str(made["messages"][0]["id"])
 
 
-async def test_a_bulk_send_within_the_request_tells_of_every_copy_and_never_of_its_template(
+async def test_a_bulk_send_within_the_request_records_every_copy_and_never_its_template(
     classroom: Classroom, recorded: Recorded
 ) -> None:
     recipients = [("recipients[]", person.id) for person in (classroom.first, classroom.second, classroom.third)]
