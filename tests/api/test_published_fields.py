@@ -1,4 +1,4 @@
-"""Every field that the published descriptions name (tests/support/published_api.py), in the answer and with its meaning.
+"""Every field of the published descriptions (tests/support/published_api.py), in the answer and with its meaning.
 
 Each test returns an answer and what all described fields of it have to be; ``shows`` compares one with the other and
 with the list.

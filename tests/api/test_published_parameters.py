@@ -1,4 +1,4 @@
-"""Every parameter that the published descriptions name (tests/support/published_api.py), one by one; the fields: test_published_fields.py."""
+"""Every parameter of the published descriptions (tests/support/published_api.py); fields: test_published_fields.py."""
 
 from typing import Any
 
