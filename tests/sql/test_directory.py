@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import asyncpg
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -13,6 +14,7 @@ from service.application.directory.events import apply
 from service.contracts.directory import DirectoryEvent
 from service.domain.directory import Change, change_of
 from service.domain.directory_shapes import SHAPES, Kind
+from sql import directory
 from sql.connection import Connection
 from tests.support.directory_feed import START
 from tests.support.directory_histories import disordered, event, histories, in_sets
@@ -122,3 +124,38 @@ async def test_of_two_states_of_one_moment_the_later_arrival_is_kept(conn: async
     for state in ("active", "completed"):
         await apply(conn, [event("enrollment_state_updated", enrollment_id=1, state=state)])
     assert await conn.fetchval("SELECT date_state FROM enrollments") == "completed"
+
+
+def values_of(kind: Kind, day: int) -> tuple[Any, ...]:
+    """For each key a value that differs from day to day; flags turn."""
+
+    def value(key: str) -> Any:
+        if key in FLAGS:
+            return day % 2 == 0
+        if key.endswith("_at"):
+            return START + timedelta(days=day)
+        number = key == "size" or (key.endswith("_id") and key not in ("user_sis_id", "sis_source_id"))
+        return day if number else f"{key} {day}"
+
+    return tuple(value(key) for key in SHAPES[kind].keys)
+
+
+async def write(conn: Connection, change: Change) -> None:
+    """By the statement of its kind."""
+    upsert = getattr(directory, f"upsert_{change.kind}")
+    await (upsert(conn, [change], []) if change.kind is Kind.ENROLLMENT else upsert(conn, [change]))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in Kind if len(SHAPES[kind].keys) > 1])
+async def test_every_key_has_a_time_of_its_own(conn: asyncpg.Connection, kind: Kind) -> None:
+    """Each is newer than the one before it, so that no two can stand for each other; examples rarely tell all apart."""
+    arrivals = [Change(kind, (1,), START, None, values_of(kind, 1))]
+    await write(conn, arrivals[0])
+    # Newer than what is there; then a little older than that, when all keys are as new as they will be; then as new.
+    for day, sooner in ((2, 0), (3, 1), (5, 0)):
+        for n in reversed(range(len(SHAPES[kind].keys))):
+            time = START + timedelta(seconds=10 * (n + 1) - sooner)
+            arrivals.append(Change(kind, (1,), time, 1 << n, values_of(kind, day)))
+            await write(conn, arrivals[-1])
+        expected = modelled(arrivals)
+        assert await written(conn, expected) == expected
