@@ -5,12 +5,22 @@ checkout's own environment. Standard library only.
 import os
 import sys
 from contextlib import redirect_stdout
+from pathlib import Path
+from typing import NoReturn
 
 from deploy import packages
 from deploy.binaries import find_postgres, find_rabbitmq
-from deploy.environment import CHECKOUT, can_make_environments, environment_ready, make_environment, python
+from deploy.environment import (
+    CHECKOUT,
+    any_python,
+    can_make_environments,
+    environment_ready,
+    make_environment,
+    python,
+)
 from deploy.failure import CannotRun
 
+_STOP = ["--stop"]
 _MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
 
 
@@ -36,12 +46,23 @@ def prepare(*, tests: bool) -> None:
         make_environment(tests=tests)
 
 
+def stop() -> NoReturn:
+    """``deploy/run --stop``: nothing is made for it, for without any environment nothing can be running."""
+    found = python() if environment_ready(tests=False) else any_python()
+    if found is None:
+        print("Nothing of this checkout is running")
+        raise SystemExit(0)
+    _go_on(found, "deploy.orphans", [])
+
+
 def main() -> None:
     """``python3 -m deploy.bootstrap run|test|bench|schema [arguments]``."""
     script, arguments = sys.argv[1], sys.argv[2:]
-    if script == "run" and arguments not in ([], ["--once"]):
-        print("usage: deploy/run [--once]", file=sys.stderr)
+    if script == "run" and arguments not in ([], ["--once"], _STOP):
+        print("usage: deploy/run [--once | --stop]", file=sys.stderr)
         raise SystemExit(2)
+    if script == "run" and arguments == _STOP:
+        stop()
     try:
         # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
@@ -51,9 +72,14 @@ def main() -> None:
     except (CannotRun, OSError) as error:
         print(f"deploy/{script}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
-    environment = {**os.environ, "PATH": f"{python().parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    _go_on(python(), _MODULES[script], arguments)
+
+
+def _go_on(interpreter: Path, module: str, arguments: list[str]) -> NoReturn:
+    """In the environment of this interpreter."""
+    environment = {**os.environ, "PATH": f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     os.chdir(CHECKOUT)
-    os.execve(python(), [str(python()), "-m", _MODULES[script], *arguments], environment)
+    os.execve(interpreter, [str(interpreter), "-m", module, *arguments], environment)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """What ``deploy/run`` does in the environment: the service, a demo institution, one bulk message."""
 
+import asyncio
 import json
 import os
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import asyncpg
 import stamina.instrumentation
@@ -48,35 +50,43 @@ class Outcome:
         return None
 
 
-async def demonstrate(*, once: bool) -> int:
-    """The send of deploy/run; then serves until cancelled unless ``once``."""
+async def demonstrate(*, once: bool, state: Path = STATE, students: int | None = None) -> int:
+    """The send of deploy/run; then serves until cancelled unless ``once``.
+
+    ``students``: how many the demo course has, where they are not to be the usual 10,000.
+    """
     console = Console(highlight=False)
-    async with servers(STATE) as found, Stack(STATE / "runs", found) as stack:
+    async with servers(state) as found, Stack(state / "runs", found) as stack:
         # Two runs in one checkout share the database; they prepare it one after the other.
-        async with alone_here(STATE / "institution.lock"):
+        async with alone_here(state / "institution.lock"):
             await stack.clarion("migrate")
             await stack.serve()
-            facts = await _load_institution(stack, console)
+            size = () if students is None else ("--students", str(students))
+            facts = await _load_institution(stack, console, state / "institution.ndjson", *size)
         token = (await stack.clarion("token", "create", "--user", str(facts.teacher_id), "--name", "demo")).strip()
-        outcome = await stack.while_serving(_send(stack, facts, token, console))
-        _summarise(outcome, console)
-        if complaint := outcome.complaint(facts.students):
-            raise CannotRun(f"the bulk send is wrong: {complaint}")
+        await stack.while_serving(send_and_check(stack, facts, token, console))
         if not once:
             _invite(stack, facts, token, console)
             await stack.watch()
     return 0
 
 
-async def _load_institution(stack: Stack, console: Console) -> Facts:
+async def _load_institution(stack: Stack, console: Console, file: Path, *size: str) -> Facts:
     """Generate the institution and load it, which changes nothing the second time."""
-    facts = Facts(**json.loads(await stack.python(str(_INSTITUTION), "--facts")))
+    facts = Facts(**json.loads(await stack.python(str(_INSTITUTION), "--facts", *size)))
     console.print("Loading the demo institution")
-    file = STATE / "institution.ndjson"
-    file.write_text(await stack.python(str(_INSTITUTION)), "utf-8")
+    await asyncio.to_thread(file.write_text, await stack.python(str(_INSTITUTION), *size), "utf-8")
     loaded = await stack.clarion("directory", "load", str(file))
     console.print(loaded.splitlines()[0], soft_wrap=True)
     return facts
+
+
+async def send_and_check(stack: Stack, facts: Facts, token: str, console: Console) -> None:
+    """One bulk message to all students, with its summary; CannotRun unless each of them has exactly one copy."""
+    outcome = await _send(stack, facts, token, console)
+    _summarise(outcome, console)
+    if complaint := outcome.complaint(facts.students):
+        raise CannotRun(f"the bulk send is wrong: {complaint}")
 
 
 async def _send(stack: Stack, facts: Facts, token: str, console: Console) -> Outcome:

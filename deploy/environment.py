@@ -4,7 +4,9 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 from deploy.failure import CannotRun
@@ -33,16 +35,39 @@ def python() -> Path:
     return _folder() / "bin" / "python"
 
 
+def any_python() -> Path | None:
+    """The interpreter of the newest environment, also of an earlier lock; None where there is none."""
+    found = [path for path in (STATE / "python").glob("*/bin/python") if path.exists()]
+    return max(found, key=lambda path: path.lstat().st_mtime, default=None)
+
+
 def make_environment(*, tests: bool) -> None:
     """Install the locked packages and the project itself, or only what is missing of that."""
     STATE.mkdir(exist_ok=True)
     STATE.chmod(0o755)  # PostgreSQL's own user has to pass through when root runs this
     with alone(STATE / "environment.lock"):
-        if not _stamp(_RUNTIME).exists():
-            _make_new()
-        if tests and not _stamp(_TEST).exists():
-            print("Installing the locked test packages", flush=True)
-            _install_locked(_TEST)
+        steps = _missing_steps(tests=tests)
+        for number, (what, step) in enumerate(steps, 1):
+            print(f"Python environment, step {number} of {len(steps)}: {what}", flush=True)
+            step()
+
+
+def _missing_steps(*, tests: bool) -> list[tuple[str, Callable[[], None]]]:
+    """What is left to do, in order; each with the words that announce it."""
+    steps: list[tuple[str, Callable[[], None]]] = []
+    if not _stamp(_RUNTIME).exists():
+        steps += [
+            (f"making {_folder().relative_to(CHECKOUT)}", _make_new),
+            (f"installing {_locked(_RUNTIME)} locked packages", lambda: _install_locked(_RUNTIME)),
+            ("installing Clarion from this checkout", _install_project),
+        ]
+    if tests and not _stamp(_TEST).exists():
+        steps.append((f"installing the locked test packages, {_locked(_TEST)} in all", _install_tests))
+    return steps
+
+
+def _locked(requirements: Path) -> int:
+    return requirements.read_text("utf-8").count("==")
 
 
 def _make_new() -> None:
@@ -53,31 +78,36 @@ def _make_new() -> None:
         shutil.rmtree(old)
     # What was begun and not finished is not worth repairing.
     shutil.rmtree(folder, ignore_errors=True)
-    print(f"Making the Python environment {folder.relative_to(CHECKOUT)}", flush=True)
     _call([sys.executable, "-m", "venv", str(folder)])
-    _install_locked(_RUNTIME, "--no-build-isolation", "--editable", str(CHECKOUT))
 
 
-def _install_locked(requirements: Path, *project: str) -> None:
-    pip = [
-        str(python()),
-        "-m",
-        "pip",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "install",
-        "--no-deps",
-    ]
-    _call([*pip, "--require-hashes", "-r", str(requirements)])
-    if project:
-        _call([*pip, *project])
-    _stamp(requirements).touch()
+def _install_project() -> None:
+    _pip("--no-build-isolation", "--editable", str(CHECKOUT))
+    _stamp(_RUNTIME).touch()
+
+
+def _install_tests() -> None:
+    _install_locked(_TEST)
+    _stamp(_TEST).touch()
+
+
+def _install_locked(requirements: Path) -> None:
+    _pip("--require-hashes", "-r", str(requirements))
+
+
+def _pip(*what: str) -> None:
+    pip = [str(python()), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
+    _call([*pip, "install", "--no-deps", *what])
 
 
 def _folder() -> Path:
-    """One per lock, Python and place: a new lock pulls no module from under a running service."""
-    parts = [str(CHECKOUT), sys.version, sys.base_prefix, *(p.read_text("utf-8") for p in (_RUNTIME, _TEST))]
+    """One per lock, Python and place: a new lock pulls no module from under a running service.
+
+    A Python is known by what its packages are built for: an update that repairs it, as comes with the packages that the
+    first run installs, goes on with the same environment.
+    """
+    built_for = (sysconfig.get_config_var("SOABI") or sys.implementation.cache_tag, sysconfig.get_platform())
+    parts = [str(CHECKOUT), repr(built_for), sys.base_prefix, *(p.read_text("utf-8") for p in (_RUNTIME, _TEST))]
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text("utf-8"))
     parts.append(repr((project["build-system"], project["project"], project["tool"]["setuptools"])))
     return STATE / "python" / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]

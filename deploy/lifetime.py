@@ -1,6 +1,7 @@
 """How the scripts end: done, failed with one line, or stopped by a signal after cleaning up."""
 
 import asyncio
+import contextlib
 import signal
 import sys
 from collections.abc import Coroutine
@@ -17,7 +18,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end and exit with its status.
 
-    The first signal cancels the work; more of them do not disturb its cleaning up.
+    The first signal cancels the work; more of them do not disturb its cleaning up. Neither does a terminal that has
+    gone, on which every word fails.
     """
     received: list[signal.Signals] = []
 
@@ -28,8 +30,8 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
         def stop(number: signal.Signals) -> None:
             received.append(number)
             if len(received) == 1:
-                print(f"\ndeploy/{script}: stopping", file=sys.stderr)
                 task.cancel()
+                _say(f"\ndeploy/{script}: stopping")
 
         for number in _SIGNALS:
             loop.add_signal_handler(number, stop, number)
@@ -40,6 +42,11 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     except asyncio.CancelledError:
         status = 128 + received[0]
     except (CannotRun, RequestFailed, OSError, asyncpg.PostgresError) as error:
-        print(f"deploy/{script}: {error}", file=sys.stderr)
-        status = 1
+        _say(f"deploy/{script}: {error}")
+        status = 128 + received[0] if received else 1
     raise SystemExit(status)
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)

@@ -30,9 +30,12 @@ if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\\nexit 101\\n' > "$policy"
     chmod 755 "$policy"
 fi
+echo "step: reading the lists of packages"
 apt-get -qq update
+echo "step: installing $# packages and what they need, which takes a minute or two"
 apt-get -qq install -y --no-install-recommends "$@"
 """
+_STEP = "step: "
 
 
 def install(needs: list[Need]) -> None:
@@ -55,10 +58,25 @@ def install(needs: list[Need]) -> None:
             f" (sudo apt-get install {apt}, or: brew install {brew}) and put it on PATH"
         )
     print(f"Installing {' '.join(packages)} with {'brew' if command[0] == 'brew' else 'apt-get'}", flush=True)
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-    if done.returncode:
-        sys.stderr.write(done.stdout + done.stderr)
+    status, said = _run(command)
+    if status:
+        sys.stderr.write(said)
         raise CannotRun(f"could not install {' '.join(packages)}: the package manager's words are above")
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Exit status, and what it said but for its steps, which are shown as they come."""
+    said = []
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line.startswith(_STEP):
+                print(f"  {line.removeprefix(_STEP)}", end="", flush=True)
+            else:
+                said.append(line)
+    return process.returncode, "".join(said)
 
 
 def _right_to_install() -> list[str] | None:

@@ -50,6 +50,10 @@ class PrivatePostgres:
             await self._start()
         await self._create_database()
 
+    def running(self) -> bool:
+        """Whether there is anything to stop."""
+        return self.process.alive()
+
     def stop(self) -> None:
         """Fast shut-down; without one, immediate; without one, kill."""
         self.process.stop((signal.SIGINT, 60), (signal.SIGQUIT, 10), (signal.SIGKILL, 10))

@@ -4,7 +4,6 @@ Each keeps a lock on its own file as long as it or a child of it lives, so that 
 reused process id can be mistaken for it, whatever process was killed.
 """
 
-import contextlib
 import json
 import os
 import re
@@ -13,14 +12,18 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deploy.account import Account
-from deploy.locks import held, open_lock, try_lock
+from deploy.locks import alone, held, open_lock, try_lock
 
 _POLL = 0.05  # seconds between looks at a process that is about to end
+_PATIENCE = 20.0  # seconds in which a process of a run has to end
+_STOP_PATIENCE = 60.0  # seconds in which a whole script has to
+_OWNER = "owner"  # of a run's folder: locked while its script lives
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Process:
         self,
         command: Sequence[str],
         *,
-        log: Path,
+        log: Path | None,
         environment: Mapping[str, str],
         facts: Mapping[str, object] | None = None,
         account: Account | None = None,
@@ -54,13 +57,13 @@ class Process:
     ) -> "subprocess.Popen[bytes]":
         """Start it in a session of its own, so that Ctrl-C reaches only the script, which then stops it.
 
-        :raises RuntimeError: it runs already.
+        It writes into the log, or where the script does. RuntimeError: it runs already.
         """
         fd = open_lock(self.file)
         try:
             if not try_lock(fd):
                 raise RuntimeError(f"{self.file.stem} runs already")
-            with log.open("ab") as output:
+            with nullcontext() if log is None else log.open("ab") as output:
                 self.child = subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -86,7 +89,7 @@ class Process:
         for number, patience in signals:
             if not self.alive():
                 return
-            with contextlib.suppress(ProcessLookupError):
+            with suppress(ProcessLookupError):
                 os.kill(self.facts()["pid"], number)
             if self.ended_within(patience):
                 if self.child is not None:
@@ -111,15 +114,20 @@ class Group:
         runs.mkdir(exist_ok=True)
         clear_ended(runs)
         self.folder = runs / str(os.getpid())
-        self.folder.mkdir()
-        self._owner = open_lock(self.folder / "owner")
-        try_lock(self._owner)
+        with alone(_gate(runs)):
+            self.folder.mkdir()
+            self._owner = open_lock(self.folder / _OWNER)
+            try_lock(self._owner)
         self.started: dict[str, subprocess.Popen[bytes]] = {}
 
-    def start(self, name: str, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start one more; its output goes to ``log(name)``."""
+    def start(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], *, log: bool = True
+    ) -> "subprocess.Popen[bytes]":
+        """Start one more; its output goes to ``log(name)``, or where the script's own goes."""
         process = Process(self.folder / f"{name}.json")
-        self.started[name] = process.start(command, log=self.log(name), environment=environment)
+        output = self.log(name) if log else None
+        self.started[name] = process.start(command, log=output, environment=environment)
+        return self.started[name]
 
     def log(self, name: str) -> Path:
         """Where a process writes; kept until a later run starts."""
@@ -130,27 +138,53 @@ class Group:
         states = {name: popen.poll() for name, popen in self.started.items()}
         return {name: status for name, status in states.items() if status is not None}
 
-    def stop(self) -> None:
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Let all finish what they do, at the same time; kill what has not ended after that."""
         for popen in self.started.values():
-            popen.terminate()
+            popen.send_signal(number)
         for popen in self.started.values():
             try:
-                popen.wait(20)
+                popen.wait(_PATIENCE)
             except subprocess.TimeoutExpired:
                 popen.kill()
                 popen.wait()
         os.close(self._owner)
 
 
-def clear_ended(runs: Path) -> None:
-    """Stop what killed runs have left and remove their folders."""
-    for folder in runs.iterdir():
-        if held(folder / "owner"):
-            continue
-        for file in folder.glob("*.json"):
-            Process(file).stop((signal.SIGTERM, 20), (signal.SIGKILL, 5))
-        shutil.rmtree(folder)
+def clear_ended(runs: Path) -> list[str]:
+    """Stop what killed runs have left, and remove their folders; the names of what was stopped."""
+    stopped = []
+    with alone(_gate(runs)):
+        for folder in runs.iterdir() if runs.exists() else ():
+            if held(folder / _OWNER):
+                continue
+            for process in map(Process, folder.glob("*.json")):
+                if process.alive():
+                    stopped.append(process.file.stem)
+                process.stop((signal.SIGTERM, _PATIENCE), (signal.SIGKILL, 5))
+            shutil.rmtree(folder)
+    return stopped
+
+
+def stop_runs(runs: Path) -> int:
+    """Ask every script that runs to stop, and wait until it has; how many there were."""
+    living = [folder for folder in runs.glob("*") if held(folder / _OWNER)]
+    for folder in living:
+        with suppress(ProcessLookupError):
+            os.kill(int(folder.name), signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_PATIENCE
+    for folder in living:
+        while held(folder / _OWNER):
+            if time.monotonic() > deadline:
+                with suppress(ProcessLookupError):
+                    os.kill(int(folder.name), signal.SIGKILL)
+            time.sleep(_POLL)
+    return len(living)
+
+
+def _gate(runs: Path) -> Path:
+    """Held while folders of runs are made and removed: one that is new has no owner for a moment."""
+    return runs.with_name(f"{runs.name}.lock")
 
 
 def last_line(log: Path) -> str:

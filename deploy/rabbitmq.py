@@ -40,6 +40,10 @@ class PrivateRabbitMQ:
         if not self.process.alive():
             await self._start()
 
+    def running(self) -> bool:
+        """Whether there is anything to stop."""
+        return self.process.alive() or self._epmd.alive()
+
     def stop(self) -> None:
         """An orderly stop; without one, kill."""
         self.process.stop((signal.SIGTERM, 60), (signal.SIGKILL, 10))

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
@@ -138,6 +139,10 @@ class Stack:
             if "api" not in left or left == {"api"}:
                 raise CannotRun(f"without {'a worker' if 'api' in left else 'the API'} there is nothing to go on with")
             await asyncio.sleep(_POLL_INTERVAL)
+
+    def process(self, name: str) -> "subprocess.Popen[bytes]":
+        """One that serve() has started: api, worker-1, worker-2."""
+        return self._group.started[name]
 
     def _start(self, name: str, *arguments: str) -> None:
         self._group.start(name, [sys.executable, "-m", "service", *arguments], self._environment)

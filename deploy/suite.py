@@ -2,15 +2,19 @@
 
 import asyncio
 import os
+import signal
 import sys
+from pathlib import Path
 
-from deploy.environment import CHECKOUT, STATE
+from deploy.environment import STATE
 from deploy.failure import CannotRun
 from deploy.lifetime import run_until_stopped
+from deploy.processes import Group
 from deploy.servers import servers
+from tests.support.ledger import FOLDER, remove_left
 
 _SOURCES = ("deploy", "service", "sql", "tests", "workers")
-_CHECKS = (
+CHECKS = (
     ("ruff", "format", "--check", "--quiet", *_SOURCES),
     ("ruff", "check", "--quiet", *_SOURCES),
     ("mypy",),
@@ -29,6 +33,8 @@ async def test(arguments: list[str]) -> int:
     if not arguments:
         await _check()
     async with servers(STATE) as found:
+        if left := await remove_left(FOLDER, found.environment()):
+            print(f"Removed what killed tests had left: {len(left)} databases, queues and servers", flush=True)
         # Settings of the caller's own installation are no business of the tests.
         own = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
         return await _call(
@@ -38,23 +44,19 @@ async def test(arguments: list[str]) -> int:
 
 
 async def _check() -> None:
-    found = [" ".join(check[:2]) for check in _CHECKS if await _call(list(check), dict(os.environ))]
+    found = [" ".join(check[:2]) for check in CHECKS if await _call(list(check), dict(os.environ))]
     if found:
         raise CannotRun(f"the tests were not run, because these checks failed, see above: {', '.join(found)}")
 
 
 async def _call(command: list[str], environment: dict[str, str]) -> int:
-    """Run it to its end; when this script is stopped meanwhile, it is stopped first."""
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=CHECKOUT, env=environment, stdin=asyncio.subprocess.DEVNULL
-    )
+    """Run it to its end; when this script is stopped meanwhile, as by Ctrl-C, it is stopped first."""
+    group = Group(STATE / "runs")
+    process = group.start(Path(command[0]).name, command, environment, log=False)
     try:
-        return await process.wait()
-    except asyncio.CancelledError:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-        raise
+        return await asyncio.to_thread(process.wait)
+    finally:
+        await asyncio.to_thread(group.stop, signal.SIGINT)
 
 
 if __name__ == "__main__":

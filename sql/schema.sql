@@ -526,13 +526,16 @@ CREATE TABLE unroutable_events (
 
 CREATE TABLE access_tokens (
     token_hash bytea NOT NULL,
+    id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
     user_id bigint NOT NULL,
     name text,
     scopes text[],
     created_at timestamp with time zone NOT NULL DEFAULT now(),
     expires_at timestamp with time zone,
     revoked_at timestamp with time zone,
-    CONSTRAINT access_tokens_pkey PRIMARY KEY (token_hash)
+    last_used_at timestamp with time zone,
+    CONSTRAINT access_tokens_pkey PRIMARY KEY (token_hash),
+    CONSTRAINT access_tokens_id_key UNIQUE (id)
 );
 
 CREATE UNLOGGED TABLE throttle_buckets (

@@ -4,7 +4,6 @@ deploy/test finds or starts the servers and sets CLARION_DATABASE_URL and CLARIO
 """
 
 import os
-import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
@@ -15,6 +14,7 @@ from service.runtime.settings import Settings
 from tests.support.conversations import Threads
 from tests.support.databases import Databases, server_url, with_database
 from tests.support.institution import Institution
+from tests.support.ledger import close_ledger, new_prefix
 from tests.support.school import School, make_school
 
 # How long an example takes says something about the machine, which other tests share, and nothing about the code.
@@ -22,6 +22,11 @@ hypothesis.settings.register_profile(
     "shared_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("shared_machine")
+
+
+def pytest_unconfigure() -> None:
+    """The run has ended in order, and removed what it had made."""
+    close_ledger()
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +67,7 @@ def settings(database_url: str) -> Settings:
     return Settings(
         database_url=database_url,
         amqp_url=os.environ["CLARION_AMQP_URL"],
-        amqp_prefix=f"test-{uuid.uuid4().hex[:12]}",
+        amqp_prefix=new_prefix(),
         port=0,
     )
 

@@ -2,7 +2,8 @@
 
 import sys
 from importlib import import_module
-from typing import Any
+from importlib.metadata import version
+from typing import Annotated, Any
 
 import asyncpg
 import typer
@@ -45,8 +46,18 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"clarion {version('clarion')}")
+        raise typer.Exit
+
+
 @app.callback()
-def _clarion() -> None:
+def _clarion(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Messages to everyone in an institution: the service, and what its operators and users need besides."""
 
 

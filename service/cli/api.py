@@ -9,6 +9,7 @@ import uvloop
 from service.api import server
 from service.api.app import build_app
 from service.runtime import logs
+from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings, load
@@ -38,7 +39,9 @@ async def _serve(settings: Settings) -> None:
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)
-        runner = await server.start(build_app(settings, pool, publisher), host=settings.host, port=settings.port)
+        application = build_app(settings, pool, publisher)
+        with listening(settings.host, settings.port):
+            runner = await server.start(application, host=settings.host, port=settings.port)
         stack.push_async_callback(runner.cleanup)
         log.info("api_started", url=settings.base_url, addresses=[list(address) for address in runner.addresses])
         await stop.wait()

@@ -68,7 +68,7 @@ def _batch() -> None:
 
 @batch_app.command("watch")
 def watch_batch(batch_id: Annotated[int, typer.Argument(metavar="ID")], token: Token, url: Url = _DEFAULT_URL) -> None:
-    """Show a batch's progress until it ends; exit 1 unless it was sent."""
+    """Show a batch's progress until it ends; exit 1 when that is in error."""
 
     async def run() -> None:
         async with Client(url, token) as client:
@@ -78,9 +78,8 @@ def watch_batch(batch_id: Annotated[int, typer.Argument(metavar="ID")], token: T
 
 
 async def _follow(client: Client, batch_id: int) -> None:
-    console = Console()
-    last = await follow(client, batch_id, console)
-    if last.state != "sent":
+    last = await follow(client, batch_id, Console())
+    if last.state == "error":
         raise Failed(line(last))
 
 

@@ -18,12 +18,12 @@ from service.runtime import settings as configuration
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.dead_letters.queue import Found, browse
 from service.runtime.dead_letters.requeue import Tally, drop, requeue
-from service.runtime.settings import Settings
+from service.runtime.settings import BrokerSettings
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
-    help="Browser through the dead letters: what could not be handled, each with its reason. They stay until they are"
+    help="Browse the dead letters: what could not be handled, each with its reason. They stay until they are"
     " requeued or dropped.",
 )
 
@@ -43,7 +43,7 @@ def list_letters(
 
     Those that another consumer holds at this moment are left out.
     """
-    settings = configuration.load()
+    settings = configuration.load_part(BrokerSettings)
     describe = _as_json if as_json else _as_line
     with tempfile.SpooledTemporaryFile(_IN_MEMORY) as lines:
         _run(_list(settings, describe, lines))
@@ -52,7 +52,7 @@ def list_letters(
         shutil.copyfileobj(lines, sys.stdout.buffer)
 
 
-async def _list(settings: Settings, describe: Callable[[Found], bytes], lines: IO[bytes]) -> None:
+async def _list(settings: BrokerSettings, describe: Callable[[Found], bytes], lines: IO[bytes]) -> None:
     async with browse(settings) as browser:
         async for found in browser.letters():
             lines.write(describe(found) + b"\n")
@@ -92,7 +92,7 @@ def _described(found: Found) -> dict[str, Any]:
 @app.command("show")
 def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
     """Print what is known of a dead letter and its headers, then an empty line and its body as it came."""
-    found = _run(_find(configuration.load(), letter_id))
+    found = _run(_find(configuration.load_part(BrokerSettings), letter_id))
     if found is None:
         raise Failed(f"there is no dead letter {_printable(letter_id)}")
     for name, value in _described(found).items():
@@ -116,7 +116,7 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
         sys.stdout.buffer.write(found.message.body)
 
 
-async def _find(settings: Settings, letter_id: str) -> Found | None:
+async def _find(settings: BrokerSettings, letter_id: str) -> Found | None:
     async with browse(settings) as browser:
         async for found in browser.letters():
             if found.letter.id == letter_id:
@@ -136,7 +136,7 @@ def requeue_letters(ids: Ids = None, everything: All = False, source: Source = N
     """
     chosen = _Chosen(ids, everything, source)
     tally = Tally()
-    _report(requeue(configuration.load(), chosen, tally), chosen, tally, "requeued")
+    _report(requeue(configuration.load_part(BrokerSettings), chosen, tally), chosen, tally, "requeued")
     if tally.left:
         raise Failed(f"{tally.left} came from no queue of ours and were left, such as {tally.example}")
 
@@ -146,7 +146,7 @@ def drop_letters(ids: Ids = None, everything: All = False, source: Source = None
     """Remove dead letters, for good."""
     chosen = _Chosen(ids, everything, source)
     tally = Tally()
-    _report(drop(configuration.load(), chosen, tally), chosen, tally, "dropped")
+    _report(drop(configuration.load_part(BrokerSettings), chosen, tally), chosen, tally, "dropped")
 
 
 class _Chosen:

@@ -3,19 +3,18 @@
 import asyncio
 import gc
 import os
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
-from io import BufferedReader
-from pathlib import Path
 from time import perf_counter
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from service.application.directory import events as directory_events
+from service.cli.directory_files import STDIN, opened
+from service.cli.directory_progress import LoadProgress
 from service.cli.ndjson import blocks_of_lines
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
@@ -29,7 +28,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow the i
 SET_SIZE = 5000
 # A set is many small objects and no cycles; looking for cycles among them costs a third of the time.
 _ALLOCATIONS_PER_COLLECTION = 500_000
-STDIN = "-"
+# A file of the wrong kind has as many bad lines as it has lines.
+MOST_COMPLAINTS = 100
 
 
 @app.callback()
@@ -45,11 +45,13 @@ class Tally:
     ignored: Counter[str] = field(default_factory=Counter)  # well-formed, but about something else
     rows: Counter[Kind] = field(default_factory=Counter)  # written: other than before
     bad: int = 0
+    complain: Callable[[str], None] = typer.echo
 
     def reject(self, path: str, number: int, reason: str) -> None:
-        """Reports a line that does not count."""
+        """Reports a line that does not count, but for those beyond MOST_COMPLAINTS."""
         self.bad += 1
-        typer.echo(f"{'stdin' if path == STDIN else path}:{number}: {reason}", err=True)
+        if self.bad <= MOST_COMPLAINTS:
+            self.complain(f"{'stdin' if path == STDIN else path}:{number}: {reason}")
 
 
 @dataclass
@@ -65,25 +67,28 @@ def load(
     paths: Annotated[list[str], typer.Argument(metavar="PATH...", help="NDJSON files; - is standard input.")],
 ) -> None:
     """Load directory events, one JSON object a line; returns when they are committed."""
-    settings = configuration.load()
-    for path in paths:
-        if path != STDIN:
-            os.stat(path)  # a missing file stops the command before anything is loaded
+    settings = configuration.load_part(configuration.DatabaseSettings)
+    # A missing file stops the command before anything is loaded.
+    size = sum(os.stat(path).st_size for path in paths if path != STDIN)
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
     started = perf_counter()
-    tally = asyncio.run(_load(settings, paths))
+    tally = Tally()
+    with LoadProgress(Console(stderr=True), None if STDIN in paths else size) as progress:
+        tally.complain = progress.say
+        asyncio.run(_load(settings, paths, tally, progress))
     _report(tally, perf_counter() - started)
     if tally.bad:
         raise typer.Exit(1)
 
 
-async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
+async def _load(
+    settings: configuration.DatabaseSettings, paths: list[str], tally: Tally, progress: LoadProgress
+) -> None:
     """Read and parse one set of events while the database writes the one before."""
-    tally = Tally()
     writing: asyncio.Task[None] | None = None
     async with connected(settings) as conn:
         try:
-            async for found in _sets(paths, tally):
+            async for found in _sets(paths, tally, progress):
                 if writing is not None:
                     await writing
                 writing = asyncio.create_task(_write(conn, found, tally))
@@ -92,7 +97,6 @@ async def _load(settings: configuration.Settings, paths: list[str]) -> Tally:
         finally:
             if writing is not None:
                 await asyncio.wait([writing])
-    return tally
 
 
 async def _write(conn: Connection, found: EventSet, tally: Tally) -> None:
@@ -103,12 +107,12 @@ async def _write(conn: Connection, found: EventSet, tally: Tally) -> None:
         tally.reject(*found.lines[place], reason)
 
 
-async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[EventSet]:
+async def _sets(paths: list[str], tally: Tally, progress: LoadProgress) -> AsyncIterator[EventSet]:
     """The events of all files in sets; counts everything and reports what is bad as it goes."""
     found = EventSet()
     for path in paths:
         number = 0
-        with _opened(path) as file:
+        with opened(path) as file:
             async for lines in blocks_of_lines(file):
                 for line in lines:
                     number += 1
@@ -118,14 +122,10 @@ async def _sets(paths: list[str], tally: Tally) -> AsyncIterator[EventSet]:
                     if len(found.events) == SET_SIZE:
                         yield found
                         found = EventSet()
+                progress.show(file.read_so_far, tally.events.total(), tally.bad)
+            progress.next_file(file.read_so_far)
     if found.events:
         yield found
-
-
-def _opened(path: str) -> AbstractContextManager[BufferedReader]:
-    if path == STDIN:
-        return nullcontext(cast(BufferedReader, sys.stdin.buffer))
-    return Path(path).open("rb")
 
 
 def _event(line: bytes, path: str, number: int, tally: Tally) -> DirectoryEvent | None:
@@ -146,6 +146,8 @@ def _event(line: bytes, path: str, number: int, tally: Tally) -> DirectoryEvent 
 
 def _report(tally: Tally, seconds: float) -> None:
     events = tally.events.total()
+    if tally.bad > MOST_COMPLAINTS:
+        typer.echo(f"{tally.bad - MOST_COMPLAINTS:,} more bad lines are not shown", err=True)
     typer.echo(
         f"{events} events in {seconds:.2f} s ({events / seconds:.0f}/s):"
         f" {tally.rows.total()} rows written, {tally.ignored.total()} events ignored, {tally.bad} bad lines"

@@ -6,7 +6,7 @@ import typer
 
 from service.cli.failure import Failed
 from service.runtime.postgres import connected
-from service.runtime.settings import load
+from service.runtime.settings import DatabaseSettings, load_part
 from sql import migrate as migrations
 
 app = typer.Typer(add_completion=False)
@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False)
 @app.command()
 def migrate() -> None:
     """Bring the schema up to date; safe to run from many hosts at once."""
-    settings = load()
+    settings = load_part(DatabaseSettings)
 
     async def run() -> list[str]:
         async with connected(settings) as conn:

@@ -84,12 +84,16 @@ class Session:
         """Declares everything, or finds it there; what is not as it should be."""
         return await declare(self._connection, topology)
 
+    async def has_queue(self, queue: str) -> bool:
+        """Whether there is such a queue."""
+        return await is_there(self._connection, queue)
+
     async def find_queue(self, topology: Topology, queue: str) -> None:
         """Looks for a queue that others declare, and declares everything where it is not there.
 
         BrokerUnavailable, with what to do, when it is missing and this user may not declare it.
         """
-        if not await is_there(self._connection, queue):
+        if not await self.has_queue(queue):
             require(await self.declare(topology), queue)
 
 

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from service.runtime.settings import Settings, SettingsError
+from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 
 log = structlog.get_logger(__name__)
 
@@ -77,7 +77,7 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+async def connected(settings: DatabaseSettings) -> AsyncIterator[asyncpg.Connection]:
     """One connection, for a command that does its work and ends.
 
     Raises SettingsError when there is none to be had: the operator has to know what to mend.

@@ -1,6 +1,6 @@
 """Configuration: environment variables only, all listed in deploy/env.example (CONTRACT 2)."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, UrlConstraints, ValidationError
 from pydantic_core import MultiHostUrl, Url
@@ -11,18 +11,34 @@ DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres"
 AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
 
 
+SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "BrokerSettings")
+
+
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names the variable."""
 
 
-class Settings(BaseSettings):
-    """One validated value, made at start and passed along."""
-
+class _FromEnvironment(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
 
+
+class DatabaseSettings(_FromEnvironment):
+    """All that a command needs which asks the database and nothing else."""
+
     database_url: DatabaseUrl
+    database_statement_cache: int = Field(512, ge=0)
+
+
+class BrokerSettings(_FromEnvironment):
+    """All that a command needs which asks the broker and nothing else."""
+
     amqp_url: AmqpUrl
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+
+
+class Settings(DatabaseSettings, BrokerSettings):
+    """All of a process that serves: one validated value, made at start and passed along."""
+
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
@@ -39,7 +55,6 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_body_bytes: int = Field(10_000_000, ge=1024)
     database_pool_size: int = Field(8, ge=1)
-    database_statement_cache: int = Field(512, ge=0)
     chunk_size: int = Field(2000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
     sweep_interval: float = Field(5.0, gt=0)
@@ -56,9 +71,14 @@ class Settings(BaseSettings):
 
 
 def load() -> Settings:
-    """Settings from the environment; SettingsError names every wrong variable in one line."""
+    """All settings from the environment; SettingsError names every wrong variable in one line."""
+    return load_part(Settings)
+
+
+def load_part(kind: type[SettingsT]) -> SettingsT:
+    """``load`` for a command that does not need them all."""
     try:
-        return Settings()
+        return kind()
     except ValidationError as error:
         parts = [f"CLARION_{'_'.join(str(p) for p in e['loc']).upper()}: {e['msg']}" for e in error.errors()]
         raise SettingsError("; ".join(parts)) from None

@@ -2,13 +2,15 @@
 
 -- Tokens are shown once and stored hashed (canvas/conventions.md 2).
 CREATE TABLE access_tokens (
-    token_hash bytea PRIMARY KEY,   -- SHA-256 of the token
-    user_id    bigint NOT NULL,
-    name       text,
-    scopes     text[],              -- null: every route
-    created_at timestamptz NOT NULL DEFAULT now(),
-    expires_at timestamptz,
-    revoked_at timestamptz
+    token_hash   bytea PRIMARY KEY,   -- SHA-256 of the token
+    id           bigint NOT NULL UNIQUE GENERATED ALWAYS AS IDENTITY, -- by which operators name it
+    user_id      bigint NOT NULL,
+    name         text,
+    scopes       text[],              -- null: every route
+    created_at   timestamptz NOT NULL DEFAULT now(),
+    expires_at   timestamptz,
+    revoked_at   timestamptz,
+    last_used_at timestamptz          -- to the minute
 );
 
 -- How full the bucket of each token is (canvas/conventions.md 11), for all replicas of the gateway. Unlogged: a change

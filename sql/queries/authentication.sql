@@ -2,9 +2,10 @@
 -- Everything authentication needs, in the one statement that every request pays for. A user who is not (yet)
 -- in the directory has a null workflow_state. The fake student (CONTRACT 6.6) has student view enrolments only.
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
--- :reserving and :longest are seconds.
+-- :reserving and :longest are seconds. That the token was used is noted once a minute at most.
 WITH found AS (
-    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.workflow_state, u.login, u.sis_id,
+    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, t.last_used_at,
+           u.workflow_state, u.login, u.sis_id,
            EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type = 'StudentViewEnrollment')
            AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type <> 'StudentViewEnrollment')
                AS fake_student
@@ -20,6 +21,12 @@ WITH found AS (
         greatest(b.empties_at, clock_timestamp()) + :reserving::float8 * interval '1 second',
         clock_timestamp() + :longest::float8 * interval '1 second')
     RETURNING extract(epoch FROM empties_at - clock_timestamp())::float8 AS drains_in
+), used AS (
+    UPDATE access_tokens t SET last_used_at = now()
+    FROM found f
+    WHERE t.token_hash = f.token_hash AND f.revoked_at IS NULL
+      AND coalesce(f.expires_at > now(), true)
+      AND coalesce(f.last_used_at < now() - interval '1 minute', true)
 )
 SELECT f.user_id, f.scopes, f.expires_at, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
        bucket.drains_in

@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import itertools
 import os
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from datetime import datetime
 from typing import Any
@@ -25,15 +24,14 @@ from tests.support.databases import server_url
 from tests.support.gateway import ECHO, PUBLIC_URL, Api, publishing
 from tests.support.http_calls import call
 from tests.support.institution import Institution
+from tests.support.ledger import new_prefix
 from tests.support.replies import Reply
 
 
 @pytest.fixture(scope="session")
 def amqp_prefix() -> Iterator[str]:
     """Of the queues that the tests of this process share: no worker listens there, so commands stay unread."""
-    settings = Settings(
-        database_url=server_url(), amqp_url=os.environ["CLARION_AMQP_URL"], amqp_prefix=f"test-{uuid.uuid4().hex[:12]}"
-    )
+    settings = Settings(database_url=server_url(), amqp_url=os.environ["CLARION_AMQP_URL"], amqp_prefix=new_prefix())
     yield settings.amqp_prefix
 
     async def forget() -> None:

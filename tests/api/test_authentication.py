@@ -7,7 +7,11 @@ from typing import Any
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
 
+from service.api.app import build_app
+from service.runtime.publisher import Publisher
+from service.runtime.settings import Settings
 from tests.support.institution import Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -69,6 +73,48 @@ async def test_a_token_is_good_until_it_expires(client: aiohttp.ClientSession, t
     headers = await token(7, expires_at=datetime.now(UTC) + timedelta(hours=1))
 
     assert await echoed(client, headers) == (7, None)
+
+
+@pytest.mark.parametrize("throttled", [True, False])
+async def test_the_last_use_of_a_token_is_kept_to_the_minute(
+    edge_settings: Settings,
+    pool: asyncpg.Pool,
+    broker: Publisher,
+    *,
+    serve: Callable[[web.Application], Awaitable[aiohttp.ClientSession]],
+    conn: asyncpg.Connection,
+    token: Token,
+    throttled: bool,
+) -> None:
+    """A row that every request would write costs more than it tells."""
+    settings = edge_settings if throttled else edge_settings.model_copy(update={"throttle_maximum": 0})
+    session = await serve(build_app(settings, pool, broker))
+    credentials = await token(7)
+    looking = "SELECT last_used_at, xmin::text FROM access_tokens"
+
+    async def used() -> tuple[datetime, str]:
+        async with session.get("/api/v1/conversations/unread_count", headers=credentials) as response:
+            assert response.status == 200
+        row = await conn.fetchrow(looking)
+        assert row is not None
+        return row["last_used_at"], row["xmin"]
+
+    first = await used()
+    assert first[0] is not None
+    assert await used() == first
+    await conn.execute("UPDATE access_tokens SET last_used_at = last_used_at - interval '61 seconds'")
+    assert (await used())[0] > first[0]
+
+
+async def test_a_token_that_opens_nothing_is_not_used(
+    client: aiohttp.ClientSession, conn: asyncpg.Connection, token: Token
+) -> None:
+    past = datetime.now(UTC) - timedelta(days=1)
+    for credentials in (await token(7, expires_at=past), await token(7, revoked_at=past)):
+        async with client.get("/api/v1/conversations/unread_count", headers=credentials) as response:
+            assert response.status == 401
+
+    assert await conn.fetchval("SELECT count(last_used_at) FROM access_tokens") == 0
 
 
 async def test_a_user_the_directory_does_not_know_is_accepted(client: aiohttp.ClientSession, token: Token) -> None:

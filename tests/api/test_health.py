@@ -1,6 +1,5 @@
 """What the gateway says of its own state."""
 
-import uuid
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -14,6 +13,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.gateway import Api, publishing, publishing_nowhere
+from tests.support.ledger import new_prefix
 from tests.support.waiting import until
 
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
@@ -66,7 +66,7 @@ async def test_it_is_not_ready_without_the_database(settings: Settings, broker: 
 @pytest.fixture
 def spoiled(settings: Settings) -> Settings:
     """An installation whose queues no other test shares."""
-    return settings.model_copy(update={"amqp_prefix": f"test-{uuid.uuid4().hex[:12]}"})
+    return settings.model_copy(update={"amqp_prefix": new_prefix()})
 
 
 async def test_it_names_a_queue_of_other_arguments_and_is_ready(

@@ -1,6 +1,5 @@
 """What the gateway accepts for later, it commands at once, and without a broker accepts it all the same."""
 
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -15,6 +14,7 @@ from tests.support.broker import BrokerClient, broker_client
 from tests.support.conversations import Threads
 from tests.support.gateway import Api, publishing_nowhere
 from tests.support.http_calls import call
+from tests.support.ledger import new_prefix
 from tests.support.school import School
 
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -24,7 +24,7 @@ Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
 @pytest.fixture
 def settings(settings: Settings) -> Settings:
     """Queues of the test's own, so that a command is found. Replies are queued from three participants on."""
-    own = f"test-{uuid.uuid4().hex[:12]}"
+    own = new_prefix()
     return settings.model_copy(update={"amqp_prefix": own, "queued_reply_participants": 3})
 
 

@@ -3,7 +3,8 @@
 Events of users, enrolments and their states, published confirmed, through the queue into committed rows: by one
 ``clarion worker --only directory``, once from a queue that is full and once while they are being published; and, in the
 same run, by the loop that is usually written, which takes a transaction for every event. The servers are those that
-CLARION_DATABASE_URL and CLARION_AMQP_URL name, or private ones of the checkout.
+CLARION_DATABASE_URL and CLARION_AMQP_URL name, or private ones of the checkout. Before that, the first day: a file of
+1,000,000 events through ``clarion directory load``.
 """
 
 import argparse
@@ -11,8 +12,9 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -31,7 +33,7 @@ from tests.bench.environment import fresh_settings, on_servers
 from tests.bench.progress import log
 from tests.bench.resources import machine, peak_memory
 from tests.support.directory_feed import directory_event, feed
-from tests.support.processes import Process, installation
+from tests.support.processes import Process, environment, installation
 
 
 @dataclass(frozen=True)
@@ -40,18 +42,18 @@ class Sizes:
 
     events: int = 60_000
     one_by_one: int = 3_000
+    lines: int = 1_000_002  # of the file, three for each person
 
 
-QUICK = Sizes(events=3_000, one_by_one=300)
+QUICK = Sizes(events=3_000, one_by_one=300, lines=6_000)
 
 
-def events(how_many: int) -> list[bytes]:
+def events(how_many: int) -> Iterator[bytes]:
     """A third each of users, their enrolments and the states of those, with all keys that Canvas sends."""
-    made = []
     for number in range(1, how_many // 3 + 1):
         person, enrolment = 10**13 + number, 10**13 + 10**9 + number
         at = {"created_at": "2026-01-01T00:00:00Z", "updated_at": "2026-01-01T00:00:00Z"}
-        made += [
+        yield from (
             directory_event(
                 "user_created",
                 **at,
@@ -87,8 +89,7 @@ def events(how_many: int) -> list[bytes]:
                 restricted_access=False,
                 access_is_current=True,
             ),
-        ]
-    return made
+        )
 
 
 @dataclass
@@ -128,6 +129,44 @@ async def _followed(worker: Process, how_many: int) -> int:
         await worker.logged('"directory_followed"', times=sets + 1)
 
 
+async def from_a_file(how_many: int) -> dict[str, Any]:
+    """``clarion directory load`` of one file, from the start of the command to its end."""
+    async with part() as there:
+        with tempfile.NamedTemporaryFile(suffix=".ndjson") as file:
+            for line in events(how_many):
+                file.write(line + b"\n")
+            file.flush()
+            started = perf_counter()
+            command = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "service", "directory", "load", file.name),
+                env=environment(there.settings),
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+            watch = asyncio.create_task(_peak_memory_of(command))
+            _, said = await command.communicate()
+            seconds = perf_counter() - started
+        assert command.returncode == 0, said.decode()
+        await there.check(how_many)
+        return {
+            "lines": how_many,
+            "seconds": seconds,
+            "per_second": how_many / seconds,
+            "peak_memory_bytes": await watch,
+            "lines_of_progress": len(said.splitlines()),
+        }
+
+
+async def _peak_memory_of(command: asyncio.subprocess.Process) -> int:
+    """Looked at while it runs: afterwards there is nothing to look at."""
+    peak = 0
+    while command.returncode is None:
+        with suppress(OSError, LookupError):
+            peak = max(peak, peak_memory(command.pid))
+        await asyncio.sleep(0.2)
+    return peak
+
+
 async def from_full_queue(how_many: int) -> dict[str, Any]:
     """The queue is full when the worker starts; from its connection to its last commit."""
     async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
@@ -152,7 +191,7 @@ async def while_published(how_many: int) -> dict[str, Any]:
     async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
         worker = await clarion.start("worker", "--only", "directory")
         await worker.logged("broker_connected", times=2)
-        made = events(how_many)
+        made = list(events(how_many))
         started = perf_counter()
         await source.publish(*made)
         published = perf_counter() - started
@@ -197,6 +236,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
     """Everything, on the servers of the environment."""
     report: dict[str, Any] = {"sizes": asdict(sizes), "load_before": round(os.getloadavg()[0], 2)}
     for name, figures in (
+        ("from_a_file", from_a_file(sizes.lines)),
         ("from_full_queue", from_full_queue(sizes.events)),
         ("one_by_one", one_by_one(sizes.one_by_one)),
         ("while_published", while_published(sizes.events)),

@@ -16,6 +16,7 @@ from service.contracts.topology import Topology
 from service.runtime.settings import Settings
 from sql import migrate
 from sql.connection import Connection
+from tests.support.ledger import DATABASE, PREFIX, close_ledger, ledger
 
 T = TypeVar("T")
 
@@ -29,13 +30,18 @@ async def on_servers(work: Coroutine[Any, Any, T]) -> T:
     with redirect_stdout(sys.stderr):
         async with servers(STATE) as found:
             os.environ.update(found.environment())
-            return await work
+            try:
+                return await work
+            finally:
+                close_ledger()
 
 
 @asynccontextmanager
 async def fresh_settings() -> AsyncIterator[Settings]:
     """Default settings on a migrated, empty database; only the limit of private bulk sends is raised."""
     name = f"bench-{uuid.uuid4().hex[:12]}"
+    ledger().take(DATABASE, name)
+    ledger().take(PREFIX, name)
     server = os.environ["CLARION_DATABASE_URL"]
     settings = Settings(
         database_url=_with_database(server, name),

@@ -1,10 +1,18 @@
 """``clarion`` itself: what it has, and what it says where it cannot work (CONTRACT 2)."""
 
+import re
+import socket
+from importlib.metadata import version
+
 import pytest
+from aiormq.exceptions import ChannelNotFoundEntity
 
 from service.runtime.settings import Settings
+from tests.support.broker import broker_client
 from tests.support.commands import clarion
 from tests.support.processes import free_port
+
+_SERVERS = ("CLARION_DATABASE_URL", "CLARION_AMQP_URL")
 
 
 async def test_every_command_is_listed_with_what_it_is_for(settings: Settings) -> None:
@@ -34,3 +42,66 @@ async def test_a_database_that_cannot_be_reached_is_named_by_its_variable(
     assert done.err.startswith("clarion: CLARION_DATABASE_URL: cannot connect: ")
     assert done.err.count("\n") == 1
     assert "secret" not in done.err
+
+
+async def test_the_version_is_that_of_the_package(settings: Settings) -> None:
+    assert await clarion(settings, "--version", without=_SERVERS) == (0, f"clarion {version('clarion')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["migrate"], ["token", "list"], ["directory", "load", "-"]])
+async def test_what_asks_only_the_database_needs_no_broker(settings: Settings, arguments: list[str]) -> None:
+    done = await clarion(settings, *arguments, without=["CLARION_AMQP_URL"], CLARION_PORT="none")
+
+    assert (done.code, done.err) == (0, "")
+
+
+async def test_what_asks_only_the_broker_needs_no_database(settings: Settings) -> None:
+    done = await clarion(settings, "dead", "list", without=["CLARION_DATABASE_URL"])
+
+    assert done.err.startswith(f"clarion: there is no queue {settings.amqp_prefix}.dead at this broker")
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+async def test_what_serves_names_everything_that_it_lacks(settings: Settings, command: str) -> None:
+    done = await clarion(settings, command, without=_SERVERS, CLARION_PORT="none")
+
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    for variable in (*_SERVERS, "CLARION_PORT"):
+        assert f"{variable}: " in done.err
+
+
+@pytest.mark.parametrize(
+    ("host", "reason"),
+    [
+        ("no-such-host.invalid", "there is no such host"),
+        ("192.0.2.1", "it is not an address of this machine"),
+        ("a" * 70, "is not the name of a host"),
+    ],
+)
+async def test_a_host_on_which_it_cannot_listen_is_named_by_its_variable(
+    settings: Settings, host: str, reason: str
+) -> None:
+    done = await clarion(settings, "api", CLARION_HOST=host, CLARION_LOG_LEVEL="error")
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(rf"clarion: CLARION_HOST: [^\n]*{reason}\n", done.err)
+
+
+async def test_a_used_port_is_named_by_its_variable(settings: Settings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+
+        done = await clarion(settings, "api", CLARION_PORT=str(port), CLARION_LOG_LEVEL="error")
+
+    assert done == (1, "", f"clarion: CLARION_PORT: cannot listen on port {port} of 127.0.0.1: it is in use\n")
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "x"], ["requeue", "--all"], ["drop", "--all"]])
+async def test_a_mistyped_prefix_makes_nothing_at_the_broker(settings: Settings, arguments: list[str]) -> None:
+    done = await clarion(settings, "dead", *arguments)
+
+    assert done.code == 1
+    assert "is CLARION_AMQP_PREFIX right" in done.err
+    async with broker_client(settings) as outside:
+        with pytest.raises(ChannelNotFoundEntity):
+            await outside.channel.declare_queue(outside.topology.dead, passive=True)

@@ -1,15 +1,20 @@
 """``clarion directory load`` as a user runs it (CONTRACT 2)."""
 
+import gzip
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 from pydantic_core import MultiHostUrl
+from rich.console import Console
 
+from service.cli.directory_progress import LoadProgress
 from service.contracts.directory import MAX_EVENT_BYTES
 from service.runtime.settings import Settings
-from tests.support.commands import clarion
+from tests.support.commands import OnTerminal, clarion
 
 
 def line(name: str, /, **body: Any) -> str:
@@ -95,6 +100,89 @@ async def test_a_database_that_is_away_is_one_line(settings: Settings) -> None:
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("clarion: ")
     assert done.err.count("\n") == 1
+
+
+async def test_gzip_and_a_byte_order_mark_are_understood(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    mark = b"\xef\xbb\xbf"
+    (tmp_path / "plain").write_bytes(mark + line("user_created", user_id=1).encode())
+    (tmp_path / "packed").write_bytes(gzip.compress(mark + line("user_created", user_id=2).encode()))
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "mark").write_bytes(mark)
+    files = [str(tmp_path / name) for name in ("plain", "packed", "empty", "mark")]
+
+    done = await clarion(
+        settings, "directory", "load", *files, "-", stdin=gzip.compress(line("user_created", user_id=3).encode())
+    )
+
+    assert (done.code, done.err) == (0, "")
+    assert await users(conn) == [1, 2, 3]
+
+
+async def test_a_mark_within_a_file_is_a_bad_line(settings: Settings) -> None:
+    text = line("user_created", user_id=1).encode() + b"\xef\xbb\xbf" + line("user_created", user_id=2).encode()
+
+    done = await clarion(settings, "directory", "load", "-", stdin=text)
+
+    assert (done.code, done.err.partition(": ")[0]) == (1, "stdin:2")
+
+
+async def test_a_packed_file_that_is_cut_short_is_one_line(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    whole = gzip.compress("".join(line("user_created", user_id=user) for user in range(1, 1000)).encode())
+    (tmp_path / "cut.gz").write_bytes(whole[:-100])
+
+    done = await clarion(settings, "directory", "load", str(tmp_path / "cut.gz"))
+
+    assert (done.code, done.out) == (1, "")
+    assert re.fullmatch(rf"clarion: {tmp_path}/cut.gz: cannot be unpacked to its end: [^\n]+\n", done.err)
+
+
+async def test_a_file_of_the_wrong_kind_makes_no_flood(settings: Settings, conn: asyncpg.Connection) -> None:
+    lines = "user_id,login_id\n" * 250 + line("user_created", user_id=1)
+
+    done = await clarion(settings, "directory", "load", "-", stdin=lines.encode())
+
+    assert done.code == 1
+    *complaints, rest = done.err.splitlines()
+    assert [complaint.partition(": ")[0] for complaint in complaints] == [f"stdin:{n}" for n in range(1, 101)]
+    assert rest == "150 more bad lines are not shown"
+    assert "1 rows written, 0 events ignored, 250 bad lines" in done.out
+    assert await users(conn) == [1]
+
+
+async def test_a_bar_is_drawn_on_a_terminal(settings: Settings, conn: asyncpg.Connection, tmp_path: Path) -> None:
+    lines = [line("user_created", user_id=user, name="Ana" * 30) for user in range(1, 4001)]
+    lines[2000] = "{broken\n"
+    file = tmp_path / "d"
+    file.write_text("".join(lines))
+
+    command = OnTerminal(settings, "directory", "load", str(file))
+    await command.start()
+
+    assert await command.end() == 1
+    assert f"{file}:2001: " in command.shown
+    assert "━" in command.shown
+    assert len(set(re.findall(r"(\d+)%", command.shown))) > 1
+    assert "100%" in command.shown
+    assert "3,999 events" in command.shown
+    assert len(await users(conn)) == 3999
+
+
+def test_a_line_now_and_then_in_a_pipe() -> None:
+    said = io.StringIO()
+    with LoadProgress(Console(file=said), 1000, line_every=0) as progress:
+        progress.show(250, 10, 1)
+        progress.next_file(400)
+        progress.show(100, 20, 1)
+    with LoadProgress(Console(file=said), None, line_every=3600) as quiet:
+        quiet.show(1, 1, 0)
+
+    assert re.fullmatch(
+        r"25%, 10 events, 1 bad lines, [\d,]+ events/s\n50%, 20 events, 1 bad lines, [\d,]+ events/s\n", said.getvalue()
+    )
 
 
 async def test_without_a_path_it_is_wrong_usage(settings: Settings) -> None:

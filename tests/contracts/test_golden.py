@@ -6,6 +6,7 @@ The real code encodes and publishes, on the real broker. How to change the files
 import re
 from collections.abc import AsyncIterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import aio_pika
@@ -28,6 +29,7 @@ from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
+from tests.support import golden_files
 from tests.support.broker import BrokerClient
 from tests.support.golden_files import GOLDEN, assert_golden, body_in, text_of
 from tests.support.school import School
@@ -215,3 +217,16 @@ def test_there_is_no_golden_file_of_what_is_no_more() -> None:
     expected |= {"asyncapi.json", "dead_letter"}
 
     assert {str(path.relative_to(GOLDEN)) for path in GOLDEN.rglob("*") if path.is_file()} == expected
+
+
+def test_a_golden_file_that_differs_says_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(golden_files, "GOLDEN", tmp_path)
+    monkeypatch.delenv(golden_files.WRITE, raising=False)
+    lines = [f"line {number}" for number in range(1000)]
+    (tmp_path / "document").write_text("\n".join(lines))
+
+    with pytest.raises(pytest.fail.Exception) as failed:
+        assert_golden("document", "\n".join([*lines[:500], "another", *lines[501:]]).encode())
+
+    assert "-line 500\n+another\n" in str(failed.value)
+    assert "line 100" not in str(failed.value)

@@ -2,8 +2,7 @@
 
 import os
 import signal
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -15,6 +14,7 @@ from deploy.named import check_amqp, check_database
 from deploy.ports import free_port
 from deploy.postgres import PrivatePostgres
 from deploy.servers import servers
+from tests.support.private_servers import open_folder
 
 
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
@@ -61,22 +61,15 @@ async def test_a_named_server_that_is_away_is_no_reason_for_a_private_one(
 
 
 @pytest.fixture
-def open_folder() -> Iterator[Path]:
-    """A folder that other users may enter, as pytest's own may not be."""
-    with tempfile.TemporaryDirectory(prefix="clarion-") as folder:
-        Path(folder).chmod(0o755)
-        yield Path(folder)
-
-
-@pytest.fixture
-async def postgres(open_folder: Path) -> AsyncIterator[PrivatePostgres]:
+async def postgres() -> AsyncIterator[PrivatePostgres]:
     """A running private server."""
     if find_postgres() is None:
         pytest.skip("the tests run on a named server, and this machine has no PostgreSQL of its own")
-    server = PrivatePostgres(open_folder, "secret")
-    await server.ensure()
-    yield server
-    server.stop()
+    with open_folder() as folder:
+        server = PrivatePostgres(Path(folder), "secret")
+        await server.ensure()
+        yield server
+        server.stop()
 
 
 async def test_a_private_postgres_survives_a_kill_with_its_data(postgres: PrivatePostgres) -> None:

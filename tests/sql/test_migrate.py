@@ -1,7 +1,6 @@
 """Migrating: forward only, once each, from many hosts at once, beside another release."""
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator
 
 import asyncpg
@@ -11,6 +10,7 @@ from service.runtime.settings import Settings
 from sql import migrate
 from tests.support.commands import clarion
 from tests.support.databases import server_url, with_database
+from tests.support.ledger import new_database
 
 # What the databases hold that were made before the first release.
 _BEFORE_THE_FIRST_RELEASE = (
@@ -24,7 +24,7 @@ _BEFORE_THE_FIRST_RELEASE = (
 @pytest.fixture
 async def empty_database() -> AsyncIterator[str]:
     """DSN of a database without any table."""
-    name = f"clarion_test_{uuid.uuid4().hex[:12]}"
+    name = new_database()
     admin = await asyncpg.connect(server_url())
     await admin.execute(f'CREATE DATABASE "{name}"')
     yield with_database(server_url(), name)

@@ -1,7 +1,10 @@
 """The ``clarion`` command, run as a user runs it, to its end."""
 
 import asyncio
+import os
+import pty
 import sys
+from collections.abc import Collection
 from typing import NamedTuple
 
 from service.runtime.settings import Settings
@@ -16,12 +19,15 @@ class Outcome(NamedTuple):
     err: str
 
 
-async def clarion(settings: Settings, *arguments: str, stdin: bytes = b"") -> Outcome:
-    """Run ``python -m service`` with these settings and arguments."""
+async def clarion(
+    settings: Settings, *arguments: str, stdin: bytes = b"", without: Collection[str] = (), **variables: str
+) -> Outcome:
+    """Run ``python -m service`` with these settings and arguments, with more variables or without some."""
+    known = environment(settings, **variables)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "service", *arguments),
-        env=environment(settings),
+        env={name: value for name, value in known.items() if name not in without},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -29,3 +35,46 @@ async def clarion(settings: Settings, *arguments: str, stdin: bytes = b"") -> Ou
     out, err = await process.communicate(stdin)
     assert process.returncode is not None
     return Outcome(process.returncode, out.decode(), err.decode())
+
+
+class OnTerminal:
+    """The command with a terminal of 120 columns, as a person runs it."""
+
+    def __init__(self, settings: Settings, *arguments: str) -> None:
+        self._arguments = arguments
+        self._environment = environment(settings, TERM="xterm", COLUMNS="120", LINES="40")
+        self._ours, self._theirs = pty.openpty()
+        self.shown = ""
+
+    async def start(self) -> None:
+        """Begin."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "service", *self._arguments),
+            env=self._environment,
+            stdin=self._theirs,
+            stdout=self._theirs,
+            stderr=self._theirs,
+        )
+        os.close(self._theirs)
+
+    async def shows(self, text: str, *, within: float = 60) -> None:
+        """Returns when the text is on the terminal."""
+        async with asyncio.timeout(within):
+            while text not in self.shown:
+                assert await self._read(), self.shown
+
+    async def end(self) -> int:
+        """The exit status; ``shown`` is whole then."""
+        while await self._read():
+            pass
+        os.close(self._ours)
+        return await self._process.wait()
+
+    async def _read(self) -> bool:
+        try:
+            block = await asyncio.to_thread(os.read, self._ours, 65536)
+        except OSError:  # how Linux says that it is the end
+            return False
+        self.shown += block.decode("utf-8", "replace")
+        return bool(block)

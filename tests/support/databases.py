@@ -3,22 +3,35 @@
 import asyncio
 import hashlib
 import os
-import uuid
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
 
 import asyncpg
 
 from sql import migrate
+from tests.support.ledger import new_database
+
+T = TypeVar("T")
 
 _TEMPLATE_LOCK = 7_206_110_512_005
 
-# All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE.
+_END_OTHERS = """
+SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+# All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE, and to
+# look whether there is a row quicker than to delete none, which sets off triggers.
 _EMPTY = """
 DO $$
-DECLARE name text;
+DECLARE name text; filled boolean;
 BEGIN
     FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
         AND relname NOT IN ('schema_migrations', 'schema_definitions', 'tag_sets')
-    LOOP EXECUTE format('DELETE FROM %I', name); END LOOP;
+    LOOP
+        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
+        IF filled THEN EXECUTE format('DELETE FROM %I', name); END IF;
+    END LOOP;
     DELETE FROM tag_sets WHERE id <> 0;
 END $$
 """
@@ -55,42 +68,61 @@ async def _template() -> str:
 
 
 class Databases:
-    """The databases of one test process: lent to one test at a time, dropped at the end of the run."""
+    """The databases of one test process: lent to one test at a time, dropped at the end of the run.
+
+    The connections for that outlive the event loop of a test, so they have a loop of their own, in a thread.
+    """
 
     def __init__(self) -> None:
         self._free: list[str] = []
-        self._made: list[str] = []
+        self._connections: dict[str, asyncpg.Connection] = {}  # by database; the one of server_url() is ""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="databases", daemon=True)
+        self._thread.start()
 
     async def borrow(self) -> str:
         """Name of a migrated database without rows."""
-        if self._free:
-            return self._free.pop()
-        name = f"clarion_test_{uuid.uuid4().hex[:12]}"
-        template = await _template()
-        admin = await asyncpg.connect(server_url())
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        await admin.close()
-        self._made.append(name)
-        return name
+        return self._free.pop() if self._free else await self._there(self._make())
 
     async def give_back(self, name: str) -> None:
         """Ends whatever the test left connected, and empties the database for the next one."""
-        conn = await asyncpg.connect(with_database(server_url(), name), server_settings={"synchronous_commit": "off"})
-        await conn.execute(
-            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
-        await conn.execute(_EMPTY)
-        await conn.close()
+        await self._there(self._empty(name))
         self._free.append(name)
 
     def drop_all(self) -> None:
-        """Called when no loop runs any more."""
-        if self._made:
-            asyncio.run(self._drop())
+        """Drops the databases; no other call after that."""
+        asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    async def _connection(self, name: str = "") -> asyncpg.Connection:
+        found = self._connections.get(name)
+        if found is None or found.is_closed():
+            url = with_database(server_url(), name) if name else server_url()
+            found = self._connections[name] = await asyncpg.connect(url)
+        return found
+
+    async def _make(self) -> str:
+        name = new_database()
+        admin = await self._connection()
+        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{await _template()}"')
+        # No test of these databases is about what survives the server's own death, so no commit waits for the disk.
+        await admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        await self._connection(name)
+        return name
+
+    async def _empty(self, name: str) -> None:
+        conn = await self._connection(name)
+        await conn.execute(_END_OTHERS)
+        await conn.execute(_EMPTY)
 
     async def _drop(self) -> None:
-        admin = await asyncpg.connect(server_url())
-        for name in self._made:
+        admin = await self._connection()
+        for name in [name for name in self._connections if name]:
+            await self._connections[name].close()
             await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
         await admin.close()

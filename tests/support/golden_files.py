@@ -4,6 +4,7 @@ To change them on purpose: ``CLARION_GOLDEN=write`` in the environment writes wh
 wrote something fails, so that it is not done unawares. Look at the difference, then run the tests without it.
 """
 
+import difflib
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 GOLDEN = Path(__file__).parents[1] / "contracts" / "golden"
 WRITE = "CLARION_GOLDEN"
+_SHOWN = 100  # lines of a difference
 
 _PROPERTIES = (
     "content_type",
@@ -47,7 +49,16 @@ def assert_golden(name: str, found: bytes) -> None:
         path.write_bytes(found)
         pytest.fail(f"{path} was written, as {WRITE}=write says: look at the difference and run the test without it")
     assert path.exists(), f"no golden file {path}; {WRITE}=write makes it"
-    assert found == path.read_bytes(), f"{path} differs; if that is meant, {WRITE}=write changes it"
+    if found != path.read_bytes():
+        pytest.fail(f"{path} differs; if that is meant, {WRITE}=write changes it\n{difference(path, found)}")
+
+
+def difference(path: Path, found: bytes) -> str:
+    """Where the file and what was found part, line by line; of many lines the first."""
+    there, here = (text.decode("utf-8", "backslashreplace").splitlines() for text in (path.read_bytes(), found))
+    lines = list(difflib.unified_diff(there, here, path.name, "found", lineterm="", n=2))
+    more = [f"… and {len(lines) - _SHOWN} more lines"] if len(lines) > _SHOWN else []
+    return "\n".join([*lines[:_SHOWN], *more])
 
 
 def body_in(name: str) -> bytes:

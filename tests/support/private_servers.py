@@ -21,6 +21,7 @@ from deploy.binaries import find_rabbitmq
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from sql import migrate
+from tests.support.ledger import SERVER, ledger
 
 PASSWORD = "secret"
 KILL = (signal.SIGKILL, 20.0)  # seconds until the last process of a killed server has gone
@@ -56,6 +57,7 @@ async def own_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
 def open_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that PostgreSQL's own user may enter, as pytest's may not be."""
     folder = tempfile.TemporaryDirectory(prefix="clarion-faults-")
+    ledger().take(SERVER, folder.name)
     Path(folder.name).chmod(0o755)
     return folder
 

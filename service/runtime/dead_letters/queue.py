@@ -25,7 +25,7 @@ from service.runtime.broker import (
     Session,
     broker_errors,
 )
-from service.runtime.settings import Settings
+from service.runtime.settings import BrokerSettings
 
 CONSUMERS = 25  # of one browser at most, one after the other; fewer than 32
 MOST_HELD = 65_535  # messages that a consumer can hold
@@ -141,19 +141,23 @@ class Browser:
 
 
 @asynccontextmanager
-async def browse(settings: Settings) -> AsyncIterator[Browser]:
-    """A browser of the dead letters; BrokerUnavailable where it cannot be had."""
+async def browse(settings: BrokerSettings) -> AsyncIterator[Browser]:
+    """A browser of the dead letters; BrokerUnavailable where it cannot be had. Declares nothing."""
     topology = Topology(settings.amqp_prefix)
     async with connected(settings) as session:
         with broker_errors():
-            await session.find_queue(topology, topology.dead)
+            if not await session.has_queue(topology.dead):
+                raise BrokerUnavailable(
+                    f"there is no queue {topology.dead} at this broker: is CLARION_AMQP_PREFIX right, and has a"
+                    " clarion worker been started?"
+                )
             browser = Browser(await session.channel(), await session.channel(), session.broken, topology.dead)
         yield browser
         await browser.end()
 
 
 @asynccontextmanager
-async def connected(settings: Settings) -> AsyncIterator[Session]:
+async def connected(settings: BrokerSettings) -> AsyncIterator[Session]:
     """A connection of its own for as long as the block runs; BrokerUnavailable where it cannot be had."""
     with broker_errors():
         connection = await aio_pika.connect(

@@ -11,7 +11,7 @@ from service.domain.dead_letters import DeadLetter
 from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
 from service.runtime.dead_letters.message import requeued_message
 from service.runtime.dead_letters.queue import Browser, Found, browse, connected
-from service.runtime.settings import Settings
+from service.runtime.settings import BrokerSettings
 
 AT_ONCE = 100  # publishes that are not confirmed
 
@@ -76,7 +76,7 @@ class Tally:
 Choice = Callable[[DeadLetter], bool]
 
 
-async def requeue(settings: Settings, chosen: Choice, tally: Tally) -> None:
+async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally) -> None:
     """Publishes the chosen dead letters, then removes them: interrupted between, they are handled twice, never lost."""
     topology = Topology(settings.amqp_prefix)
     async with browse(settings) as browser, connected(settings) as session:
@@ -108,7 +108,7 @@ async def _send_back(browser: Browser, sender: Sender, together: list[Found], ta
             raise outcome
 
 
-async def drop(settings: Settings, chosen: Choice, tally: Tally) -> None:
+async def drop(settings: BrokerSettings, chosen: Choice, tally: Tally) -> None:
     """Removes the chosen dead letters."""
     async with browse(settings) as browser:
         async for found in browser.letters():

@@ -1,0 +1,119 @@
+"""A script ends when it is told to, whatever became of its terminal."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_SCRIPT = """
+import asyncio, sys
+from pathlib import Path
+from deploy.failure import CannotRun
+from deploy.lifetime import run_until_stopped
+
+async def work():
+    folder, what = Path(sys.argv[1]), sys.argv[2]
+    if what == "fails":
+        raise CannotRun("it cannot be done")
+    (folder / "begun").touch()
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        if what == "fails_to_stop":
+            raise CannotRun("it cannot be undone")
+        (folder / "cleaned_up").touch()
+
+run_until_stopped("run", work())
+"""
+
+
+class Terminal:
+    """A terminal whose user may close it."""
+
+    def __init__(self) -> None:
+        self.ours, self.theirs = pty.openpty()
+        self.open = True
+
+    def close(self) -> None:
+        """No one reads any more, and every word that is written fails."""
+        if self.open:
+            os.close(self.ours)
+            self.open = False
+
+    def said(self) -> str:
+        """What has been written, once all writers have gone."""
+        os.close(self.theirs)
+        found = b""
+        try:
+            while block := os.read(self.ours, 4096):
+                found += block
+        except OSError:  # how Linux says that it is the end
+            pass
+        return found.decode()
+
+
+@pytest.fixture
+def terminal() -> Iterator[Terminal]:
+    """Open."""
+    made = Terminal()
+    yield made
+    made.close()
+
+
+def _start(terminal: Terminal, folder: Path, what: str = "works") -> "subprocess.Popen[bytes]":
+    arguments = [sys.executable, "-c", _SCRIPT, str(folder), what]
+    theirs = terminal.theirs
+    return subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+
+
+def _wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
+    while not path.exists():
+        assert process.poll() is None
+        os.sched_yield()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("closed", [False, True])
+def test_the_first_signal_ends_it_with_or_without_a_terminal(
+    terminal: Terminal, tmp_path: Path, number: signal.Signals, *, closed: bool
+) -> None:
+    process = _start(terminal, tmp_path)
+    _wait_for(tmp_path / "begun", process)
+    if closed:
+        terminal.close()
+
+    process.send_signal(number)
+
+    assert process.wait(60) == 128 + number
+    assert (tmp_path / "cleaned_up").exists()
+    if not closed:
+        assert "deploy/run: stopping" in terminal.said()
+
+
+def test_a_failure_is_one_line_and_status_1(terminal: Terminal, tmp_path: Path) -> None:
+    process = _start(terminal, tmp_path, "fails")
+
+    assert process.wait(60) == 1
+    assert terminal.said() == "deploy/run: it cannot be done\r\n"
+
+
+def test_a_failure_without_a_terminal_is_status_1_as_well(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.close()
+
+    assert _start(terminal, tmp_path, "fails").wait(60) == 1
+
+
+def test_a_signal_is_the_status_also_when_cleaning_up_fails(terminal: Terminal, tmp_path: Path) -> None:
+    process = _start(terminal, tmp_path, "fails_to_stop")
+    _wait_for(tmp_path / "begun", process)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 128 + signal.SIGTERM
+    assert "it cannot be undone" in terminal.said()
