@@ -35,6 +35,7 @@ class Details(TypedDict, total=False):
     expired_at: datetime
     field: str
     error_code: str
+    merged_into_user_id: int
 
 
 class Refusal(Exception):

@@ -55,6 +55,54 @@ WITH unfinished AS (
 )
 UPDATE batch_updates p SET user_id = u.target_id FROM unfinished u WHERE p.id = u.id;
 
+-- name: redirect_waiting_recipients :none
+-- What waits for merged accounts in bulk sends goes to their targets, once: who is to have it, or had it, under another
+-- account as well is left out and counted as skipped, and so is the sender. Recipients stay in order, which moves the
+-- ids that theirs are counted from: a new block of ids says so to a delivery that has read the chunk before.
+WITH target AS MATERIALIZED (
+    SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
+), waiting AS MATERIALIZED (
+    SELECT c.batch_id, c.position, c.recipients, coalesce(t.target_id, b.sender_id) AS sender_id
+    FROM chunks c
+    JOIN batches b ON b.id = c.batch_id AND b.state IN ('created', 'sending')
+    LEFT JOIN target t ON t.user_id = b.sender_id
+    WHERE c.state = 'pending' AND c.recipients && :user_ids::bigint[]
+    ORDER BY c.batch_id, c.position
+    FOR UPDATE OF c
+), redirected AS MATERIALIZED (
+    SELECT DISTINCT ON (w.batch_id, t.target_id) w.batch_id, w.position, t.target_id
+    FROM waiting w
+    CROSS JOIN unnest(w.recipients) AS u(user_id)
+    JOIN target t ON t.user_id = u.user_id
+    WHERE t.target_id <> w.sender_id AND NOT EXISTS (
+        SELECT FROM chunks c
+        WHERE c.batch_id = w.batch_id AND (
+            (c.state IN ('pending', 'delivered') AND t.target_id = ANY (c.recipients))
+            OR (c.state = 'delivered' AND c.recipients && array(
+                SELECT f.id FROM users f
+                WHERE f.merged_into_user_id IS NOT NULL AND f.merged_into_user_id = t.target_id
+                UNION
+                SELECT f.user_id FROM target f WHERE f.target_id = t.target_id
+            ))
+        )
+    )
+    ORDER BY w.batch_id, t.target_id, w.position
+), rewritten AS (
+    UPDATE chunks c
+    SET first_id = nextval('id_blocks'), recipients = array(
+        SELECT u.user_id FROM unnest(w.recipients) AS u(user_id) WHERE u.user_id <> ALL (:user_ids::bigint[])
+        UNION
+        SELECT r.target_id FROM redirected r WHERE r.batch_id = w.batch_id AND r.position = w.position
+        ORDER BY 1
+    )
+    FROM waiting w
+    WHERE c.batch_id = w.batch_id AND c.position = w.position
+    RETURNING c.batch_id, cardinality(w.recipients) - cardinality(c.recipients) AS left_out
+)
+UPDATE batches b SET skipped = b.skipped + r.left_out
+FROM (SELECT batch_id, sum(left_out) AS left_out FROM rewritten GROUP BY batch_id HAVING sum(left_out) > 0) r
+WHERE b.id = r.batch_id;
+
 -- name: lock_conversations_of_merged :many
 -- All conversations of merged accounts, and those of their targets with the same people in the same context. Replies to
 -- them line up behind the same lock.
