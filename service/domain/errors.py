@@ -35,7 +35,6 @@ class Details(TypedDict, total=False):
     expired_at: datetime
     field: str
     error_code: str
-    merged_into_user_id: int
 
 
 class Refusal(Exception):
@@ -49,6 +48,7 @@ class Refusal(Exception):
         attribute: str = "",
         kind: str = "",
         details: Details | None = None,
+        merged_into_user_id: int | None = None,
     ) -> None:
         super().__init__(message or code)
         self.code = code
@@ -56,6 +56,7 @@ class Refusal(Exception):
         self.attribute = attribute
         self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
         self.details: Details = details or {}
+        self.merged_into_user_id = merged_into_user_id  # BAD_AS_USER: who has what was that user's
 
 
 def invalid(attribute: str, message: str) -> Refusal:

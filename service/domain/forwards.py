@@ -14,6 +14,8 @@ MAX_FORWARDED = 2_000
 MAX_FORWARDED_DEPTH = 100
 
 Tree = Mapping[int, Sequence[int]]
+# What stands below the messages of the answer, and what stands below forwarded ones.
+_Placed = tuple[dict[int, Sequence[int]], dict[int, Sequence[int]]]
 
 
 class Forwards:
@@ -30,7 +32,7 @@ class Forwards:
         """
         self._complete = _fits(shown, below, sizes)
         known = {id_: [child for child in children if child in sizes] for id_, children in below.items()}
-        self._below_shown, self._below_forwarded = (known, known) if self._complete else _once(shown, known, sizes)
+        self._below_shown, self._below_forwarded = _everywhere(known) if self._complete else _once(shown, known, sizes)
 
     def below_shown(self, message_id: int) -> Sequence[int]:
         """What a message of the answer itself forwards; asked once for each time that it is shown."""
@@ -68,10 +70,12 @@ def _fits(shown: Iterable[int], below: Tree, sizes: Mapping[int, int]) -> bool:
     return True
 
 
-def _once(
-    shown: Iterable[int], below: Tree, sizes: Mapping[int, int]
-) -> tuple[dict[int, Sequence[int]], dict[int, Sequence[int]]]:
-    """What stands below the messages of the answer, and below forwarded ones; level by level, from the top."""
+def _everywhere(below: Tree) -> _Placed:
+    return dict(below), dict(below)
+
+
+def _once(shown: Iterable[int], below: Tree, sizes: Mapping[int, int]) -> _Placed:
+    """Level by level, from the top."""
     left = MAX_FORWARDED_BYTES
     placed: set[int] = set()
 

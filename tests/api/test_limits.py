@@ -146,5 +146,5 @@ async def test_a_synchronous_bulk_send_to_very_many_is_carried_out_asynchronousl
         status, shown, batch = await send(4, **how)
         assert (status, shown) == (202, 0)
         state = await conn.fetchrow("SELECT total, delivered FROM batches WHERE id = $1", int(batch or 0))
-        assert tuple(state) == (4, 0)
+        assert tuple(state or ()) == (4, 0)
     assert await send(4, group_conversation=True) == (201, 1, None)

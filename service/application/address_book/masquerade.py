@@ -37,7 +37,7 @@ async def _find(conn: Connection, form: UserForm | None) -> TargetRow | None:
 async def _unknown(conn: Connection, form: UserForm | None) -> Refusal:
     """Of a user who was merged it says into whom."""
     merged_into = await find_merged_target(conn, **form._asdict()) if form else None
-    return Refusal(Code.BAD_AS_USER, details={} if merged_into is None else {"merged_into_user_id": merged_into})
+    return Refusal(Code.BAD_AS_USER, merged_into_user_id=merged_into)
 
 
 def _belongs(actor: UserRights, target: TargetRow, root: Context) -> bool:

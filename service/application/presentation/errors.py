@@ -69,8 +69,8 @@ def _page(_refusal: Refusal, message: str) -> PageError:
 
 def _bare(refusal: Refusal, message: str) -> MasqueradeError:
     answer: MasqueradeError = {"errors": message}  # conventions.md 3: a string, not a list
-    if "merged_into_user_id" in refusal.details:
-        answer["merged_into_user_id"] = refusal.details["merged_into_user_id"]
+    if refusal.merged_into_user_id is not None:
+        answer["merged_into_user_id"] = refusal.merged_into_user_id
     return answer
 
 
