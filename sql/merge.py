@@ -60,6 +60,7 @@ _LOCK = Command("lock_merging")
 _TARGETS = Many("merge_targets", TargetRow)
 _LEFT_BEHIND = Column[int]("left_behind")
 _HAND_OVER_UPDATES = Command("hand_over_updates")
+_REDIRECT = Command("redirect_waiting_recipients")
 _LOCK_CONVERSATIONS = Many("lock_conversations_of_merged", LockedConversation)
 _LOCK_ROWS = Many("lock_rows_of_merged", LockedRow)
 _MERGE_VIEWS = Command("merge_views")
@@ -96,6 +97,11 @@ def _ids(targets: Mapping[int, MergeTarget]) -> list[int]:
 async def hand_over_updates(conn: Connection, targets: Mapping[int, MergeTarget]) -> None:
     """Batch updates in work belong to the targets."""
     await _HAND_OVER_UPDATES(conn, user_ids=list(targets), target_ids=_ids(targets))
+
+
+async def redirect_recipients(conn: Connection, targets: Mapping[int, MergeTarget]) -> None:
+    """Bulk sends in work reach the targets, each once; before any conversation is locked."""
+    await _REDIRECT(conn, user_ids=list(targets), target_ids=_ids(targets))
 
 
 async def lock_conversations(conn: Connection, targets: Mapping[int, MergeTarget]) -> dict[int, bool]:

@@ -16,6 +16,15 @@ class MessageKey(NamedTuple):
     send_id: int
 
 
+class ForwardedKey(NamedTuple):
+    """Where a forwarded message stands; ``size`` of its text in bytes."""
+
+    id: int
+    conversation_id: int
+    send_id: int
+    size: int
+
+
 class MessageDetails(NamedTuple):
     """What a message says. ``added_user_ids`` not None: it is generated, and says that these were added.
 
@@ -54,7 +63,7 @@ class AttachmentRow(NamedTuple):
 
 
 _VISIBLE = Many("visible_messages", MessageKey)
-_FORWARDED = Many("forwarded_messages", MessageKey)
+_FORWARDED = Many("forwarded_messages", ForwardedKey)
 _DETAILS = Many("message_details", MessageDetails)
 _ATTACHMENTS = Many("attachments_by_id", AttachmentRow)
 
@@ -66,9 +75,9 @@ async def visible_messages(
     return await _VISIBLE(conn, user_id=user_id, conversation_ids=conversation_ids, message_ids=message_ids)
 
 
-async def forwarded_messages(conn: Connection, send_ids: Sequence[int]) -> list[MessageKey]:
-    """All messages below the given sends, however deep, each once."""
-    return await _FORWARDED(conn, send_ids=send_ids)
+async def forwarded_messages(conn: Connection, send_ids: Sequence[int], limit: int) -> list[ForwardedKey]:
+    """The messages below the given sends, however deep, each once; no more than ``limit``, the nearest."""
+    return await _FORWARDED(conn, send_ids=send_ids, limit=limit)
 
 
 async def message_details(conn: Connection, keys: Sequence[MessageKey]) -> list[MessageDetails]:
@@ -82,5 +91,5 @@ async def message_details(conn: Connection, keys: Sequence[MessageKey]) -> list[
 
 
 async def attachments_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, AttachmentRow]:
-    """Files that still exist, by id."""
+    """Files by id; one that was deleted stays with the messages that carry it (CONTRACT 6.18)."""
     return {row.id: row for row in await _ATTACHMENTS(conn, attachment_ids=ids)}

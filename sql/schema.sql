@@ -19,12 +19,14 @@ CREATE FUNCTION sort_name(sortable_name text, name text) RETURNS text
     RETURN coalesce(nullif(btrim(sortable_name), ''), regexp_replace(btrim(name), '^(.*\S)\s+(\S+)$', '\2, \1'));
 
 -- What the terms of a search are looked for in (canvas/endpoints.md 4.13). A term holds no white space, so none reaches
--- across the line. A short name that is part of the name is not looked at again; most are.
+-- across the line. A short name that is part of the name is not looked at again; most are. Composed, because the same
+-- letter may come as one character or as two.
 CREATE FUNCTION search_text(name text, short_name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN lower(name COLLATE "und-x-icu") || CASE
-        WHEN strpos(lower(name COLLATE "und-x-icu"), lower(short_name COLLATE "und-x-icu")) = 0
-            THEN E'\n' || lower(short_name COLLATE "und-x-icu")
+    RETURN normalize(lower(name COLLATE "und-x-icu"), NFC) || CASE
+        WHEN strpos(normalize(lower(name COLLATE "und-x-icu"), NFC),
+                    normalize(lower(short_name COLLATE "und-x-icu"), NFC)) = 0
+            THEN E'\n' || normalize(lower(short_name COLLATE "und-x-icu"), NFC)
         ELSE ''
     END;
 
@@ -588,14 +590,16 @@ CREATE OR REPLACE FUNCTION merged_stamps(
 
 -- The state of an enrolment that counts now (CONTRACT 6.5), one of active, invited, completed, inactive, pending, none.
 -- The enrolment's own end wins, then the last enrollment_state event, then the section's dates, then the course's. A
--- deleted course leaves none; a completed one completes everybody. For readers who know the parts of an enrolment and
--- not its row.
+-- deleted course leaves none; a completed one completes everybody. Whose enrolment waits for the account to be created
+-- (creation_pending) does not take part before an enrollment_state event says so. For readers who know the parts of an
+-- enrolment and not its row.
 CREATE OR REPLACE FUNCTION standing_of(
     workflow_state text, date_state text, course_state text, course_closes boolean, course_start timestamptz,
     course_end timestamptz, section_closes boolean, section_start timestamptz, section_end timestamptz
 ) RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
     RETURN CASE
         WHEN workflow_state IN ('deleted', 'rejected') OR course_state = 'deleted' THEN 'none'
+        WHEN workflow_state = 'creation_pending' AND date_state IS NULL THEN 'pending'
         WHEN workflow_state = 'completed' OR course_state = 'completed' THEN 'completed'
         WHEN workflow_state = 'inactive' THEN 'inactive'
         WHEN date_state IN ('deleted', 'rejected') THEN 'none'
@@ -604,10 +608,9 @@ CREATE OR REPLACE FUNCTION standing_of(
         WHEN section_closes AND section_end <= now() THEN 'completed'
         WHEN section_closes AND section_start > now() THEN 'pending'
         WHEN section_closes AND (section_start IS NOT NULL OR section_end IS NOT NULL)
-            THEN CASE workflow_state WHEN 'creation_pending' THEN 'invited' ELSE workflow_state END
+            THEN workflow_state
         WHEN course_closes AND course_end <= now() THEN 'completed'
         WHEN course_closes AND course_start > now() THEN 'pending'
-        WHEN workflow_state = 'creation_pending' THEN 'invited'
         ELSE workflow_state
     END;
 

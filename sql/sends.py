@@ -87,7 +87,7 @@ async def usable_attachments(conn: Connection, author_id: int, attachment_ids: S
 
 
 async def forwardable_messages(conn: Connection, author_id: int, message_ids: Sequence[int]) -> list[Forwardable]:
-    """Those of the messages that stand in a conversation of the author's."""
+    """Those of the messages that the author has and has not deleted, in the conversation of the first one."""
     return await _FORWARDABLE(conn, author_id=author_id, message_ids=message_ids)
 
 

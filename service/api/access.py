@@ -11,7 +11,7 @@ from sql.conversations import OwnConversation
 
 async def caller_accounts(request: web.Request, conn: Connection) -> frozenset[int] | None:
     """The accounts whose conversations the caller gets to see; None: all of them."""
-    return await accounts_in_reach(conn, caller(request).real_user_id)
+    return await accounts_in_reach(conn, caller(request).actor)
 
 
 async def own_conversation(request: web.Request, conn: Connection, conversation_id: int) -> OwnConversation:

@@ -60,7 +60,7 @@ async def add_message(request: web.Request, sent: AddMessageParameters) -> web.R
     """A bad filter_mode is refused before the conversation is looked for, unlike anywhere else."""
     view = viewpoint(request, sent)
     command = AddMessage(
-        **draft_of(caller(request).user_id, sent),
+        **draft_of(caller(request).user_id, sent, caller(request).actor),
         conversation_id=path_id(request),
         recipients=_named(sent.recipients),
         included_messages=sent.included_messages,
@@ -85,8 +85,7 @@ async def _show(
         return shown
     (shown,) = await present(conn, view, [conversation_id], MESSAGE_QUEUED, uuids=uuids)
     key = MessageKey(PLACEHOLDER, None, outcome.send_id)
-    placeholder = await present_messages(conn, [key], viewer_id=view.user_id, base_url=view.base_url)
-    shown["messages"] = [placeholder[PLACEHOLDER]]
+    shown["messages"] = await present_messages(conn, [key], viewer_id=view.user_id, base_url=view.base_url)
     return shown
 
 

@@ -13,6 +13,7 @@ from service.api.parameters import PARAMETERS, read_parameters
 from service.api.routing import ENDPOINT, scope_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
+from service.application.address_book.rights import UserRights
 from service.domain.errors import Code, Refusal
 from service.domain.tokens import hash_token
 from sql.authentication import CallerRow, find_caller
@@ -27,10 +28,15 @@ class Caller:
     """For whom a request is done."""
 
     user_id: int
-    real_user_id: int | None = None  # who really asks, when acting as another user
+    actor: UserRights | None = None  # of who really asks, when acting as another user
     scopes: tuple[str, ...] | None = None  # of the token; None: every route
     login: str | None = None
     sis_id: str | None = None
+
+    @property
+    def real_user_id(self) -> int | None:
+        """Who really asks, when acting as another user."""
+        return None if self.actor is None else self.actor.roles.user_id
 
 
 CALLER: web.RequestKey[Caller] = web.RequestKey("caller")
@@ -88,9 +94,10 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
         root = request.app[SETTINGS].root_account_id
-        target = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)
-        if target is not None:
-            known = Caller(target.user_id, found.user_id, scopes, target.login, target.sis_id)
+        masquerade = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)
+        if masquerade is not None:
+            target = masquerade.target
+            known = Caller(target.user_id, masquerade.actor, scopes, target.login, target.sis_id)
             fake_student = target.fake_student
     if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)

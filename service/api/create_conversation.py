@@ -37,7 +37,7 @@ REQUIRED = ("recipients", "body")  # over AMQP too (service/api/asyncapi.py)
 async def create_conversation(request: web.Request, sent: CreateParameters) -> web.Response:
     """202 with the batch's id for an asynchronous bulk send, else 201 with the conversations."""
     view = viewpoint(request, sent)
-    command = command_of(caller(request).user_id, sent)
+    command = command_of(caller(request).user_id, sent, caller(request).actor)
     uuids = "uuid" in includes(request, sent)
     work = work_of(request)
     async with connection(request) as conn:

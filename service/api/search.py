@@ -20,7 +20,7 @@ from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
 from service.domain.errors import Code
 from service.domain.ids import parse_id
 from service.domain.pagination import link_entries
-from service.domain.search import Kind, parse_kinds, parse_place
+from service.domain.search import MAX_SEARCH, MAX_TERMS, Kind, parse_kinds, parse_place, parse_terms
 
 _KINDS: JsonDict = {"items": {"type": "string", **one_of([*Kind, "context"])}}
 _FOUND = {200: Outcome("Contexts first, then people.", list[RecipientContext | Participant], headers=("Link",))}
@@ -29,7 +29,11 @@ _FOUND = {200: Outcome("Contexts first, then people.", list[RecipientContext | P
 class SearchParameters(Parameters):
     """canvas/endpoints.md 4.13"""
 
-    search: ScalarString = Field(None, description="Words, all of which a name has to hold.")
+    search: ScalarString = Field(
+        None,
+        description=f"Words, all of which a name has to hold; {MAX_TERMS} at most.",
+        json_schema_extra={"maxLength": MAX_SEARCH},
+    )
     context: ScalarString = Field(
         None, description="Only within `course_N`, `section_N` or `group_N`; with `_students` and the like those alone."
     )
@@ -48,10 +52,10 @@ class SearchParameters(Parameters):
     )
 
     def asked(self) -> Search:
-        """What is looked for. A search that is sent empty is one for everything."""
+        """What is looked for. A search that is sent empty is one for everything; Refusal for one that is too long."""
         place = parse_place(self.context)
         return Search(
-            terms=self.search.split() if self.search is not None else None,
+            terms=parse_terms(self.search),
             place=place,
             kinds=parse_kinds([*self.type, *self.types]),
             excluded_users=[id_ for item in self.exclude if (id_ := parse_id(item)) is not None],
@@ -69,7 +73,7 @@ class SearchParameters(Parameters):
     text="Users and contexts to which the caller can write. Nothing is found when nothing is asked for.",
     tag=Tag.SEARCH,
     parameters=SearchParameters,
-    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
+    refusals=(Code.INVALID_ATTRIBUTE, Code.NOT_FOUND, Code.INVALID_PAGE),
 )
 async def find_recipients(request: web.Request, sent: SearchParameters) -> web.Response:
     """Contexts and people to write to."""
@@ -81,7 +85,7 @@ async def find_recipients(request: web.Request, sent: SearchParameters) -> web.R
     _FOUND,
     tag=Tag.CONVERSATIONS,
     parameters=SearchParameters,
-    refusals=(Code.NOT_FOUND, Code.INVALID_PAGE),
+    refusals=(Code.INVALID_ATTRIBUTE, Code.NOT_FOUND, Code.INVALID_PAGE),
     deprecated=True,
 )
 async def find_recipients_of_old(request: web.Request, sent: SearchParameters) -> web.Response:

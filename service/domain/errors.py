@@ -48,6 +48,7 @@ class Refusal(Exception):
         attribute: str = "",
         kind: str = "",
         details: Details | None = None,
+        merged_into_user_id: int | None = None,
     ) -> None:
         super().__init__(message or code)
         self.code = code
@@ -55,6 +56,7 @@ class Refusal(Exception):
         self.attribute = attribute
         self.kind = kind  # INVALID_RECORD: the symbolic type, e.g. too_long
         self.details: Details = details or {}
+        self.merged_into_user_id = merged_into_user_id  # BAD_AS_USER: who has what was that user's
 
 
 def invalid(attribute: str, message: str) -> Refusal:

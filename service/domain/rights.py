@@ -146,6 +146,13 @@ class Roles:
         """The same for an account, given as itself and all above it."""
         return self._admin_of(right, [], accounts)
 
+    def administers_fully(self, accounts: Sequence[int]) -> bool:
+        """Whether the user is an AccountAdmin of an account, given as itself and all above it, or of the site."""
+        return any(
+            record.role == ACCOUNT_ADMIN and (record.site_admin or record.account_id in accounts)
+            for record in self.admin_records
+        )
+
     def may_in_group(self, right: Right, group: Group, course: Course | None) -> bool:
         """The same for a group: the rights of its course, or those that members of an account's group have."""
         if group.course_id is not None:

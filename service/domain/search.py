@@ -7,12 +7,15 @@ from dataclasses import dataclass, replace
 from enum import IntEnum, StrEnum
 
 from service.domain.contexts import Context, ContextType, named_context
-from service.domain.recipients import INSTRUCTORS, Audience
+from service.domain.errors import invalid
+from service.domain.recipients import INSTRUCTORS, STAFF, Audience
 from service.domain.rights import Course, Right, Roles
 from service.domain.visibility import Range, Types, ranges
 
 _CONTEXT = re.compile(r"(course|section|group)_(\d+)(?:_([A-Za-z_]+))?", re.ASCII)
 _TAG = re.compile(r"differentiation_tag_(\d+)", re.ASCII)
+MAX_SEARCH = 255  # characters, as many as a name may have
+MAX_TERMS = 10
 _LIKE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 
 
@@ -87,26 +90,52 @@ def parse_kinds(types: Iterable[str]) -> frozenset[Kind]:
     return frozenset(kind for kind in Kind if kind in given)
 
 
+def parse_terms(search: str | None) -> list[str] | None:
+    """The words of a search, None without one; Refusal for a longer or wordier one than any name needs."""
+    if search is None:
+        return None
+    if len(search) > MAX_SEARCH:
+        raise invalid("search", f"more than {MAX_SEARCH} characters")
+    terms = search.split()
+    if len(terms) > MAX_TERMS:
+        raise invalid("search", f"more than {MAX_TERMS} words")
+    return terms
+
+
+def searched(text: str) -> str:
+    """A term or a name as the two are compared: in lower case, and in composed form (search_text of the schema)."""
+    return unicodedata.normalize("NFC", text.lower())
+
+
 def pattern(term: str) -> str:
-    """The LIKE pattern of names that hold a term; names are compared in lower case."""
-    return f"%{term.lower().translate(_LIKE)}%"
+    """The LIKE pattern of names that hold a term."""
+    return f"%{searched(term).translate(_LIKE)}%"
 
 
 def beginning(term: str) -> str:
-    """The tsquery of lexemes that begin with a term, in lower case."""
-    quoted = term.lower().replace("\\", "\\\\").replace("'", "''")
+    """The tsquery of lexemes that begin with a term."""
+    quoted = searched(term).replace("\\", "\\\\").replace("'", "''")
     return f"'{quoted}':*"
 
 
 def holds(name: str, terms: Iterable[str]) -> bool:
     """Whether the name of a context holds every term."""
-    lowered = name.lower()
-    return all(term.lower() in lowered for term in terms)
+    text = searched(name)
+    return all(searched(term) in text for term in terms)
 
 
 def fold(name: str) -> str:
     """A name as contexts are sorted by: without case and accents."""
     return "".join(c for c in unicodedata.normalize("NFKD", name.casefold()) if not unicodedata.combining(c))
+
+
+def hidden(roles: Roles, course: Course) -> bool:
+    """Whether a search keeps a course from the viewer: one not offered yet is for its staff and administrators only.
+
+    CONTRACT 6.25. Who may be written to there is another question (CONTRACT 6.3).
+    """
+    staff = any(enrollment.type in STAFF for enrollment in roles.enrolled(course.id))
+    return course.unpublished and not staff and not any(roles.administers(right, course) for right in Right)
 
 
 def visible_ranges(
@@ -120,8 +149,8 @@ def visible_ranges(
 ) -> list[Range]:
     """Whom the viewer sees in a course, themselves included.
 
-    ``individuals``: people looked for by name, whose enrolment may be over. A context that is browsed shows of
-    those the instructors only, and shows them to instructors only as long as the course goes on
+    ``individuals``: people looked for by name; staff find those whose enrolment is over as well. Others, and who
+    browses a context, see of those the instructors only, and only instructors see them as long as the course goes on
     (canvas/endpoints.md 5.1). Recipients in a completed course are refused by the send, not here.
     """
     administers = roles.may(Right.READ_AS_ADMIN, course)
@@ -129,9 +158,9 @@ def visible_ranges(
     found = ranges(roles, seen, types=types, section_id=section_id, as_admin=as_admin)
     if roles.enrolled(course.id) and types != frozenset() and not roles.may(Right.SEND_MESSAGES, seen):
         found = [*found, Range(course.id, section_id, user_id=roles.user_id, types=types)]
-    if individuals:
-        return [replace(span, concluded=True) for span in found]
     instructs = administers or any(e.current and e.type in INSTRUCTORS for e in roles.enrolled(course.id))
+    if individuals and instructs:
+        return [replace(span, concluded=True) for span in found]
     if not course.completed and not instructs:
         return found
     return [*found, *(span for each in found if not each.concluded for span in _concluded_instructors(each))]

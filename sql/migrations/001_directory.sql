@@ -27,12 +27,14 @@ CREATE FUNCTION sort_name(sortable_name text, name text) RETURNS text
     RETURN coalesce(nullif(btrim(sortable_name), ''), regexp_replace(btrim(name), '^(.*\S)\s+(\S+)$', '\2, \1'));
 
 -- What the terms of a search are looked for in (canvas/endpoints.md 4.13). A term holds no white space, so none reaches
--- across the line. A short name that is part of the name is not looked at again; most are.
+-- across the line. A short name that is part of the name is not looked at again; most are. Composed, because the same
+-- letter may come as one character or as two.
 CREATE FUNCTION search_text(name text, short_name text) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
-    RETURN lower(name COLLATE "und-x-icu") || CASE
-        WHEN strpos(lower(name COLLATE "und-x-icu"), lower(short_name COLLATE "und-x-icu")) = 0
-            THEN E'\n' || lower(short_name COLLATE "und-x-icu")
+    RETURN normalize(lower(name COLLATE "und-x-icu"), NFC) || CASE
+        WHEN strpos(normalize(lower(name COLLATE "und-x-icu"), NFC),
+                    normalize(lower(short_name COLLATE "und-x-icu"), NFC)) = 0
+            THEN E'\n' || normalize(lower(short_name COLLATE "und-x-icu"), NFC)
         ELSE ''
     END;
 

@@ -45,6 +45,7 @@ WHERE e.course_id = r.course_id
   AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint)
   AND e.user_id <> :sender_id::bigint
   AND CASE
+          WHEN e.workflow_state = 'creation_pending' AND e.date_state IS NULL THEN false
           WHEN r.concluded THEN e.workflow_state NOT IN ('deleted', 'rejected')
           WHEN e.workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
           WHEN e.date_state IS NOT NULL THEN e.date_state IN ('active', 'invited')

@@ -71,7 +71,7 @@ WITH failed AS (
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now::timestamptz END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
+    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
 ), recorded_progress AS (
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text

@@ -2,20 +2,20 @@
 -- Writes one message for every recipient: into the private conversation of the pair and context where there is one,
 -- else into a new one, whose id is the message's. Then it advances the chunk and its batch, and the outbox records it.
 -- Without a batch the recipients are given; those of a chunk stand in its row, which is the idempotency key: unless it
--- is pending nothing is written. Tag sets run parallel to the recipients, or one stands for all. A parameter's type
--- stands where the parameter occurs first.
--- Locked in this order: the chunk, reused conversations, new rows, last the batch, where all its deliveries meet. Of
--- the parts that write and are not read PostgreSQL runs the last one first; so the batch's stand above the others, or
+-- is pending, and as it was read, nothing is written. Tag sets run parallel to the recipients, or one stands for all. A
+-- parameter's type stands where the parameter occurs first. Locked in this order: the chunk, reused conversations, new
+-- rows, last the batch, where all its deliveries meet. Of the parts that write and are not read PostgreSQL runs the
+-- last one first; so the batch's stand above the others, or
 -- test_a_delivery_that_waits_for_another_send_does_not_lock_the_batch fails.
 WITH chunk AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients
     FROM chunks c JOIN batches b ON b.id = c.batch_id
     WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer AND c.state = 'pending'
-      AND b.state IN ('created', 'sending')
+      AND c.first_id = :first_id::bigint AND b.state IN ('created', 'sending')
     FOR UPDATE OF c
 ), addressed AS MATERIALIZED (
     -- In a subquery, so that each looks into the index once, however empty the table was when this was planned.
-    SELECT r.user_id, :first_id::bigint + r.n - 1 AS message_id,
+    SELECT r.user_id, :first_id + r.n - 1 AS message_id,
            coalesce((SELECT p.conversation_id FROM participants p
                      WHERE :private::boolean AND p.user_id = least(r.user_id, :author_id::bigint)
                        AND p.private_peer_id = greatest(r.user_id, :author_id)
@@ -43,7 +43,7 @@ WITH chunk AS MATERIALIZED (
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
     FROM finished f WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
+    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
 ), recorded_progress AS (
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text

@@ -37,7 +37,8 @@ SELECT CASE :scope::text
 -- name: list_ids :column
 -- A whole list under filters, in order (semantics.md 6.2, 6.3). Filters are counted: any of them is at least one, all
 -- of them is as many as there are, and none at all needs none. Counting also keeps the look at other participants a
--- look into the primary key, row by row, where EXISTS may be turned into reading the table.
+-- look into the primary key, row by row, where EXISTS may be turned into reading the table. Many filters are
+-- hashed once, so that a conversation costs a look at its participants and not one for each filter.
 SELECT l.conversation_id FROM (
     SELECT conversation_id, tag_set, received_at AS listed_at FROM listings
     WHERE :scope::text = 'inbox' AND user_id = :user_id::bigint AND in_inbox
@@ -57,13 +58,18 @@ SELECT l.conversation_id FROM (
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
-    WHERE s.codes && :filter_codes::text[] AND code = ANY (:filter_codes::text[])
+    WHERE s.codes && :filter_codes::text[] AND (code IN (SELECT unnest(:filter_codes::text[]))) IS TRUE
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
-WHERE coalesce(tagged.matching, 0) + CASE WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0 ELSE (
-      SELECT count(*) FROM participants other
-      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[])
-  ) END >= :needed::bigint
+WHERE coalesce(tagged.matching, 0) + CASE
+      WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0
+      WHEN cardinality(:filter_user_ids::bigint[]) <= 10 THEN (
+          SELECT count(*) FROM participants other
+          WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[]))
+      ELSE (
+          SELECT count(*) FILTER (WHERE other.user_id IN (SELECT unnest(:filter_user_ids::bigint[])))
+          FROM participants other WHERE other.conversation_id = l.conversation_id)
+  END >= :needed::bigint
 ORDER BY l.listed_at DESC, l.conversation_id DESC;
 
 -- name: listed :column
@@ -75,15 +81,20 @@ JOIN listings l ON l.conversation_id = asked.id AND l.user_id = :user_id::bigint
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code
-    WHERE s.codes && :filter_codes::text[] AND code = ANY (:filter_codes::text[])
+    WHERE s.codes && :filter_codes::text[] AND (code IN (SELECT unnest(:filter_codes::text[]))) IS TRUE
     GROUP BY s.id
 ) tagged ON tagged.id = l.tag_set
 WHERE CASE :scope::text WHEN 'inbox' THEN l.in_inbox WHEN 'unread' THEN l.in_unread WHEN 'archived' THEN l.in_archived
                     WHEN 'sent' THEN l.in_sent WHEN 'starred' THEN l.in_starred END
-  AND coalesce(tagged.matching, 0) + CASE WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0 ELSE (
-      SELECT count(*) FROM participants other
-      WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[])
-  ) END >= :needed::bigint;
+  AND coalesce(tagged.matching, 0) + CASE
+      WHEN cardinality(:filter_user_ids::bigint[]) = 0 THEN 0
+      WHEN cardinality(:filter_user_ids::bigint[]) <= 10 THEN (
+          SELECT count(*) FROM participants other
+          WHERE other.conversation_id = l.conversation_id AND other.user_id = ANY (:filter_user_ids::bigint[]))
+      ELSE (
+          SELECT count(*) FILTER (WHERE other.user_id IN (SELECT unnest(:filter_user_ids::bigint[])))
+          FROM participants other WHERE other.conversation_id = l.conversation_id)
+  END >= :needed::bigint;
 
 -- name: users_by_uuid :many
 -- uuid: filters stand for user_ filters (CONTRACT 6.10).

@@ -55,6 +55,58 @@ WITH unfinished AS (
 )
 UPDATE batch_updates p SET user_id = u.target_id FROM unfinished u WHERE p.id = u.id;
 
+-- name: redirect_waiting_recipients :none
+-- What waits for merged accounts in bulk sends goes to their targets, and every target has it once: who has had it
+-- already, under whichever account, is left out and counted as skipped, and so is the sender. Recipients stay in order,
+-- which moves the ids that theirs are counted from: a new block of ids says so to a delivery that has read the chunk
+-- before.
+WITH target AS MATERIALIZED (
+    SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
+), waiting AS MATERIALIZED (
+    SELECT c.batch_id, c.position, c.recipients, b.sender_id AS named_sender_id,
+           coalesce(t.target_id, b.sender_id) AS sender_id
+    FROM chunks c
+    JOIN batches b ON b.id = c.batch_id AND b.state IN ('created', 'sending')
+    LEFT JOIN target t ON t.user_id = b.sender_id
+    WHERE c.state = 'pending' AND c.recipients && (:user_ids::bigint[] || :target_ids::bigint[])
+    ORDER BY c.batch_id, c.position
+    FOR UPDATE OF c
+), kept AS MATERIALIZED (
+    SELECT DISTINCT ON (w.batch_id, p.target_id) w.batch_id, w.position, p.target_id
+    FROM waiting w
+    CROSS JOIN unnest(w.recipients) AS u(user_id)
+    JOIN (SELECT user_id, target_id FROM target UNION SELECT target_id, target_id FROM target) p USING (user_id)
+    WHERE (p.target_id <> w.sender_id OR u.user_id = w.named_sender_id) AND NOT EXISTS (
+        SELECT FROM chunks c
+        WHERE c.batch_id = w.batch_id AND c.state = 'delivered' AND c.recipients && array(
+            SELECT p.target_id
+            UNION
+            SELECT former.user_id FROM target former WHERE former.target_id = p.target_id
+            UNION
+            SELECT former.id FROM users former
+            WHERE former.merged_into_user_id IS NOT NULL AND former.merged_into_user_id = p.target_id
+        )
+    )
+    ORDER BY w.batch_id, p.target_id, u.user_id = p.target_id DESC, w.position
+), changed AS MATERIALIZED (
+    SELECT w.batch_id, w.position, w.recipients AS before, array(
+               SELECT u.user_id FROM unnest(w.recipients) AS u(user_id)
+               WHERE u.user_id <> ALL (:user_ids::bigint[] || :target_ids::bigint[])
+               UNION
+               SELECT k.target_id FROM kept k WHERE k.batch_id = w.batch_id AND k.position = w.position
+               ORDER BY 1
+           ) AS recipients
+    FROM waiting w
+), rewritten AS (
+    UPDATE chunks c SET first_id = nextval('id_blocks'), recipients = n.recipients
+    FROM changed n
+    WHERE c.batch_id = n.batch_id AND c.position = n.position AND n.recipients <> n.before
+    RETURNING c.batch_id, cardinality(n.before) - cardinality(n.recipients) AS left_out
+)
+UPDATE batches b SET skipped = b.skipped + r.left_out
+FROM (SELECT batch_id, sum(left_out) AS left_out FROM rewritten GROUP BY batch_id HAVING sum(left_out) > 0) r
+WHERE b.id = r.batch_id;
+
 -- name: lock_conversations_of_merged :many
 -- All conversations of merged accounts, and those of their targets with the same people in the same context. Replies to
 -- them line up behind the same lock.

@@ -8,7 +8,7 @@ ORDER BY m.conversation_id, m.created_at DESC, m.id DESC;
 
 -- name: forwarded_messages :many
 -- Everything that the given sends forward, and what that forwards in turn, each message once. A message can only
--- forward older ones, so this ends.
+-- forward older ones, so this ends. Levels are worked out from the top, and no further than the limit is from there.
 WITH RECURSIVE tree AS (
     SELECT s.forwarded_conversation_id AS conversation_id, f.id
     FROM sends s CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
@@ -20,9 +20,10 @@ WITH RECURSIVE tree AS (
     JOIN sends s ON s.id = m.send_id
     CROSS JOIN unnest(s.forwarded_message_ids) AS f(id)
 )
-SELECT m.id, m.conversation_id, m.send_id
-FROM tree t
-JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id;
+SELECT m.id, m.conversation_id, m.send_id, octet_length(s.body) AS size
+FROM (SELECT * FROM tree LIMIT :limit::bigint) t
+JOIN conversation_messages m ON m.conversation_id = t.conversation_id AND m.id = t.id
+JOIN sends s ON s.id = m.send_id;
 
 -- name: message_details :many
 -- What messages say, and who has a row of each, deleted or not: participant_messages asked for a message that is known
@@ -48,8 +49,8 @@ CROSS JOIN LATERAL (
 LEFT JOIN media_objects media ON media.media_id = s.media_id;
 
 -- name: attachments_by_id :many
--- The files of messages.
+-- The files of messages, deleted ones too: a message keeps what it was sent with (CONTRACT 6.18).
 SELECT a.id, a.uuid, a.folder_id, a.display_name, a.filename, a.content_type, a.url, a.size, a.created_at,
        coalesce(a.updated_at, a.as_of) AS updated_at, a.unlock_at, a.lock_at, a.thumbnail_url
 FROM attachments a
-WHERE a.id = ANY (:attachment_ids::bigint[]) AND a.workflow_state <> 'deleted';
+WHERE a.id = ANY (:attachment_ids::bigint[]);

@@ -69,9 +69,13 @@ GROUP BY m.conversation_id;
 
 -- name: conversations_within :column
 -- Those of some conversations that belong to these root accounts and to no other: what a caller who acts as another
--- user gets to see (semantics.md 13).
-SELECT c.id
-FROM conversations c
-JOIN sends opening ON opening.id = c.send_id
-WHERE c.id = ANY (:conversation_ids::bigint[]) AND opening.root_account_ids <@ :account_ids::bigint[]
-  AND opening.root_account_ids <> '{}';
+-- user gets to see (semantics.md 13). A conversation belongs to those of all its messages (semantics.md 3).
+SELECT asked.id
+FROM unnest(:conversation_ids::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT bool_and(s.root_account_ids <@ :account_ids::bigint[]) AS within,
+           bool_or(s.root_account_ids <> '{}') AS belongs
+    FROM conversation_messages m JOIN sends s ON s.id = m.send_id
+    WHERE m.conversation_id = asked.id
+) roots
+WHERE roots.within AND roots.belongs;

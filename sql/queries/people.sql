@@ -25,13 +25,16 @@ ORDER BY u.id;
 
 -- name: shared_courses :many
 -- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1). A viewer
--- limited to sections in a course sees only those sections' people.
+-- limited to sections in a course sees only those sections' people. A course that is not offered yet shows to its staff
+-- only (CONTRACT 6.25).
 WITH own AS (
     SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
     FROM enrollment_standings e
     WHERE e.user_id = :viewer_id::bigint AND e.standing IN ('active', 'invited', 'completed')
       AND e.type <> 'StudentViewEnrollment'
     GROUP BY e.course_id
+    HAVING bool_or(e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
+        OR NOT EXISTS (SELECT FROM courses c WHERE c.id = e.course_id AND c.workflow_state IN ('created', 'claimed'))
 )
 SELECT e.user_id, e.course_id, array_agg(DISTINCT e.type) AS types
 FROM unnest(:user_ids::bigint[]) AS other(id)

@@ -41,7 +41,7 @@ LEFT JOIN LATERAL (
     FROM (
         SELECT a.* FROM addressees a
         WHERE size.few AND a.id IN (SELECT user_id FROM seen)
-          AND a.search_text LIKE ALL (:patterns::text[]) AND a.id <> ALL (:excluded::bigint[])
+          AND a.search_text LIKE ALL (:patterns::text[]) AND a.id NOT IN (SELECT unnest(:excluded::bigint[]))
           AND (a.sort_name, a.id) > (:after_name::text, :after_id::bigint)
         ORDER BY a.sort_name, a.id
         OFFSET 0
@@ -79,7 +79,7 @@ WITH places AS MATERIALIZED (
             LIMIT :steps::bigint
         ) r
         WHERE r.n >= :steps::bigint OR (
-            r.user_id <> ALL (:excluded::bigint[])
+            r.user_id NOT IN (SELECT unnest(:excluded::bigint[]))
             AND (:patterns::text[] = '{}' OR EXISTS (
                 SELECT FROM addressees a
                 WHERE a.id = r.user_id AND a.search_text LIKE ALL (:patterns::text[])
@@ -99,7 +99,7 @@ WITH places AS MATERIALIZED (
     FROM jsonb_to_recordset(:ranges::jsonb) AS r (user_id bigint)
     JOIN addressees a ON a.id = r.user_id
     WHERE (a.sort_name, a.id) > (:after_name::text, :after_id::bigint)
-      AND a.id <> ALL (:excluded::bigint[]) AND a.search_text LIKE ALL (:patterns::text[])
+      AND a.id NOT IN (SELECT unnest(:excluded::bigint[])) AND a.search_text LIKE ALL (:patterns::text[])
       AND EXISTS (
           SELECT FROM sightings(a.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
       )
@@ -123,7 +123,7 @@ FROM (
     LIMIT :steps::bigint
 ) p
 WHERE p.n >= :steps::bigint
-   OR (p.search_text LIKE ALL (:patterns::text[]) AND p.id <> ALL (:excluded::bigint[])
+   OR (p.search_text LIKE ALL (:patterns::text[]) AND p.id NOT IN (SELECT unnest(:excluded::bigint[]))
        AND EXISTS (
            SELECT FROM sightings(p.id, :viewer_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[])
        ))
@@ -158,7 +158,7 @@ LEFT JOIN LATERAL (
         FROM (
             SELECT id, sort_name FROM matching
             WHERE size.few AND (cardinality(:patterns::text[]) = 1 OR search_text LIKE ALL (:patterns::text[]))
-              AND id <> ALL (:excluded::bigint[])
+              AND id NOT IN (SELECT unnest(:excluded::bigint[]))
               AND (sort_name, id) > (:after_name::text, :after_id::bigint)
             ORDER BY sort_name, id
             LIMIT :steps::bigint

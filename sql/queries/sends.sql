@@ -20,12 +20,40 @@ GROUP BY a.id
 ORDER BY min(asked.n);
 
 -- name: forwardable_messages :many
--- Which of the asked messages stand in conversations the author takes part in, and whether they carry files.
+-- Which of the asked messages the author has and has not deleted, in the conversation in which the first of them
+-- stands, and whether they carry files. That conversation is looked for once, the others are looked for there alone. A
+-- first message has its conversation's id; for a later one all that the author has is gone through, which no one index
+-- holds: a row in none of these has lost its messages at one time, and then message_views knows it. OFFSET 0: a look
+-- into the primary key for each, and no join.
+WITH home AS MATERIALIZED (
+    SELECT found.conversation_id FROM (
+        SELECT p.conversation_id FROM participants p
+        WHERE p.conversation_id = (:message_ids::bigint[])[1] AND p.user_id = :author_id::bigint
+        UNION ALL
+        SELECT own.conversation_id FROM (
+            SELECT conversation_id FROM participants
+            WHERE user_id = :author_id::bigint AND last_message_at IS NOT NULL AND NOT archived
+            UNION
+            SELECT conversation_id FROM participants
+            WHERE user_id = :author_id::bigint AND last_message_at IS NOT NULL AND archived
+            UNION
+            SELECT conversation_id FROM participants
+            WHERE user_id = :author_id::bigint AND visible_last_authored_at IS NOT NULL
+            UNION
+            SELECT conversation_id FROM message_views WHERE user_id = :author_id::bigint AND deleted_at IS NOT NULL
+        ) own
+        WHERE EXISTS (
+            SELECT FROM messages m
+            WHERE m.conversation_id = own.conversation_id AND m.id = (:message_ids::bigint[])[1] OFFSET 0
+        )
+    ) found
+    LIMIT 1
+)
 SELECT m.id, m.conversation_id, s.has_attachments, s.has_media_objects
-FROM participants p
-JOIN conversation_messages m ON m.conversation_id = p.conversation_id
+FROM home
+JOIN participant_messages m ON m.conversation_id = home.conversation_id AND m.user_id = :author_id::bigint
 JOIN sends s ON s.id = m.send_id
-WHERE p.user_id = :author_id::bigint AND m.id = ANY (:message_ids::bigint[]);
+WHERE m.id = ANY (:message_ids::bigint[]) AND m.deleted_at IS NULL;
 
 -- name: keep_media_object :none
 -- An unknown media comment becomes a media object of the sender; a known one is reused (semantics.md 14).

@@ -10,9 +10,11 @@ import pytest
 from aiohttp import web
 
 from service.api.app import build_app
+from service.domain.rights import Right
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.institution import Institution
+from tests.support.http_calls import call
+from tests.support.institution import ROOT_ACCOUNT, Institution
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -295,6 +297,71 @@ async def test_acting_as_an_administrator_takes_those_rights_on_every_account_of
     assert await echoed(client, headers, as_user_id=str(target)) == (target, helper)
     await institution.override("read_roster", "Helper", False, account=two)
     assert await refused(client, headers, as_user_id=str(target)) == (401, INVALID_AS_USER, False)
+
+
+async def test_a_custom_role_with_every_right_is_no_account_admin(
+    client: aiohttp.ClientSession, token: Token, institution: Institution, target: int
+) -> None:
+    """An AccountAdmin may what no list of rights names: GET /conversations/deleted asks for the role."""
+    site = await institution.account(site_admin=True)
+    deputy, admin, other = await institution.users(3)
+    for right in Right:
+        await institution.override(right, "Deputy", enabled=True, account=site)
+    await institution.admin(deputy, account=site, role="Deputy")
+    await institution.admin(admin, account=site)
+    await institution.admin(other, account=site, role="Deputy")
+    headers = await token(deputy)
+
+    await call(client, headers, "GET", "/conversations/deleted?user_id=1", status=403)
+    assert await refused(client, headers, as_user_id=str(admin)) == (401, INVALID_AS_USER, False)
+    await call(client, headers, "GET", f"/conversations/deleted?user_id=1&as_user_id={admin}", status=401)
+    assert await echoed(client, headers, as_user_id=str(other)) == (other, deputy)
+    assert await echoed(client, headers, as_user_id=str(target)) == (target, deputy)
+
+
+@pytest.mark.parametrize("way", ["association", "enrolment", "role"])
+async def test_a_user_of_another_root_account_cannot_be_acted_as(
+    *, client: aiohttp.ClientSession, token: Token, institution: Institution, admin: int, way: str
+) -> None:
+    other_root = await institution.account()
+    below, here = await institution.account(other_root, root=other_root), await institution.account(ROOT_ACCOUNT)
+    foreign, both = await institution.users(2)
+    if way == "association":
+        await institution.associate([foreign, both], below)
+    elif way == "enrolment":
+        await institution.enroll(await institution.course(account=below), [foreign, both])
+    else:
+        await institution.admin(foreign, account=below, role="Nothing")
+        await institution.admin(both, account=below, role="Nothing")
+    await institution.associate(both, here)
+    headers = await token(admin)
+
+    assert await refused(client, headers, as_user_id=str(foreign)) == (401, INVALID_AS_USER, False)
+    assert await echoed(client, headers, as_user_id=str(both)) == (both, admin)
+    operator = await institution.user()
+    await institution.admin(operator, account=await institution.account(site_admin=True))
+    assert await echoed(client, await token(operator), as_user_id=str(foreign)) == (foreign, operator)
+
+
+async def test_of_a_merged_user_it_says_into_whom(
+    client: aiohttp.ClientSession, token: Token, institution: Institution, admin: int, conn: asyncpg.Connection
+) -> None:
+    """At the end of the chain, and only to those who may act as others."""
+    first, second, living, gone = await institution.users(4)
+    merged = "UPDATE users SET workflow_state = 'deleted', merged_into_user_id = $2 WHERE id = $1"
+    await conn.executemany(merged, [(first, second), (second, living), (gone, None)])
+    headers = await token(admin)
+
+    for user in (first, second):
+        answer = {**INVALID_AS_USER, "merged_into_user_id": living}
+        assert await refused(client, headers, as_user_id=str(user)) == (401, answer, False)
+    assert await refused(client, headers, as_user_id=str(gone)) == (401, INVALID_AS_USER, False)
+    stranger = await token(await institution.user())
+    assert await refused(client, stranger, as_user_id=str(first)) == (401, INVALID_AS_USER, False)
+    await conn.execute("UPDATE users SET workflow_state = 'deleted' WHERE id = $1", living)
+    assert await refused(client, headers, as_user_id=str(first)) == (401, INVALID_AS_USER, False)
+    await conn.executemany(merged, [(living, first)])
+    assert await refused(client, headers, as_user_id=str(first)) == (401, INVALID_AS_USER, False)
 
 
 async def test_a_site_admin_acts_as_anybody(

@@ -42,7 +42,7 @@ BUDGETS = {
     "GET /conversations/batches": 6,
     "GET /conversations/batches/:id": 5,
     "GET /search/recipients": 14,
-    "GET /conversations?as_user_id=": 22,
+    "GET /conversations?as_user_id=": 13,
 }
 
 

@@ -110,3 +110,50 @@ async def test_an_administrator_of_both_accounts_sees_what_belongs_to_both(
     found = await call(client, await token(user), "GET", f"/conversations?as_user_id={case.user}")
 
     assert [c["id"] for c in found] == [case.foreign, case.both, case.own]
+
+
+async def test_a_context_brings_its_root_account_along(
+    client: ClientSession, institution: Institution, token: Token, admin: dict[str, str]
+) -> None:
+    """A conversation about another root account's course is not shown to who administers this one alone."""
+    elsewhere = await institution.account()
+    users = ann, ben = await institution.users(2)
+    await institution.associate(users)
+    foreign = await institution.course(account=await institution.account(elsewhere, root=elsewhere))
+    group, own = await institution.group(course=foreign, members=users), await institution.course()
+    for course in (foreign, own):
+        await institution.enroll(course, users, "Teacher")
+    made: dict[str, int] = {}
+    for code in (f"course_{foreign}", f"group_{group}", f"course_{own}", ""):
+        sent = {"recipients": [str(ben)], "body": "Hello", "context_code": code, "group_conversation": True}
+        (shown,) = await call(client, await token(ann), "POST", "/conversations", status=201, json=sent)
+        made[code] = shown["id"]
+
+    found = await call(client, admin, "GET", f"/conversations?as_user_id={ben}")
+
+    assert [c["id"] for c in found] == [made[""], made[f"course_{own}"]]
+    for code, status in ((f"course_{foreign}", 404), (f"group_{group}", 404), (f"course_{own}", 200)):
+        await call(client, admin, "GET", f"/conversations/{made[code]}?as_user_id={ben}", status=status)
+
+
+async def test_a_later_message_from_another_root_account_counts(
+    client: ClientSession, admin: dict[str, str], case: Case, threads: Threads, conn: asyncpg.Connection
+) -> None:
+    await threads.reply(case.own, case.user, "From elsewhere")
+    await conn.execute("UPDATE sends SET root_account_ids = '{77}' WHERE body = 'From elsewhere'")
+    assert await call(client, admin, "GET", f"/conversations?as_user_id={case.user}") == []
+    await call(client, admin, "GET", f"/conversations/{case.own}?as_user_id={case.user}", status=404)
+
+
+async def test_what_is_out_of_reach_is_neither_answered_nor_forwarded(
+    client: ClientSession, admin: dict[str, str], case: Case, token: Token
+) -> None:
+    """The answers would show what the list does not."""
+    body = {"body": "Reply"}
+    for conversation, status in ((case.own, 200), (case.both, 404), (case.foreign, 404)):
+        path = f"/conversations/{conversation}/add_message?as_user_id={case.user}"
+        await call(client, admin, "POST", path, status=status, json=body)
+        sent = {"body": "See", "recipients": [str(case.user)], "forwarded_message_ids": [conversation]}
+        path = f"/conversations?as_user_id={case.user}"
+        await call(client, admin, "POST", path, status=201 if status == 200 else 400, json=sent)
+        await call(client, await token(case.user), "POST", "/conversations", status=201, json=sent)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.contexts import Context, ContextType
+from service.domain.errors import Code, Refusal
 from service.domain.recipients import INSTRUCTORS, TEACHER
 from service.domain.rights import Course, Enrollment, Roles
 from service.domain.search import (
@@ -17,6 +18,7 @@ from service.domain.search import (
     holds,
     parse_kinds,
     parse_place,
+    parse_terms,
     pattern,
     visible_sections,
 )
@@ -64,6 +66,22 @@ def test_a_pattern_takes_every_character_as_itself(term: str, name: str) -> None
     matcher = re.sub(r"\\(.)|%", lambda m: re.escape(m[1]) if m[1] else ".*", pattern(term))
 
     assert bool(re.fullmatch(matcher, name.lower(), re.DOTALL)) == (term.lower() in name.lower()) == holds(name, [term])
+
+
+def test_a_name_holds_a_letter_composed_or_decomposed() -> None:
+    assert holds("Zoe\u0308", ["o\u00eb"])
+    assert holds("Zo\u00eb", ["OE\u0308"])
+    assert pattern("E\u0308") == pattern("\u00eb")
+
+
+def test_a_search_is_no_longer_than_a_name_needs() -> None:
+    assert parse_terms(None) is None
+    assert parse_terms("  ") == []
+    assert parse_terms("a b " * 5) == ["a", "b"] * 5
+    for search in ("a " * 11, "a" * 256, " " * 256):
+        with pytest.raises(Refusal) as refused:
+            parse_terms(search)
+        assert (refused.value.code, refused.value.attribute) == (Code.INVALID_ATTRIBUTE, "search")
 
 
 def test_contexts_are_sorted_without_case_and_accents() -> None:

@@ -91,7 +91,8 @@ def check_roles(known: UserRights, named: Recipients) -> None:
 def check_tags(known: UserRights, named: Recipients, *, group_conversation: bool, bulk_message: bool) -> None:
     """Differentiation tags as recipients: only with manage_tags, and never in one shared conversation.
 
-    Resolution step 7; a Refusal where Canvas lets an error surface.
+    Resolution step 7; a Refusal where Canvas lets an error surface. One of a course that the sender has nothing to do
+    with is answered like a group that does not exist.
     """
     tags = [audience.context for audience in named.audiences if _is_tag(known, audience.context)]
     if not all(known.may(Right.MANAGE_TAGS, context) for context in tags):
@@ -102,7 +103,11 @@ def check_tags(known: UserRights, named: Recipients, *, group_conversation: bool
 
 def _is_tag(known: UserRights, context: Context) -> bool:
     group = known.groups.get(context.id) if context.type is ContextType.GROUP else None
-    return group is not None and group.differentiation_tag
+    if group is None or not group.differentiation_tag:
+        return False
+    course = known.course_of(group)
+    enrolled = course is not None and bool(known.roles.enrolled(course.id))
+    return enrolled or any(known.may(right, context) for right in Right)
 
 
 def check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:

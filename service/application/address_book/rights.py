@@ -52,6 +52,27 @@ class UserRights:
                 course = self.courses.get(context.id)
         return course is not None and self.roles.may(right, course)
 
+    def root_accounts(self, context: Context | None) -> tuple[int, ...]:
+        """The account at the top above a context; empty without one, and where it is not known."""
+        if context is None:
+            return ()
+        match context.type:
+            case ContextType.ACCOUNT:
+                above: tuple[int, ...] = self.accounts.get(context.id, (context.id,))
+            case ContextType.GROUP:
+                group = self.groups[context.id]
+                course = self.course_of(group)
+                above = group.accounts if course is None else course.accounts
+            case ContextType.SECTION:
+                above = self.courses[self.sections[context.id]].accounts
+            case ContextType.COURSE:
+                above = self.courses[context.id].accounts
+        return above[-1:]
+
+    def administers_fully(self, account: Context) -> bool:
+        """Whether the user has the role of an AccountAdmin on an account, which holds every right there is."""
+        return self.roles.administers_fully(self.accounts.get(account.id, (account.id,)))
+
 
 def _of(type_: ContextType, contexts: Iterable[Context]) -> set[int]:
     return {context.id for context in contexts if context.type is type_}

@@ -19,6 +19,7 @@ from sql.merge import (
     move_rows,
     move_views,
     recount,
+    redirect_recipients,
     rehome_messages,
 )
 
@@ -33,6 +34,7 @@ async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     targets = await merge_targets(conn, user_ids)
     if not targets:
         return
+    await redirect_recipients(conn, targets)
     await hand_over_updates(conn, targets)
     conversations = await lock_conversations(conn, targets)
     planned = plan(await lock_rows(conn, conversations, targets), targets)

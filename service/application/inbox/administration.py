@@ -40,16 +40,16 @@ async def deleted_messages(
     found = await administration.deleted_messages(
         conn, wanted.user_ids, conversation_id=wanted.conversation_id, before=wanted.before, after=wanted.after
     )
-    keys = {row.id: MessageKey(row.id, row.conversation_id, row.send_id) for row in found}
-    shown = await present_messages(conn, list(keys.values()), viewer_id=viewer_id, base_url=base_url)
+    keys = [MessageKey(row.id, row.conversation_id, row.send_id) for row in found]
+    shown = await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
     return [
         {
-            **shown[row.id],
+            **message,
             "deleted_at": row.deleted_at,
             "user_id": row.user_id,
             "conversation_id": row.conversation_id,
         }
-        for row in found
+        for row, message in zip(found, shown, strict=True)
     ]
 
 
@@ -68,8 +68,7 @@ async def restore(
     """The restored message; none when the user never had it. Runs in the caller's transaction."""
     await participant.restore_message(conn, tag_sets, wanted.user_id, wanted.conversation_id, wanted.message_id)
     keys = await messages.visible_messages(conn, wanted.user_id, [wanted.conversation_id], [wanted.message_id])
-    shown = await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
-    return [shown[key.id] for key in keys]
+    return await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
 
 
 async def delete_for_all(conn: Connection, user_id: int, conversation_id: int) -> None:

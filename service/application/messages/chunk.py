@@ -64,7 +64,12 @@ async def deliver_chunk(
     )
     if delivered.claimed is None:
         found = await read_chunk(conn, pending.batch_id, pending.position)
-        return found if isinstance(found, Nothing) else Nothing("pending", None)
+        if isinstance(found, Nothing):
+            return found
+        if found.first_id == pending.first_id:
+            return Nothing("pending", None)
+        # A merge of accounts changed its recipients after it was read.
+        return await deliver_chunk(conn, tag_sets, found, cause=cause, want_ids=want_ids)
     if delivered.retagged:
         await retag(conn, tag_sets, pending.tags, delivered.retagged)
     if pending.user_note:

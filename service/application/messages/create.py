@@ -42,7 +42,7 @@ class CreateConversation(Draft):
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An asynchronous batch is stored; its delivery is commanded after the commit."""
+    """A batch is stored, asynchronous or too large for one request (CONTRACT 6.22); commanded after the commit."""
 
     batch_id: int
 
@@ -100,7 +100,7 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
     send = await compose(
         conn,
         request,
-        root_account_id=work.settings.root_account_id,
+        root_account_ids=sorted({work.settings.root_account_id, *known.root_accounts(context)}),
         private=kind in (Kind.PRIVATE, Kind.BULK_PRIVATE),
         subject=request.subject,
         context=context,
@@ -206,7 +206,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             traceparent=current_traceparent(),
         ),
     )
-    if request.asynchronous:
+    if request.asynchronous or len(plan.recipients) > work.settings.max_synchronous_recipients:
         return Accepted(batch_id)
     written: list[int] = []
     for position in range(count):

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from service.application.address_book.masquerade import in_reach
+from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from sql import sends
@@ -23,13 +25,14 @@ class Draft:
     media_comment_type: str | None = None
     tags: Sequence[str] = ()
     user_note: bool = False
+    actor: UserRights | None = None  # of who really writes, acting as the author
 
 
 async def compose(
     conn: Connection,
     draft: Draft,
     *,
-    root_account_id: int,
+    root_account_ids: Sequence[int],
     private: bool,
     subject: str | None = None,
     context: Context | None = None,
@@ -51,7 +54,7 @@ async def compose(
         private=private,
         context_type=context.type if context else None,
         context_id=context.id if context else None,
-        root_account_ids=[root_account_id],
+        root_account_ids=root_account_ids,
         attachment_ids=files,
         forwarded_message_ids=[message.id for message in forwarded],
         forwarded_conversation_id=forwarded[0].conversation_id if forwarded else None,
@@ -63,12 +66,16 @@ async def compose(
 
 
 async def _forwarded(conn: Connection, draft: Draft) -> Sequence[sends.Forwardable]:
-    """All of one conversation the author takes part in (semantics.md 7.6); Canvas answers 500, Clarion 400."""
+    """Messages the author has, all of one conversation (semantics.md 7.6); Canvas answers 500, Clarion 400.
+
+    Who acts as the author forwards from no conversation that is out of their own reach.
+    """
     wanted = list(dict.fromkeys(draft.forwarded_message_ids))
     if not wanted:
         return ()
     found = {m.id: m for m in await sends.forwardable_messages(conn, draft.author_id, wanted)}
-    if found.keys() != set(wanted) or len({m.conversation_id for m in found.values()}) > 1:
+    homes = {message.conversation_id for message in found.values()}
+    if found.keys() != set(wanted) or not all([await in_reach(conn, draft.actor, home) for home in homes]):
         raise invalid("forwarded_message_ids", "not all from one conversation of yours")
     return [found[number] for number in wanted]
 

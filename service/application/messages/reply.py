@@ -52,7 +52,8 @@ async def validate(work: Work, conn: Connection, request: AddMessage) -> Validat
     tags = await request_tags(
         conn, tags=request.tags, recipients=request.recipients or (), context_code=request.context_code
     )
-    send = await compose(conn, request, root_account_id=work.settings.root_account_id, private=checked.thread.private)
+    roots = [work.settings.root_account_id]
+    send = await compose(conn, request, root_account_ids=roots, private=checked.thread.private)
     return Validated(checked, tags, send)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.application.address_book import rights
+from service.application.address_book.masquerade import in_reach
 from service.application.address_book.recipient_checks import check_room, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.reply_lock import is_locked, may_lock
@@ -44,7 +45,7 @@ async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: 
     The second one, a concluded course, has nothing left to refuse: the first locks replies there for everybody.
     """
     thread = await replies.find_thread(conn, request.author_id, request.conversation_id)
-    if thread is None:
+    if thread is None or not await in_reach(conn, request.actor, request.conversation_id):
         raise Refusal(Code.NOT_FOUND)
     named = None if request.recipients is None else parse(request.recipients)
     known = await _author_rights(conn, request, thread, named)

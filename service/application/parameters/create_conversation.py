@@ -2,6 +2,7 @@
 
 from pydantic import Field
 
+from service.application.address_book.rights import UserRights
 from service.application.messages.create import CreateConversation
 from service.application.parameters.message import DraftParameters, draft_of
 from service.application.parameters.types import CanvasBool, ScalarString
@@ -18,16 +19,16 @@ class CreateParameters(DraftParameters):
     force_new: CanvasBool = Field(False, description="A new conversation with each recipient, never the thread before.")
     mode: ScalarString = Field(
         None,
-        description="`async`: a bulk message is accepted, and delivered after the answer.",
+        description="`async`: a bulk message is delivered after the answer, as one to very many always is.",
         json_schema_extra={"enum": ["sync", "async"]},
     )
     display_from: ScalarString = Field(None, description="Only for service tokens of the site.")
 
 
-def command_of(author_id: int, sent: CreateParameters) -> CreateConversation:
-    """The request as it is carried out."""
+def command_of(author_id: int, sent: CreateParameters, actor: UserRights | None = None) -> CreateConversation:
+    """The request as it is carried out; ``actor``: of who acts as the author."""
     return CreateConversation(
-        **draft_of(author_id, sent),
+        **draft_of(author_id, sent, actor),
         recipients=sent.recipients,
         subject=sent.subject,
         group_conversation=sent.group_conversation,

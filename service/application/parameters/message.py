@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from service.application.address_book.rights import UserRights
 from service.application.parameters.types import CanvasBool, IdList, RawList, ScalarString, StringList
 from service.application.parameters.view import ViewParameters
 
@@ -28,8 +29,8 @@ class DraftParameters(ViewParameters):
     user_note: CanvasBool = Field(False, description="Also keep it in the faculty journal of the author's students.")
 
 
-def draft_of(author_id: int, sent: DraftParameters) -> dict[str, Any]:
-    """The fields of service.application.messages.draft.Draft."""
+def draft_of(author_id: int, sent: DraftParameters, actor: UserRights | None = None) -> dict[str, Any]:
+    """The fields of service.application.messages.draft.Draft; ``actor``: of who acts as the author."""
     return {
         "author_id": author_id,
         "body": sent.body or "",
@@ -40,4 +41,5 @@ def draft_of(author_id: int, sent: DraftParameters) -> dict[str, Any]:
         "media_comment_type": sent.media_comment_type or None,
         "tags": sent.tags,
         "user_note": sent.user_note,
+        "actor": actor,
     }

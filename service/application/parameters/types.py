@@ -7,13 +7,18 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
 from service.domain.brackets import Repeated
-from service.domain.errors import unreadable
+from service.domain.errors import invalid, unreadable
 from service.domain.ids import parse_id
+
+# How many values a list of parameters may have, split at commas where it is; as many as Canvas takes conversation_ids.
+MAX_ITEMS = 500
+# Users and contexts in one request; a context may stand for any number of people.
+MAX_RECIPIENTS = 10_000
 
 _TRUE = frozenset({"yes", "y", "true", "t", "on"})
 _NOT_ZERO = re.compile(r"\s*[+-]?[0_]*[1-9]")
@@ -87,8 +92,11 @@ def _object(value: Any) -> dict[str, Any]:
     return value
 
 
-def _items_of(*types: str) -> WithJsonSchema:
-    return WithJsonSchema({"type": "array", "items": {"type": list(types) if types[1:] else types[0]}})
+def _items_of(*types: str, **more: int) -> WithJsonSchema:
+    return WithJsonSchema({"type": "array", "items": {"type": list(types) if types[1:] else types[0]}, **more})
+
+
+_LIMITED = Field(max_length=MAX_ITEMS)
 
 
 CanvasBool = Annotated[bool, BeforeValidator(_boolean)]
@@ -100,18 +108,26 @@ GivenBool = Annotated[bool | None, BeforeValidator(_boolean)]
 ScalarString = Annotated[str | None, BeforeValidator(_string)]
 """The last of repeats; numbers as text; null, an array or an object as absent. Default None."""
 
-StringList = Annotated[Sequence[str], BeforeValidator(_strings)]
-"""An array, bare repeats or a scalar; empty strings, nulls and nested values are dropped. Default ()."""
+StringList = Annotated[Sequence[str], BeforeValidator(_strings), _LIMITED]
+"""An array, bare repeats or a scalar; empty strings, nulls and nested values are dropped. Default ().
 
-CommaList = Annotated[Sequence[str], BeforeValidator(lambda value: _split(_strings(value)))]
+More than MAX_ITEMS are refused, here and in the lists below."""
+
+CommaList = Annotated[Sequence[str], BeforeValidator(lambda value: _split(_strings(value))), _LIMITED]
 """As StringList, and every string is also split at commas and trimmed."""
 
-IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
+IdList = Annotated[Sequence[int], BeforeValidator(_ids), _LIMITED]
 """As CommaList, and only what can be an id stays (1 to 2^63 - 1)."""
 
-RawList = Annotated[Sequence[Any], BeforeValidator(_raw), _items_of("string")]
+RawList = Annotated[
+    Sequence[Any],
+    BeforeValidator(_raw),
+    Field(max_length=MAX_RECIPIENTS),
+    _items_of("string", maxItems=MAX_RECIPIENTS),
+]
 """Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
-a real array are not (endpoints.md 4.2 resolution step 1). A blank string is []."""
+a real array are not (endpoints.md 4.2 resolution step 1). A blank string is []. More than
+MAX_RECIPIENTS are refused."""
 
 RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array), _items_of("string", "integer")]
 """An array or bare repeats, items as they came without nulls; anything else is absent. Default None."""
@@ -138,9 +154,15 @@ Model = TypeVar("Model", bound=Parameters)
 
 
 def parse(model: type[Model], parameters: dict[str, Any]) -> Model:
-    """The model of a request's parameters; Refusal(BAD_REQUEST) names the fields that do not fit."""
+    """The model of a request's parameters.
+
+    Refusal(INVALID_ATTRIBUTE) names a list that is too long, Refusal(BAD_REQUEST) the fields that do not fit.
+    """
     try:
         return model.model_validate(parameters)
     except ValidationError as error:
+        for each in error.errors():
+            if each["type"] == "too_long":
+                raise invalid(str(each["loc"][0]), f"more than {each['ctx']['max_length']} values") from None
         names = sorted({".".join(str(step) for step in each["loc"]) for each in error.errors()})
         raise unreadable(f"{', '.join(names)} is invalid") from None

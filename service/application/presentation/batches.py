@@ -24,10 +24,10 @@ async def present_batches(
             "workflow_state": batch.progress.state,
             "completion": completion(batch.progress, now),
             "recipient_count": batch.progress.total,
-            "message": messages[batch.message_id],
+            "message": message,
             "tags": list(batch.tags),
         }
-        for batch in found
+        for batch, message in zip(found, messages, strict=True)
     ]
 
 

@@ -79,6 +79,7 @@ class MasqueradeError(TypedDict):
     """No user whom the caller may act as."""
 
     errors: str
+    merged_into_user_id: NotRequired[Annotated[Id, Field(description="Who has what was that user's")]]
 
 
 ErrorBody: TypeAlias = (

@@ -67,8 +67,11 @@ def _page(_refusal: Refusal, message: str) -> PageError:
     return {"status": "bad_request", "errors": [{"page": message}]}  # conventions.md 4
 
 
-def _bare(_refusal: Refusal, message: str) -> MasqueradeError:
-    return {"errors": message}  # conventions.md 3: a string, not a list
+def _bare(refusal: Refusal, message: str) -> MasqueradeError:
+    answer: MasqueradeError = {"errors": message}  # conventions.md 3: a string, not a list
+    if refusal.merged_into_user_id is not None:
+        answer["merged_into_user_id"] = refusal.merged_into_user_id
+    return answer
 
 
 _FORMS: Mapping[Code, _Form] = {

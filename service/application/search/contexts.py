@@ -130,7 +130,7 @@ async def _offer(conn: Connection, known: UserRights, course_id: int | None) -> 
     roles = known.roles
     own = sorted({enrollment.course_id for enrollment in roles.enrollments} & known.courses.keys())
     course_ids = own if course_id is None else [course_id]
-    group_ids = sorted(roles.group_ids) if course_id is None else []
+    group_ids = sorted(roles.group_ids & known.groups.keys()) if course_id is None else []
     lately = await search.ended_lately(conn, course_ids) if course_ids else frozenset()
     sections = await search.sections_of(conn, course_ids) if course_ids else []
     groups = await search.groups_of(conn, course_ids, group_ids) if course_ids or group_ids else []

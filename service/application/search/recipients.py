@@ -1,7 +1,7 @@
 """Finding recipients: contexts first, then people, as one list (canvas/endpoints.md 4.13)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from service.application.address_book import rights
 from service.application.address_book.rights import UserRights
@@ -12,7 +12,7 @@ from service.domain.avatars import Avatars
 from service.domain.bookmarks import Bookmark, MarkedPage, PersonMark, PlaceMark
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
-from service.domain.search import Kind, Place
+from service.domain.search import Kind, Place, hidden
 from service.domain.user_forms import parse_user_form
 from sql.connection import Connection
 from sql.masquerade import find_masquerade_target
@@ -65,6 +65,9 @@ async def search(conn: Connection, viewer_id: int, asked: Search, page: MarkedPa
     known = await rights.load(conn, viewer_id, named, everywhere=True)
     if asked.place and not _exists(known, asked.place.context):
         raise Refusal(Code.NOT_FOUND)
+    known = _without_hidden(known)
+    if asked.place and not _exists(known, asked.place.context):
+        return Found([], None)
     wanted = page.size + 1
     entries: list[contexts.Entry] = []
     if asked.lists_contexts and not isinstance(page.after, PersonMark):
@@ -111,6 +114,16 @@ def _exists(known: UserRights, context: Context) -> bool:
             return known.sections.get(context.id) in known.courses
         case _:
             return context.id in known.groups
+
+
+def _without_hidden(known: UserRights) -> UserRights:
+    """The same without the courses that are kept from the viewer, and without their groups."""
+    hidden_ids = {course.id for course in known.courses.values() if hidden(known.roles, course)}
+    return replace(
+        known,
+        courses={id_: course for id_, course in known.courses.items() if id_ not in hidden_ids},
+        groups={id_: group for id_, group in known.groups.items() if group.course_id not in hidden_ids},
+    )
 
 
 async def find_user(

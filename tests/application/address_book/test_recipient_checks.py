@@ -260,6 +260,18 @@ async def test_tags_take_the_right_to_manage_them_and_no_shared_conversation(
     assert await refused_tag(conn, teacher, tag, group=True, bulk=True) is None
 
 
+async def test_a_tag_of_another_course_is_answered_like_a_group_that_does_not_exist(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """What an outsider is told must not say whether a number is a tag's."""
+    outsider, member = await institution.users(2)
+    tag = await institution.group(course=await institution.course(), members=[member], tag=True)
+    for form in ("group_{}", "differentiation_tag_{}"):
+        for more in ({}, {"group": True}):
+            assert await refused_tag(conn, outsider, form.format(tag), **more) is None
+            assert await refused_tag(conn, outsider, form.format(77), **more) is None
+
+
 async def test_plain_groups_are_not_tags(conn: asyncpg.Connection, institution: Institution) -> None:
     user = await institution.user()
     group = await institution.group(members=[user])

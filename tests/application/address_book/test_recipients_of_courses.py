@@ -116,7 +116,8 @@ async def test_an_administrator_is_not_limited_to_sections(institution: Institut
     [
         ("active", None, True),
         ("invited", None, True),
-        ("creation_pending", None, True),
+        ("creation_pending", None, False),
+        ("creation_pending", "active", True),
         ("active", "invited", True),
         ("completed", None, False),
         ("inactive", None, False),

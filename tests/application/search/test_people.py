@@ -1,9 +1,15 @@
 """Whom a search finds (canvas/endpoints.md 4.13 and 5)."""
 
+import unicodedata
+from typing import Literal
+
 import asyncpg
+import pytest
 
 from tests.support.institution import Institution
 from tests.support.searches import Look, named
+
+Form = Literal["NFC", "NFD"]
 
 
 async def test_people_come_by_surname_as_people_sort_names(
@@ -132,7 +138,9 @@ async def test_an_observer_finds_instructors_observed_students_and_themselves(
     assert await look(student, "User") == [teacher, student, other, observer]
 
 
-async def test_who_has_left_is_found_by_name_and_not_in_the_course(institution: Institution, look: Look) -> None:
+async def test_who_has_left_is_found_by_name_by_staff_alone_and_not_in_the_course(
+    institution: Institution, look: Look
+) -> None:
     course = await institution.course()
     teacher, gone, gone_ta, student = await institution.users(4)
     await institution.enroll(course, teacher, "Teacher")
@@ -140,9 +148,79 @@ async def test_who_has_left_is_found_by_name_and_not_in_the_course(institution: 
     await institution.enroll(course, gone_ta, "Ta", state="completed")
     await institution.enroll(course, student)
 
-    assert await look(student, "User") == [teacher, gone, gone_ta, student]
+    assert await look(teacher, "User") == [teacher, gone, gone_ta, student]
+    assert await look(student, "User") == [teacher, student]
     assert await look(student, context=f"course_{course}") == [teacher, student]
     assert await look(teacher, context=f"course_{course}") == [teacher, gone_ta, student]
+
+
+async def test_in_a_concluded_course_students_do_not_find_each_other(institution: Institution, look: Look) -> None:
+    course = await institution.course(state="completed")
+    teacher, student, fellow = await institution.users(3)
+    await institution.enroll(course, teacher, "Teacher")
+    await institution.enroll(course, [student, fellow])
+
+    assert await look(student, "User") == [teacher]
+    assert await look(teacher, "User") == [teacher, student, fellow]
+
+
+async def test_an_enrolment_that_waits_for_its_account_does_not_count(institution: Institution, look: Look) -> None:
+    course = await institution.course()
+    teacher, waiting = await institution.users(2)
+    await institution.enroll(course, teacher, "Teacher")
+    await institution.enroll(course, waiting, state="creation_pending")
+
+    assert await look(teacher, "User") == await look(teacher, context=f"course_{course}") == [teacher]
+    assert await look(waiting, "User") == []
+
+
+@pytest.mark.parametrize("state", ["created", "claimed"])
+async def test_a_course_that_is_not_offered_yet_shows_to_staff_and_administrators(
+    institution: Institution, look: Look, state: str
+) -> None:
+    """Neither its name, nor its sections and groups, nor its people through it (CONTRACT 6.25)."""
+    course, open_course = await institution.course("User course", state=state), await institution.course("Open")
+    teacher, designer, student, observer, admin = await institution.users(5)
+    one, two = await institution.section(course, "User A"), await institution.section(course, "User B")
+    await institution.enroll(course, teacher, "Teacher", section=one)
+    await institution.enroll(course, designer, "Designer", section=two)
+    await institution.enroll(course, student, section=one)
+    await institution.enroll(course, observer, "Observer", section=one, observing=student)
+    group = await institution.group(course=course, name="User group", members=[teacher, student])
+    await institution.admin(admin)
+    contexts = [f"course_{course}", f"section_{one}", f"section_{two}", f"group_{group}"]
+
+    assert await look(teacher, "User", types=("context",)) == contexts
+    assert await look(admin, context=f"course_{course}") == [teacher, designer]
+    for viewer in (student, observer):
+        assert await look(viewer, "User") == []
+        for code in (f"course_{course}", f"course_{course}_teachers", f"section_{one}", f"group_{group}"):
+            assert await look(viewer, context=code) == await look(viewer, context=code, synthetic=True) == []
+    await institution.enroll(open_course, [teacher, student], "Teacher")
+    await institution.enroll(open_course, student)
+    items = await look(student, "User", types=("user",), items=True)
+    assert [(item["id"], list(item["common_courses"])) for item in items if item["id"] == teacher] == [
+        (teacher, [str(open_course)])
+    ]
+
+
+@pytest.mark.parametrize("stored", ["NFC", "NFD"])
+@pytest.mark.parametrize("sought", ["NFC", "NFD"])
+async def test_a_letter_is_found_composed_and_decomposed(
+    *, conn: asyncpg.Connection, institution: Institution, look: Look, stored: Form, sought: Form
+) -> None:
+    name = unicodedata.normalize(stored, "Zoë Ångström")
+    course = await institution.course(name)
+    viewer, found = await institution.user(), await named(institution, conn, name)
+    short = await institution.user("Somebody", short_name=unicodedata.normalize(stored, "Ångi"))
+    await institution.enroll(course, [viewer, found, short])
+
+    for term in ("zoë", "Å", "ång", "strö"):
+        text = unicodedata.normalize(sought, term)
+        assert set(await look(viewer, text)) - {f"course_{course}"} == {found} | (
+            {short} if term in ("Å", "ång") else set()
+        )
+        assert f"course_{course}" in await look(viewer, text)
 
 
 async def test_rosters_find_members_of_accounts_and_administrators_see_into_courses(
