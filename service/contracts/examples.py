@@ -50,7 +50,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
 UNREADABLE = b'{"name":"deliver","version":99,"batch_id":7,"position":12}'
 DEAD_LETTER: Mapping[str, Any] = MappingProxyType(
     {
-        "reason": "not a command of ours: deliver.version: Value error, version 99 is not known to this release, "
+        "reason": "not a command of ours: deliver.version: version 99 is not known to this release, "
         "which reads 1",
         "source": "clarion.commands.deliver",
         "routing_key": "deliver",

@@ -18,6 +18,7 @@ from service.api import examples
 from service.api.app import MODULES
 from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
+from service.runtime.settings import Settings
 from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school
@@ -27,7 +28,7 @@ Token = Callable[..., Awaitable[dict[str, str]]]
 PATHS = {operation_id(route): (route.method, route.path) for route in chain.from_iterable(m.routes for m in MODULES)}
 
 _TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"')
-_RATE = re.compile(rb'"recipients_per_second":[0-9.e]+')
+_OF_THE_CLOCK = re.compile(rb'("completion"|"recipients_per_second"):0\.[0-9.e-]+')
 
 
 class Step(NamedTuple):
@@ -39,6 +40,12 @@ class Step(NamedTuple):
     parameters: dict[str, Any]
     of: str | None = None
     by: str = "teacher"
+
+
+@pytest.fixture
+def edge_settings(edge_settings: Settings) -> Settings:
+    """Replies to four people are queued."""
+    return edge_settings.model_copy(update={"queued_reply_participants": 4})
 
 
 def steps(school: School) -> list[Step]:
@@ -63,6 +70,7 @@ def steps(school: School) -> list[Step]:
         Step("get_conversations_batches_id", "Under way", 200, {}, of="batch"),
         Step("post_conversations_id_add_message", "A reply", 200, {"body": "Any questions?"}, of="conversation"),
         Step("post_conversations_id_add_recipients", "One more", 200, {"recipients": [third]}, of="conversation"),
+        Step("post_conversations_id_add_message", "Queued", 202, {"body": "Welcome!"}, of="conversation"),
         Step("get_conversations", "Those sent", 200, {"scope": "sent", "filter": [course], "per_page": 2}),
         Step("get_conversations_unread_count", "None", 200, {}),
         Step("get_conversations_id", "With its messages", 200, {}, of="conversation"),
@@ -134,7 +142,7 @@ async def test_the_examples_are_what_the_service_answers(
         made.setdefault(step.operation, []).append(example._replace(answer=answer))
 
     text = orjson.dumps({name: [each._asdict() for each in each_of] for name, each_of in made.items()})
-    text = _RATE.sub(b'"recipients_per_second":0.0', _TIME.sub(b'"2026-01-01T09:00:00Z"', text))
+    text = _OF_THE_CLOCK.sub(rb"\1:0.0", _TIME.sub(b'"2026-01-01T09:00:00Z"', text))
     if os.environ.get(WRITE) == "write":
         target = Path(examples.__file__).with_name(FILE)
         target.write_bytes(orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2) + b"\n")
