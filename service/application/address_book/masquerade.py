@@ -7,6 +7,7 @@ from service.application.address_book.rights import UserRights, load
 from service.domain.brackets import Repeated
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
+from service.domain.ids import localised
 from service.domain.rights import Right
 from service.domain.user_forms import UserForm, parse_user_form
 from sql.connection import Connection
@@ -64,7 +65,9 @@ def _holds_as_much(actor: UserRights, other: UserRights, account: Context) -> bo
     return all(actor.may(right, account) or not other.may(right, account) for right in Right)
 
 
-async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_account_id: int) -> Masquerade | None:
+async def act_as(
+    conn: Connection, *, user_id: int, as_user_id: Any, root_account_id: int, shard_id: int
+) -> Masquerade | None:
     """Acting as the user that ``as_user_id`` names, in any form of conventions.md 7; None for the caller himself.
 
     Refusal(BAD_AS_USER) when there is no such user or ``user_id`` may not become that user: it takes the right
@@ -76,7 +79,7 @@ async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_accoun
         return None
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise Refusal(Code.BAD_AS_USER)
-    form = parse_user_form(str(given), user_id)
+    form = parse_user_form(localised(str(given), shard_id), user_id)
     if form == UserForm(user_id):
         return None
     target = await _find(conn, form)

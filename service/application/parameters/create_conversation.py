@@ -5,7 +5,7 @@ from pydantic import Field
 from service.application.address_book.rights import UserRights
 from service.application.messages.create import CreateConversation
 from service.application.parameters.message import DraftParameters, draft_of
-from service.application.parameters.types import CanvasBool, ScalarString
+from service.application.parameters.types import CanvasBool, IdList, ScalarString
 
 
 class CreateParameters(DraftParameters):
@@ -22,6 +22,9 @@ class CreateParameters(DraftParameters):
         description="`async`: a bulk message is delivered after the answer, as one to very many always is.",
         json_schema_extra={"enum": ["sync", "async"]},
     )
+    from_conversation_id: IdList = Field(
+        [], description="A conversation of the sender's, whose participants may be written to without another reason."
+    )
     display_from: ScalarString = Field(None, description="Only for service tokens of the site.")
 
 
@@ -35,5 +38,6 @@ def command_of(author_id: int, sent: CreateParameters, actor: UserRights | None 
         bulk_message=sent.bulk_message,
         force_new=sent.force_new,
         asynchronous=sent.mode == "async",
+        from_conversation_id=sent.from_conversation_id[0] if sent.from_conversation_id else None,
         display_from=sent.display_from or None,
     )
