@@ -64,6 +64,7 @@ def settings(database_url: str) -> Settings:
         amqp_url=os.environ["CLARION_AMQP_URL"],
         amqp_prefix=f"test-{uuid.uuid4().hex[:12]}",
         port=0,
+        drain_delay=0,
     )
 
 

@@ -26,6 +26,7 @@ _REF = "#/components/schemas/{model}"
 _EVERYWHERE = (
     Code.BAD_REQUEST,
     Code.TOO_LARGE,
+    Code.UNSUPPORTED_ENCODING,
     Code.UNAUTHENTICATED,
     Code.BAD_TOKEN,
     Code.INSUFFICIENT_SCOPE,
@@ -60,6 +61,10 @@ _HEADERS: dict[str, Any] = {
     "X-Conversation-Batch-Id": {
         "description": "The batch that was accepted.",
         "schema": {"type": "integer", "format": "int64"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which it may be tried again.",
+        "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {"description": "How to say who asks.", "schema": {"type": "string"}},
 }
@@ -154,7 +159,7 @@ class _Operation:
                 made[str(status)] = self._refusal(codes)
             made |= self._throttled(made)
             made["500"] = self._failure(fault(0).body["errors"][0]["message"])
-            made["503"] = self._failure(unavailable().body["errors"][0]["message"])
+            made["503"] = self._failure(unavailable().body["errors"][0]["message"], *unavailable().headers)
         return dict(sorted(made.items()))
 
     def _outcome(self, outcome: Outcome) -> dict[str, Any]:
@@ -192,14 +197,15 @@ class _Operation:
         if self._settings.throttle_maximum == 0:
             return {}
         status = str(self._settings.throttle_status)
-        plain = {"description": "Too many requests at once.", "headers": self._headers(), "content": {}}
+        again = ("Retry-After",) if self._settings.throttle_status == 429 else ()  # noqa: PLR2004 - the status itself
+        plain = {"description": "Too many requests at once.", "headers": self._headers(*again), "content": {}}
         answer = dict(made.get(status, plain))
         text = {"text/plain": {"schema": {"type": "string", "pattern": "Rate Limit Exceeded"}}}
         return {status: answer | {"content": answer["content"] | text}}
 
-    def _failure(self, message: str) -> dict[str, Any]:
+    def _failure(self, message: str, *headers: str) -> dict[str, Any]:
         content = {"application/json": {"schema": self._schemas[Errors]}}
-        return {"description": message, "headers": self._headers(), "content": content}
+        return {"description": message, "headers": self._headers(*headers), "content": content}
 
     def _headers(self, *names: str) -> dict[str, Any]:
         throttle = ("X-Rate-Limit-Remaining",) if self._in_api and self._settings.throttle_maximum > 0 else ()

@@ -11,6 +11,12 @@ DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres"
 AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
 
 
+# An empty variable is no port.
+OptionalPort = Annotated[
+    Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(lambda value: None if value == "" else value)
+]
+
+
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names the variable."""
 
@@ -26,6 +32,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
+    metrics_port: OptionalPort = None
+    worker_port: OptionalPort = None
+    request_timeout: float = Field(30.0, ge=1, le=3600)
+    drain_delay: float = Field(5.0, ge=0, le=3600)
     max_group_conversation_size: int = Field(100, ge=1)
     max_bulk_private_recipients: int = Field(100, ge=1)
     queued_reply_participants: int = Field(100, ge=1)
@@ -53,6 +63,11 @@ class Settings(BaseSettings):
     def base_url(self) -> str:
         """Base of absolute URLs, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def silence(self) -> float:
+        """Seconds that a connection may take for a head, for a body, or between two requests."""
+        return min(2 * self.request_timeout, 60.0)
 
 
 def load() -> Settings:
