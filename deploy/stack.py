@@ -32,7 +32,8 @@ class Stack:
     def __init__(self, runs: Path, servers: Servers) -> None:
         self._servers = servers
         self._group = Group(runs)
-        self._environment = {**os.environ, **servers.environment()}
+        # No balancer has to notice that it stops.
+        self._environment = {"CLARION_DRAIN_DELAY": "0", **os.environ, **servers.environment()}
         self._told: set[str] = set()
         self._ports = ExitStack()
 

@@ -1,5 +1,6 @@
 """Forward-only migrations, then the definitions of sql/schema; safe to run from many hosts at once."""
 
+import functools
 import hashlib
 import re
 from collections.abc import AsyncIterator
@@ -40,6 +41,23 @@ async def applied(conn: asyncpg.Connection) -> set[str]:
     if not await conn.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL"):
         return set()
     return {row["version"] for row in await conn.fetch("SELECT version FROM schema_migrations")}
+
+
+async def missing(conn: asyncpg.Connection) -> list[str]:
+    """Migrations and definitions that this code needs and the database has not; none where it has a newer release's."""
+    if not await conn.fetchval("SELECT to_regclass('schema_definitions') IS NOT NULL"):
+        return [version for version, _ in available()]
+    versions = await applied(conn)
+    rows = {row["file"]: row for row in await conn.fetch("SELECT file, digest, revision FROM schema_definitions")}
+    lacking = [version for version, _ in available() if version not in versions]
+    if any(row["revision"] > REVISION for row in rows.values()):
+        return lacking
+    stale = [file for file, text in definitions() if file not in rows or rows[file]["digest"] != _digest(text)]
+    return lacking + [f"schema/{file}" for file in stale]
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def migrate(conn: asyncpg.Connection) -> list[str]:
@@ -85,7 +103,7 @@ async def _define(conn: asyncpg.Connection) -> list[str]:
         return []
     done = []
     for file, text in definitions():
-        digest = hashlib.sha256(text.encode()).hexdigest()
+        digest = _digest(text)
         if file in rows and rows[file]["digest"] == digest:
             continue
         await conn.execute(text)
@@ -100,6 +118,7 @@ async def _define(conn: asyncpg.Connection) -> list[str]:
     return done
 
 
+@functools.cache
 def _texts(folder: str) -> list[tuple[str, str]]:
     files = resources.files("sql").joinpath(folder).iterdir()
     return sorted((f.name.removesuffix(".sql"), f.read_text("utf-8")) for f in files if f.name.endswith(".sql"))

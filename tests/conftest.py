@@ -69,6 +69,7 @@ def settings(database_url: str) -> Settings:
         amqp_url=os.environ["CLARION_AMQP_URL"],
         amqp_prefix=new_prefix(),
         port=0,
+        drain_delay=0,
     )
 
 

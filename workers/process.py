@@ -10,9 +10,12 @@ import structlog
 
 from service.contracts.commands import DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.postgres import close_pool, create_pool
+from service.runtime.probe_server import ProbeServer
 from service.runtime.publisher import Publisher
+from service.runtime.readiness import Readiness
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
+from service.runtime.topology import Fault
 from workers.amqp_requests import KeySweeper, RequestConsumer
 from workers.batch_update import Updater
 from workers.consumer import Consumer
@@ -75,6 +78,28 @@ class Worker:
             _, late = await asyncio.wait(self.tasks, timeout=DRAIN)
             for task in late:
                 task.cancel()
+
+
+class Connections:
+    """What is known of all connections of a worker to the broker (service/runtime/readiness.py)."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+
+    @property
+    def connected(self) -> bool:
+        """Whether every part can do its work."""
+        brokers = [part.publisher.broker if isinstance(part, Relay) else part.broker for part in self._worker.parts]
+        return self._worker.publisher.connected and all(broker.connected for broker in brokers)
+
+    @property
+    def faults(self) -> tuple[Fault, ...]:
+        """Exchanges and queues that were not as they should be when last seen."""
+        return self._worker.publisher.faults
+
+    async def complaint(self) -> str | None:
+        """What keeps commands from being published."""
+        return await self._worker.publisher.complaint()
 
 
 def _plan(worker: Worker) -> None:
@@ -146,10 +171,17 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
         pool = await create_pool(settings, plan_once=True)
         stack.push_async_callback(close_pool, pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
+        readiness = Readiness(settings, Connections(worker), needs_broker=True)
+        stack.push_async_callback(readiness.close)
+        if settings.worker_port is not None:
+            probes = ProbeServer(readiness)
+            stack.push_async_callback(probes.stop)
+            await probes.start(host=settings.host, port=settings.worker_port)
         await worker.start(names)
         log.info("worker_started", consumers=list(names))
         try:
             await worker.serve(stop)
         finally:
             log.info("worker_draining")
+            readiness.draining.set()
             await worker.drain()

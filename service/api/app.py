@@ -25,16 +25,20 @@ from service.api import (
     user,
 )
 from service.api.authentication import authenticate
+from service.api.connection_places import PLACES, Places
+from service.api.deadline import DEADLINES, hurry, keep_deadline
 from service.api.errors import answer_errors
-from service.api.keys import BROKER, IDS, POOL, SETTINGS, TAG_SETS, BrokerState
+from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.origin import require_host
+from service.api.parameters import PARSER, close_parser, new_parser
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import SETTLING, add_throttle_headers, finish_settling
 from service.application.messages.tag_sets import TagSets
 from service.runtime.ids import IdBlocks
+from service.runtime.readiness import Readiness
 from service.runtime.settings import Settings
 
 MODULES = (
@@ -60,19 +64,27 @@ MODULES = (
 def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> web.Application:
     """The application, for service/api/server.py to serve. Pool and broker stay the caller's to close."""
     app = web.Application(
-        client_max_size=settings.max_body_bytes,
         # Outermost first.
-        middlewares=[observe, answer_errors, choose_endpoint, require_host, authenticate],
+        middlewares=[observe, answer_errors, keep_deadline, choose_endpoint, require_host, authenticate],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()
-    app[PUBLISHING], app[SETTLING] = set(), set()
-    app.on_cleanup.extend([_finish_publishing, finish_settling])
+    app[READINESS] = Readiness(settings, broker)
+    app[PLACES], app[PARSER] = Places(pool.get_max_size()), new_parser()
+    app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
+    app.on_shutdown.append(hurry)
+    app.on_cleanup.extend([_finish_publishing, finish_settling, close_parser, _close_readiness])
     app.on_response_prepare.extend([add_headers, add_throttle_headers])
     routes = list(chain.from_iterable(module.routes for module in MODULES))
+    if settings.metrics_port is not None:
+        routes = [route for route in routes if route.path != "/metrics"]
     app[DOCUMENT] = openapi.Document(settings, routes)
     register(app, routes)
     return app
+
+
+async def _close_readiness(app: web.Application) -> None:
+    await app[READINESS].close()
 
 
 async def _finish_publishing(app: web.Application) -> None:

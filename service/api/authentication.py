@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.api.database import connection
+from service.api.database import TOKEN_HASH, connection
 from service.api.keys import SETTINGS
-from service.api.parameters import PARAMETERS, read_parameters
-from service.api.routing import ENDPOINT, scopes_of
+from service.api.parameters import MAX_UNKNOWN, PARAMETERS, query_parameters, read_parameters, takes_body
+from service.api.routing import ENDPOINT, choose_method, in_api, scopes_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
 from service.application.address_book.rights import UserRights
@@ -19,7 +20,6 @@ from service.domain.tokens import hash_token
 from sql.authentication import CallerRow, find_caller
 from sql.connection import Connection
 
-_PREFIX = "/api/"
 _CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
 
 
@@ -52,11 +52,19 @@ def _header_token(request: web.Request) -> str | None:
     return (token.strip() or None) if scheme.lower() == "bearer" else None
 
 
+async def _body_token(request: web.Request) -> Any:
+    """The access_token of a small body; None where it cannot be read: its sender is not known."""
+    if not takes_body(request):
+        return None
+    try:
+        return (await read_parameters(request, limit=MAX_UNKNOWN)).get("access_token")
+    except Refusal:
+        return None
+
+
 async def _token_of(request: web.Request) -> str:
-    token = _header_token(request)
-    if token is None:
-        token = (await read_parameters(request)).get("access_token")
-    if token is None or token == "":
+    token = _header_token(request) or query_parameters(request).get("access_token") or await _body_token(request)
+    if not token:
         raise Refusal(Code.UNAUTHENTICATED)
     if not isinstance(token, str) or not token.isascii():
         raise Refusal(Code.BAD_TOKEN)
@@ -84,8 +92,13 @@ async def _find(request: web.Request, conn: Connection, token_hash: bytes) -> Ca
     return found
 
 
-async def _identify(request: web.Request, conn: Connection, token: str) -> Caller:
-    found = _check(await _find(request, conn, hash_token(token)))
+async def _identify(request: web.Request, token_hash: bytes) -> CallerRow:
+    async with connection(request) as conn:
+        return _check(await _find(request, conn, token_hash))
+
+
+async def _authorise(request: web.Request, found: CallerRow) -> Caller:
+    """For whom the request is done, once its parameters are read; refuses what its token or its user may not do."""
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
@@ -94,13 +107,14 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
         settings = request.app[SETTINGS]
-        masquerade = await act_as(
-            conn,
-            user_id=found.user_id,
-            as_user_id=as_user,
-            root_account_id=settings.root_account_id,
-            shard_id=settings.shard_id,
-        )
+        async with connection(request) as conn:
+            masquerade = await act_as(
+                conn,
+                user_id=found.user_id,
+                as_user_id=as_user,
+                root_account_id=settings.root_account_id,
+                shard_id=settings.shard_id,
+            )
         if masquerade is not None:
             target = masquerade.target
             known = Caller(target.user_id, masquerade.actor, scopes, target.login, target.sis_id)
@@ -112,17 +126,21 @@ async def _identify(request: web.Request, conn: Connection, token: str) -> Calle
 
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Under /api/: find the caller, or refuse or throttle. The body is read before a connection is taken."""
-    if not request[ENDPOINT].template.startswith(_PREFIX):
+    """Under /api/: find the caller, or refuse or throttle; then read the rest, which only a known caller may make long.
+
+    No connection is held while the body comes.
+    """
+    if not in_api(request):
         return await handler(request)
-    token = await _token_of(request)
-    await read_parameters(request)
+    token_hash = request[TOKEN_HASH] = hash_token(await _token_of(request))
     try:
-        async with connection(request) as conn:
-            request[CALLER] = found = await _identify(request, conn, token)
+        found = await _identify(request, token_hash)
     except OverTheMark:
         return turn_away(request)
-    structlog.contextvars.bind_contextvars(user_id=found.user_id)
-    if found.real_user_id is not None:
-        structlog.contextvars.bind_contextvars(real_user_id=found.real_user_id)
+    await read_parameters(request)
+    choose_method(request)
+    request[CALLER] = known = await _authorise(request, found)
+    structlog.contextvars.bind_contextvars(user_id=known.user_id)
+    if known.real_user_id is not None:
+        structlog.contextvars.bind_contextvars(real_user_id=known.real_user_id)
     return await handler(request)

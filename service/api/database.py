@@ -2,28 +2,49 @@
 
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
+from service.api.connection_places import PLACES
+from service.api.deadline import DEADLINE
 from service.api.keys import POOL
 from service.api.metering import METER
-from service.runtime.postgres import ACQUIRE_TIMEOUT
+from service.api.unavailable import Unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT, OVERDUE, is_unavailable
 from sql.connection import Connection
+
+TOKEN_HASH: web.RequestKey[bytes] = web.RequestKey("token_hash")  # of what the request says it comes with
 
 
 @asynccontextmanager
 async def connection(request: web.Request) -> AsyncIterator[Connection]:
     """A pooled connection. What is waited for while holding it is the request's database time.
 
-    A database that is away is one of service.runtime.postgres.UNAVAILABLE, at the latest after
-    ACQUIRE_TIMEOUT; the error middleware answers 503.
+    Unavailable when the database is away, cannot be reached within ACQUIRE_TIMEOUT or takes too long, and when too many
+    requests wait for a connection already.
     """
-    async with request.app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-        meter = request[METER]
-        started, cpu = time.perf_counter(), meter.cpu
-        try:
-            yield conn
-        finally:
-            waited = time.perf_counter() - started - (meter.cpu - cpu)
-            meter.database += max(waited, 0.0)
+    try:
+        async with AsyncExitStack() as stack:
+            conn = await _acquire(request, stack)
+            meter = request[METER]
+            started, cpu = time.perf_counter(), meter.cpu
+            try:
+                yield conn
+            finally:
+                waited = time.perf_counter() - started - (meter.cpu - cpu)
+                meter.database += max(waited, 0.0)
+    except Exception as error:
+        if is_unavailable(error) or isinstance(error, OVERDUE):
+            raise Unavailable(f"database: {error!r}") from error
+        raise
+
+
+async def _acquire(request: web.Request, stack: AsyncExitStack) -> Connection:
+    places, pool = request.app[PLACES], request.app[POOL]
+    with places.waiting():
+        await stack.enter_async_context(places.of(request[TOKEN_HASH]))
+        conn = await pool.acquire(timeout=ACQUIRE_TIMEOUT)
+    stack.enter_context(request[DEADLINE].over(conn))
+    stack.push_async_callback(pool.release, conn)
+    return conn

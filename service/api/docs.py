@@ -14,7 +14,10 @@ _FILES = {
     "start.js": "text/javascript",
 }
 # Whatever the page may want to load comes from here.
-_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self';"
+    " frame-ancestors 'none'"
+)
 _DAY = "max-age=86400"
 
 _PAGE = """\
@@ -34,7 +37,7 @@ _PAGE = """\
 </html>
 """
 _START = """\
-SwaggerUIBundle({url: "openapi.json", dom_id: "#document", validatorUrl: null, persistAuthorization: true});
+SwaggerUIBundle({url: "openapi.json", dom_id: "#document", validatorUrl: null});
 """
 
 
@@ -65,4 +68,10 @@ async def docs_file(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(_STATIC / name, headers=headers)
 
 
-routes = [web.get("/docs", docs), *(web.get(f"/docs/{name}", docs_file) for name in _FILES)]
+@describe("The way to the viewer", {302: Outcome("To /docs.")}, tag=Tag.SERVICE)
+async def root(_request: web.Request) -> web.Response:
+    """Whoever opens the address in a browser gets to see what the service is."""
+    return web.Response(status=302, headers={hdrs.LOCATION: "docs"})
+
+
+routes = [web.get("/", root), web.get("/docs", docs), *(web.get(f"/docs/{name}", docs_file) for name in _FILES)]

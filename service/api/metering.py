@@ -27,6 +27,10 @@ class Meter:
             return self._cpu
         return self._cpu + time.thread_time() - self._step_started
 
+    def add(self, seconds: float) -> None:
+        """CPU seconds that another thread has spent on the request."""
+        self._cpu += seconds
+
     @property
     def cost(self) -> float:
         """What X-Request-Cost says."""

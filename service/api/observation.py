@@ -7,12 +7,15 @@ from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
+from service.api.errors import GONE
+from service.api.keys import READINESS
 from service.api.metering import METER, Meter, metered
 from service.api.origin import client_ip
+from service.api.responses import SAFE_HEADERS
 from service.api.routing import ENDPOINT, METHOD
 from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
 from service.runtime.tracing import HEADER, Attributes, continued, span
@@ -24,6 +27,11 @@ log = structlog.get_logger()
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """The headers of every answer (canvas/conventions.md 10), streams and errors included."""
+    response.headers.update(SAFE_HEADERS)
+    response.headers.setdefault("Content-Security-Policy", "frame-ancestors 'none'")
+    if request.app[READINESS].draining.is_set():
+        response.force_close()
+        response.headers[hdrs.CONNECTION] = "close"
     response.headers["X-Request-Context-Id"] = request[REQUEST_ID]
     response.headers["X-Request-Cost"] = f"{request[METER].cost:.6f}"
 
@@ -59,7 +67,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     structlog.contextvars.bind_contextvars(request_id=request_id)
     meter = request[METER] = Meter()
     started = time.perf_counter()
-    status = 499  # the client went away before the answer
+    status = GONE
     with continued(request.headers.get(HEADER)), REQUESTS_OPEN.track_inprogress(), _span(request) as made:
         try:
             work = cast("Coroutine[Any, Any, web.StreamResponse]", handler(request))

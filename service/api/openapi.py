@@ -29,6 +29,7 @@ _REF = "#/components/schemas/{model}"
 _EVERYWHERE = (
     Code.BAD_REQUEST,
     Code.TOO_LARGE,
+    Code.UNSUPPORTED_ENCODING,
     Code.UNAUTHENTICATED,
     Code.BAD_TOKEN,
     Code.INSUFFICIENT_SCOPE,
@@ -77,6 +78,10 @@ _HEADERS: dict[str, Any] = {
     "X-Conversation-Batch-Id": {
         "description": "The batch that was accepted.",
         "schema": {"type": "integer", "format": "int64"},
+    },
+    "Retry-After": {
+        "description": "Seconds after which it may be tried again.",
+        "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {"description": "How to say who asks.", "schema": {"type": "string"}},
 }
@@ -182,7 +187,7 @@ class _Operation:
                 made[str(status)] = self._refusal(codes)
             made |= self._throttled(made)
             made["500"] = self._failure(fault(571_093_004_211).body)
-            made["503"] = self._failure(unavailable().body)
+            made["503"] = self._failure(unavailable().body, *unavailable().headers)
         return dict(sorted(made.items()))
 
     @staticmethod
@@ -232,15 +237,16 @@ class _Operation:
         if self._settings.throttle_maximum == 0:
             return {}
         status = str(self._settings.throttle_status)
-        plain = {"description": "Too many requests at once.", "headers": self._headers(), "content": {}}
+        again = ("Retry-After",) if self._settings.throttle_status == 429 else ()  # noqa: PLR2004 - the status itself
+        plain = {"description": "Too many requests at once.", "headers": self._headers(*again), "content": {}}
         answer = dict(made.get(status, plain))
         schema = {"type": "string", "pattern": "Rate Limit Exceeded"}
         text = {"text/plain": {"schema": schema, "example": TEXTS[self._settings.throttle_status]}}
         return {status: answer | {"content": answer["content"] | text}}
 
-    def _failure(self, body: Errors) -> dict[str, Any]:
+    def _failure(self, body: Errors, *headers: str) -> dict[str, Any]:
         content = {"application/json": {"schema": self._schemas[Errors], "example": body}}
-        return {"description": body["errors"][0]["message"], "headers": self._headers(), "content": content}
+        return {"description": body["errors"][0]["message"], "headers": self._headers(*headers), "content": content}
 
     def _headers(self, *names: str) -> dict[str, Any]:
         throttle = ("X-Rate-Limit-Remaining",) if self._in_api and self._settings.throttle_maximum > 0 else ()

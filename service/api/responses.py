@@ -8,6 +8,9 @@ from aiohttp import hdrs, web
 from service.application.presentation.answer import encoded
 from service.domain.string_ids import with_string_ids
 
+# No version of anything is given away, and no browser guesses at a type.
+SAFE_HEADERS: Mapping[str, str] = {hdrs.SERVER: "clarion", "X-Content-Type-Options": "nosniff"}
+
 _JSON = "application/json; charset=utf-8"
 _FRESH = "max-age=0, private, must-revalidate"
 _STRING_IDS = "application/json+canvas-string-ids"

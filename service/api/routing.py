@@ -13,10 +13,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from service.api.keys import SETTINGS
-from service.api.parameters import is_form, read_parameters
+from service.api.parameters import BODY, is_form, takes_body
 from service.domain.errors import Code, Refusal
 from service.domain.ids import localised, parse_id
 
+_API = "/api/"
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 # Of which documented path of Canvas a path here is a case: its scope opens it as well (canvas/conventions.md 2).
 _CANVAS_PATHS = {"/api/v1/users/self": "/api/v1/users/:id"}
@@ -55,27 +56,43 @@ def register(app: web.Application, routes: Iterable[web.RouteDef]) -> None:
         app.router.add_route(hdrs.METH_ANY, path, answer)
 
 
-async def _effective_method(request: web.Request) -> str:
-    if request.method != hdrs.METH_POST:
-        return request.method
-    meant = request.headers.get("X-HTTP-Method-Override")
-    if is_form(request) and request.can_read_body:
-        meant = (await read_parameters(request)).get("_method") or meant
-    meant = meant.upper() if isinstance(meant, str) else ""
-    return meant if meant in _METHODS else request.method
+def _set_method(request: web.Request, meant: object = None) -> None:
+    """Note the effective method; ``meant``: what a form says. Refusal(NOT_FOUND) without a handler for it."""
+    method = request.method
+    if method == hdrs.METH_POST:
+        meant = meant or request.headers.get("X-HTTP-Method-Override")
+        meant = meant.upper() if isinstance(meant, str) else ""
+        method = meant if meant in _METHODS else method
+    request[METHOD] = method
+    if _verb(method) not in request[ENDPOINT].handlers:
+        raise Refusal(Code.NOT_FOUND)
 
 
 @web.middleware
 async def choose_endpoint(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Note the endpoint and the effective method on the request; Refusal(NOT_FOUND) without a handler."""
+    """Note the endpoint and the effective method on the request; Refusal(NOT_FOUND) without a handler.
+
+    A form under /api/ may still mean another method, which is known once it is known who sends it (choose_method).
+    """
     endpoint = getattr(request.match_info.handler, "__self__", None)
     if not isinstance(endpoint, Endpoint):
         raise Refusal(Code.NOT_FOUND)
     request[ENDPOINT] = endpoint
-    method = request[METHOD] = await _effective_method(request)
-    if _verb(method) not in endpoint.handlers:
-        raise Refusal(Code.NOT_FOUND)
+    if in_api(request) and request.method == hdrs.METH_POST and is_form(request) and takes_body(request):
+        request[METHOD] = request.method
+    else:
+        _set_method(request)
     return await handler(request)
+
+
+def in_api(request: web.Request) -> bool:
+    """Whether the endpoint belongs to the API: it has a caller, and may have a body."""
+    return request[ENDPOINT].template.startswith(_API)
+
+
+def choose_method(request: web.Request) -> None:
+    """The effective method, now that the parameters are read; Refusal(NOT_FOUND) without a handler for it."""
+    _set_method(request, request[BODY].get("_method") if is_form(request) else None)
 
 
 def scopes_of(request: web.Request) -> frozenset[str]:

@@ -6,6 +6,8 @@ from typing import Any, cast
 import orjson
 from aiohttp import web
 
+from service.api.keys import SETTINGS
+from service.api.responses import SAFE_HEADERS
 from service.application.presentation.answer import Answer
 from service.application.presentation.errors import answer_of, fault
 from service.domain.errors import unreadable
@@ -13,10 +15,15 @@ from service.domain.errors import unreadable
 # A list may be filtered by hundreds of names; aiohttp's 8 KiB would cut that short.
 MAX_LINE = 65_536
 MAX_HEADER = 16_384
-DRAIN = 15.0  # seconds that open requests have to finish when the server stops
+DRAIN = 10.0  # seconds until connections are cut when the server stops; service/api/deadline.py ends requests before
 
-
-_QUIET: dict[str, Any] = {"access_log": None}
+# observation.py writes the access log; a body that would have to be unpacked is refused (parameters.py).
+_OPTIONS: dict[str, Any] = {
+    "max_line_size": MAX_LINE,
+    "max_field_size": MAX_HEADER,
+    "access_log": None,
+    "auto_decompress": False,
+}
 
 
 class _Protocol(web.RequestHandler):
@@ -41,7 +48,9 @@ class _Protocol(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the answer was under way when the request failed")
         body, kind = orjson.dumps(answer.body), "application/json"
-        response = web.Response(body=body, status=answer.status, content_type=kind, charset="utf-8")
+        response = web.Response(
+            body=body, status=answer.status, content_type=kind, charset="utf-8", headers=SAFE_HEADERS
+        )
         response.force_close()
         return response
 
@@ -52,11 +61,10 @@ class _Runner(web.AppRunner):
         manager = super().server
         if manager is None:
             return None
-        loop = asyncio.get_running_loop()
+        loop, silence = asyncio.get_running_loop(), self.app[SETTINGS].silence
 
         def protocol() -> _Protocol:
-            # observation.py writes the access log.
-            return _Protocol(manager, loop=loop, max_line_size=MAX_LINE, max_field_size=MAX_HEADER, **_QUIET)
+            return _Protocol(manager, loop=loop, keepalive_timeout=silence, **_OPTIONS)
 
         # A site only calls it, once for each connection.
         return cast("web.Server", protocol)

@@ -6,12 +6,13 @@ gives it back and takes the real cost. An open event stream therefore holds no r
 """
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass, field
 
 import asyncpg
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.api.keys import POOL, SETTINGS
 from service.api.metering import METER
@@ -79,10 +80,12 @@ def admit(request: web.Request, reservation: Reservation) -> None:
 
 
 def turn_away(request: web.Request) -> web.Response:
-    """The answer of a throttled request: plain text, and nothing says when to come again."""
+    """The answer of a throttled request: plain text, and a 429 says when to come again (CONTRACT 6.20)."""
     THROTTLED.inc()
-    status = request.app[SETTINGS].throttle_status
-    return web.Response(text=TEXTS[status], status=status)
+    status, reservation = request.app[SETTINGS].throttle_status, request[RESERVATION]
+    seconds = math.ceil(reservation.rules.full_for(reservation.drains_in))
+    again = {hdrs.RETRY_AFTER: str(max(seconds, 1))} if status == 429 else {}  # noqa: PLR2004 - the status itself
+    return web.Response(text=TEXTS[status], status=status, headers=again)
 
 
 async def add_throttle_headers(request: web.Request, response: web.StreamResponse) -> None:

@@ -1,7 +1,8 @@
 """Transactions that are repeated after a conflict with others on the same rows."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 import structlog
 
@@ -19,9 +20,29 @@ async def committed(conn: Connection, step: Callable[[], Awaitable[Result]]) -> 
     """The step's result once its transaction is committed; after a conflict it runs again, on what the others left."""
     for _ in range(CONFLICT_RETRIES - 1):
         try:
-            async with conn.transaction():
-                return await step()
+            return await _once(conn, step)
         except CONFLICT as error:
             log.info("rows_contended", error=type(error).__name__)
-    async with conn.transaction():
-        return await step()
+    return await _once(conn, step)
+
+
+async def _once(conn: Connection, step: Callable[[], Awaitable[Result]]) -> Result:
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        result = await step()
+    except BaseException:
+        await transaction.rollback()
+        raise
+    await _to_its_end(transaction.commit())
+    return result
+
+
+async def _to_its_end(commit: Coroutine[Any, Any, None]) -> None:
+    """Commits, even when who asked for it is out of time meanwhile: what is answered has to be what happened."""
+    task = asyncio.create_task(commit)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        await task

@@ -1,5 +1,6 @@
 """``clarion api``."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import structlog
@@ -8,9 +9,11 @@ import uvloop
 
 from service.api import server
 from service.api.app import build_app
+from service.api.keys import READINESS
 from service.runtime import logs
 from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool
+from service.runtime.probe_server import ProbeServer
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
@@ -31,18 +34,24 @@ def api() -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT, then lets open requests finish."""
+    """Serves until SIGTERM or SIGINT, then says so for a while, and lets open requests finish."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await create_pool(settings)
+        pool = await create_pool(settings, within=settings.request_timeout)
         stack.push_async_callback(close_pool, pool)
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)
-        application = build_app(settings, pool, publisher)
+        gateway = build_app(settings, pool, publisher)
+        if settings.metrics_port is not None:
+            figures = ProbeServer(gateway[READINESS])
+            stack.push_async_callback(figures.stop)
+            await figures.start(host=settings.host, port=settings.metrics_port, figures_only=True)
         with listening(settings.host, settings.port):
-            runner = await server.start(application, host=settings.host, port=settings.port)
+            runner = await server.start(gateway, host=settings.host, port=settings.port)
         stack.push_async_callback(runner.cleanup)
         log.info("api_started", url=settings.base_url, addresses=[list(address) for address in runner.addresses])
         await stop.wait()
-        log.info("api_draining")
+        log.info("api_draining", seconds=settings.drain_delay)
+        gateway[READINESS].draining.set()
+        await asyncio.sleep(settings.drain_delay)  # balancers go on asking while they notice

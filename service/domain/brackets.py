@@ -61,9 +61,14 @@ def _insert(root: dict[str, Any], name: str, values: list[Any]) -> None:
         container[last] = values[0] if len(values) == 1 else Repeated(values)
 
 
+def too_many_names() -> Refusal:
+    """More than MAX_NAMES."""
+    return unreadable(f"The request has more than {MAX_NAMES} different parameters.")
+
+
 def _check_names(named: Mapping[str, Any]) -> None:
     if len(named) > MAX_NAMES:
-        raise unreadable(f"The request has more than {MAX_NAMES} different parameters.")
+        raise too_many_names()
 
 
 def nest(named: Mapping[str, list[Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from service.domain.brackets import MAX_DEPTH, MAX_VALUES, expand, nest
+from service.domain.brackets import MAX_DEPTH, MAX_NAMES, MAX_VALUES, expand, nest, too_many_names
 from service.domain.errors import Refusal, unreadable
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -59,6 +59,8 @@ def read_form(raw: bytes) -> dict[str, Any]:
         name, equals, value = item.partition("=")
         if name:
             encoded.setdefault(name, []).append(_unquote(value) if equals else None)
+            if len(encoded) > MAX_NAMES:
+                raise too_many_names()
     named: dict[str, list[str | None]] = {}
     for name, values in encoded.items():
         named.setdefault(_unquote(name), []).extend(values)
@@ -102,6 +104,8 @@ def read_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
         name = _field_name(head)
         if name:
             named.setdefault(name, []).append(_text(content))
+            if len(named) > MAX_NAMES:
+                raise too_many_names()
     return nest(named)
 
 
@@ -127,8 +131,22 @@ def _has_nul(value: Any) -> bool:
     return isinstance(value, list) and any(_has_nul(item) for item in value)
 
 
+def _commas(raw: bytes) -> int:
+    """Commas outside strings: each stands before a value. Nothing is parsed for it."""
+    count = raw.count(b",")
+    if count < MAX_VALUES:
+        return count
+    plain = raw.replace(b"\\\\", b"").replace(b'\\"', b"")
+    # A value has two strings at most, its name included.
+    if plain.count(b'"') > 4 * MAX_VALUES:
+        return MAX_VALUES
+    return sum(part.count(b",") for part in plain.split(b'"')[::2])
+
+
 def read_json(raw: bytes) -> dict[str, Any]:
     """``application/json``: an object; its values keep their types."""
+    if _commas(raw) >= MAX_VALUES:
+        raise _too_many()
     try:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:

@@ -19,6 +19,7 @@ class Code(StrEnum):
     BAD_REQUEST = "bad_request"  # the request cannot be read at all
     INVALID_PAGE = "invalid_page"  # a page parameter of a bookmark list that no link has led to
     TOO_LARGE = "too_large"
+    UNSUPPORTED_ENCODING = "unsupported_encoding"  # of a body
     NOT_FOUND = "not_found"
     NOT_AUTHORISED = "not_authorised"
     UNAUTHENTICATED = "unauthenticated"  # no credentials

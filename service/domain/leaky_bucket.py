@@ -43,6 +43,10 @@ class LeakyBucket:
         """Whether a request is turned away whose own reservation is already in the bucket."""
         return self.level(drains_in) >= self.high_water
 
+    def full_for(self, drains_in: float) -> float:
+        """Seconds until the next request is let in, the own reservation of the refused one given back."""
+        return max(drains_in - self.high_water / self.outflow, 0.0)
+
     def remaining(self, drains_in: float) -> float:
         """What X-Rate-Limit-Remaining says."""
         return max(self.high_water - self.level(drains_in), 0.0)

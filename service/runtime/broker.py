@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack, contextmanager, suppress
 import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import PublishError
+from aiormq.exceptions import ChannelAccessRefused
 
 from service.contracts.topology import Topology
 from service.runtime.settings import Settings
@@ -24,6 +26,8 @@ PUBLISH_TIMEOUT = 10.0  # seconds for a confirm; then the outcome counts as unkn
 CLOSE_TIMEOUT = 5.0  # seconds for an orderly end of a connection
 HEARTBEAT = 10  # seconds; a broker that is silent for three of them is gone, even if no packet says so
 FIRST_RETRY, LAST_RETRY = 0.2, 5.0  # seconds between attempts to connect
+_SHORTLY = 0.01  # seconds; what is known already is known in less
+_NO_QUEUE = "clarion.probe"  # a routing key to which no queue is bound
 RECHECK = 60.0  # seconds between two looks at exchanges and queues that are not as they should be
 
 
@@ -79,6 +83,37 @@ class Session:
         if prefetch is not None:
             await channel.set_qos(prefetch_count=prefetch)
         return channel
+
+    async def blocked(self) -> bool:
+        """Whether the broker takes no messages for now: it is short of memory or disk."""
+        transport = self._connection.transport
+        if transport is None:
+            return False
+        try:
+            async with asyncio.timeout(_SHORTLY):
+                await transport.connection.ready()
+        except TimeoutError:
+            return True
+        return False
+
+    async def refusal(self, exchange: str) -> str | None:
+        """Why the broker would not take a message for the exchange, in its words; None when it would.
+
+        It is tried with a message that no queue gets: nothing but a publish asks for the permission to publish, and a
+        channel that has been used remembers it.
+        """
+        try:
+            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            try:
+                to = await channel.get_exchange(exchange, ensure=False)
+                await to.publish(aio_pika.Message(b""), _NO_QUEUE, mandatory=True)
+            except PublishError:
+                return None
+            finally:
+                await channel.close()
+        except ChannelAccessRefused as refused:
+            return str(refused)
+        return None
 
     async def declare(self, topology: Topology) -> tuple[Fault, ...]:
         """Declares everything, or finds it there; what is not as it should be."""
@@ -139,6 +174,16 @@ class Broker:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+
+    async def complaint(self, exchange: str) -> str | None:
+        """Why nothing can be published to the exchange right now; None when it can."""
+        session = self._session
+        if session is None:
+            return "not connected"
+        with broker_errors():
+            if await session.blocked():
+                return "the broker is short of memory or disk and takes no messages (connection.blocked)"
+            return await session.refusal(exchange)
 
     def end_session(self, reason: str) -> None:
         """Throws the connection away, with everything on it, and begins again."""

@@ -28,6 +28,7 @@ ANSWERS_LOST = Counter("clarion_answers_lost", "Answers that the queue they were
 TOPOLOGY_FAULTS = Gauge(
     "clarion_topology_faults", "1 for each exchange or queue that is not as it should be", ["kind", "name", "problem"]
 )
+DEGRADED = Gauge("clarion_degraded", "1 for each part that this process does without right now", ["part"])
 EVENTS_PUBLISHED = Counter("clarion_events_published", "Events confirmed by the broker", ["event"])
 EVENTS_UNROUTABLE = Counter("clarion_events_unroutable", "Those of them that no queue wanted", ["event"])
 

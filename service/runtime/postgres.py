@@ -28,6 +28,13 @@ UNAVAILABLE = (
     OSError,
     TimeoutError,
 )
+# A statement took longer than it may, or waited too long for a lock; or others were faster every time it was tried.
+OVERDUE = (
+    asyncpg.QueryCanceledError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+)
 # Two transactions conflicted; the one rolled back may run again and then finds what the other wrote.
 CONFLICT = (
     asyncpg.DeadlockDetectedError,
@@ -36,6 +43,8 @@ CONFLICT = (
     asyncpg.LockNotAvailableError,
 )
 
+COMMAND_TIMEOUT = 60.0  # seconds that a statement may take, for who has no deadline
+STATEMENT_SHARE, LOCK_SHARE = 0.75, 0.5  # of the time until a deadline
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
 CONNECT_TIMEOUT = 10.0  # seconds
 CLOSE_TIMEOUT = 5.0  # seconds for connections to end in order
@@ -51,19 +60,29 @@ async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
 
-async def create_pool(settings: Settings, *, size: int | None = None, plan_once: bool = False) -> asyncpg.Pool:
+async def create_pool(
+    settings: Settings, *, size: int | None = None, plan_once: bool = False, within: float | None = None
+) -> asyncpg.Pool:
     """A pool that connects lazily, so that a process starts while the database is away.
+
+    ``within``: seconds in which whoever uses it has to be done; statements, and waiting for locks, take less.
 
     ``plan_once``: statements are planned without their values. Those of a worker take milliseconds to plan, and come
     again with other chunks; PostgreSQL would plan the first five of each connection anew.
     """
     planning = {"plan_cache_mode": "force_generic_plan"} if plan_once else {}
+    limits = {}
+    if within is not None:
+        limits = {
+            "statement_timeout": f"{within * STATEMENT_SHARE:.3f}s",
+            "lock_timeout": f"{within * LOCK_SHARE:.3f}s",
+        }
     return await asyncpg.create_pool(
         str(settings.database_url),
         min_size=0,
         max_size=size or settings.database_pool_size,
         statement_cache_size=settings.database_statement_cache,
-        command_timeout=60,
+        command_timeout=COMMAND_TIMEOUT if within is None else within,
         timeout=CONNECT_TIMEOUT,
         reset=_leave,
         # A host that vanished must not keep its locks for as long as TCP takes to notice.
@@ -72,6 +91,7 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
             "jit": "off",
             "idle_in_transaction_session_timeout": "60s",
             **planning,
+            **limits,
         },
     )
 

@@ -1,5 +1,6 @@
 """Publishing commands and dead letters, each confirmed by the broker."""
 
+import asyncio
 from datetime import datetime
 
 import aio_pika
@@ -15,6 +16,8 @@ from service.runtime.settings import Settings
 from service.runtime.topology import Fault
 from service.runtime.tracing import HEADER, current_traceparent
 
+TRY = 30.0  # seconds between two tries whether the broker takes messages
+
 
 class Publisher:
     """Publishes commands, each confirmed by the broker; mandatory, so a missing queue is an error.
@@ -26,6 +29,8 @@ class Publisher:
         self._topology = Topology(settings.amqp_prefix)
         self._commands: AbstractExchange | None = None
         self._dead: AbstractExchange | None = None
+        self._complaint: str | None = None
+        self._try_at = 0.0
         self.faults: tuple[Fault, ...] = ()
         self.broker = Broker(settings, name, self._open, self._redeclare)
 
@@ -33,6 +38,17 @@ class Publisher:
     def connected(self) -> bool:
         """Whether a publish has a chance."""
         return self.broker.connected
+
+    async def complaint(self) -> str | None:
+        """Why no command can be published right now; None when it can. Tried at most every TRY seconds."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._try_at:
+            try:
+                self._complaint = await self.broker.complaint(self._topology.commands)
+            except BrokerUnavailable as error:
+                self._complaint = str(error)
+            self._try_at = now + TRY
+        return self._complaint
 
     async def _open(self, session: Session) -> None:
         await self._declare(session)

@@ -31,6 +31,12 @@ def _pattern(text: str) -> str:
     return text
 
 
+# An empty variable is no port.
+OptionalPort = Annotated[
+    Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(lambda value: None if value == "" else value)
+]
+
+
 class SettingsError(Exception):
     """A setting is missing or wrong; the message names the variable."""
 
@@ -61,6 +67,10 @@ class Settings(DatabaseSettings, BrokerSettings):
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     forwarded_allow: Annotated[str, AfterValidator(_networks)] = ""
     reply_to: Annotated[str, AfterValidator(_pattern)] = ".*"
+    metrics_port: OptionalPort = None
+    worker_port: OptionalPort = None
+    request_timeout: float = Field(30.0, ge=1, le=3600)
+    drain_delay: float = Field(5.0, ge=0, le=3600)
     max_group_conversation_size: int = Field(100, ge=1)
     max_bulk_private_recipients: int = Field(100, ge=1)
     max_synchronous_recipients: int = Field(1000, ge=1)
@@ -93,6 +103,11 @@ class Settings(DatabaseSettings, BrokerSettings):
     def base_url(self) -> str:
         """Base of absolute URLs where no request says how it came here, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def silence(self) -> float:
+        """Seconds that a connection may take for a head, for a body, or between two requests."""
+        return min(2 * self.request_timeout, 60.0)
 
 
 def load() -> Settings:

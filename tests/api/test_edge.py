@@ -33,7 +33,6 @@ async def known(token: Token) -> dict[str, str]:
     [
         ("GET", "/api/v1/nothing"),
         ("GET", "/api/v2/conversations"),
-        ("GET", "/"),
         ("GET", "/api/v1/conversations/%00%ff"),
         ("DELETE", "/api/v1/echo/1"),
         ("PATCH", "/api/v1/conversations"),
@@ -203,6 +202,53 @@ async def test_a_body_over_the_limit_is_413_before_it_is_read(api: Api, known: d
 
     assert head.startswith(b"HTTP/1.1 413 ")
     assert b"application/json; charset=utf-8" in head
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("Content-Length: 65537\r\n", 401),
+        ("Content-Length: 10\r\nContent-Encoding: gzip\r\n", 401),
+        ("Content-Length: 10\r\nContent-Encoding: gzip\r\nAuthorization: KNOWN\r\n", 415),
+        ("Content-Length: 65537\r\nAuthorization: Bearer unknown\r\n", 401),
+        ("Content-Length: 10\r\nAuthorization: Bearer unknown\r\n", 401),
+    ],
+)
+async def test_a_body_is_not_waited_for_that_will_not_be_read(
+    api: Api, known: dict[str, str], head: str, status: int
+) -> None:
+    """Only the head of the request is sent."""
+    head = f"POST /api/v1/echo/1 HTTP/1.1\r\nHost: x\r\n{head.replace('KNOWN', known['Authorization'])}\r\n"
+    assert (await first_line(api, head.encode())).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+async def first_line(api: Api, sent: bytes) -> bytes:
+    """Of the answer, with nothing sent but that."""
+    assert api.session._base_url
+    reader, writer = await asyncio.open_connection(api.session._base_url.host, api.session._base_url.port)
+    writer.write(sent)
+    async with asyncio.timeout(20):
+        line = await reader.readline()
+    writer.close()
+    return line
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("path", ["/livez", "/api/v1/echo/1"])
+async def test_what_takes_no_body_waits_for_none(api: Api, known: dict[str, str], method: str, path: str) -> None:
+    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n"
+    line = await first_line(api, f"{head}Authorization: {known['Authorization']}\r\n\r\n".encode())
+    assert line.startswith(b"HTTP/1.1 200 ")
+
+
+async def test_a_post_beyond_the_api_waits_for_no_body(api: Api) -> None:
+    line = await first_line(api, b"POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+    assert line.startswith(b"HTTP/1.1 404 ")
+
+
+async def test_a_long_chunked_body_without_a_token_is_not_read_to_its_end(api: Api) -> None:
+    head = b"POST /api/v1/echo/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert (await first_line(api, head + b"10001\r\n" + b"x" * 65_537)).startswith(b"HTTP/1.1 401 ")
 
 
 async def test_a_chunked_body_over_the_limit_is_413(

@@ -17,7 +17,7 @@ def _shown() -> dict[str, str]:
 
 def test_every_setting_is_listed_with_its_default() -> None:
     defaults = {
-        f"CLARION_{name.upper()}": "" if field.default is PydanticUndefined else str(field.default)
+        f"CLARION_{name.upper()}": "" if field.default in (PydanticUndefined, None) else str(field.default)
         for name, field in Settings.model_fields.items()
     }
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, logged
+from tests.support.waiting import until
 
 
 @asynccontextmanager
@@ -91,3 +92,38 @@ async def test_a_gateway_asked_to_stop_answers_what_it_has_begun(there: FaultEnv
 
     assert status == (202 if mode == "async" else 201)
     await there.assert_all_sent()
+
+
+async def test_a_gateway_says_that_it_will_stop_before_it_does(there: FaultEnvironment) -> None:
+    """Meanwhile it answers, and ends each connection with the answer; a balancer has time to notice."""
+    gateway = await there.running.api(CLARION_DRAIN_DELAY="3600")
+    stopped = asyncio.create_task(gateway.stop(signal.SIGTERM))
+    await gateway.logged("api_draining")
+
+    async def draining() -> bool:
+        status, answer, headers = await there.readiness()
+        return bool((status, answer.get("failing"), headers.get("Connection")) == (503, ["draining"], "close"))
+
+    await until(draining)
+    for _ in range(3):
+        status, _, headers = await there.teacher.call("GET", "/conversations")
+        assert (status, headers["Connection"]) == (200, "close")
+    assert not stopped.done()
+    assert await gateway.stop(signal.SIGKILL) != 0
+    await stopped
+
+
+async def test_a_gateway_stops_although_a_request_hangs_in_the_database(there: FaultEnvironment) -> None:
+    """It is given up, answered so, and has no effect."""
+    gateway = await there.running.api()
+    async with writers_blocked(there):
+        request = asyncio.create_task(there.teacher.call("POST", "/conversations", json=there.bulk(mode="sync")))
+        await there.until(ONE_WAITS, 1)
+        async with asyncio.timeout(30):
+            assert await gateway.stop(signal.SIGTERM) == 0
+        status, _, headers = await request
+        assert (status, headers["Connection"]) == (503, "close")
+        assert int(headers["Retry-After"]) > 0
+        await there.until(ONE_WAITS, 0)
+    async with there.look() as conn:
+        assert await conn.fetchval("SELECT count(*) FROM sends") == 0

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
@@ -46,6 +47,13 @@ def with_database(url: str, name: str) -> str:
     """The DSN with another database."""
     base, _, query = url.partition("?")
     return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
+
+
+def with_port(url: str, port: int) -> str:
+    """The DSN with this port of the loopback instead of the server's own."""
+    parts = urlsplit(url)
+    account, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{port}"))
 
 
 async def _template() -> str:

@@ -62,8 +62,8 @@ class FaultEnvironment:
         """Returns when /readyz says so."""
 
         async def is_ready() -> bool:
-            status, _, _ = await self.readiness()
-            return status == 200
+            _, body, _ = await self.readiness()
+            return bool(body["status"] == "ok")
 
         await until(is_ready, within=within)
 

@@ -83,19 +83,35 @@ def _hashed(password: str) -> dict[str, str]:
     }
 
 
+async def set_memory_limit(server: PrivateRabbitMQ, share: float) -> None:
+    """Of the machine's memory; with 0 the server takes no more messages."""
+    await _control(server, "set_vm_memory_high_watermark", str(share))
+
+
+async def take_permissions(server: PrivateRabbitMQ, url: str) -> None:
+    """The user of that AMQP URL may do nothing from now on."""
+    user = URL(url).user
+    assert user
+    await _control(server, "clear_permissions", user)
+
+
 async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
     """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them."""
+    await _control(server, "import_definitions", given=json.dumps(definitions))
+
+
+async def _control(server: PrivateRabbitMQ, *arguments: str, given: str = "") -> None:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
         found.script.with_name("rabbitmqctl"),
-        "import_definitions",
+        *arguments,
         env=psutil.Process(server.process.facts()["pid"]).environ(),  # which node, which cookie, which port mapper
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate(json.dumps(definitions).encode())
+    output, _ = await process.communicate(given.encode())
     assert process.returncode == 0, output.decode()
 
 

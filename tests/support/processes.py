@@ -28,7 +28,11 @@ def free_port() -> int:
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
     """The settings as environment variables."""
-    named = {f"CLARION_{name.upper()}": str(value) for name, value in settings.model_dump().items() if value != ""}
+    named = {
+        f"CLARION_{name.upper()}": str(value)
+        for name, value in settings.model_dump().items()
+        if value not in ("", None)
+    }
     return os.environ | named | more
 
 

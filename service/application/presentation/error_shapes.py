@@ -95,6 +95,7 @@ SHAPES: Mapping[Code, Any] = {
     Code.BAD_REQUEST: Errors,
     Code.INVALID_PAGE: PageError,
     Code.TOO_LARGE: Errors,
+    Code.UNSUPPORTED_ENCODING: Errors,
     Code.NOT_FOUND: Errors,
     Code.NOT_AUTHORISED: AccessError,
     Code.UNAUTHENTICATED: AccessError,

@@ -24,6 +24,7 @@ from service.domain.errors import Code, Refusal
 
 _CHALLENGE: Mapping[str, str] = {"WWW-Authenticate": 'Bearer realm="canvas-lms"'}
 _NOTHING: Mapping[str, str] = {}
+_RETRY_AFTER: Mapping[str, str] = {"Retry-After": "2"}  # seconds
 
 
 class _Form(NamedTuple):
@@ -83,6 +84,7 @@ _FORMS: Mapping[Code, _Form] = {
     Code.BAD_REQUEST: _Form(400, _errors, "The request could not be read."),
     Code.INVALID_PAGE: _Form(400, _page),
     Code.TOO_LARGE: _Form(413, _errors, "The request is too large."),
+    Code.UNSUPPORTED_ENCODING: _Form(415, _errors, "A body must come without Content-Encoding."),
     Code.NOT_FOUND: _Form(404, _errors, "The specified resource does not exist."),
     Code.NOT_AUTHORISED: _Form(403, _unauthorised, "user not authorized to perform that action"),
     Code.UNAUTHENTICATED: _Form(401, _unauthenticated, "user authorization required", _CHALLENGE),
@@ -107,6 +109,6 @@ def fault(report_id: int) -> Answer[Errors]:
 
 
 def unavailable() -> Answer[Errors]:
-    """503: the database is away, or went away and left unknown how the last statement ended."""
+    """503: the database is away or too slow, or went away and left unknown how the last statement ended."""
     error: ErrorMessage = {"message": "The service is unavailable, try again.", "error_code": "service_unavailable"}
-    return Answer(503, {"errors": [error]})
+    return Answer(503, {"errors": [error]}, _RETRY_AFTER)

@@ -255,6 +255,9 @@ class RecipientContext(TypedDict):
 class Health(TypedDict):
     """Whether the service is of use."""
 
-    status: Literal["ok", "unavailable"]
-    failing: NotRequired[list[Literal["database", "broker"]]]
+    status: Literal["ok", "degraded", "unavailable"]
+    failing: NotRequired[list[Literal["database", "schema", "draining"]]]
+    degraded: NotRequired[list[Literal["broker", "topology"]]]
+    missing: NotRequired[list[str]]
+    broker: NotRequired[str]
     topology: NotRequired[list[str]]
