@@ -93,6 +93,7 @@ def _deliver(worker: Worker) -> None:
             worker.publisher,
             lanes=deliverer.commands_at_once,
             redelivered=deliverer.redelivered,
+            survived=deliverer.survived,
         )
     )
 
@@ -101,7 +102,14 @@ def _reply(worker: Worker) -> None:
     writer = ReplyWriter(worker.settings, worker.pool, worker.publisher)
     worker.sweepers.append(writer)
     worker.consumers.append(
-        Consumer(worker.settings, DeliverReply, writer.handle, worker.publisher, redelivered=writer.redelivered)
+        Consumer(
+            worker.settings,
+            DeliverReply,
+            writer.handle,
+            worker.publisher,
+            redelivered=writer.redelivered,
+            survived=writer.survived,
+        )
     )
 
 
@@ -110,7 +118,12 @@ def _update(worker: Worker) -> None:
     worker.sweepers.append(updater)
     worker.consumers.append(
         Consumer(
-            worker.settings, UpdateConversations, updater.handle, worker.publisher, redelivered=updater.redelivered
+            worker.settings,
+            UpdateConversations,
+            updater.handle,
+            worker.publisher,
+            redelivered=updater.redelivered,
+            survived=updater.survived,
         )
     )
 
@@ -143,7 +156,7 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT, then drains."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await create_pool(settings, plan_once=True)
+        pool = await create_pool(settings, for_worker=True)
         stack.push_async_callback(close_pool, pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         await worker.start(names)

@@ -15,9 +15,7 @@ log = structlog.get_logger(__name__)
 # statement counted.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,  # starting up, shutting down, a statement cancelled from outside
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -28,6 +26,16 @@ UNAVAILABLE = (
     OSError,
     TimeoutError,
 )
+# The installation is at fault, whatever was asked of it: code that is newer or older than the schema, a right that was
+# not granted, a disk that fails. Statements are fixed, so their syntax and what they name never come from a request.
+INSTALLATION = (
+    asyncpg.SyntaxOrAccessError,  # all of class 42: undefined function, column, table; permission denied
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.FeatureNotSupportedError,  # also a plan that the schema changed under
+    asyncpg.InvalidSQLStatementNameError,  # a pooler that hands out other sessions
+    asyncpg.PostgresSystemError,  # a disk that does not read or write
+    asyncpg.ConfigFileError,
+)
 # Two transactions conflicted; the one rolled back may run again and then finds what the other wrote.
 CONFLICT = (
     asyncpg.DeadlockDetectedError,
@@ -35,6 +43,16 @@ CONFLICT = (
     asyncpg.UniqueViolationError,
     asyncpg.LockNotAvailableError,
 )
+
+# Sessions of a worker. Statements are planned without their values: they take milliseconds to plan, and come again with
+# other chunks; PostgreSQL would plan the first five of each connection anew. A worker that is frozen in the middle of a
+# transaction holds its locks, a batch's among them, until the server ends its session; the others wait for them less
+# long than that, put the chunk off and go on with other batches.
+_WORKER_SESSION = {
+    "plan_cache_mode": "force_generic_plan",
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+}
 
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -51,13 +69,8 @@ async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
 
-async def create_pool(settings: Settings, *, size: int | None = None, plan_once: bool = False) -> asyncpg.Pool:
-    """A pool that connects lazily, so that a process starts while the database is away.
-
-    ``plan_once``: statements are planned without their values. Those of a worker take milliseconds to plan, and come
-    again with other chunks; PostgreSQL would plan the first five of each connection anew.
-    """
-    planning = {"plan_cache_mode": "force_generic_plan"} if plan_once else {}
+async def create_pool(settings: Settings, *, size: int | None = None, for_worker: bool = False) -> asyncpg.Pool:
+    """A pool that connects lazily, so that a process starts while the database is away."""
     return await asyncpg.create_pool(
         str(settings.database_url),
         min_size=0,
@@ -71,7 +84,7 @@ async def create_pool(settings: Settings, *, size: int | None = None, plan_once:
             "application_name": "clarion",
             "jit": "off",
             "idle_in_transaction_session_timeout": "60s",
-            **planning,
+            **(_WORKER_SESSION if for_worker else {}),
         },
     )
 

@@ -1,14 +1,40 @@
 """Configuration: environment variables only, all listed in deploy/env.example (CONTRACT 2)."""
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, UrlConstraints, ValidationError
-from pydantic_core import MultiHostUrl, Url
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, UrlConstraints, ValidationError
+from pydantic_core import MultiHostUrl, PydanticCustomError, Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 # What asyncpg reads; SQLAlchemy's names of drivers are none of its schemes.
 DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True)]
-AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+_NODE: TypeAdapter[Url] = TypeAdapter(
+    Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+)
+
+
+_BETWEEN = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may have commas
+
+
+def nodes_of(amqp_url: str) -> tuple[str, ...]:
+    """The URLs of a cluster's nodes, of which any may be used: ``amqp://one/,amqp://other/``."""
+    return tuple(_BETWEEN.split(amqp_url.strip()))
+
+
+def _amqp_urls(urls: str) -> str:
+    """Each of several URLs is checked for itself; hosts with commas between them are no host."""
+    for url in nodes_of(urls):
+        try:
+            node = _NODE.validate_python(url)
+        except ValidationError as error:
+            raise PydanticCustomError("amqp_url", "{reason}", {"reason": error.errors()[0]["msg"]}) from None
+        if "," in (node.host or "") or "://" in (node.path or ""):
+            raise PydanticCustomError("amqp_url", "several nodes are several whole URLs: amqp://one/,amqp://other/")
+    return urls
+
+
+AmqpUrls = Annotated[str, BeforeValidator(str), AfterValidator(_amqp_urls)]
 
 
 class SettingsError(Exception):
@@ -21,7 +47,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
 
     database_url: DatabaseUrl
-    amqp_url: AmqpUrl
+    amqp_url: AmqpUrls
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)

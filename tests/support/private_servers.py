@@ -83,17 +83,38 @@ def _hashed(password: str) -> dict[str, str]:
 
 async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
     """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them."""
+    await _rabbitmqctl(server, "import_definitions", given=json.dumps(definitions).encode())
+
+
+async def suspend_queue(server: PrivateRabbitMQ, name: str) -> None:
+    """Stops a classic queue's process: it takes messages and confirms none, as one that is recovering."""
+    await _evaluate(server, f"sys:suspend({_QUEUE_PROCESS.format(name=name)})")
+
+
+async def resume_queue(server: PrivateRabbitMQ, name: str) -> None:
+    """The queue's process goes on where it stopped."""
+    await _evaluate(server, f"sys:resume({_QUEUE_PROCESS.format(name=name)})")
+
+
+_QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
+
+
+async def _evaluate(server: PrivateRabbitMQ, expression: str) -> None:
+    await _rabbitmqctl(server, "eval", f"{expression}.")
+
+
+async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> None:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
         found.script.with_name("rabbitmqctl"),
-        "import_definitions",
+        *arguments,
         env=psutil.Process(server.process.facts()["pid"]).environ(),  # which node, which cookie, which port mapper
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate(json.dumps(definitions).encode())
+    output, _ = await process.communicate(given)
     assert process.returncode == 0, output.decode()
 
 
