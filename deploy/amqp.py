@@ -14,7 +14,8 @@ logging.getLogger("aiormq").setLevel(logging.CRITICAL)
 
 async def server_version(url: str, *, patience: float) -> str:
     """What the broker calls its version; one of FAILURES when it accepts no connection within ``patience`` seconds."""
-    connection = await asyncio.wait_for(aiormq.connect(url), patience)
+    async with asyncio.timeout(patience):
+        connection = await aiormq.connect(url)
     try:
         version = connection.server_properties.get("version", b"")
         return version.decode() if isinstance(version, bytes) else str(version)

@@ -70,6 +70,14 @@ class DueProgress(NamedTuple):
     traceparent: str | None
 
 
+class FoundProgress(NamedTuple):
+    """A batch update that a dead letter names, with the state in which it was found; null: there is none."""
+
+    id: int
+    state: str | None
+    given_up: bool
+
+
 _INSERT = One("insert_progress", ProgressRow)
 _FIND = One("find_progress", ProgressRow)
 _CANCEL = One("cancel_progress", ProgressRow)
@@ -77,6 +85,9 @@ _CLAIM = One("claim_progress", ProgressRow)
 _FINISH = Command("finish_progress")
 _POSTPONE = Value[int | None]("postpone_progress")
 _FAIL = Command("fail_progress")
+_FORGIVE = Command("forgive_progress_redelivery")
+_DEFER = Command("defer_progress")
+_REVIVE = Many("revive_progresses", FoundProgress)
 _COUNT_REDELIVERY = One("count_progress_redelivery", Redelivery)
 _TAKE_DUE = Many("take_due_progresses", DueProgress)
 
@@ -157,3 +168,20 @@ async def count_progress_redelivery(conn: Connection, progress_id: int) -> Redel
 async def take_due_progresses(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueProgress]:
     """Unfinished ones whose time has come, now due again at ``due_at``."""
     return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)
+
+
+async def forgive_progress_redelivery(conn: Connection, progress_id: int) -> None:
+    """Takes one noted redelivery back."""
+    await _FORGIVE(conn, progress_id=progress_id)
+
+
+async def defer_progress(conn: Connection, progress_id: int, *, wait: timedelta) -> None:
+    """Makes an unfinished update that no transaction has locked due after the wait, unless it is earlier."""
+    await _DEFER(conn, progress_id=progress_id, wait=wait)
+
+
+async def revive_progresses(
+    conn: Connection, progress_ids: Sequence[int], *, due_after: timedelta
+) -> list[FoundProgress]:
+    """Queues those of the updates again that were given up; returns how each was found."""
+    return await _REVIVE(conn, progress_ids=progress_ids, due_after=due_after)

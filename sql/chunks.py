@@ -13,7 +13,7 @@ from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.outbox import cause_columns
 from sql.sends import Message
-from sql.statements import Column, Many, One, Value
+from sql.statements import Column, Command, Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,23 @@ class DueChunk(NamedTuple):
     traceparent: str | None
 
 
+class FoundChunk(NamedTuple):
+    """A chunk that a dead letter names, with the states in which it and its batch were found; null: there is none."""
+
+    batch_id: int
+    position: int
+    chunk_state: str | None
+    batch_state: str | None
+
+
 _READ = Many("read_chunk", ChunkRow)
 _PLAN = Column[int]("plan_batch")
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
 _POSTPONE = Value[int | None]("postpone_chunk")
 _COUNT_REDELIVERY = One("count_chunk_redelivery", Redelivery)
+_FORGIVE = Command("forgive_chunk_redelivery")
+_DEFER = Command("defer_chunk")
+_REVIVE = Many("revive_chunks", FoundChunk)
 _FAIL = Value[str | None]("fail_chunk")
 
 
@@ -152,3 +164,24 @@ async def fail_chunk(
         cause=metadata,
         traceparent=traceparent,
     )
+
+
+async def forgive_chunk_redelivery(conn: Connection, batch_id: int, position: int) -> None:
+    """Takes one noted redelivery back."""
+    await _FORGIVE(conn, batch_id=batch_id, position=position)
+
+
+async def defer_chunk(conn: Connection, batch_id: int, position: int, *, wait: timedelta) -> None:
+    """Makes a pending chunk that no transaction has locked due after the wait, unless it is earlier."""
+    await _DEFER(conn, batch_id=batch_id, position=position, wait=wait)
+
+
+async def revive_chunks(
+    conn: Connection, asked: Sequence[tuple[int, int]], *, due_after: timedelta
+) -> list[FoundChunk]:
+    """Makes those of the chunks (batch id, position) pending again that were given up, in batches not cancelled.
+
+    Returns how each was found. The sweeper commands them after ``due_after``, should no other do so before.
+    """
+    batch_ids, positions = [batch_id for batch_id, _ in asked], [position for _, position in asked]
+    return await _REVIVE(conn, batch_ids=batch_ids, positions=positions, due_after=due_after)

@@ -1,6 +1,6 @@
 """The transactional outbox: what other statements write into it, and what a relay takes out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
@@ -10,10 +10,14 @@ import orjson
 from service.domain.event_metadata import Cause
 from service.domain.outbox import BatchEventRow, BulkCopies, FirstMessages, MessagesRow
 from sql.connection import Connection
-from sql.statements import Command, Many
+from sql.statements import Command, Many, Value
 
 # The first number of a lane's advisory lock, the second is the lane. Any constant will do that no other lock has.
 _LANES = 7_206_110
+
+# As the migration of the outbox has them: lanes of conversations, and behind them the one of batches.
+BATCH_LANE = 16
+LANES = range(BATCH_LANE + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +33,7 @@ class Unroutable:
 class TakenRow(NamedTuple):
     """A row of the outbox: of a batch if it has a body, else of messages, ``copies`` first ones or pairs of ids."""
 
+    lane: int
     id: int
     event: str
     recorded_at: datetime
@@ -65,8 +70,17 @@ class TakenRow(NamedTuple):
         return list(zip(self.conversation_ids, self.message_ids, strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The oldest rows of one lane, in order."""
+
+    lane: int
+    rows: Sequence[MessagesRow | BatchEventRow]
+
+
 _RECORD = Command("record_message")
 _TAKE = Many("take_events", TakenRow)
+_LAG = Value[float]("outbox_lag")
 _COUNT = Command("count_unroutable")
 _UNROUTABLE = Many("unroutable_events", Unroutable)
 
@@ -107,15 +121,38 @@ async def record_message(
 
 
 async def take_events(
-    conn: Connection, *, patience: timedelta, copies: int, rows: int
-) -> list[MessagesRow | BatchEventRow]:
-    """Takes the oldest rows of one lane, in order; they return unless the transaction commits.
+    conn: Connection,
+    *,
+    patience: timedelta,
+    copies: int,
+    rows: int,
+    resting: Collection[int] = (),
+    doubtful: Collection[int] = (),
+) -> Taken | None:
+    """Takes the oldest rows of one lane that is not ``resting``; they return unless the transaction commits.
 
-    Empty: there is no row, other relays have the lanes, or it is too early. ``patience``: age of a row while a bulk
+    The lane that waits longest, one that is not ``doubtful`` if there is any.
+
+    None: there is no row, other relays have the lanes, or it is too early. ``patience``: age of a row while a bulk
     send is being written. ``copies``: messages they stand for, at most one row's more. ``rows``: how many rows at most.
     """
-    taken = await _TAKE(conn, patience=patience, lock_class=_LANES, max_copies=copies, max_rows=rows)
-    return [row.content() for row in sorted(taken, key=lambda row: row.id)]
+    taken = await _TAKE(
+        conn,
+        patience=patience,
+        lock_class=_LANES,
+        max_copies=copies,
+        max_rows=rows,
+        resting=list(resting),
+        doubtful=list(doubtful),
+    )
+    if not taken:
+        return None
+    return Taken(taken[0].lane, [row.content() for row in sorted(taken, key=lambda row: row.id)])
+
+
+async def outbox_lag(conn: Connection) -> float:
+    """Age in seconds of the oldest event that is not published; 0 when there is none."""
+    return await _LAG(conn)
 
 
 async def count_unroutable(conn: Connection, counts: Mapping[str, int]) -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.sends import Message
-from sql.statements import Command, Many, One, Value
+from sql.statements import Column, Command, Many, One, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,9 @@ _GIVEN_UP = One("given_up_reply", ReplyRow)
 _FINISH = Command("finish_reply")
 _POSTPONE = Value[int | None]("postpone_reply")
 _FAIL = Command("fail_reply")
+_FORGIVE = Command("forgive_reply_redelivery")
+_DEFER = Command("defer_reply")
+_KNOWN = Column[int]("known_replies")
 _COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
 _TAKE_DUE = Many("take_due_replies", DueReply)
 
@@ -163,3 +166,18 @@ async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery 
 async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueReply]:
     """Replies first in their line that were not delivered in time, now due again at ``due_at``."""
     return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)
+
+
+async def forgive_reply_redelivery(conn: Connection, reply_id: int) -> None:
+    """Takes one noted redelivery back from the first of the reply's line."""
+    await _FORGIVE(conn, reply_id=reply_id)
+
+
+async def defer_reply(conn: Connection, reply_id: int, *, wait: timedelta) -> None:
+    """Makes a waiting reply due after the wait, unless it is earlier."""
+    await _DEFER(conn, reply_id=reply_id, wait=wait)
+
+
+async def known_replies(conn: Connection, reply_ids: Sequence[int]) -> list[int]:
+    """Those of the replies that are not delivered, given up ones among them."""
+    return await _KNOWN(conn, reply_ids=reply_ids)

@@ -2,7 +2,8 @@
 
 A failure counts only after the wait that follows the one before, so that a command that comes twice does not use up
 the attempts; each wait is twice the one before (attempt_counts, next_attempt_at in SQL). What fails MAX_ATTEMPTS times,
-or comes back unsettled more than MAX_REDELIVERIES times since it may have killed its workers, is given up.
+or comes back unsettled more than MAX_REDELIVERIES times since it may have killed its workers, is given up. Neither
+counts where the fault lies outside the work (workers.outcome.is_outside), or where others were in its way for long.
 """
 
 from collections.abc import Awaitable, Callable
@@ -16,7 +17,7 @@ import structlog
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT
 from sql.attempts import Redelivery
 from sql.connection import Connection
-from workers.outcome import DeadLetter, Done, Outcome
+from workers.outcome import DeadLetter, Done, Outcome, is_outside
 
 log = structlog.get_logger(__name__)
 
@@ -25,6 +26,10 @@ MAX_ATTEMPTS = 5  # failures of the work itself before it is given up
 MAX_REDELIVERIES = 10  # of one row's commands that came back unsettled, before it is given up
 TOO_MANY_REDELIVERIES = f"handed out {MAX_REDELIVERIES} times without a verdict: its workers may have died of it"
 ERROR_LIMIT = 2000  # characters kept of an error
+
+# Another transaction held a lock for longer than a worker waits (lock_timeout): its worker may be frozen.
+BLOCKED = asyncpg.LockNotAvailableError
+BLOCKED_WAIT = timedelta(seconds=5)  # until the work is commanded again
 
 Result = TypeVar("Result")
 
@@ -38,6 +43,12 @@ class AttemptedRow(Protocol):
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         """Notes that the command came back unsettled; None when there is no such row (any more)."""
 
+    async def forgive_redelivery(self, conn: Connection) -> None:
+        """Takes that note back: the attempt ended, and not by killing its worker."""
+
+    async def defer(self, conn: Connection, *, wait: timedelta) -> None:
+        """Has it commanded again after the wait, as an attempt that does not count; not while others have it locked."""
+
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         """Gives it up."""
 
@@ -49,16 +60,37 @@ class Attempts:
     pool: asyncpg.Pool
     first_wait: timedelta
 
-    async def failed(self, row: AttemptedRow, error: str, *, event: str) -> Outcome:
-        """Leaves the row to its sweeper for a while, or gives it up. Logs the failure as ``event``."""
-        now = datetime.now(UTC)
+    async def failed(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
+        """Leaves the row to its sweeper for a while, or gives it up. Logs the failure as ``event``.
+
+        Raises an error that lies outside the work again, to be held.
+        """
+        if is_outside(error):
+            raise error
+        if isinstance(error, BLOCKED):
+            return await self._blocked(row, error)
+        return await self._counted(row, error, event=event)
+
+    async def _blocked(self, row: AttemptedRow, error: Exception) -> Outcome:
+        log.warning("work_blocked", error=str(error), retry_in=BLOCKED_WAIT.total_seconds())
+        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            await row.defer(conn, wait=BLOCKED_WAIT)
+        return Done()
+
+    async def _counted(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
+        now, reason = datetime.now(UTC), error_text(error)
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            attempts = await row.postpone(conn, error=error, now=now, first_wait=self.first_wait)
-            log.warning(event, attempts=attempts)
+            attempts = await row.postpone(conn, error=reason, now=now, first_wait=self.first_wait)
+            log.warning(event, attempts=attempts, exc_info=error)
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
-            await row.fail(conn, error=error, now=now)
-        return DeadLetter(error)
+            await row.fail(conn, error=reason, now=now)
+        return DeadLetter(reason)
+
+    async def survived(self, row: AttemptedRow) -> None:
+        """Notes that an attempt at redelivered work ended in the worker's lifetime, whatever kept it from an end."""
+        async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            await row.forgive_redelivery(conn)
 
     async def redelivered(self, row: AttemptedRow) -> Outcome | None:
         """Notes that a command came back unsettled; None when it is to be tried, else how it ends."""
@@ -75,11 +107,13 @@ class Attempts:
 async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) -> Result:
     """Runs a step that is one transaction; after a conflict again, on what the others left. Logs each as ``event``.
 
-    RuntimeError after CONFLICT_RETRIES.
+    RuntimeError after CONFLICT_RETRIES. What waited for a lock as long as it may is not tried again.
     """
     for attempt in range(CONFLICT_RETRIES):
         try:
             return await step()
+        except BLOCKED:
+            raise
         except CONFLICT as error:
             log.info(event, attempt=attempt, error=type(error).__name__)
     raise RuntimeError(f"other sends were in the way {CONFLICT_RETRIES} times")

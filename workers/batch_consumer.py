@@ -29,16 +29,22 @@ SetHandler = Callable[[Sequence[bytes]], Awaitable[Mapping[int, str]]]
 
 @dataclass
 class _Arrivals:
-    """What one session has brought and is not yet in work."""
+    """What one session has brought and is not yet in work.
+
+    ``unburied``: how many refused messages are not settled yet. While there are any, others are acknowledged one by
+    one: an acknowledgement of many would cover them, and they would be lost with this process.
+    """
 
     waiting: deque[AbstractIncomingMessage] = field(default_factory=deque)
     in_work: bool = False
+    unburied: int = 0
 
 
 class BatchConsumer(QueueConsumer):
     """Consumes one queue, a set at a time: whatever came while the set before was in work, ``set_size`` at most.
 
-    So a lone message does not wait for others, and sets grow as messages come faster than they are written.
+    So a lone message does not wait for others, and sets grow as messages come faster than they are written. Those that
+    are refused become dead letters while the next sets are handled; the prefetch bounds how many at once.
     """
 
     def __init__(
@@ -59,30 +65,46 @@ class BatchConsumer(QueueConsumer):
             self._begin(self._work(session, arrivals))
 
     async def _work(self, session: Session, arrivals: _Arrivals) -> None:
-        """Set after set until nothing waits. One at a time, so that an acknowledgement covers nothing unfinished."""
+        """Set after set until nothing waits. One at a time, so that an acknowledgement covers no set in work."""
         try:
             with bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
                 while arrivals.waiting and not self._interrupted(session):
                     size = min(len(arrivals.waiting), self._set_size)
                     taken = [arrivals.waiting.popleft() for _ in range(size)]
                     with processing_set(self.queue, size, (m.headers.get(HEADER) for m in taken)):
-                        await self._answer(session, taken)
+                        await self._answer(session, arrivals, taken)
         finally:
             arrivals.in_work = False
 
-    async def _answer(self, session: Session, taken: Sequence[AbstractIncomingMessage]) -> None:
-        """Handles a set and settles it, or leaves it to the end of its session, after which it is delivered again."""
+    async def _answer(self, session: Session, arrivals: _Arrivals, taken: Sequence[AbstractIncomingMessage]) -> None:
+        """Handles a set and settles it, or leaves it to the end of its session, after which it is delivered again.
+
+        What is committed is acknowledged first; what is refused only when it is among the dead letters. So a crash
+        between them repeats events, which changes nothing, or doubles dead letters, and loses neither.
+        """
         reasons = await self._handle(session, [message.body for message in taken])
         if reasons is None:
             return
-        positions = sorted(reasons)
-        outcomes = await asyncio.gather(*(self._dead_letter(session, taken[n], reasons[n]) for n in positions))
-        if any(isinstance(outcome, Requeue) for outcome in outcomes):
-            return
-        left_to_broker = {n for n, outcome in zip(positions, outcomes, strict=True) if isinstance(outcome, DeadLetter)}
-        async with asyncio.timeout(SETTLE_TIMEOUT):
-            with broker_errors():
-                await _settle(taken, left_to_broker)
+        arrivals.unburied += len(reasons)
+        await _acknowledge(
+            [message for n, message in enumerate(taken) if n not in reasons], alone=arrivals.unburied > 0
+        )
+        if reasons:
+            self._begin(self._bury(session, arrivals, [(taken[n], reason) for n, reason in reasons.items()]))
+
+    async def _bury(
+        self, session: Session, arrivals: _Arrivals, refused: Sequence[tuple[AbstractIncomingMessage, str]]
+    ) -> None:
+        """Publishes dead letters, all on their way at once, and settles what they were made of."""
+        with bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
+            outcomes = await asyncio.gather(*(self._dead_letter(session, *each) for each in refused))
+            if any(isinstance(outcome, Requeue) for outcome in outcomes):
+                return
+            for (message, _), outcome in zip(refused, outcomes, strict=True):
+                async with asyncio.timeout(SETTLE_TIMEOUT):
+                    with broker_errors():
+                        await (message.nack(requeue=False) if isinstance(outcome, DeadLetter) else message.ack())
+            arrivals.unburied -= len(refused)
 
     async def _handle(self, session: Session, bodies: Sequence[bytes]) -> Mapping[int, str] | None:
         """Holds the set while the database is away: requeueing it would only spin. None when interrupted.
@@ -106,10 +128,9 @@ class BatchConsumer(QueueConsumer):
             return await self._publish_dead_letter(session, message, reason)
 
 
-async def _settle(taken: Sequence[AbstractIncomingMessage], left_to_broker: set[int]) -> None:
-    """One acknowledgement for all, after those that the broker is to dead-letter."""
-    acknowledged = [message for position, message in enumerate(taken) if position not in left_to_broker]
-    for position in left_to_broker:
-        await taken[position].nack(requeue=False)
-    if acknowledged:
-        await acknowledged[-1].ack(multiple=True)
+async def _acknowledge(messages: Sequence[AbstractIncomingMessage], *, alone: bool) -> None:
+    """One acknowledgement for all that the session has brought so far, or one for each."""
+    async with asyncio.timeout(SETTLE_TIMEOUT):
+        with broker_errors():
+            for message in messages if alone else messages[-1:]:
+                await message.ack(multiple=not alone)

@@ -12,7 +12,7 @@ from service.application.inbox.batch_update import carry_out
 from service.contracts.commands import UpdateConversations
 from service.domain.batch_updates import ProgressState
 from service.runtime import metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import batch_updates
@@ -23,7 +23,6 @@ from workers.attempts import (
     TOO_MANY_REDELIVERIES,
     AttemptedRow,
     Attempts,
-    error_text,
     retry_conflicts,
 )
 from workers.outcome import DeadLetter, Done, Outcome
@@ -47,6 +46,12 @@ class _UpdateRow(AttemptedRow):
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await batch_updates.count_progress_redelivery(conn, self.progress_id)
 
+    async def forgive_redelivery(self, conn: Connection) -> None:
+        await batch_updates.forgive_progress_redelivery(conn, self.progress_id)
+
+    async def defer(self, conn: Connection, *, wait: timedelta) -> None:
+        await batch_updates.defer_progress(conn, self.progress_id, wait=wait)
+
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)
 
@@ -63,14 +68,12 @@ class Updater(Sweeper):
     async def handle(self, command: UpdateConversations) -> Outcome:
         """Brings the update to its end; a finished or cancelled one is left as it is.
 
-        Raises what postgres.is_unavailable knows: the row says whether it was done, and the next attempt looks there.
+        Raises what lies outside the update (workers.outcome.is_outside): the row says whether it was done, and the
+        next attempt looks there.
         """
         try:
             state = await retry_conflicts(partial(self._carry_out, command.progress_id), event="update_contended")
         except Exception as error:
-            if is_unavailable(error):
-                raise
-            log.exception("update_failed")
             return await self._failed(command, error)
         if state is None:
             return await self._explain(command)
@@ -86,10 +89,14 @@ class Updater(Sweeper):
         """Notes that a command was delivered before and not settled: its worker may have been killed by the update."""
         return await self._attempts.redelivered(_UpdateRow(command.progress_id))
 
+    async def survived(self, command: UpdateConversations) -> None:
+        """Notes that it did not."""
+        await self._attempts.survived(_UpdateRow(command.progress_id))
+
     async def _failed(self, command: UpdateConversations, error: Exception) -> Outcome:
         message = str(error).replace("\0", "")[:ERROR_LIMIT] or type(error).__name__
         row = _UpdateRow(command.progress_id, message)
-        outcome = await self._attempts.failed(row, error_text(error), event="update_postponed")
+        outcome = await self._attempts.failed(row, error, event="update_postponed")
         if isinstance(outcome, DeadLetter):
             metrics.UPDATES_FINISHED.labels(ProgressState.FAILED).inc()
         return outcome

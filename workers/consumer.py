@@ -24,7 +24,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
-from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
+from workers.outcome import DeadLetter, Done, Outcome, Requeue, is_outside, outcome_of
 from workers.queue_consumer import SETTLE_TIMEOUT, QueueConsumer
 from workers.subscription import Receive
 
@@ -104,6 +104,7 @@ class Consumer(MessageConsumer, Generic[CommandT]):
     """Consumes the queue of one kind of command. It may be deleted and lost: the database knows what is to be done.
 
     ``redelivered`` is asked first about a command that was delivered before and not settled; None: let it be tried.
+    ``survived`` is called for such a one that something outside keeps from its end: it does not kill its worker.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class Consumer(MessageConsumer, Generic[CommandT]):
         *,
         lanes: int = 1,
         redelivered: Callable[[CommandT], Awaitable[Outcome | None]] | None = None,
+        survived: Callable[[CommandT], Awaitable[None]] | None = None,
     ) -> None:
         name: str = kind.model_fields["name"].default
         queue = Topology(settings.amqp_prefix).command_queue(name)
@@ -122,6 +124,7 @@ class Consumer(MessageConsumer, Generic[CommandT]):
         self._kind = kind
         self._handler = handler
         self._redelivered = redelivered
+        self._survived = survived
 
     async def handle(self, session: Session, message: AbstractIncomingMessage) -> Outcome:
         """Decodes the command and has it carried out."""
@@ -135,16 +138,23 @@ class Consumer(MessageConsumer, Generic[CommandT]):
             return await self.hold(session, self._step(command, redelivered=bool(message.redelivered)))
 
     def _step(self, command: CommandT, *, redelivered: bool) -> Callable[[], Awaitable[Outcome]]:
-        """What is repeated until there is an outcome. A redelivery is noted once."""
+        """What is repeated until there is an outcome. A redelivery is noted once, and forgiven once."""
         to_note = self._redelivered if redelivered else None
+        to_forgive = self._survived if redelivered else None
 
         async def step() -> Outcome:
-            nonlocal to_note
+            nonlocal to_note, to_forgive
             if to_note is not None:
                 outcome = await to_note(command)
                 to_note = None
                 if outcome is not None:
                     return outcome
-            return await self._handler(command)
+            try:
+                return await self._handler(command)
+            except Exception as error:
+                if to_forgive is not None and is_outside(error):
+                    await to_forgive(command)
+                    to_forgive = None
+                raise
 
         return step

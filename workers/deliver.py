@@ -14,13 +14,13 @@ from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
-from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.settings import Settings
 from sql import chunks
 from sql.attempts import Redelivery
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
+from workers.attempts import AttemptedRow, Attempts, retry_conflicts
 from workers.outcome import DeadLetter, Done, Outcome
 
 log = structlog.get_logger(__name__)
@@ -41,6 +41,12 @@ class _ChunkRow(AttemptedRow):
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
+
+    async def forgive_redelivery(self, conn: Connection) -> None:
+        await chunks.forgive_chunk_redelivery(conn, self.batch_id, self.position)
+
+    async def defer(self, conn: Connection, *, wait: timedelta) -> None:
+        await chunks.defer_chunk(conn, self.batch_id, self.position, wait=wait)
 
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=self.cause)
@@ -64,17 +70,15 @@ class Deliverer:
     async def handle(self, command: DeliverChunk) -> Outcome:
         """Delivers the chunk once, however often it is commanded.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the next attempt
-        finds it in the chunk's row.
+        Raises what lies outside the chunk (workers.outcome.is_outside): whether a commit counted is then unknown, and
+        the next attempt finds it in the chunk's row.
         """
         try:
             outcome = await self._deliver(command)
         except Exception as error:
-            if is_unavailable(error):
-                raise
+            ended = await self._attempts.failed(self._row(command), error, event="chunk_postponed")
             metrics.CHUNKS_FAILED.inc()
-            log.exception("chunk_failed")
-            return await self._attempts.failed(self._row(command), error_text(error), event="chunk_postponed")
+            return ended
         if isinstance(outcome, Nothing):
             return _explain(outcome)
         metrics.CHUNKS_DELIVERED.inc()
@@ -84,6 +88,10 @@ class Deliverer:
     async def redelivered(self, command: DeliverChunk) -> Outcome | None:
         """Notes that a command was delivered before and not settled: the chunk may have killed its worker."""
         return await self._attempts.redelivered(self._row(command))
+
+    async def survived(self, command: DeliverChunk) -> None:
+        """Notes that it did not."""
+        await self._attempts.survived(self._row(command))
 
     def _row(self, command: DeliverChunk) -> _ChunkRow:
         return _ChunkRow(command.batch_id, command.position, self._cause(command))

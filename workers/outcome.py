@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.postgres import CONFLICT, is_unavailable
+from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,16 @@ class DeadLetter:
 Outcome: TypeAlias = Done | Requeue | DeadLetter
 
 
+def is_outside(error: BaseException) -> bool:
+    """Whether it says nothing about what was asked: the database, the broker or the installation has to be mended.
+
+    What was asked is held meanwhile, however long that takes, and none of its attempts is used up.
+    """
+    return is_unavailable(error) or isinstance(error, (*INSTALLATION, BrokerUnavailable))
+
+
 def outcome_of(error: Exception) -> Outcome:
     """The outcome of a message whose handler raised ``error``."""
-    if is_unavailable(error) or isinstance(error, (*CONFLICT, BrokerUnavailable)):
+    if is_outside(error) or isinstance(error, CONFLICT):
         return Requeue(f"{type(error).__name__}: {error}")
     return DeadLetter(f"{type(error).__name__}: {error}")

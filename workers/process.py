@@ -118,6 +118,7 @@ def _deliver(worker: Worker) -> None:
             worker.publisher,
             lanes=deliverer.commands_at_once,
             redelivered=deliverer.redelivered,
+            survived=deliverer.survived,
         )
     )
 
@@ -126,7 +127,14 @@ def _reply(worker: Worker) -> None:
     writer = ReplyWriter(worker.settings, worker.pool, worker.publisher)
     worker.sweepers.append(writer)
     worker.consumers.append(
-        Consumer(worker.settings, DeliverReply, writer.handle, worker.publisher, redelivered=writer.redelivered)
+        Consumer(
+            worker.settings,
+            DeliverReply,
+            writer.handle,
+            worker.publisher,
+            redelivered=writer.redelivered,
+            survived=writer.survived,
+        )
     )
 
 
@@ -135,7 +143,12 @@ def _update(worker: Worker) -> None:
     worker.sweepers.append(updater)
     worker.consumers.append(
         Consumer(
-            worker.settings, UpdateConversations, updater.handle, worker.publisher, redelivered=updater.redelivered
+            worker.settings,
+            UpdateConversations,
+            updater.handle,
+            worker.publisher,
+            redelivered=updater.redelivered,
+            survived=updater.survived,
         )
     )
 
@@ -168,7 +181,7 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
     """Serves until SIGTERM or SIGINT, then drains."""
     stop = stop_event()
     async with AsyncExitStack() as stack:
-        pool = await create_pool(settings, plan_once=True)
+        pool = await create_pool(settings, for_worker=True)
         stack.push_async_callback(close_pool, pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         readiness = Readiness(settings, Connections(worker), needs_broker=True)

@@ -1,29 +1,39 @@
 """The relay: publishes what the outbox holds, lane by lane, and deletes what the broker has confirmed."""
 
 import asyncio
-from collections.abc import Sequence
 from datetime import timedelta
 from itertools import chain
+from time import monotonic
 
 import asyncpg
 import structlog
 
 from service.contracts.topology import Topology
-from service.domain.outbox import BatchEventRow, MessagesRow, events_of
+from service.domain.outbox import events_of
 from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
-from service.runtime.event_publisher import EventPublisher, Published
+from service.runtime.event_publisher import EventPublisher, Published, Unconfirmed
 from service.runtime.messaging_spans import publishing_set
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.settings import Settings
 from sql import outbox
 from workers.backoff import LAST_RETRY, one_of
+from workers.lanes import LaneRests
 
 log = structlog.get_logger(__name__)
 
 COPIES = 2000  # messages of one transaction, to within a row, which has as many at most: memory is bounded by that
 ROWS = 500  # rows of one transaction
+LAG_INTERVAL = 5.0  # seconds between two looks at the age of the oldest event
 DRAIN = 15.0  # seconds that a transaction in work has to finish when the process stops
+
+# A confirm comes when every queue has a message that was routed to several, and never says which one is late.
+ADVICE = (
+    "the broker does not say which queue holds this up. It is one that is bound to {exchange} and takes these events:"
+    " rabbitmqctl list_bindings source_name destination_name routing_key, then rabbitmqctl list_queues name state"
+    " messages policy, and look for one that is not running, is full, or is recovering with many messages; to go on"
+    " without it, unbind or delete it"
+)
 
 
 class Relay:
@@ -39,6 +49,8 @@ class Relay:
         self._pool = pool
         self._exchange = Topology(settings.amqp_prefix).events
         self.publisher = EventPublisher(settings, "clarion-relay")
+        self._rests = LaneRests()
+        self._measured_at = -LAG_INTERVAL
         self._stopping = asyncio.Event()
         self._resting = asyncio.Event()  # run() has not begun, or has ended
         self._resting.set()
@@ -62,7 +74,10 @@ class Relay:
         try:
             while not self._stopping.is_set():
                 try:
+                    await self._measure_lag()
                     relayed = await self.relay() if self.connected else 0
+                except Unconfirmed:
+                    relayed = 0  # the lane rests; others may have something
                 except (asyncpg.PostgresError, *UNAVAILABLE, BrokerUnavailable) as error:
                     pause = min(pause * 2, LAST_RETRY)
                     log.warning("relay_failed", error=str(error) or type(error).__name__, retry_in=pause)
@@ -75,14 +90,26 @@ class Relay:
             self._resting.set()
 
     async def relay(self) -> int:
-        """Publishes the oldest rows of one lane; how many events that were, 0 when there is nothing to do now."""
+        """Publishes the oldest rows of one lane; how many events that were, 0 when there is nothing to do now.
+
+        Raises Unconfirmed when the broker did not take them all; the lane then rests.
+        """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            rows = await outbox.take_events(conn, patience=self._patience, copies=COPIES, rows=ROWS)
-            if not rows:
+            taken = await outbox.take_events(
+                conn,
+                patience=self._patience,
+                copies=COPIES,
+                rows=ROWS,
+                resting=self._rests.resting,
+                doubtful=self._rests.doubtful,
+            )
+            if taken is None:
                 return 0
-            published, unroutable = await self._publish(rows)
+            rows = taken.rows
+            published, unroutable = await self._publish(taken)
             if unroutable:
                 await outbox.count_unroutable(conn, unroutable)
+        self._rests.confirmed(taken.lane)
         for name, count in published.items():
             metrics.EVENTS_PUBLISHED.labels(name).inc(count)
         for name, count in unroutable.items():
@@ -90,9 +117,31 @@ class Relay:
         log.info("events_relayed", rows=len(rows), events=published.total(), unroutable=unroutable.total())
         return published.total()
 
-    async def _publish(self, rows: Sequence[MessagesRow | BatchEventRow]) -> Published:
+    async def _publish(self, taken: outbox.Taken) -> Published:
+        rows = taken.rows
         with publishing_set(self._exchange, len(rows), (row.cause.traceparent for row in rows)):
-            return await self.publisher.publish(chain.from_iterable(map(events_of, rows)))
+            try:
+                return await self.publisher.publish(chain.from_iterable(map(events_of, rows)))
+            except Unconfirmed as error:
+                for name, count in error.events.items():
+                    metrics.EVENTS_UNCONFIRMED.labels(name).inc(count)
+                log.warning(
+                    "events_not_confirmed",
+                    lane=taken.lane,
+                    events=dict(error.events),
+                    error=str(error),
+                    retry_in=self._rests.unconfirmed(taken.lane),
+                    advice=ADVICE.format(exchange=self._exchange),
+                )
+                raise
+
+    async def _measure_lag(self) -> None:
+        """Also while the broker is away, which is when it grows."""
+        if monotonic() - self._measured_at < LAG_INTERVAL:
+            return
+        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            metrics.OUTBOX_LAG.set(await outbox.outbox_lag(conn))
+        self._measured_at = monotonic()
 
     def stop(self) -> None:
         """Ends run() after the transaction in work."""

@@ -12,7 +12,7 @@ from service.application.messages.reply import deliver_queued, late_turn, next_t
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
 from service.runtime import event_metadata
-from service.runtime.postgres import ACQUIRE_TIMEOUT, is_unavailable
+from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import continued
@@ -20,7 +20,7 @@ from sql import pending_replies
 from sql.attempts import Redelivery
 from sql.connection import Connection
 from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
-from workers.outcome import DeadLetter, Done, Outcome
+from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -37,6 +37,12 @@ class _ReplyRow(AttemptedRow):
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await pending_replies.count_reply_redelivery(conn, self.reply_id)
+
+    async def forgive_redelivery(self, conn: Connection) -> None:
+        await pending_replies.forgive_reply_redelivery(conn, self.reply_id)
+
+    async def defer(self, conn: Connection, *, wait: timedelta) -> None:
+        await pending_replies.defer_reply(conn, self.reply_id, wait=wait)
 
     async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
         await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)
@@ -58,8 +64,8 @@ class ReplyWriter(Sweeper):
 
         A reply that was given up is tried once more, since its dead letter was requeued.
 
-        Raises what postgres.is_unavailable knows: whether a commit counted is then unknown, and the next attempt
-        asks the row.
+        Raises what lies outside the reply (workers.outcome.is_outside): whether a commit counted is then unknown, and
+        the next attempt asks the row.
         """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             found = await pending_replies.conversation_of_reply(conn, command.reply_id)
@@ -76,6 +82,10 @@ class ReplyWriter(Sweeper):
     async def redelivered(self, command: DeliverReply) -> Outcome | None:
         """Notes that a command was delivered before and not settled: its worker may have been killed by a reply."""
         return await self._attempts.redelivered(_ReplyRow(command.reply_id))
+
+    async def survived(self, command: DeliverReply) -> None:
+        """Notes that it did not."""
+        await self._attempts.survived(_ReplyRow(command.reply_id))
 
     async def _deliver_one(self, conversation_id: int, command: DeliverReply, *, late: bool = False) -> Outcome | None:
         """Delivers one reply; None when it is done and another one may wait behind it."""
@@ -98,13 +108,10 @@ class ReplyWriter(Sweeper):
         try:
             delivered = await retry_conflicts(write, event="conversation_contended")
         except Exception as error:
-            if is_unavailable(error):
-                raise
-            log.exception("reply_failed")
             if late:
-                return DeadLetter(error_text(error))
+                return _late_outcome(error)
             # Those that wait behind the reply are left to the sweeper with it.
-            return await self._attempts.failed(_ReplyRow(in_work), error_text(error), event="reply_postponed")
+            return await self._attempts.failed(_ReplyRow(in_work), error, event="reply_postponed")
         if not delivered:
             return Done()
         log.info("reply_delivered", delivered_id=in_work, conversation_id=conversation_id)
@@ -119,3 +126,11 @@ class ReplyWriter(Sweeper):
         if due:
             log.info("replies_swept", replies=len(due))
         return len(due)
+
+
+def _late_outcome(error: Exception) -> Outcome:
+    """A reply that was given up has no attempts left; raises what is to be held."""
+    if isinstance(outcome_of(error), Requeue):
+        raise error
+    log.exception("late_reply_failed")
+    return DeadLetter(error_text(error))

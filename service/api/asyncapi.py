@@ -32,7 +32,7 @@ def document_of(prefix: str, protocol: str) -> dict[str, Any]:
 async def asyncapi(request: web.Request) -> web.Response:
     """The document of this installation, with its names."""
     settings = request.app[SETTINGS]
-    return respond(request, document_of(settings.amqp_prefix, settings.amqp_url.scheme))
+    return respond(request, document_of(settings.amqp_prefix, settings.amqp_url.partition(":")[0]))
 
 
 routes = [web.get("/asyncapi.json", asyncapi)]

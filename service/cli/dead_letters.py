@@ -5,12 +5,14 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Coroutine, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import partial
 from typing import IO, Annotated, Any, TypeVar
 
 import orjson
 import typer
 
+from service.application.dead_letters import revive
 from service.cli.failure import Failed
 from service.domain.dead_letters import DeadLetter
 from service.runtime import logs
@@ -18,7 +20,8 @@ from service.runtime import settings as configuration
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.dead_letters.queue import Found, browse
 from service.runtime.dead_letters.requeue import Tally, drop, requeue
-from service.runtime.settings import BrokerSettings
+from service.runtime.postgres import connected
+from service.runtime.settings import BrokerSettings, Settings
 
 app = typer.Typer(
     add_completion=False,
@@ -131,14 +134,21 @@ def requeue_letters(ids: Ids = None, everything: All = False, source: Source = N
     Removed only when the broker has confirmed them there: interrupted, one may be handled twice and none is lost. One
     that is dead-lettered again keeps its first time and counts its attempts.
 
-    A chunk or a batch update that was given up is settled: its command then does nothing. A reply that was given up is
-    delivered after all.
+    A chunk, a batch update or a reply that was given up is brought back to work. A dead letter that has nothing left to
+    do is left, and the reason is printed.
     """
     chosen = _Chosen(ids, everything, source)
     tally = Tally()
-    _report(requeue(configuration.load_part(BrokerSettings), chosen, tally), chosen, tally, "requeued")
+    _report(_requeue(configuration.load(), chosen, tally), chosen, tally, "requeued")
     if tally.left:
-        raise Failed(f"{tally.left} came from no queue of ours and were left, such as {tally.example}")
+        parts = (f"{left.count} {reason} and were left, such as {left.example}" for reason, left in tally.left.items())
+        raise Failed("; ".join(parts))
+
+
+async def _requeue(settings: Settings, chosen: "_Chosen", tally: Tally) -> None:
+    due_after = timedelta(seconds=settings.retry_after)
+    async with connected(settings) as conn:
+        await requeue(settings, chosen, tally, partial(revive, conn, due_after=due_after))
 
 
 @app.command("drop")

@@ -7,6 +7,7 @@ consumers, or to end with a 406 for good; here a broken connection is thrown awa
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, contextmanager, suppress
+from itertools import cycle
 
 import aio_pika
 import structlog
@@ -15,7 +16,8 @@ from aio_pika.exceptions import PublishError
 from aiormq.exceptions import ChannelAccessRefused
 
 from service.contracts.topology import Topology
-from service.runtime.settings import Settings
+from service.runtime.broker_faults import reason_of, unreachable
+from service.runtime.settings import Settings, nodes_of
 from service.runtime.topology import Fault, declare, is_there
 
 log = structlog.get_logger(__name__)
@@ -47,12 +49,34 @@ def broker_errors() -> Iterator[None]:
     except BrokerUnavailable:
         raise
     except Exception as error:
-        raise BrokerUnavailable(f"{type(error).__name__}: {error}") from error
+        raise BrokerUnavailable(reason_of(error)) from error
     except asyncio.CancelledError as error:
         task = asyncio.current_task()
         if task is not None and task.cancelling():
             raise
         raise BrokerUnavailable("the connection was lost") from error
+
+
+async def connect(url: str, name: str) -> AbstractConnection:
+    """A connection to one node, under a name that operators see; BrokerUnavailable names the node and the reason."""
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            with broker_errors():
+                return await aio_pika.connect(_with_heartbeat(url), client_properties={"connection_name": name})
+    except (BrokerUnavailable, TimeoutError) as error:
+        cause = error if isinstance(error, TimeoutError) else error.__cause__ or error
+        raise BrokerUnavailable(unreachable(url, cause)) from error
+
+
+async def connect_to_any(urls: str, name: str) -> AbstractConnection:
+    """A connection to the first node that can be had; BrokerUnavailable has the reason of each."""
+    reasons = []
+    for url in nodes_of(urls):
+        try:
+            return await connect(url, name)
+        except BrokerUnavailable as error:
+            reasons.append(str(error))
+    raise BrokerUnavailable("; ".join(reasons))
 
 
 class Session:
@@ -140,7 +164,7 @@ def require(faults: Iterable[Fault], name: str) -> None:
 
 
 class Broker:
-    """Keeps a session alive.
+    """Keeps a session alive, on the next of the broker's nodes when one ends or does not begin.
 
     ``setup`` runs on every new session, before it counts as connected, ``recheck`` every RECHECK seconds.
     """
@@ -152,7 +176,7 @@ class Broker:
         setup: Callable[[Session], Awaitable[None]],
         recheck: Callable[[Session], Awaitable[None]] | None = None,
     ) -> None:
-        self._url = _with_heartbeat(str(settings.amqp_url))
+        self._nodes = cycle(nodes_of(str(settings.amqp_url)))
         self._name = name
         self._setup = setup
         self._recheck = recheck
@@ -233,11 +257,7 @@ class Broker:
         await session.broken.wait()
 
     async def _connect(self, stack: AsyncExitStack) -> Session:
-        connection = await aio_pika.connect(
-            self._url,
-            timeout=CONNECT_TIMEOUT,
-            client_properties={"connection_name": self._name},
-        )
+        connection = await connect(next(self._nodes), self._name)
         stack.push_async_callback(_close, connection)
         return Session(connection)
 

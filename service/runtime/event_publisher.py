@@ -36,6 +36,14 @@ class Published(NamedTuple):
     unroutable: Counter[str]
 
 
+class Unconfirmed(BrokerUnavailable):
+    """Events were sent and not confirmed; ``events``: how many, by name."""
+
+    def __init__(self, reason: str, events: Counter[str]) -> None:
+        super().__init__(reason)
+        self.events = events
+
+
 class EventPublisher:
     """Publishes on the exchange of events, mandatory and confirmed. For one caller at a time.
 
@@ -69,7 +77,8 @@ class EventPublisher:
     async def publish(self, events: Iterable[Encoded]) -> Published:
         """Publishes the events in their order.
 
-        BrokerUnavailable when one was not confirmed: then it may have been published or not, and so may any other.
+        Unconfirmed when one was not confirmed: then it may have been published or not, and so may any other.
+        BrokerUnavailable when none was sent.
         """
         channel = self._channel
         if channel is None or not self.connected:
@@ -80,10 +89,10 @@ class EventPublisher:
                 for group in _groups(events):
                     await flight.add(group)
                 await flight.at_most(0)
-        except BrokerUnavailable:
+        except BrokerUnavailable as error:
             # What is still on its way must not be mistaken for the next attempt, which says the same.
             self.broker.end_session("an event was not confirmed")
-            raise
+            raise Unconfirmed(str(error), flight.unconfirmed) from error
         self._unwanted = frozenset(flight.unwanted)
         return flight.published
 
@@ -105,6 +114,12 @@ class _Flight:
         self._below_limit = asyncio.Event()
         self._failure: BaseException | None = None
         self.published = Published(Counter(), Counter())
+        self._added: Counter[str] = Counter()
+
+    @property
+    def unconfirmed(self) -> Counter[str]:
+        """Events that were added and are not settled, by name."""
+        return self._added - self.published.settled
 
     async def at_most(self, count: int) -> None:
         """Returns when no more are on their way; raises the error of one that failed."""
@@ -119,6 +134,7 @@ class _Flight:
     async def add(self, group: Sequence[Encoded]) -> None:
         """Sends the events in their order, but for those that no queue wants."""
         wanted: list[Encoded] = []
+        self._added.update(event.name for event in group)
         for event in group:
             if event.name in self._doubtful:
                 await self._send(wanted)

@@ -15,9 +15,7 @@ log = structlog.get_logger(__name__)
 # statement counted.
 UNAVAILABLE = (
     asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
+    asyncpg.OperatorInterventionError,  # starting up, shutting down, a statement cancelled from outside
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InsufficientResourcesError,
     asyncpg.InvalidAuthorizationSpecificationError,
@@ -35,6 +33,16 @@ OVERDUE = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
 )
+# The installation is at fault, whatever was asked of it: code that is newer or older than the schema, a right that was
+# not granted, a disk that fails. Statements are fixed, so their syntax and what they name never come from a request.
+INSTALLATION = (
+    asyncpg.SyntaxOrAccessError,  # all of class 42: undefined function, column, table; permission denied
+    asyncpg.InvalidSchemaNameError,
+    asyncpg.FeatureNotSupportedError,  # also a plan that the schema changed under
+    asyncpg.InvalidSQLStatementNameError,  # a pooler that hands out other sessions
+    asyncpg.PostgresSystemError,  # a disk that does not read or write
+    asyncpg.ConfigFileError,
+)
 # Two transactions conflicted; the one rolled back may run again and then finds what the other wrote.
 CONFLICT = (
     asyncpg.DeadlockDetectedError,
@@ -45,6 +53,16 @@ CONFLICT = (
 
 COMMAND_TIMEOUT = 60.0  # seconds that a statement may take, for who has no deadline
 STATEMENT_SHARE, LOCK_SHARE = 0.75, 0.5  # of the time until a deadline
+# Sessions of a worker. Statements are planned without their values: they take milliseconds to plan, and come again with
+# other chunks; PostgreSQL would plan the first five of each connection anew. A worker that is frozen in the middle of a
+# transaction holds its locks, a batch's among them, until the server ends its session; the others wait for them less
+# long than that, put the chunk off and go on with other batches.
+_WORKER_SESSION = {
+    "plan_cache_mode": "force_generic_plan",
+    "idle_in_transaction_session_timeout": "5s",
+    "lock_timeout": "3s",
+}
+
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
 CONNECT_TIMEOUT = 10.0  # seconds
 CLOSE_TIMEOUT = 5.0  # seconds for connections to end in order
@@ -61,16 +79,12 @@ async def _leave(_: asyncpg.Connection) -> None:
 
 
 async def create_pool(
-    settings: Settings, *, size: int | None = None, plan_once: bool = False, within: float | None = None
+    settings: Settings, *, size: int | None = None, for_worker: bool = False, within: float | None = None
 ) -> asyncpg.Pool:
     """A pool that connects lazily, so that a process starts while the database is away.
 
-    ``within``: seconds in which whoever uses it has to be done; statements, and waiting for locks, take less.
-
-    ``plan_once``: statements are planned without their values. Those of a worker take milliseconds to plan, and come
-    again with other chunks; PostgreSQL would plan the first five of each connection anew.
+    ``within``: seconds in which a caller has to be done; statements, and waiting for locks, take less.
     """
-    planning = {"plan_cache_mode": "force_generic_plan"} if plan_once else {}
     limits = {}
     if within is not None:
         limits = {
@@ -90,7 +104,7 @@ async def create_pool(
             "application_name": "clarion",
             "jit": "off",
             "idle_in_transaction_session_timeout": "60s",
-            **planning,
+            **(_WORKER_SESSION if for_worker else {}),
             **limits,
         },
     )

@@ -4,15 +4,40 @@ import re
 from functools import cached_property
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, UrlConstraints, ValidationError
-from pydantic_core import MultiHostUrl, Url
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, UrlConstraints, ValidationError
+from pydantic_core import MultiHostUrl, PydanticCustomError, Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.domain.origins import Network, parse_networks
 
 # What asyncpg reads; SQLAlchemy's names of drivers are none of its schemes.
 DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True)]
-AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+_NODE: TypeAdapter[Url] = TypeAdapter(
+    Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+)
+
+
+_BETWEEN = re.compile(r"\s*,\s*(?=amqps?://)")  # a password may have commas
+
+
+def nodes_of(amqp_url: str) -> tuple[str, ...]:
+    """The URLs of a cluster's nodes, of which any may be used: ``amqp://one/,amqp://other/``."""
+    return tuple(_BETWEEN.split(amqp_url.strip()))
+
+
+def _amqp_urls(urls: str) -> str:
+    """Each of several URLs is checked for itself; hosts with commas between them are no host."""
+    for url in nodes_of(urls):
+        try:
+            node = _NODE.validate_python(url)
+        except ValidationError as error:
+            raise PydanticCustomError("amqp_url", "{reason}", {"reason": error.errors()[0]["msg"]}) from None
+        if "," in (node.host or "") or "://" in (node.path or ""):
+            raise PydanticCustomError("amqp_url", "several nodes are several whole URLs: amqp://one/,amqp://other/")
+    return urls
+
+
+AmqpUrls = Annotated[str, BeforeValidator(str), AfterValidator(_amqp_urls)]
 
 
 SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "BrokerSettings")
@@ -55,7 +80,7 @@ class DatabaseSettings(_FromEnvironment):
 class BrokerSettings(_FromEnvironment):
     """All that a command needs which asks the broker and nothing else."""
 
-    amqp_url: AmqpUrl
+    amqp_url: AmqpUrls
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
 
 

@@ -72,3 +72,37 @@ FROM (
 ) due
 WHERE p.id = due.id
 RETURNING p.id, p.traceparent;
+
+-- name: forgive_progress_redelivery :none
+-- The attempt that followed has ended without killing its worker: a fault outside the update is not the update's.
+UPDATE batch_updates SET redeliveries = redeliveries - 1 WHERE id = :progress_id::bigint AND redeliveries > 0;
+
+-- name: defer_progress :none
+-- Others held for too long what it needs to lock: it is commanded again soon, and that does not count. One that is
+-- locked itself is in work.
+UPDATE batch_updates p SET due_at = least(p.due_at, now() + :wait::interval)
+FROM (
+    SELECT id FROM batch_updates
+    WHERE id = :progress_id::bigint AND state IN ('queued', 'running')
+    FOR UPDATE SKIP LOCKED
+) free
+WHERE p.id = free.id;
+
+-- name: revive_progresses :many
+-- Dead letters name these updates and are requeued: those that were given up are queued again, with all their attempts
+-- before them. Of each asked one its state as it was found, null where there is none, and whether it was given up: one
+-- that failed otherwise was cancelled, or had nothing to do.
+WITH asked AS MATERIALIZED (
+    SELECT DISTINCT a.id FROM unnest(:progress_ids::bigint[]) a(id)
+), found AS MATERIALIZED (
+    SELECT p.id, p.state, p.state = 'failed' AND p.error IS NOT NULL AS given_up
+    FROM batch_updates p JOIN asked a ON a.id = p.id
+    ORDER BY p.id
+    FOR UPDATE OF p
+), revived AS (
+    UPDATE batch_updates p
+    SET state = 'queued', attempts = 0, tried_at = NULL, error = NULL, redeliveries = 0, message = NULL,
+        due_at = now() + :due_after::interval, updated_at = now()
+    FROM found f WHERE p.id = f.id AND f.given_up
+)
+SELECT a.id, f.state, coalesce(f.given_up, false) AS given_up FROM asked a LEFT JOIN found f ON f.id = a.id;

@@ -81,3 +81,54 @@ WITH failed AS (
     ORDER BY e.n
 )
 SELECT state FROM advanced;
+
+-- name: forgive_chunk_redelivery :none
+-- The attempt that followed has ended without killing its worker: a fault outside the chunk is not the chunk's.
+UPDATE chunks SET redeliveries = redeliveries - 1
+WHERE batch_id = :batch_id::bigint AND position = :position::integer AND redeliveries > 0;
+
+-- name: defer_chunk :none
+-- Others held for too long what its delivery needs to lock: it is commanded again soon, and that does not count. A chunk
+-- that is locked itself is in work.
+UPDATE chunks c SET due_at = least(c.due_at, now() + :wait::interval)
+FROM (
+    SELECT batch_id, position FROM chunks
+    WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
+    FOR UPDATE SKIP LOCKED
+) free
+WHERE c.batch_id = free.batch_id AND c.position = free.position;
+
+-- name: revive_chunks :many
+-- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
+-- before them; the counters of their batches go back, and a batch that ended in error goes on. Of each asked chunk its
+-- state and its batch's as they were found; null: there is no such chunk. Locked in the order of deliver.
+WITH asked AS MATERIALIZED (
+    SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
+), found AS MATERIALIZED (
+    SELECT c.batch_id, c.position, c.state, cardinality(c.recipients) AS recipients
+    FROM chunks c JOIN asked a ON a.batch_id = c.batch_id AND a.position = c.position
+    ORDER BY c.batch_id, c.position
+    FOR UPDATE OF c
+), batch AS MATERIALIZED (
+    SELECT b.id, b.state FROM batches b
+    WHERE b.id = ANY (array(SELECT batch_id FROM found))
+    ORDER BY b.id
+    FOR UPDATE
+), revived AS (
+    UPDATE chunks c
+    SET state = 'pending', attempts = 0, tried_at = NULL, error = NULL, redeliveries = 0,
+        due_at = now() + :due_after::interval, updated_at = now()
+    FROM found f JOIN batch b ON b.id = f.batch_id
+    WHERE c.batch_id = f.batch_id AND c.position = f.position AND f.state = 'failed' AND b.state <> 'cancelled'
+    RETURNING c.batch_id, f.recipients
+), counted AS (
+    UPDATE batches b
+    SET failed = b.failed - r.recipients, finished_at = NULL,
+        state = CASE b.state WHEN 'error' THEN 'sending' ELSE b.state END
+    FROM (SELECT batch_id, sum(recipients) AS recipients FROM revived GROUP BY batch_id) r
+    WHERE b.id = r.batch_id
+)
+SELECT a.batch_id, a.position, f.state AS chunk_state, b.state AS batch_state
+FROM asked a
+LEFT JOIN found f ON f.batch_id = a.batch_id AND f.position = a.position
+LEFT JOIN batch b ON b.id = a.batch_id;

@@ -5,8 +5,8 @@ VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint,
         ARRAY[:conversation_id::bigint], ARRAY[:message_id::bigint], :cause::jsonb, :traceparent::text);
 
 -- name: take_events :many
--- The oldest rows of a lane without another relay, deleted: until this transaction commits the others see them, and if
--- it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
+-- The oldest rows of a lane without another relay, and that is not resting, deleted: until this transaction commits the
+-- others see them, and if it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
 -- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not.
 -- Whose the copies of a chunk are stands in the chunk: recipient i has the message of its first id + i.
 -- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
@@ -15,17 +15,20 @@ VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint,
 -- Another relay may have deleted rows after this statement began and before the lock was free: DELETE notices.
 -- A deletion that is forgotten in a crash of the server costs events that come twice, so it does not wait for the disk.
 -- Nor does the server end the transaction while a slow broker confirms 4000 events, as it would any other that idles so
--- long.
+-- long; nor is it ended at its end for waiting until another relay has counted the same names.
 WITH ready AS MATERIALIZED (
     SELECT l.lane, oldest.recorded_at
     FROM generate_series(0, 16) AS l(lane)
     CROSS JOIN LATERAL (SELECT o.recorded_at FROM outbox o WHERE o.lane = l.lane ORDER BY o.id LIMIT 1) oldest
-    WHERE l.lane = 16 OR oldest.recorded_at <= clock_timestamp() - :patience::interval
-       OR NOT EXISTS (SELECT FROM batches b WHERE b.state IN ('created', 'sending'))
+    WHERE l.lane <> ALL (:resting::smallint[])
+      AND (l.lane = 16 OR oldest.recorded_at <= clock_timestamp() - :patience::interval
+           OR NOT EXISTS (SELECT FROM batches b WHERE b.state IN ('created', 'sending')))
 ), mine AS MATERIALIZED (
     SELECT r.lane, set_config('synchronous_commit', 'off', true),
-           set_config('idle_in_transaction_session_timeout', '300s', true)
-    FROM (SELECT ready.lane FROM ready ORDER BY ready.recorded_at OFFSET 0) r
+           set_config('idle_in_transaction_session_timeout', '300s', true), set_config('lock_timeout', '0', true)
+    FROM (
+        SELECT ready.lane FROM ready ORDER BY ready.lane = ANY (:doubtful::smallint[]), ready.recorded_at OFFSET 0
+    ) r
     WHERE pg_try_advisory_xact_lock(:lock_class::integer, r.lane)
     LIMIT 1
 ), oldest AS MATERIALIZED (
@@ -40,7 +43,7 @@ WITH ready AS MATERIALIZED (
     WHERE n.before < :max_copies::integer
 )
 DELETE FROM outbox o USING taken t WHERE o.lane = t.lane AND o.id = t.id
-RETURNING o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
+RETURNING o.lane, o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
           o.message_ids, o.body, o.traceparent, o.batch_id,
           (SELECT c.first_id FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS chunk_first_id,
           (SELECT c.recipients FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS recipients,
@@ -59,3 +62,9 @@ ON CONFLICT (event) DO UPDATE SET count = u.count + excluded.count, last_at = ex
 -- name: unroutable_events :many
 -- How many events no queue has taken so far.
 SELECT event, count, first_at, last_at FROM unroutable_events ORDER BY event;
+
+-- name: outbox_lag :value
+-- Seconds since the oldest event was recorded that is not published, 0 when there is none: one look into each lane.
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(oldest.recorded_at)), 0)::float8
+FROM generate_series(0, 16) AS l(lane)
+CROSS JOIN LATERAL (SELECT o.recorded_at FROM outbox o WHERE o.lane = l.lane ORDER BY o.id LIMIT 1) oldest;

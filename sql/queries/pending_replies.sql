@@ -87,3 +87,25 @@ FROM (
 ) due
 WHERE r.id = due.id
 RETURNING r.id, r.traceparent;
+
+-- name: forgive_reply_redelivery :none
+-- The attempt that followed has ended without killing its worker: taken back from the reply it was counted against.
+UPDATE pending_replies r SET redeliveries = r.redeliveries - 1
+FROM (
+    SELECT w.id
+    FROM pending_replies c
+    JOIN pending_replies w ON w.conversation_id = c.conversation_id AND w.failed_at IS NULL
+    WHERE c.id = :reply_id::bigint AND c.failed_at IS NULL
+    ORDER BY w.id
+    LIMIT 1
+) first
+WHERE r.id = first.id AND r.redeliveries > 0;
+
+-- name: defer_reply :none
+-- Others held its conversation's lock for too long: it is commanded again soon, and that does not count.
+UPDATE pending_replies SET due_at = least(due_at, now() + :wait::interval)
+WHERE id = :reply_id::bigint AND failed_at IS NULL;
+
+-- name: known_replies :column
+-- Which of these replies still wait, or were given up: dead letters of the others have nothing left to do.
+SELECT id FROM pending_replies WHERE id = ANY (:reply_ids::bigint[]);

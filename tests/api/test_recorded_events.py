@@ -29,10 +29,10 @@ async def recorded(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict
         found: list[dict[str, Any]] = []
         while True:
             async with conn.transaction():
-                rows = await outbox.take_events(conn, patience=timedelta(), copies=1000, rows=1000)
-            if not rows:
+                taken = await outbox.take_events(conn, patience=timedelta(), copies=1000, rows=1000)
+            if taken is None:
                 return found
-            found += [{"key": event.name, **orjson.loads(event.body)} for row in rows for event in events_of(row)]
+            found += [{"key": event.name, **orjson.loads(event.body)} for row in taken.rows for event in events_of(row)]
 
     return take
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,7 @@ from service.contracts.commands import DeliverChunk
 from service.contracts.topology import DELIVERY_LIMIT, Topology
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
+from sql import chunks
 from tests.support.batches import Batches
 from tests.support.broker import BrokerClient, broker_client
 from tests.support.commands import Outcome, clarion
@@ -291,6 +292,79 @@ async def test_letters_are_dropped_by_id_and_by_source(dead: Graveyard) -> None:
     assert await dead.bodies(dead.topology.dead) == [b"4"]
 
 
+async def given_up(conn: asyncpg.Connection) -> DeliverChunk:
+    """A chunk after its last attempt."""
+    command = DeliverChunk(batch_id=await Batches(conn).accept([2, 3], chunk_size=2), position=0)
+    await chunks.fail_chunk(conn, command.batch_id, 0, error="no", now=datetime.now(UTC), cause=None)
+    return command
+
+
+async def test_a_chunk_that_was_given_up_is_delivered_after_all_once_its_letter_is_requeued(
+    dead: Graveyard, conn: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    command = await given_up(conn)
+    source = dead.topology.command_queue("deliver")
+    await dead.put(command.model_dump_json().encode(), {"reason": "no", "source": source})
+
+    assert await dead.run("requeue", "--all") == (0, "1 requeued\n", "")
+    async with dead.consuming(Deliverer(dead.settings, pool).handle):
+        await until(partial(_delivered, conn))
+
+    assert await conn.fetchval("SELECT failed FROM batches") == 0
+    assert await dead.listed() == []
+
+
+async def test_a_letter_that_has_nothing_left_to_do_is_left_with_the_reason(
+    dead: Graveyard, conn: asyncpg.Connection
+) -> None:
+    command = await given_up(conn)
+    await Batches(conn).set_state(command.batch_id, "cancelled")
+    source = dead.topology.command_queue("deliver")
+    await dead.put(command.model_dump_json().encode(), {"reason": "no", "source": source})
+    (letter,) = await dead.listed()
+
+    done = await dead.run("requeue", "--all")
+
+    reason = f"clarion: 1 name a chunk of a batch that is cancelled and were left, such as {letter['id']}\n"
+    assert done == (1, "0 requeued\n", reason)
+    assert await dead.listed() == [letter]
+
+
+async def test_letters_that_a_full_queue_refuses_stay(dead: Graveyard) -> None:
+    """The broker's answer to each publish decides, not that it was sent."""
+    queue = dead.topology.directory
+    await dead.outside.channel.queue_delete(queue)
+    full = await dead.outside.channel.declare_queue(
+        queue, durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    await full.bind(queue, "#")
+    bodies = {str(number).encode() for number in range(20)}
+    for body in bodies:
+        await dead.put(body, {"reason": "test", "source": queue})
+
+    done = await dead.run("requeue", "--all")
+
+    went = await dead.bodies(queue)
+    assert 0 < len(went) < len(bodies)
+    assert (done.code, done.out) == (1, f"{len(went)} requeued\n")
+    assert done.err == "clarion: a queue that it was routed to refused it: it is full, or cannot be used\n"
+    assert {*went, *await dead.bodies(dead.topology.dead)} == bodies
+
+
+async def test_letters_of_a_queue_that_nothing_is_routed_to_stay(dead: Graveyard) -> None:
+    queue = await dead.outside.channel.get_queue(dead.topology.directory)
+    await queue.unbind(dead.topology.directory, "#")
+    for number in range(3):
+        await dead.put(str(number).encode(), {"reason": "test", "source": queue.name})
+
+    done = await dead.run("requeue", "--all")
+
+    assert (done.code, done.out) == (1, "0 requeued\n")
+    assert "NO_ROUTE" in done.err
+    assert len(await dead.listed()) == 3
+    assert await dead.bodies(queue.name) == []
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -313,5 +387,5 @@ async def test_without_a_broker_it_says_so_in_one_line(settings: Settings, argum
     away = settings.model_copy(update={"amqp_url": Url("amqp://127.0.0.1:1/")})
     done = await clarion(away, "dead", *arguments)
     assert done.code == 1
-    assert done.err.startswith("clarion: ")
+    assert done.err.startswith("clarion: CLARION_AMQP_URL: cannot reach amqp://127.0.0.1:1/: ")
     assert done.err.count("\n") == 1

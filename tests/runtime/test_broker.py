@@ -76,24 +76,28 @@ class Road:
 
 
 @asynccontextmanager
-async def road_to_broker(settings: Settings) -> AsyncIterator[tuple[Road, Settings]]:
-    """The road, and settings that take it; a heartbeat is missed after a second."""
-    road = Road(settings.amqp_url.host or "", settings.amqp_url.port or 5672)
+async def road_to_broker(settings: Settings, query: str) -> AsyncIterator[tuple[Road, Settings]]:
+    """The road, and settings that take it."""
+    there = Url(settings.amqp_url)
+    road = Road(there.host or "", there.port or 5672)
     server = await asyncio.start_server(road.enter, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    there = settings.amqp_url
     url = Url.build(
-        scheme="amqp", username=there.username, password=there.password, host=host, port=port, query="heartbeat=1"
+        scheme="amqp", username=there.username, password=there.password, host=host, port=port, query=query or None
     )
     yield road, settings.model_copy(update={"amqp_url": url})
     server.close()
     await road.end()
 
 
-async def test_a_broker_that_falls_silent_is_given_up_and_found_again(settings: Settings) -> None:
+@pytest.mark.parametrize("query", ["heartbeat=1", ""], ids=["the URL's heartbeat", "our own"])
+async def test_a_broker_that_falls_silent_is_given_up_and_found_again(
+    settings: Settings, query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """No packet says that the other side is gone; only the heartbeat that does not come."""
+    monkeypatch.setattr("service.runtime.broker.HEARTBEAT", 1 if not query else 10**4)
     with capture_logs() as logs:
-        async with road_to_broker(settings) as (road, by_road):
+        async with road_to_broker(settings, query) as (road, by_road):
             publisher = Publisher(by_road, "test")
             await publisher.broker.start()
             await until(lambda: publisher.connected)

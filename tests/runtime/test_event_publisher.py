@@ -11,7 +11,7 @@ from pamqp.commands import Basic
 
 from service.contracts.events import VERSION, VERSION_HEADER
 from service.domain.outbox import Encoded
-from service.runtime.event_publisher import PERSISTENT, EventPublisher
+from service.runtime.event_publisher import PERSISTENT, EventPublisher, Unconfirmed
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.waiting import until
@@ -117,3 +117,17 @@ async def test_what_no_queue_wants_is_returned_and_leaves_no_record(
             await publish_by_aiormq(channel, outside.topology.events, event)
     await until(lambda: not channel.confirmations)  # a returned one is confirmed later
     assert (channel.delivery_tag, channel.message_id_delivery_tag) == (2, {})
+
+
+async def test_an_event_that_is_not_confirmed_ends_the_session(
+    publisher: EventPublisher, channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A confirm that comes late must not be taken for one of the next attempt, which says the same."""
+    monkeypatch.setattr("service.runtime.event_publisher.PUBLISH_TIMEOUT", 0)
+    with pytest.raises(Unconfirmed, match="no answer in time") as raised:
+        await publisher.publish([Encoded("unwanted", f"event.{n}", b"{}", TRACEPARENT) for n in range(3)])
+    monkeypatch.undo()
+
+    assert raised.value.events == {"unwanted": 3}
+    await until(lambda: publisher.connected and publisher._channel is not channel)
+    assert channel.is_closed

@@ -1,6 +1,6 @@
 """The outbox as relays see it: lanes, order, who waits and what returns."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -16,7 +16,7 @@ from tests.support.batches import Batches
 CAUSE = Cause({"job_id": "deliver.7.12"}, "00-a-b-01")
 AT = datetime(2024, 5, 1, 12, 34, 56, tzinfo=UTC)
 LANES = 16
-LIMITS = ("synchronous_commit", "idle_in_transaction_session_timeout")
+LIMITS = ("synchronous_commit", "idle_in_transaction_session_timeout", "lock_timeout")
 NO_PATIENCE, PATIENCE = timedelta(), timedelta(hours=1)
 
 
@@ -52,10 +52,25 @@ async def record_chunk(conn: Connection, first_id: int, copies: int) -> None:
     )
 
 
-async def take(conn: Connection, *, patience: timedelta = PATIENCE, copies: int = 100, rows: int = 100) -> list[int]:
-    """Ids of the messages that a relay gets."""
-    found = await outbox.take_events(conn, patience=patience, copies=copies, rows=rows)
-    return [message for row in found if isinstance(row, MessagesRow) for _, message in row.pairs]
+async def taken(conn: Connection) -> Sequence[MessagesRow | BatchEventRow]:
+    """The rows that a relay gets."""
+    found = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+    return found.rows if found else ()
+
+
+async def take(
+    conn: Connection,
+    *,
+    patience: timedelta = PATIENCE,
+    copies: int = 100,
+    rows: int = 100,
+    **lanes: Collection[int],
+) -> list[int]:
+    """Ids of the messages that a relay gets; ``lanes``: resting and doubtful ones."""
+    found = await outbox.take_events(conn, patience=patience, copies=copies, rows=rows, **lanes)
+    return [
+        message for row in (found.rows if found else ()) if isinstance(row, MessagesRow) for _, message in row.pairs
+    ]
 
 
 async def test_what_was_recorded_comes_out_as_it_was(conn: asyncpg.Connection) -> None:
@@ -63,7 +78,7 @@ async def test_what_was_recorded_comes_out_as_it_was(conn: asyncpg.Connection) -
     await record(conn, 5, 17)
 
     async with conn.transaction():
-        (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+        (row,) = await taken(conn)
 
     assert isinstance(row, MessagesRow)
     assert (row.event, row.cause, row.author_id, row.created_at) == ("delivered", CAUSE, 42, AT)
@@ -88,7 +103,7 @@ async def test_the_account_has_its_uuid_as_well_once_that_is_known(conn: asyncpg
         await record(conn, 5, 17, Cause({"root_account_id": f"1000000000000{account}", "job_tag": "deliver"}))
 
     async with conn.transaction():
-        found = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+        found = await taken(conn)
 
     assert [row.cause.metadata for row in found] == [
         {"root_account_id": "10000000000001", "root_account_uuid": "a-1", "job_tag": "deliver"},
@@ -101,7 +116,7 @@ async def test_a_chunk_comes_out_as_pairs(conn: asyncpg.Connection) -> None:
     await record_chunk(conn, 4000, 3)
 
     async with conn.transaction():
-        (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+        (row,) = await taken(conn)
 
     assert isinstance(row, MessagesRow)
     assert list(row.pairs) == [(4000, 4000), (4001, 4001), (4002, 4002)]
@@ -126,7 +141,7 @@ async def test_publishing_may_take_its_time_and_its_commit_waits_for_no_disk(con
         assert await take(conn) == [17]
         inside = [await conn.fetchval(f"SHOW {name}") for name in LIMITS]
 
-    assert inside == ["off", "5min"]
+    assert inside == ["off", "5min", "0"]
     assert [await conn.fetchval(f"SHOW {name}") for name in LIMITS] != inside
 
 
@@ -169,6 +184,27 @@ async def test_the_lane_that_waits_longest_comes_first(conn: asyncpg.Connection)
     for conversation in order:
         async with conn.transaction():
             assert await take(conn) == [conversation]
+
+
+async def test_resting_lanes_are_left_alone_and_doubtful_ones_come_last(conn: asyncpg.Connection) -> None:
+    for lane in (3, 0, 9):
+        await record(conn, 5 + BLOCK * lane, lane)
+
+    found = []
+    for _ in range(3):
+        async with conn.transaction():
+            found.append(await take(conn, resting=[9], doubtful=[3, 4]))
+
+    assert found == [[0], [3], []]
+
+
+async def test_the_lag_is_the_age_of_the_oldest_row_of_any_lane(conn: asyncpg.Connection) -> None:
+    assert await outbox.outbox_lag(conn) == 0
+    for lane, age in ((3, 10), (0, 100), (9, 50)):
+        await record(conn, 5 + BLOCK * lane, lane)
+        await conn.execute("UPDATE outbox SET recorded_at = now() - $1 * interval '1 s' WHERE lane = $2", age, lane)
+
+    assert 100 <= await outbox.outbox_lag(conn) < 200
 
 
 async def test_an_attempt_is_bounded_by_copies_to_within_a_row(conn: asyncpg.Connection) -> None:
@@ -214,7 +250,7 @@ async def test_the_progress_of_a_bulk_send_never_waits(conn: asyncpg.Connection)
     await conn.execute("INSERT INTO outbox (lane, event, body, cause) VALUES (16, 'batch_started', $1, '{}')", body)
 
     async with conn.transaction():
-        (row,) = await outbox.take_events(conn, patience=PATIENCE, copies=100, rows=100)
+        (row,) = await taken(conn)
 
     assert isinstance(row, BatchEventRow)
     assert (row.event, row.body["delivered"]) == ("batch_started", "1")

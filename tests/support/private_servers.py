@@ -85,22 +85,39 @@ def _hashed(password: str) -> dict[str, str]:
 
 async def set_memory_limit(server: PrivateRabbitMQ, share: float) -> None:
     """Of the machine's memory; with 0 the server takes no more messages."""
-    await _control(server, "set_vm_memory_high_watermark", str(share))
+    await _rabbitmqctl(server, "set_vm_memory_high_watermark", str(share))
 
 
 async def take_permissions(server: PrivateRabbitMQ, url: str) -> None:
     """The user of that AMQP URL may do nothing from now on."""
     user = URL(url).user
     assert user
-    await _control(server, "clear_permissions", user)
+    await _rabbitmqctl(server, "clear_permissions", user)
 
 
 async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
     """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them."""
-    await _control(server, "import_definitions", given=json.dumps(definitions))
+    await _rabbitmqctl(server, "import_definitions", given=json.dumps(definitions).encode())
 
 
-async def _control(server: PrivateRabbitMQ, *arguments: str, given: str = "") -> None:
+async def suspend_queue(server: PrivateRabbitMQ, name: str) -> None:
+    """Stops a classic queue's process: it takes messages and confirms none, as one that is recovering."""
+    await _evaluate(server, f"sys:suspend({_QUEUE_PROCESS.format(name=name)})")
+
+
+async def resume_queue(server: PrivateRabbitMQ, name: str) -> None:
+    """The queue's process goes on where it stopped."""
+    await _evaluate(server, f"sys:resume({_QUEUE_PROCESS.format(name=name)})")
+
+
+_QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
+
+
+async def _evaluate(server: PrivateRabbitMQ, expression: str) -> None:
+    await _rabbitmqctl(server, "eval", f"{expression}.")
+
+
+async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> None:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
@@ -111,7 +128,7 @@ async def _control(server: PrivateRabbitMQ, *arguments: str, given: str = "") ->
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate(given.encode())
+    output, _ = await process.communicate(given)
     assert process.returncode == 0, output.decode()
 
 

@@ -87,6 +87,11 @@ class Process:
         await self._reader
         return status
 
+    def signal(self, number: signal.Signals) -> None:
+        """Sends a signal that does not end it."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
     @property
     def pid(self) -> int:
         """The process's id."""

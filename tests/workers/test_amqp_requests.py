@@ -202,8 +202,9 @@ async def test_events_carry_the_request_as_their_job_and_its_trace(
         await until(lambda: len(asking.answers) == 1)
 
     async with conn.transaction():
-        rows = await outbox.take_events(conn, patience=timedelta(), copies=10, rows=10)
-    events = [event for row in rows for event in events_of(row)]
+        taken = await outbox.take_events(conn, patience=timedelta(), copies=10, rows=10)
+    assert taken is not None
+    events = [event for row in taken.rows for event in events_of(row)]
     assert [event.name for event in events] == ["conversation_created", "conversation_message_created"]
     for event in events:
         metadata = orjson.loads(event.body)["metadata"]

@@ -193,6 +193,30 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
     await outside.waiting_in(outside.topology.dead, 0)
 
 
+async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_them(
+    consuming: Consuming, source: Feed, outside: BrokerClient, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Acknowledged are the good ones alone: what is not among the dead letters yet comes back after a crash."""
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 60)
+    away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
+    handler = Handler(refusing=[b"2", b"7"])
+
+    async with consuming(handler, dead_letters=away):
+        handler.open.clear()
+        await source.publish(b"1")
+        await until(lambda: handler.has(1))
+        for body in numbered(2, 14):
+            await source.publish(body)
+        await left(outside, 0)
+        handler.open.set()
+        await until(lambda: handler.has(14))
+        for body in numbered(15, 30):
+            await source.publish(body)
+        await until(lambda: handler.has(30))
+
+    await left(outside, 2)
+
+
 async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
     consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,14 +6,17 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
+from aio_pika.abc import AbstractIncomingMessage
 from structlog.testing import capture_logs
 
 from service.contracts.commands import AnyCommand, DeliverChunk
+from service.contracts.topology import Topology
+from service.runtime.broker import BrokerUnavailable, Session
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
 from tests.support.waiting import until
-from workers.consumer import Consumer
+from workers.consumer import Consumer, MessageConsumer
 from workers.outcome import DeadLetter, Done, Outcome
 
 COMMAND = DeliverChunk(batch_id=1, position=2)
@@ -120,24 +123,85 @@ async def test_without_its_own_publisher_the_broker_puts_a_command_away(
 async def test_lanes_are_the_commands_in_work_at_once(
     consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
+    """Others have come by then, and wait for a lane."""
     inside, most, go_on = 0, 0, asyncio.Event()
 
     async def handler(_: AnyCommand) -> Outcome:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
-        if inside == 3:
-            go_on.set()
         await go_on.wait()
         inside -= 1
         return Done()
 
-    async with consuming(handler, lanes=3):
+    async with consuming(handler, lanes=3) as consumer:
         for _ in range(12):
             await publisher.command(COMMAND)
-        await go_on.wait()
+        await until(lambda: len(consumer._tasks) == 5)
+        await until(lambda: inside == 3)
+        go_on.set()
 
     assert most == 3
+
+
+async def test_a_command_that_waits_while_its_session_breaks_is_left_to_the_next_session(
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
+) -> None:
+    """The broker has it again: handled here as well it would be in work twice."""
+    given: list[AnyCommand] = []
+    go_on = asyncio.Event()
+    second = DeliverChunk(batch_id=1, position=3)
+
+    async def handler(command: AnyCommand) -> Outcome:
+        given.append(command)
+        await go_on.wait()
+        return Done()
+
+    async with consuming(handler) as consumer:
+        await publisher.command(COMMAND)
+        await publisher.command(second)
+        await until(lambda: len(consumer._tasks) == 2)
+        await until(lambda: given == [COMMAND])
+        consumer.broker.end_session("test")
+        await until(lambda: len(consumer._tasks) == 4)  # both have come again
+        go_on.set()
+        await outside.waiting("deliver", 0)
+        await until(lambda: not consumer._tasks)
+
+    assert sorted(given, key=lambda it: it.position) == [COMMAND, COMMAND, second]
+
+
+class Unsettled(MessageConsumer):
+    """Fails in a way that no outcome has, then is done."""
+
+    def __init__(self, settings: Settings, publisher: Publisher, error: Exception) -> None:
+        queue = Topology(settings.amqp_prefix).command_queue("deliver")
+        super().__init__(settings, "deliver", queue, publisher, lanes=1, replaceable=True)
+        self.errors = [error]
+        self.given = 0
+
+    async def handle(self, session: Session, message: AbstractIncomingMessage) -> Outcome:
+        self.given += 1
+        if self.errors:
+            raise self.errors.pop()
+        return Done()
+
+
+@pytest.mark.parametrize("error", [LookupError("ours"), BrokerUnavailable("lost"), TimeoutError()], ids=repr)
+async def test_a_message_that_was_not_settled_comes_again(
+    settings: Settings, publisher: Publisher, outside: BrokerClient, error: Exception
+) -> None:
+    """Its place in the prefetch would be lost for ever."""
+    consumer = Unsettled(settings, publisher, error)
+    await consumer.start()
+    await until(lambda: consumer.broker.connected)
+    await publisher.command(COMMAND)
+
+    await until(lambda: consumer.given == 2)
+
+    await outside.waiting("deliver", 0)
+    await consumer.drain()
+    await outside.waiting("deliver", 0)
 
 
 async def test_a_queue_deleted_under_a_consumer_is_declared_and_consumed_again(
@@ -205,3 +269,35 @@ async def test_a_redelivered_command_is_noted_once_before_it_is_tried(
     assert calls[:5] == ["handled", "redelivered", "redelivered", "handled", "handled"]
     assert (calls[-1], calls.count("redelivered")) == ("redelivered", 3)
     assert letter.reason == "too often"
+
+
+async def test_a_redelivered_command_that_something_outside_holds_up_is_forgiven_once(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
+) -> None:
+    """However often a worker is restarted before the fault is mended, none of the attempts counts."""
+    calls: list[str] = []
+    errors = [ConnectionRefusedError(), asyncpg.UndefinedFunctionError("no such function")]
+
+    async def redelivered(_: AnyCommand) -> None:
+        calls.append("redelivered")
+
+    async def survived(_: AnyCommand) -> None:
+        calls.append("survived")
+
+    async def handle(_: AnyCommand) -> Outcome:
+        calls.append("handled")
+        if len(calls) == 1:
+            consumer.broker.end_session("test")
+            raise ConnectionRefusedError
+        if errors:
+            raise errors.pop()
+        return Done()
+
+    consumer = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered, survived=survived)
+    await consumer.start()
+    await until(lambda: consumer.broker.connected)
+    await publisher.command(COMMAND)
+    await until(lambda: len(calls) == 6)
+    await consumer.drain()
+
+    assert calls == ["handled", "redelivered", "handled", "survived", "handled", "handled"]

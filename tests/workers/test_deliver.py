@@ -1,5 +1,7 @@
 """Deliverer: how often a chunk that cannot be written is tried, and what becomes of it."""
 
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -11,7 +13,7 @@ from service.runtime.settings import Settings
 from tests.support.batches import Batches
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
-from workers.outcome import DeadLetter, Done
+from workers.outcome import DeadLetter, Done, Requeue, outcome_of
 
 
 @pytest.fixture
@@ -149,3 +151,106 @@ async def test_with_events_switched_off_nothing_is_recorded(
 
     assert await conn.fetchval("SELECT state FROM batches") == "sent"
     assert await conn.fetchval("SELECT count(*) FROM outbox") == 0
+
+
+# What an operator has to mend, and how it is mended.
+INSTALLATIONS = {
+    "an older schema: no function": (
+        "ALTER FUNCTION batch_events(text, boolean) RENAME TO elsewhere",
+        "ALTER FUNCTION elsewhere(text, boolean) RENAME TO batch_events",
+    ),
+    "an older schema: no column": (
+        "ALTER TABLE participants RENAME COLUMN touched_at TO elsewhere",
+        "ALTER TABLE participants RENAME COLUMN elsewhere TO touched_at",
+    ),
+    "a session that the server ends": (
+        "CREATE FUNCTION elsewhere() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_terminate_backend(pg_backend_pid()); RETURN NEW; END $$;"
+        "CREATE TRIGGER elsewhere BEFORE INSERT ON participants FOR EACH ROW EXECUTE FUNCTION elsewhere()",
+        "DROP FUNCTION elsewhere() CASCADE",
+    ),
+    "an older schema: no table": (
+        "ALTER TABLE outbox RENAME TO elsewhere",
+        "ALTER TABLE elsewhere RENAME TO outbox",
+    ),
+}
+
+
+@pytest.fixture(params=INSTALLATIONS)
+async def faulty(request: pytest.FixtureRequest, conn: asyncpg.Connection) -> AsyncIterator[str]:
+    """An installation that an operator has to mend; the statement that mends it."""
+    break_it, mend_it = INSTALLATIONS[request.param]
+    await conn.execute(break_it)
+    yield mend_it
+    with suppress(asyncpg.SyntaxOrAccessError):  # the test has mended it
+        await conn.execute(mend_it)
+
+
+async def fails_outside(deliverer: Deliverer, command: DeliverChunk) -> None:
+    """It is held, more often than it may fail."""
+    for _ in range(MAX_ATTEMPTS + 1):
+        with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)) as raised:
+            await deliverer.handle(command)
+        assert isinstance(outcome_of(raised.value), Requeue)
+
+
+async def test_a_fault_of_the_installation_is_none_of_the_chunk(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, faulty: str
+) -> None:
+    command = DeliverChunk(batch_id=await batches.accept([10, 11], chunk_size=2), position=0)
+    deliverer = Deliverer(settings, pool)
+
+    await fails_outside(deliverer, command)
+    before = await state(conn, command)
+    await conn.execute(faulty)
+    assert await deliverer.handle(command) == Done()
+
+    assert (before["state"], before["attempts"], before["error"]) == ("pending", 0, None)
+    assert (await state(conn, command))["state"] == "delivered"
+
+
+@pytest.mark.parametrize(
+    "session", [{"default_transaction_read_only": "on"}, {"search_path": "nowhere"}, {"role": "pg_monitor"}], ids=str
+)
+async def test_a_session_that_may_not_write_or_sees_no_schema_is_no_fault_of_the_chunk(
+    settings: Settings, database_url: str, conn: asyncpg.Connection, batches: Batches, session: dict[str, str]
+) -> None:
+    """Read-only after a failover, a wrong schema, rights that were not granted."""
+    command = DeliverChunk(batch_id=await batches.accept([10, 11], chunk_size=2), position=0)
+
+    async with asyncpg.create_pool(database_url, min_size=0, max_size=2, server_settings=session) as closed:
+        await fails_outside(Deliverer(settings, closed), command)
+
+    row = await state(conn, command)
+    assert (row["state"], row["attempts"], row["redeliveries"]) == ("pending", 0, 0)
+
+
+async def test_a_redelivery_that_something_outside_holds_up_is_not_held_against_the_chunk(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    command = DeliverChunk(batch_id=await batches.accept([10, 11], chunk_size=2), position=0)
+    deliverer = Deliverer(settings, pool)
+
+    for _ in range(3 * MAX_REDELIVERIES):
+        assert await deliverer.redelivered(command) is None
+        await deliverer.survived(command)
+    await deliverer.survived(command)
+
+    assert (await state(conn, command))["redeliveries"] == 0
+
+
+async def test_a_chunk_whose_locks_others_keep_is_put_off_and_not_counted(
+    settings: Settings, database_url: str, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    batch = await batches.accept([10, 11], chunk_size=2, due_at=datetime.now(UTC) + timedelta(hours=1))
+    command = DeliverChunk(batch_id=batch, position=0)
+    async with (
+        asyncpg.create_pool(database_url, min_size=0, max_size=2, server_settings={"lock_timeout": "50ms"}) as eager,
+        conn.transaction(),
+    ):
+        await conn.execute("SELECT FROM batches FOR UPDATE")
+        assert await Deliverer(settings, eager).handle(command) == Done()
+
+    row = await state(conn, command)
+    assert (row["state"], row["attempts"], row["error"]) == ("pending", 0, None)
+    assert row["due_at"] < datetime.now(UTC) + timedelta(minutes=1)

@@ -13,7 +13,7 @@ from service.application.directory.merge import merge
 from service.contracts.directory import DirectoryEvent
 from service.domain.directory import Change, change_of, rounds
 from service.domain.directory_shapes import SHAPES, Kind
-from service.runtime.postgres import CONFLICT, is_unavailable
+from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
 from sql import directory
 from sql.connection import Connection
 
@@ -38,8 +38,6 @@ _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEM
 _MERGED_INTO = SHAPES[Kind.USER].keys.index("merged_into_user_id")
 # Events do not conflict with each other; a merge may conflict with sends of the merged users.
 _TRIES = 5
-# Errors that are not about the events: the schema is missing, or closed to this user.
-_SCHEMA = (asyncpg.SyntaxOrAccessError, asyncpg.InvalidSchemaNameError)
 
 
 @dataclass(frozen=True)
@@ -76,7 +74,7 @@ async def follow(conn: Connection, events: Sequence[DirectoryEvent]) -> Followed
 def _is_about_events(error: Exception) -> bool:
     """Nothing else writes the directory's keys, so one that is taken after all tries stays taken."""
     elsewhere = tuple(conflict for conflict in CONFLICT if conflict is not asyncpg.UniqueViolationError)
-    return not is_unavailable(error) and not isinstance(error, (*elsewhere, *_SCHEMA))
+    return not is_unavailable(error) and not isinstance(error, (*elsewhere, *INSTALLATION))
 
 
 async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[Kind]:

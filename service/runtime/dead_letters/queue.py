@@ -12,18 +12,17 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
 
-import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from service.contracts.topology import Topology
 from service.domain.dead_letters import DeadLetter, read_dead_letter
 from service.runtime.broker import (
     CLOSE_TIMEOUT,
-    CONNECT_TIMEOUT,
     PUBLISH_TIMEOUT,
     BrokerUnavailable,
     Session,
     broker_errors,
+    connect_to_any,
 )
 from service.runtime.settings import BrokerSettings
 
@@ -159,10 +158,7 @@ async def browse(settings: BrokerSettings) -> AsyncIterator[Browser]:
 @asynccontextmanager
 async def connected(settings: BrokerSettings) -> AsyncIterator[Session]:
     """A connection of its own for as long as the block runs; BrokerUnavailable where it cannot be had."""
-    with broker_errors():
-        connection = await aio_pika.connect(
-            str(settings.amqp_url), timeout=CONNECT_TIMEOUT, client_properties={"connection_name": "clarion-dead"}
-        )
+    connection = await connect_to_any(str(settings.amqp_url), "clarion-dead")
     try:
         yield Session(connection)
     finally:

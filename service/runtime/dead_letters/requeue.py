@@ -1,8 +1,8 @@
 """Dead letters requeued where they came from, or dropped."""
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
@@ -62,21 +62,32 @@ class Sender:
 
 
 @dataclass
-class Tally:
-    """How many dead letters were requeued or dropped, also when it failed, and how many had to be left.
+class Left:
+    """Dead letters that were left where they are for the same reason; ``example`` is the id of one."""
 
-    ``left``: from no queue of this installation; ``example`` is the id of one.
-    """
+    count: int
+    example: str
+
+
+@dataclass
+class Tally:
+    """How many dead letters were requeued or dropped, also when it failed, and why some were left."""
 
     done: int = 0
-    left: int = 0
-    example: str = ""
+    left: dict[str, Left] = field(default_factory=dict)
+
+    def leave(self, found: Found, reason: str) -> None:
+        """One that is left."""
+        known = self.left.setdefault(reason, Left(0, found.letter.id))
+        known.count += 1
 
 
 Choice = Callable[[DeadLetter], bool]
+# Brings what messages of these bodies name back to work, and says why some have nothing to do, else None, in order.
+Revive = Callable[[Sequence[bytes]], Awaitable[Sequence[str | None]]]
 
 
-async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally) -> None:
+async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally, revive: Revive) -> None:
     """Publishes the chosen dead letters, then removes them: interrupted between, they are handled twice, never lost."""
     topology = Topology(settings.amqp_prefix)
     async with browse(settings) as browser, connected(settings) as session:
@@ -87,16 +98,29 @@ async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally) -> Non
             if not chosen(found.letter):
                 continue
             if not sender.knows(found.letter):
-                tally.left, tally.example = tally.left + 1, found.letter.id
+                tally.leave(found, "came from no queue of ours")
                 continue
             together.append(found)
             if len(together) == AT_ONCE:
-                await _send_back(browser, sender, together, tally)
+                await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
                 together = []
-        await _send_back(browser, sender, together, tally)
+        await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
 
 
-async def _send_back(browser: Browser, sender: Sender, together: list[Found], tally: Tally) -> None:
+async def _with_work(together: Sequence[Found], revive: Revive, tally: Tally) -> list[Found]:
+    """Those that something is left to do for."""
+    reasons = await revive([found.message.body for found in together])
+    working = []
+    for found, reason in zip(together, reasons, strict=True):
+        if reason is None:
+            working.append(found)
+        else:
+            tally.leave(found, reason)
+    return working
+
+
+async def _send_back(browser: Browser, sender: Sender, together: Sequence[Found], tally: Tally) -> None:
+    """Removes what the broker has confirmed; raises the first error of what it has not, which stays."""
     await sender.open_routes({found.letter.source for found in together if found.letter.source is not None})
     outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
     for found, outcome in zip(together, outcomes, strict=True):

@@ -1,0 +1,55 @@
+"""Dead commands brought back to work: the rows that were given up with them are unfinished again (CONTRACT 4)."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from pydantic import ValidationError
+
+from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, UpdateConversations, parse_command
+from sql import batch_updates, chunks, pending_replies
+from sql.connection import Connection
+
+
+async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timedelta) -> list[str | None]:
+    """Why the command of each body has nothing to do, None where it has something, or is no command.
+
+    What was given up becomes unfinished again, to be commanded by a sweeper after ``due_after`` should its dead letter
+    not be requeued after all.
+    """
+    commands = [_command(body) for body in bodies]
+    delivers = [(it.batch_id, it.position) for it in commands if isinstance(it, DeliverChunk)]
+    replies = [it.reply_id for it in commands if isinstance(it, DeliverReply)]
+    updates = [it.progress_id for it in commands if isinstance(it, UpdateConversations)]
+    idle: dict[str, str | None] = {}
+    for chunk in await chunks.revive_chunks(conn, delivers, due_after=due_after) if delivers else ():
+        command: AnyCommand = DeliverChunk(batch_id=chunk.batch_id, position=chunk.position)
+        idle[command.message_id] = _idle_chunk(chunk)
+    for reply_id in set(replies) - set(await pending_replies.known_replies(conn, replies) if replies else ()):
+        idle[DeliverReply(reply_id=reply_id).message_id] = "name a reply that is delivered"
+    for update in await batch_updates.revive_progresses(conn, updates, due_after=due_after) if updates else ():
+        command = UpdateConversations(progress_id=update.id)
+        idle[command.message_id] = _idle_update(update)
+    return [None if command is None else idle.get(command.message_id) for command in commands]
+
+
+def _command(body: bytes) -> AnyCommand | None:
+    try:
+        return parse_command(body)
+    except ValidationError:
+        return None
+
+
+def _idle_chunk(found: chunks.FoundChunk) -> str | None:
+    if found.chunk_state is None:
+        return "name a chunk that there is not"
+    if found.chunk_state in ("delivered", "skipped"):
+        return f"name a chunk that is {found.chunk_state}"
+    return "name a chunk of a batch that is cancelled" if found.batch_state == "cancelled" else None
+
+
+def _idle_update(found: batch_updates.FoundProgress) -> str | None:
+    if found.state is None:
+        return "name a batch update that there is not"
+    if found.state == "completed":
+        return "name a batch update that is completed"
+    return "name a batch update that was cancelled" if found.state == "failed" and not found.given_up else None

@@ -1,0 +1,126 @@
+"""Dead commands that are requeued: what was given up with them is to be done again, and what is done stays done."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from service.application.dead_letters import revive
+from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, UpdateConversations
+from service.domain.participant import Event
+from sql import batch_updates, chunks
+from tests.support.batches import Batches
+
+SOON = timedelta(seconds=30)
+
+
+async def reasons(conn: asyncpg.Connection, *commands: AnyCommand) -> list[str | None]:
+    """Of each command, why it has nothing to do."""
+    return await revive(conn, [command.model_dump_json().encode() for command in commands], due_after=SOON)
+
+
+async def given_up(conn: asyncpg.Connection, *, of: int, failed: int) -> list[DeliverChunk]:
+    """A batch of so many chunks of two recipients, the first ``failed`` of which were given up."""
+    batch = await Batches(conn).accept(range(10, 10 + 2 * of), chunk_size=2)
+    commands = [DeliverChunk(batch_id=batch, position=position) for position in range(of)]
+    for command in commands[:failed]:
+        await conn.execute("UPDATE chunks SET attempts = 5, redeliveries = 3 WHERE position = $1", command.position)
+        await chunks.fail_chunk(conn, batch, command.position, error="no", now=datetime.now(UTC), cause=None)
+    return commands
+
+
+async def batch_row(conn: asyncpg.Connection) -> tuple[object, ...]:
+    """State and counters of the one batch, and whether it has an end."""
+    row = await conn.fetchrow("SELECT state, failed, delivered, total, finished_at IS NOT NULL FROM batches")
+    assert row is not None
+    return tuple(row)
+
+
+async def test_chunks_that_were_given_up_are_pending_again_and_their_batch_goes_on(conn: asyncpg.Connection) -> None:
+    first, second, _ = commands = await given_up(conn, of=3, failed=3)
+    assert await batch_row(conn) == ("error", 6, 0, 6, True)
+
+    assert await reasons(conn, first, second, first) == [None, None, None]
+
+    assert await batch_row(conn) == ("sending", 2, 0, 6, False)
+    rows = await conn.fetch(
+        "SELECT state, attempts, redeliveries, error, tried_at, due_at > now() AS later FROM chunks ORDER BY position"
+    )
+    assert [tuple(row) for row in rows] == [
+        ("pending", 0, 0, None, None, True),
+        ("pending", 0, 0, None, None, True),
+        ("failed", 5, 3, "no", None, False),
+    ]
+    assert await reasons(conn, *commands) == [None, None, None]
+    assert await batch_row(conn) == ("sending", 0, 0, 6, False)
+
+
+async def test_a_chunk_that_has_nothing_left_to_do_is_left_and_the_reason_is_given(conn: asyncpg.Connection) -> None:
+    failed, _ = await given_up(conn, of=2, failed=1)
+    await conn.execute("UPDATE chunks SET state = 'delivered' WHERE position = 1")
+    await Batches(conn).set_state(failed.batch_id, "cancelled")
+
+    delivered, unknown = (failed.model_copy(update={"position": position}) for position in (1, 2))
+    assert await reasons(conn, failed, delivered, unknown) == [
+        "name a chunk of a batch that is cancelled",
+        "name a chunk that is delivered",
+        "name a chunk that there is not",
+    ]
+
+    assert await batch_row(conn) == ("cancelled", 2, 0, 4, False)
+    assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == "failed"
+
+
+@pytest.mark.parametrize("state", ["paused", "sending"])
+async def test_a_batch_that_has_not_ended_keeps_its_state(conn: asyncpg.Connection, state: str) -> None:
+    failed, _ = await given_up(conn, of=2, failed=1)
+    await Batches(conn).set_state(failed.batch_id, state)
+
+    assert await reasons(conn, failed) == [None]
+
+    assert await batch_row(conn) == (state, 0, 0, 4, False)
+
+
+async def test_updates_that_were_given_up_are_queued_again_and_no_others(conn: asyncpg.Connection) -> None:
+    now = datetime.now(UTC)
+    failed, cancelled, done, waiting = [
+        (
+            await batch_updates.insert_progress(
+                conn, user_id=1, event=Event.STAR, conversation_ids=["1"], now=now, due_at=now
+            )
+        ).id
+        for _ in range(4)
+    ]
+    await batch_updates.fail_progress(conn, failed, error="no", message="no", now=now)
+    await batch_updates.cancel_progress(conn, cancelled, "changed my mind", now=now)
+    await conn.execute("UPDATE batch_updates SET state = 'completed' WHERE id = $1", done)
+    await conn.execute("UPDATE batch_updates SET attempts = 5, redeliveries = 3, tried_at = now()")
+
+    commands = [UpdateConversations(progress_id=id_) for id_ in (failed, cancelled, done, waiting, waiting + 1)]
+    assert await reasons(conn, *commands) == [
+        None,
+        "name a batch update that was cancelled",
+        "name a batch update that is completed",
+        None,
+        "name a batch update that there is not",
+    ]
+
+    rows = await conn.fetch("SELECT state, attempts, redeliveries, message, error FROM batch_updates ORDER BY id")
+    assert [tuple(row) for row in rows[:2]] == [("queued", 0, 0, None, None), ("failed", 5, 3, "changed my mind", None)]
+    assert [row["state"] for row in rows[2:]] == ["completed", "queued"]
+
+
+async def test_a_reply_that_is_delivered_has_nothing_left_to_do(conn: asyncpg.Connection) -> None:
+    waiting = await conn.fetchval(
+        "INSERT INTO pending_replies (conversation_id, message_id, send_id, included_message_ids, tags, user_note,"
+        " due_at, failed_at) VALUES (1, 2, 3, '{}', '{}', false, now(), now()) RETURNING id"
+    )
+
+    assert await reasons(conn, DeliverReply(reply_id=waiting), DeliverReply(reply_id=waiting + 1)) == [
+        None,
+        "name a reply that is delivered",
+    ]
+
+
+async def test_what_is_no_command_is_left_to_its_consumer(conn: asyncpg.Connection) -> None:
+    assert await revive(conn, [b"poison", b"{}"], due_after=SOON) == [None, None]

@@ -1,0 +1,137 @@
+"""What one statement writes when a chunk is delivered, into threads that it opens and into those that are there."""
+
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
+from service.application.messages.tag_sets import TagSets
+from service.domain.event_metadata import Cause
+from sql import chunks
+from sql.chunks import PendingChunk
+from tests.support.batches import Batches
+
+CAUSE = Cause({"root_account_id": "1"})
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FLAGS = ("has_attachments", "has_media_objects")
+
+
+async def deliver(conn: asyncpg.Connection, batch_id: int, position: int = 0) -> ChunkOutcome | Nothing:
+    """As a worker does."""
+    async with conn.transaction():
+        return await deliver_at_once(conn, TagSets(), batch_id, position, cause=CAUSE)
+
+
+async def accept(conn: asyncpg.Connection, at: datetime = NOW, **flags: bool) -> int:
+    """A private batch by user 1 to user 10, accepted at that time; its one chunk is not delivered."""
+    batch_id = await Batches(conn).accept([10], chunk_size=2)
+    await conn.execute(
+        "UPDATE sends SET created_at = $2, has_attachments = $3, has_media_objects = $4"
+        " WHERE id = (SELECT send_id FROM batches WHERE id = $1)",
+        batch_id,
+        at,
+        *(flags.get(name, False) for name in FLAGS),
+    )
+    return batch_id
+
+
+async def batch_row(conn: asyncpg.Connection, batch_id: int) -> asyncpg.Record:
+    """The batch."""
+    row = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
+    assert row is not None
+    return row
+
+
+async def test_a_batch_has_its_end_with_its_last_chunk_and_not_before(conn: asyncpg.Connection) -> None:
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+    before = datetime.now(UTC) - timedelta(minutes=1)
+
+    await deliver(conn, batch_id, 0)
+    under_way = await batch_row(conn, batch_id)
+    await deliver(conn, batch_id, 1)
+    ended = await batch_row(conn, batch_id)
+
+    assert (under_way["state"], under_way["delivered"], under_way["finished_at"]) == ("sending", 2, None)
+    assert (ended["state"], ended["delivered"]) == ("sent", 3)
+    assert before < under_way["started_at"] == ended["started_at"] <= ended["finished_at"]
+
+
+async def test_events_of_a_reused_thread_are_in_the_lane_of_the_thread(conn: asyncpg.Connection) -> None:
+    """Of its conversation, whatever the ids of the new messages are: one lane keeps their order."""
+    first, second = await accept(conn), await accept(conn)
+    await deliver(conn, first)
+    await deliver(conn, second)
+
+    rows = await conn.fetch(
+        "SELECT lane, outbox_lane(coalesce(first_id, conversation_ids[1])) AS own, outbox_lane(message_ids[1]) AS fresh"
+        " FROM outbox WHERE event = 'delivered' ORDER BY id"
+    )
+    opened, reused = rows
+    assert opened["lane"] == opened["own"] == reused["lane"] == reused["own"] != reused["fresh"]
+
+
+@pytest.mark.parametrize("state", ["delivered", "failed"])
+async def test_a_chunk_that_is_settled_is_not_given_up(conn: asyncpg.Connection, state: str) -> None:
+    """A worker that gives up late finds that another one was quicker: people would be counted twice."""
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+    if state == "delivered":
+        await deliver(conn, batch_id)
+    else:
+        await chunks.fail_chunk(conn, batch_id, 0, error="no", now=NOW, cause=CAUSE)
+    before = await batch_row(conn, batch_id)
+
+    assert await chunks.fail_chunk(conn, batch_id, 0, error="late", now=datetime.now(UTC), cause=CAUSE) is None
+
+    assert await batch_row(conn, batch_id) == before
+    assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == state
+
+
+@pytest.mark.parametrize("state", ["paused", "cancelled"])
+async def test_a_batch_that_is_stopped_between_reading_and_writing_is_not_delivered(
+    conn: asyncpg.Connection, state: str
+) -> None:
+    batch_id = await accept(conn)
+    pending = await read_chunk(conn, batch_id, 0)
+    assert isinstance(pending, PendingChunk)
+    await Batches(conn).set_state(batch_id, state)
+
+    async with conn.transaction():
+        outcome = await deliver_chunk(conn, TagSets(), pending, cause=CAUSE)
+
+    assert outcome == Nothing("pending", state)
+    assert (await batch_row(conn, batch_id))["delivered"] == 0
+    for table in ("conversations", "participants", "outbox"):
+        assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection) -> None:
+    """Messages are dated when they were accepted; one that is written late is older than what is there."""
+    earlier, later = await accept(conn, NOW), await accept(conn, NOW + timedelta(hours=1))
+
+    await deliver(conn, later)
+    await deliver(conn, earlier)
+
+    rows = await conn.fetch("SELECT * FROM participants ORDER BY user_id")
+    sender, recipient = rows
+    assert recipient["last_message_at"] == NOW + timedelta(hours=1)
+    assert sender["last_authored_at"] == sender["visible_last_authored_at"] == NOW + timedelta(hours=1)
+    assert [row["message_count"] for row in rows] == [2, 2]
+
+
+@pytest.mark.parametrize("flag", FLAGS)
+async def test_a_reused_thread_has_the_flags_of_all_its_messages(conn: asyncpg.Connection, flag: str) -> None:
+    with_it, without = await accept(conn, **{flag: True}), [await accept(conn), await accept(conn)]
+    others = [other for other in FLAGS if other != flag]
+
+    found = []
+    for batch_id in (without[0], with_it, without[1]):
+        await deliver(conn, batch_id)
+        rows = [
+            *await conn.fetch("SELECT has_attachments, has_media_objects FROM conversations"),
+            *await conn.fetch("SELECT has_attachments, has_media_objects FROM participants"),
+        ]
+        found.append([row[flag] for row in rows])
+        assert not any(row[other] for row in rows for other in others)
+
+    assert found == [[False] * 3, [True] * 3, [True] * 3]
