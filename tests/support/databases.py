@@ -4,6 +4,8 @@ import asyncio
 import hashlib
 import os
 import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 import asyncpg
 
@@ -54,6 +56,32 @@ async def _template() -> str:
     return name
 
 
+@asynccontextmanager
+async def fresh_database() -> AsyncIterator[str]:
+    """DSN of a migrated database that nothing has been written to, dropped at the end."""
+    name = await _create()
+    try:
+        yield with_database(server_url(), name)
+    finally:
+        await _drop([name])
+
+
+async def _create() -> str:
+    name = f"clarion_test_{uuid.uuid4().hex[:12]}"
+    template = await _template()
+    admin = await asyncpg.connect(server_url())
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await admin.close()
+    return name
+
+
+async def _drop(names: Sequence[str]) -> None:
+    admin = await asyncpg.connect(server_url())
+    for name in names:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await admin.close()
+
+
 class Databases:
     """The databases of one test process: lent to one test at a time, dropped at the end of the run."""
 
@@ -65,11 +93,7 @@ class Databases:
         """Name of a migrated database without rows."""
         if self._free:
             return self._free.pop()
-        name = f"clarion_test_{uuid.uuid4().hex[:12]}"
-        template = await _template()
-        admin = await asyncpg.connect(server_url())
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-        await admin.close()
+        name = await _create()
         self._made.append(name)
         return name
 
@@ -87,10 +111,4 @@ class Databases:
     def drop_all(self) -> None:
         """Called when no loop runs any more."""
         if self._made:
-            asyncio.run(self._drop())
-
-    async def _drop(self) -> None:
-        admin = await asyncpg.connect(server_url())
-        for name in self._made:
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
+            asyncio.run(_drop(self._made))
