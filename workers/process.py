@@ -9,7 +9,7 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
-from service.runtime.postgres import close_pool, create_pool
+from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
@@ -145,6 +145,7 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
     async with AsyncExitStack() as stack:
         pool = await create_pool(settings, plan_once=True)
         stack.push_async_callback(close_pool, pool)
+        await look_at_schema(pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         await worker.start(names)
         log.info("worker_started", consumers=list(names))

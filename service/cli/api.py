@@ -9,7 +9,7 @@ import uvloop
 from service.api import server
 from service.api.app import build_app
 from service.runtime import logs
-from service.runtime.postgres import close_pool, create_pool
+from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
@@ -35,6 +35,7 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         pool = await create_pool(settings)
         stack.push_async_callback(close_pool, pool)
+        await look_at_schema(pool)
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)
