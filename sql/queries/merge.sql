@@ -168,7 +168,8 @@ WHERE v.conversation_id = t.conversation_id AND v.user_id = t.user_id;
 -- name: rehome_messages :none
 -- Conversations dissolve in others: all their messages move, the first one, which they were themselves, too.
 WITH move AS MATERIALIZED (
-    SELECT * FROM unnest(:old_ids::bigint[], :home_ids::bigint[]) AS m(old_id, home_id) LIMIT cardinality(:old_ids)
+    SELECT * FROM unnest(:old_ids::bigint[], :home_ids::bigint[]) AS m(old_id, home_id)
+    LIMIT (SELECT cardinality(:old_ids))
 ), dissolved AS (
     DELETE FROM conversations c USING move m WHERE c.id = m.old_id
     RETURNING c.id, c.send_id, c.first_tag_set, c.has_attachments, c.has_media_objects, m.home_id

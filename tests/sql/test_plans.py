@@ -17,9 +17,12 @@ from tests.support.databases import fresh_database
 HOT = {"conversations", "participants", "messages", "message_views", "sends", "outbox", "chunks"}
 ROWS = 200_000
 USERS = 2_000  # so many received the conversations, in turn: a hundred each
-MOST_BUFFERS = 600  # of 8 KiB, to answer one statement about ten conversations or for a hundred rows
-# The proof after a bulk send reads all there is, and is asked by hand.
-READ_EVERYTHING = {"count_copies"}
+# In buffers of 8 KiB: for ten conversations that are read, and for a hundred rows that are written or locked.
+MOST_READ, MOST_WRITTEN = 600, 2_000
+READ_EVERYTHING = {
+    "count_copies",  # the proof after a bulk send, asked by hand
+    "forwardable_messages",  # goes through all conversations of the author
+}
 
 # Conversation n, its first message and its send have the id n; its second message has the id SECOND + n.
 SECOND = 1_000_000
@@ -48,6 +51,7 @@ SELECT n, n, {AUTHORS}, n, '{{}}', false, 'sending', 100, now() FROM generate_se
 INSERT INTO chunks (batch_id, position, first_id, recipients, due_at, updated_at)
 SELECT 1 + (n - 1) / 100, (n - 1) % 100, 10000000 + n * 2000, ARRAY[n % {USERS}], now() + n * interval '1 s', now()
 FROM generate_series(1, {ROWS}) n;
+SELECT setval(pg_get_serial_sequence(name, 'id'), {ROWS}) FROM unnest('{{sends,batches}}'::text[]) AS name;
 INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause)
 SELECT n % 16, 'delivered', {AUTHORS}, now(), ARRAY[n], ARRAY[n], '{{}}' FROM generate_series(1, {ROWS}) n;
 """
@@ -95,6 +99,12 @@ GIVEN: dict[str, object] = {
     "context_key": 2008,
     "chunk_size": 2,
 }
+# Where that does not fit: those who join or open a conversation are not in it yet.
+GIVEN_TO: dict[str, dict[str, object]] = {
+    "join_by_message": {"user_ids": [NEW + n for n in range(10)]},
+    "open_group": {"conversation_id": NEW, "own_tag_sets": [1, 1]},
+    "lock_conversations_of_merged": {"user_ids": [READER], "target_ids": [5_000]},
+}
 BY_TYPE: dict[str, object] = {
     "bigint": 1,
     "integer": 1,
@@ -121,7 +131,8 @@ def arguments(statement: Statement, types: list[str]) -> str:
     values = []
     for name, type_ in zip(statement.parameters, types, strict=True):
         plain = type_.removesuffix("[]")
-        value = GIVEN.get(name, [BY_TYPE[plain]] * 10 if type_.endswith("[]") else BY_TYPE[plain])
+        given = GIVEN | GIVEN_TO.get(statement.name, {})
+        value = given.get(name, [BY_TYPE[plain]] * 10 if type_.endswith("[]") else BY_TYPE[plain])
         if type_ == "text" and isinstance(value, list):  # insert_batch takes its recipients so
             value = "{" + ",".join(map(str, value)) + "}"
         values.append(f"{literal(value)}::{type_}")
@@ -163,8 +174,10 @@ class Session:
             plan = await self._explain(self.calls[name], "ANALYZE, BUFFERS, ")
             await transaction.rollback()
             scanned = {n["Relation Name"] for n in nodes(plan) if n["Node Type"] == "Seq Scan"} & HOT
-            read = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
-            if scanned or read > MOST_BUFFERS:
+            # Parts that write and are not read end after the plan, which then does not count them in.
+            read = max(node["Shared Hit Blocks"] + node["Shared Read Blocks"] for node in nodes(plan))
+            writes = {node["Node Type"] for node in nodes(plan)} & {"ModifyTable", "LockRows"}
+            if scanned or read > (MOST_WRITTEN if writes else MOST_READ):
                 found.append(f"{name} reads {read} buffers, and all of {sorted(scanned)}")
         return found
 
@@ -208,4 +221,4 @@ async def test_a_hot_table_is_not_analysed_while_it_is_small(conn: asyncpg.Conne
     rows = await conn.fetch("SELECT relname, reloptions FROM pg_class WHERE relname = ANY ($1)", list(HOT))
     thresholds = {"analyze_threshold", "vacuum_threshold", "vacuum_insert_threshold"}
     expected = {f"autovacuum_{name}=5000" for name in thresholds}
-    assert {row["relname"]: expected - set(row["reloptions"] or ()) for row in rows} == dict.fromkeys(HOT, set())
+    assert {row["relname"] for row in rows if expected <= set(row["reloptions"] or ())} == HOT
