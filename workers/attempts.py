@@ -7,7 +7,7 @@ or comes back unsettled more than MAX_REDELIVERIES times since it may have kille
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 import asyncpg
@@ -32,13 +32,13 @@ Result = TypeVar("Result")
 class AttemptedRow(Protocol):
     """A row that says what is to be done, and what became of the attempts at it."""
 
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+    async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
         """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         """Notes that the command came back unsettled; None when there is no such row (any more)."""
 
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+    async def fail(self, conn: Connection, *, error: str) -> None:
         """Gives it up."""
 
 
@@ -51,13 +51,12 @@ class Attempts:
 
     async def failed(self, row: AttemptedRow, error: str, *, event: str) -> Outcome:
         """Leaves the row to its sweeper for a while, or gives it up. Logs the failure as ``event``."""
-        now = datetime.now(UTC)
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            attempts = await row.postpone(conn, error=error, now=now, first_wait=self.first_wait)
+            attempts = await row.postpone(conn, error=error, first_wait=self.first_wait)
             log.warning(event, attempts=attempts)
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
-            await row.fail(conn, error=error, now=now)
+            await row.fail(conn, error=error)
         return DeadLetter(error)
 
     async def redelivered(self, row: AttemptedRow) -> Outcome | None:
@@ -68,7 +67,7 @@ class Attempts:
                 return None
             if found.redeliveries is None or found.redeliveries <= MAX_REDELIVERIES:
                 return None if found.given_up is None else DeadLetter(found.given_up)
-            await row.fail(conn, error=TOO_MANY_REDELIVERIES, now=datetime.now(UTC))
+            await row.fail(conn, error=TOO_MANY_REDELIVERIES)
         return DeadLetter(TOO_MANY_REDELIVERIES)
 
 

@@ -4,7 +4,8 @@
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
 -- :reserving and :longest are seconds.
 WITH found AS (
-    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, u.workflow_state, u.login, u.sis_id,
+    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, coalesce(t.expires_at <= statement_timestamp(), false) AS expired,
+           t.revoked_at, u.workflow_state, u.login, u.sis_id,
            EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type = 'StudentViewEnrollment')
            AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type <> 'StudentViewEnrollment')
                AS fake_student
@@ -21,7 +22,7 @@ WITH found AS (
         clock_timestamp() + :longest::float8 * interval '1 second')
     RETURNING extract(epoch FROM empties_at - clock_timestamp())::float8 AS drains_in
 )
-SELECT f.user_id, f.scopes, f.expires_at, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
+SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
        bucket.drains_in
 FROM found f
 LEFT JOIN bucket ON true;

@@ -34,16 +34,16 @@ WITH chunk AS MATERIALIZED (
                         AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE) locked
 ), finished AS (
     UPDATE chunks c
-    SET state = 'delivered', updated_at = :now::timestamptz, error = NULL,
+    SET state = 'delivered', updated_at = clock_timestamp(), error = NULL,
         conversation_ids = (SELECT array_agg(a.conversation_id ORDER BY a.message_id) FROM addressed a
                             WHERE EXISTS (SELECT FROM reused))
     FROM chunk WHERE c.batch_id = chunk.batch_id AND c.position = chunk.position
     RETURNING c.batch_id, cardinality(c.recipients) AS recipients
 ), advanced AS (
     UPDATE batches b
-    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, :now),
+    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, clock_timestamp()),
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
     FROM finished f WHERE b.id = f.batch_id
     RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
 ), recorded_progress AS (

@@ -62,6 +62,6 @@ LEFT JOIN media_objects media ON media.media_id = s.media_id;
 -- name: attachments_by_id :many
 -- The files of messages.
 SELECT a.id, a.uuid, a.folder_id, a.display_name, a.filename, a.content_type, a.url, a.size, a.created_at,
-       coalesce(a.updated_at, a.as_of) AS updated_at, a.unlock_at, a.lock_at, a.thumbnail_url
+       coalesce(a.updated_at, a.as_of) AS updated_at, a.unlock_at, a.lock_at, a.thumbnail_url, statement_timestamp() AS seen_at
 FROM attachments a
 WHERE a.id = ANY (:attachment_ids::bigint[]) AND a.workflow_state <> 'deleted';

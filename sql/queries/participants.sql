@@ -17,7 +17,7 @@ UPDATE participants p
 SET archived = v.archived, unread = v.unread, subscribed = v.subscribed, starred = v.starred,
     message_count = v.message_count, last_message_at = v.last_message_at,
     visible_last_authored_at = v.visible_last_authored_at, has_attachments = v.has_attachments,
-    has_media_objects = v.has_media_objects, tag_set = v.tag_set, touched_at = :now::timestamptz
+    has_media_objects = v.has_media_objects, tag_set = v.tag_set, touched_at = statement_timestamp()
 FROM (
     SELECT *
     FROM unnest(:conversation_ids::bigint[], :archived::boolean[], :unread::boolean[], :subscribed::boolean[],
@@ -39,7 +39,7 @@ WITH waiting AS (
     ORDER BY conversation_id
     FOR UPDATE
 )
-UPDATE participants p SET unread = false, touched_at = :now::timestamptz
+UPDATE participants p SET unread = false, touched_at = statement_timestamp()
 FROM waiting w
 WHERE p.conversation_id = w.conversation_id AND p.user_id = :user_id::bigint;
 
@@ -47,7 +47,7 @@ WHERE p.conversation_id = w.conversation_id AND p.user_id = :user_id::bigint;
 -- Deletes messages for one user and for no other: the given ones, or with null all that the user has in these
 -- conversations.
 INSERT INTO message_views AS v (conversation_id, message_id, user_id, deleted_at)
-SELECT m.conversation_id, m.id, m.user_id, :now::timestamptz
+SELECT m.conversation_id, m.id, m.user_id, statement_timestamp()
 FROM unnest(:conversation_ids::bigint[]) AS asked(id)
 CROSS JOIN LATERAL (
     SELECT conversation_id, id, user_id FROM participant_messages

@@ -6,7 +6,6 @@ any the files and the names in generated sentences.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from service.application.presentation.shapes import Attachment, MediaComment, Message
@@ -51,7 +50,6 @@ async def load_messages(
         people=await people_by_id(conn, named) if named else {},
         viewer_id=viewer_id,
         base_url=base_url,
-        now=datetime.now(UTC),
     )
 
 
@@ -69,7 +67,6 @@ class MessageBook:
     people: Mapping[int, PersonRow]
     viewer_id: int
     base_url: str
-    now: datetime
     forwards_left: int = MAX_FORWARDED
 
     def render(self, message_id: int) -> Message:
@@ -159,7 +156,7 @@ class MessageBook:
             "mime_class": attachments.mime_class(row.content_type),
             "media_entry_id": None,
             "category": "uncategorized",
-            "locked_for_user": attachments.locked(self.now, unlock_at=row.unlock_at, lock_at=row.lock_at),
+            "locked_for_user": attachments.locked(row.seen_at, unlock_at=row.unlock_at, lock_at=row.lock_at),
         }
         if not with_uuid:
             del shown["uuid"]
