@@ -16,6 +16,7 @@ class CallerRow(NamedTuple):
     user_id: int
     scopes: list[str] | None
     expires_at: datetime | None
+    expired: bool
     revoked_at: datetime | None
     workflow_state: str | None
     fake_student: bool

@@ -98,18 +98,16 @@ async def insert_progress(
     user_id: int,
     event: Event,
     conversation_ids: Sequence[str],
-    now: datetime,
-    due_at: datetime,
+    patience: timedelta,
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores an update; the sweeper publishes its command at ``due_at`` unless it is done by then."""
+    """Stores an update; the sweeper publishes its command after ``patience`` unless it is done by then."""
     row = await _INSERT(
         conn,
         user_id=user_id,
         event=event,
         conversation_ids=conversation_ids,
-        now=now,
-        due_at=due_at,
+        patience=patience,
         traceparent=traceparent,
     )
     assert row is not None  # noqa: S101 - RETURNING after an insert of one row
@@ -122,9 +120,9 @@ async def find_progress(conn: Connection, progress_id: int) -> Progress | None:
     return row.progress() if row else None
 
 
-async def cancel_progress(conn: Connection, progress_id: int, message: str | None, *, now: datetime) -> Progress | None:
+async def cancel_progress(conn: Connection, progress_id: int, message: str | None) -> Progress | None:
     """Fails it with the message; a worker that has not begun it yet never will."""
-    row = await _CANCEL(conn, progress_id=progress_id, message=message, now=now)
+    row = await _CANCEL(conn, progress_id=progress_id, message=message)
     return row.progress() if row else None
 
 
@@ -142,22 +140,19 @@ async def finish_progress(
     refused: Sequence[int],
     state: ProgressState,
     message: str,
-    now: datetime,
 ) -> None:
     """Finishes a claimed one; ``refused`` are positions in what was asked for."""
-    await _FINISH(conn, progress_id=progress_id, done=done, refused=refused, state=state, message=message, now=now)
+    await _FINISH(conn, progress_id=progress_id, done=done, refused=refused, state=state, message=message)
 
 
-async def postpone_progress(
-    conn: Connection, progress_id: int, *, error: str, now: datetime, first_wait: timedelta
-) -> int | None:
+async def postpone_progress(conn: Connection, progress_id: int, *, error: str, first_wait: timedelta) -> int | None:
     """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
-    return await _POSTPONE(conn, progress_id=progress_id, error=error, now=now, first_wait=first_wait)
+    return await _POSTPONE(conn, progress_id=progress_id, error=error, first_wait=first_wait)
 
 
-async def fail_progress(conn: Connection, progress_id: int, *, error: str, message: str, now: datetime) -> None:
+async def fail_progress(conn: Connection, progress_id: int, *, error: str, message: str) -> None:
     """Gives an unfinished one up; ``message`` is what its user reads."""
-    await _FAIL(conn, progress_id=progress_id, error=error, message=message, now=now)
+    await _FAIL(conn, progress_id=progress_id, error=error, message=message)
 
 
 async def count_progress_redelivery(conn: Connection, progress_id: int) -> Redelivery | None:
@@ -165,9 +160,9 @@ async def count_progress_redelivery(conn: Connection, progress_id: int) -> Redel
     return await _COUNT_REDELIVERY(conn, progress_id=progress_id)
 
 
-async def take_due_progresses(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueProgress]:
-    """Unfinished ones whose time has come, now due again at ``due_at``."""
-    return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)
+async def take_due_progresses(conn: Connection, *, patience: timedelta, limit: int) -> list[DueProgress]:
+    """Unfinished ones whose time has come, due again after ``patience``."""
+    return await _TAKE_DUE(conn, patience=patience, limit=limit)
 
 
 async def forgive_progress_redelivery(conn: Connection, progress_id: int) -> None:

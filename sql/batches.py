@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from service.domain.batch import BatchState, Progress
@@ -20,6 +20,7 @@ class Batch:
     message_id: int
     tags: tuple[str, ...]
     progress: Progress
+    seen_at: datetime  # by the clock of its other times
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class NewBatch:
     recipients: Sequence[int]
     chunk_size: int
     created_at: datetime
-    due_at: datetime  # the sweeper takes unplanned chunks from then on
+    patience: timedelta  # so long the sweeper leaves unplanned chunks alone
     traceparent: str | None = None  # of the request
     members_of_course: int | None = None  # all recipients are current members, and the only tag is the course
 
@@ -53,6 +54,7 @@ class BatchRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    seen_at: datetime
 
     def batch(self) -> Batch:
         """The batch of the row."""
@@ -66,7 +68,7 @@ class BatchRow(NamedTuple):
             started_at=self.started_at,
             finished_at=self.finished_at,
         )
-        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress)
+        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at)
 
 
 class InsertedBatch(NamedTuple):
@@ -93,7 +95,7 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
         recipients=array_text(batch.recipients),
         created_at=batch.created_at,
         chunk_size=batch.chunk_size,
-        due_at=batch.due_at,
+        patience=batch.patience,
         traceparent=batch.traceparent,
         members_of_course=batch.members_of_course,
     )

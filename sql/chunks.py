@@ -128,21 +128,21 @@ async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingC
     )
 
 
-async def plan_batch(conn: Connection, batch_id: int, due_at: datetime) -> list[int]:
-    """Positions of the batch's pending chunks, which the sweeper now leaves alone until ``due_at``."""
-    return await _PLAN(conn, batch_id=batch_id, due_at=due_at)
+async def plan_batch(conn: Connection, batch_id: int, patience: timedelta) -> list[int]:
+    """Positions of the batch's pending chunks, which the sweeper now leaves alone for ``patience``."""
+    return await _PLAN(conn, batch_id=batch_id, patience=patience)
 
 
-async def take_due_chunks(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueChunk]:
-    """Pending chunks without a report in time, now due again at ``due_at``."""
-    return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)
+async def take_due_chunks(conn: Connection, *, patience: timedelta, limit: int) -> list[DueChunk]:
+    """Pending chunks without a report in time, due again after ``patience``."""
+    return await _TAKE_DUE(conn, patience=patience, limit=limit)
 
 
 async def postpone_chunk(
-    conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, first_wait: timedelta
+    conn: Connection, batch_id: int, position: int, *, error: str, first_wait: timedelta
 ) -> int | None:
     """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
-    return await _POSTPONE(conn, batch_id=batch_id, position=position, error=error, now=now, first_wait=first_wait)
+    return await _POSTPONE(conn, batch_id=batch_id, position=position, error=error, first_wait=first_wait)
 
 
 async def count_chunk_redelivery(conn: Connection, batch_id: int, position: int) -> Redelivery | None:
@@ -150,9 +150,7 @@ async def count_chunk_redelivery(conn: Connection, batch_id: int, position: int)
     return await _COUNT_REDELIVERY(conn, batch_id=batch_id, position=position)
 
 
-async def fail_chunk(
-    conn: Connection, batch_id: int, position: int, *, error: str, now: datetime, cause: Cause | None
-) -> str | None:
+async def fail_chunk(conn: Connection, batch_id: int, position: int, *, error: str, cause: Cause | None) -> str | None:
     """Gives the chunk up; returns the batch's state, None when the chunk was no longer pending."""
     metadata, traceparent = cause_columns(cause)
     return await _FAIL(
@@ -160,7 +158,6 @@ async def fail_chunk(
         batch_id=batch_id,
         position=position,
         error=error,
-        now=now,
         cause=metadata,
         traceparent=traceparent,
     )

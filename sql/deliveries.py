@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import NamedTuple
 
 import orjson
@@ -60,7 +59,6 @@ async def deliver(
     tag_sets: Sequence[int],
     own_tag_sets: Sequence[int],
     sender_tag_sets: Sequence[int],
-    now: datetime,
     cause: Cause | None,
     recipients: Sequence[int] | None = None,
     chunk: tuple[int, int] | None = None,
@@ -92,7 +90,6 @@ async def deliver(
         sender_tag_sets=sender_tag_sets,
         batch_id=batch_id,
         position=position,
-        now=now,
         want_ids=want_ids,
         cause=metadata,
         traceparent=traceparent,

@@ -45,7 +45,7 @@ class MessageDetails(NamedTuple):
 
 
 class AttachmentRow(NamedTuple):
-    """A file of messages, as far as the directory knows it; ``size`` in bytes."""
+    """A file of messages, as far as the directory knows it; ``size`` in bytes, ``seen_at`` the present time."""
 
     id: int
     uuid: str | None
@@ -60,6 +60,7 @@ class AttachmentRow(NamedTuple):
     unlock_at: datetime | None
     lock_at: datetime | None
     thumbnail_url: str | None
+    seen_at: datetime
 
 
 _VISIBLE = Many("visible_messages", MessageKey)

@@ -67,14 +67,11 @@ async def lock_participant_rows(conn: Connection, user_id: int, conversation_ids
     ]
 
 
-async def save_participant_rows(
-    conn: Connection, user_id: int, changed: Sequence[Participant], *, now: datetime
-) -> None:
+async def save_participant_rows(conn: Connection, user_id: int, changed: Sequence[Participant]) -> None:
     """Writes rows that were locked; they count as touched now."""
     await _SAVE(
         conn,
         user_id=user_id,
-        now=now,
         conversation_ids=[own.conversation_id for own in changed],
         archived=[own.state is State.ARCHIVED for own in changed],
         unread=[own.state is State.UNREAD for own in changed],
@@ -89,19 +86,19 @@ async def save_participant_rows(
     )
 
 
-async def mark_all_read(conn: Connection, user_id: int, *, now: datetime) -> None:
+async def mark_all_read(conn: Connection, user_id: int) -> None:
     """Everything unread that the user has received becomes read; the archive stays as it is."""
-    await _MARK_ALL_READ(conn, user_id=user_id, now=now)
+    await _MARK_ALL_READ(conn, user_id=user_id)
 
 
 async def hide_messages(
-    conn: Connection, user_id: int, conversation_ids: Sequence[int], message_ids: Sequence[int] | None, *, now: datetime
+    conn: Connection, user_id: int, conversation_ids: Sequence[int], message_ids: Sequence[int] | None
 ) -> set[int]:
     """Deletes messages for the user: all of these conversations, or the given ones among them.
 
     Returns the conversations that lost any; ids of messages that the user does not have are ignored.
     """
-    return set(await _HIDE(conn, user_id=user_id, conversation_ids=conversation_ids, message_ids=message_ids, now=now))
+    return set(await _HIDE(conn, user_id=user_id, conversation_ids=conversation_ids, message_ids=message_ids))
 
 
 async def remains_of(conn: Connection, user_id: int, conversation_ids: Sequence[int]) -> dict[int, Remains]:

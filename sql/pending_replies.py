@@ -105,8 +105,11 @@ _COUNT_REDELIVERY = One("count_reply_redelivery", Redelivery)
 _TAKE_DUE = Many("take_due_replies", DueReply)
 
 
-async def queue_reply(conn: Connection, reply: Reply, due_at: datetime, traceparent: str | None) -> int:
-    """Puts a reply in its conversation's line, whose lock the transaction holds; returns the reply's id."""
+async def queue_reply(conn: Connection, reply: Reply, patience: timedelta, traceparent: str | None) -> int:
+    """Puts a reply in its conversation's line, whose lock the transaction holds; returns the reply's id.
+
+    The sweeper leaves it alone for ``patience``.
+    """
     return await _QUEUE(
         conn,
         conversation_id=reply.conversation_id,
@@ -116,7 +119,7 @@ async def queue_reply(conn: Connection, reply: Reply, due_at: datetime, tracepar
         included_message_ids=reply.included_message_ids,
         tags=reply.tags,
         user_note=reply.user_note,
-        due_at=due_at,
+        patience=patience,
         traceparent=traceparent,
     )
 
@@ -143,16 +146,14 @@ async def finish_reply(conn: Connection, reply_id: int) -> None:
     await _FINISH(conn, reply_id=reply_id)
 
 
-async def postpone_reply(
-    conn: Connection, reply_id: int, *, error: str, now: datetime, first_wait: timedelta
-) -> int | None:
+async def postpone_reply(conn: Connection, reply_id: int, *, error: str, first_wait: timedelta) -> int | None:
     """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
-    return await _POSTPONE(conn, reply_id=reply_id, error=error, now=now, first_wait=first_wait)
+    return await _POSTPONE(conn, reply_id=reply_id, error=error, first_wait=first_wait)
 
 
-async def fail_reply(conn: Connection, reply_id: int, *, error: str, now: datetime) -> None:
+async def fail_reply(conn: Connection, reply_id: int, *, error: str) -> None:
     """Gives the reply up, unless it was before."""
-    await _FAIL(conn, reply_id=reply_id, error=error, now=now)
+    await _FAIL(conn, reply_id=reply_id, error=error)
 
 
 async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery | None:
@@ -163,9 +164,9 @@ async def count_reply_redelivery(conn: Connection, reply_id: int) -> Redelivery 
     return await _COUNT_REDELIVERY(conn, reply_id=reply_id)
 
 
-async def take_due_replies(conn: Connection, *, now: datetime, due_at: datetime, limit: int) -> list[DueReply]:
-    """Replies first in their line that were not delivered in time, now due again at ``due_at``."""
-    return await _TAKE_DUE(conn, now=now, due_at=due_at, limit=limit)
+async def take_due_replies(conn: Connection, *, patience: timedelta, limit: int) -> list[DueReply]:
+    """Replies first in their line that were not delivered in time, due again after ``patience``."""
+    return await _TAKE_DUE(conn, patience=patience, limit=limit)
 
 
 async def forgive_reply_redelivery(conn: Connection, reply_id: int) -> None:

@@ -328,7 +328,7 @@ CREATE TABLE sends (
     has_media_objects boolean NOT NULL DEFAULT false,
     automated boolean NOT NULL DEFAULT false,
     CONSTRAINT sends_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX sends_forwarded ON sends USING btree (forwarded_conversation_id) WHERE forwarded_conversation_id IS NOT NULL;
 
 CREATE TABLE tag_sets (
@@ -347,7 +347,7 @@ CREATE TABLE conversations (
     has_attachments boolean NOT NULL,
     has_media_objects boolean NOT NULL,
     CONSTRAINT conversations_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 
 CREATE TABLE messages (
     conversation_id bigint NOT NULL,
@@ -356,7 +356,7 @@ CREATE TABLE messages (
     tag_set integer NOT NULL,
     restricted boolean NOT NULL,
     CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, id)
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 
 CREATE TABLE message_views (
     conversation_id bigint NOT NULL,
@@ -364,7 +364,7 @@ CREATE TABLE message_views (
     user_id bigint NOT NULL,
     deleted_at timestamp with time zone,
     CONSTRAINT message_views_pkey PRIMARY KEY (conversation_id, user_id, message_id)
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX message_views_deleted ON message_views USING btree (user_id, deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE participants (
@@ -386,7 +386,7 @@ CREATE TABLE participants (
     has_attachments boolean NOT NULL,
     has_media_objects boolean NOT NULL,
     CONSTRAINT participants_pkey PRIMARY KEY (conversation_id, user_id)
-) WITH (fillfactor=95);
+) WITH (fillfactor=95, autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX participants_archived ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND archived;
 CREATE INDEX participants_inbox ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND NOT archived;
 CREATE UNIQUE INDEX participants_private_pair ON participants USING btree (user_id, private_peer_id, private_context) WHERE private_peer_id IS NOT NULL;
@@ -447,7 +447,7 @@ CREATE TABLE chunks (
     redeliveries integer NOT NULL DEFAULT 0,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
 
 CREATE TABLE pending_replies (
@@ -518,7 +518,7 @@ CASE
 END),
     CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_finished'::text, 'batch_failed'::text])),
     CONSTRAINT outbox_lane_check CHECK (lane >= 0 AND lane <= 16)
-);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, vacuum_truncate=off);
 
 CREATE TABLE unroutable_events (
     event text NOT NULL,
@@ -911,14 +911,18 @@ SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, fal
 UNION ALL
 SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
 
--- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not.
+-- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not. OFFSET 0 keeps
+-- the looks into sends and message_views looks into their keys, message by message, whatever the statistics say.
 CREATE OR REPLACE VIEW participant_messages AS
 SELECT p.user_id, m.conversation_id, m.id, m.send_id, m.tag_set, v.deleted_at,
        s.author_id, s.created_at, s.added_user_ids IS NOT NULL AS generated
 FROM participants p
 JOIN conversation_messages m ON m.conversation_id = p.conversation_id
-JOIN sends s ON s.id = m.send_id
-LEFT JOIN message_views v ON v.conversation_id = m.conversation_id AND v.user_id = p.user_id AND v.message_id = m.id
+CROSS JOIN LATERAL (SELECT author_id, created_at, added_user_ids FROM sends WHERE id = m.send_id OFFSET 0) s
+LEFT JOIN LATERAL (
+    SELECT user_id, deleted_at FROM message_views
+    WHERE conversation_id = m.conversation_id AND user_id = p.user_id AND message_id = m.id OFFSET 0
+) v ON true
 WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
 
 -- Which lists of canvas/semantics.md 6.1 hold a participant's row, and by what time each list is ordered (newest first,

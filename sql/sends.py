@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import Column, Command, Many, Value
+from sql.statements import Column, Command, Many, One
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +14,6 @@ class NewSend:
     """A row of sends before it has an id; columns as in sql/schema.sql."""
 
     author_id: int
-    created_at: datetime
     body: str
     subject: str | None
     private: bool
@@ -27,6 +27,14 @@ class NewSend:
     has_attachments: bool
     has_media_objects: bool
     automated: bool
+    created_at: datetime | None = None  # none: the moment in which it is stored
+
+
+class StoredSend(NamedTuple):
+    """The row's id, and when it was said."""
+
+    id: int
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +60,16 @@ class Forwardable:
     has_media_objects: bool
 
 
-_INSERT = Value[int]("insert_send")
+_INSERT = One("insert_send", StoredSend)
 _USABLE_ATTACHMENTS = Column[int]("usable_attachments")
 _FORWARDABLE = Many("forwardable_messages", Forwardable)
 _KEEP_MEDIA_OBJECT = Command("keep_media_object")
 _INSERT_JOURNAL_ENTRIES = Command("insert_journal_entries")
 
 
-async def insert_send(conn: Connection, send: NewSend) -> int:
-    """Stores a send; returns its id."""
-    return await _INSERT(
+async def insert_send(conn: Connection, send: NewSend) -> StoredSend:
+    """Stores a send."""
+    stored = await _INSERT(
         conn,
         author_id=send.author_id,
         created_at=send.created_at,
@@ -79,6 +87,8 @@ async def insert_send(conn: Connection, send: NewSend) -> int:
         has_media_objects=send.has_media_objects,
         automated=send.automated,
     )
+    assert stored is not None  # noqa: S101 - INSERT … RETURNING has one row
+    return stored
 
 
 async def usable_attachments(conn: Connection, author_id: int, attachment_ids: Sequence[int]) -> list[int]:

@@ -8,7 +8,7 @@ counts where the fault lies outside the work (workers.outcome.is_outside), or wh
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Protocol, TypeVar
 
 import asyncpg
@@ -37,7 +37,7 @@ Result = TypeVar("Result")
 class AttemptedRow(Protocol):
     """A row that says what is to be done, and what became of the attempts at it."""
 
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
+    async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
         """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
@@ -49,7 +49,7 @@ class AttemptedRow(Protocol):
     async def defer(self, conn: Connection, *, wait: timedelta) -> None:
         """Has it commanded again after the wait, as an attempt that does not count; not while others have it locked."""
 
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
+    async def fail(self, conn: Connection, *, error: str) -> None:
         """Gives it up."""
 
 
@@ -78,13 +78,13 @@ class Attempts:
         return Done()
 
     async def _counted(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
-        now, reason = datetime.now(UTC), error_text(error)
+        reason = error_text(error)
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
-            attempts = await row.postpone(conn, error=reason, now=now, first_wait=self.first_wait)
+            attempts = await row.postpone(conn, error=reason, first_wait=self.first_wait)
             log.warning(event, attempts=attempts, exc_info=error)
             if attempts is None or attempts < MAX_ATTEMPTS:
                 return Done()
-            await row.fail(conn, error=reason, now=now)
+            await row.fail(conn, error=reason)
         return DeadLetter(reason)
 
     async def survived(self, row: AttemptedRow) -> None:
@@ -100,7 +100,7 @@ class Attempts:
                 return None
             if found.redeliveries is None or found.redeliveries <= MAX_REDELIVERIES:
                 return None if found.given_up is None else DeadLetter(found.given_up)
-            await row.fail(conn, error=TOO_MANY_REDELIVERIES, now=datetime.now(UTC))
+            await row.fail(conn, error=TOO_MANY_REDELIVERIES)
         return DeadLetter(TOO_MANY_REDELIVERIES)
 
 

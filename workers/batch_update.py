@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 
 import asyncpg
@@ -38,10 +38,8 @@ class _UpdateRow(AttemptedRow):
     progress_id: int
     message: str = TOO_MANY_REDELIVERIES
 
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await batch_updates.postpone_progress(
-            conn, self.progress_id, error=error, now=now, first_wait=first_wait
-        )
+    async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
+        return await batch_updates.postpone_progress(conn, self.progress_id, error=error, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await batch_updates.count_progress_redelivery(conn, self.progress_id)
@@ -52,8 +50,8 @@ class _UpdateRow(AttemptedRow):
     async def defer(self, conn: Connection, *, wait: timedelta) -> None:
         await batch_updates.defer_progress(conn, self.progress_id, wait=wait)
 
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message, now=now)
+    async def fail(self, conn: Connection, *, error: str) -> None:
+        await batch_updates.fail_progress(conn, self.progress_id, error=error, message=self.message)
 
 
 class Updater(Sweeper):
@@ -111,9 +109,8 @@ class Updater(Sweeper):
 
     async def sweep(self) -> int:
         """Publishes updates that are due; returns how many. One that is not confirmed falls due again."""
-        now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            due = await batch_updates.take_due_progresses(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+            due = await batch_updates.take_due_progresses(conn, patience=self._patience, limit=SWEEP_LIMIT)
         await asyncio.gather(*(self._repeat(UpdateConversations(progress_id=id_), trace) for id_, trace in due))
         if due:
             log.info("updates_swept", updates=len(due))

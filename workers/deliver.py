@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from time import perf_counter
 
@@ -34,10 +34,8 @@ class _ChunkRow(AttemptedRow):
     position: int
     cause: Cause | None
 
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await chunks.postpone_chunk(
-            conn, self.batch_id, self.position, error=error, now=now, first_wait=first_wait
-        )
+    async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
+        return await chunks.postpone_chunk(conn, self.batch_id, self.position, error=error, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await chunks.count_chunk_redelivery(conn, self.batch_id, self.position)
@@ -48,8 +46,8 @@ class _ChunkRow(AttemptedRow):
     async def defer(self, conn: Connection, *, wait: timedelta) -> None:
         await chunks.defer_chunk(conn, self.batch_id, self.position, wait=wait)
 
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, now=now, cause=self.cause)
+    async def fail(self, conn: Connection, *, error: str) -> None:
+        await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, cause=self.cause)
 
 
 class Deliverer:

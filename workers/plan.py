@@ -1,7 +1,7 @@
 """PlanBatch, and the sweeper: both publish a DeliverChunk for what is committed and not done."""
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import structlog
@@ -28,7 +28,7 @@ class Planner(Sweeper):
     async def handle(self, command: PlanBatch) -> Outcome:
         """Publishes all pending chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            positions = await chunks.plan_batch(conn, command.batch_id, datetime.now(UTC) + self._patience)
+            positions = await chunks.plan_batch(conn, command.batch_id, self._patience)
         commands = [DeliverChunk(batch_id=command.batch_id, position=position) for position in sorted(positions)]
         await asyncio.gather(*map(self._publisher.command, commands))
         log.info("batch_planned", chunks=len(positions))
@@ -36,9 +36,8 @@ class Planner(Sweeper):
 
     async def sweep(self) -> int:
         """Publishes chunks that are due; returns how many. One that is not confirmed falls due again."""
-        now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            due = await chunks.take_due_chunks(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+            due = await chunks.take_due_chunks(conn, patience=self._patience, limit=SWEEP_LIMIT)
         await asyncio.gather(
             *(
                 self._repeat(DeliverChunk(batch_id=batch_id, position=position), traceparent)

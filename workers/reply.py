@@ -3,7 +3,7 @@
 import asyncio
 from contextlib import nullcontext
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import structlog
@@ -32,8 +32,8 @@ class _ReplyRow(AttemptedRow):
 
     reply_id: int
 
-    async def postpone(self, conn: Connection, *, error: str, now: datetime, first_wait: timedelta) -> int | None:
-        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, now=now, first_wait=first_wait)
+    async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
+        return await pending_replies.postpone_reply(conn, self.reply_id, error=error, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
         return await pending_replies.count_reply_redelivery(conn, self.reply_id)
@@ -44,8 +44,8 @@ class _ReplyRow(AttemptedRow):
     async def defer(self, conn: Connection, *, wait: timedelta) -> None:
         await pending_replies.defer_reply(conn, self.reply_id, wait=wait)
 
-    async def fail(self, conn: Connection, *, error: str, now: datetime) -> None:
-        await pending_replies.fail_reply(conn, self.reply_id, error=error, now=now)
+    async def fail(self, conn: Connection, *, error: str) -> None:
+        await pending_replies.fail_reply(conn, self.reply_id, error=error)
 
 
 class ReplyWriter(Sweeper):
@@ -119,9 +119,8 @@ class ReplyWriter(Sweeper):
 
     async def sweep(self) -> int:
         """Publishes the first reply of every line that no worker is at; returns how many."""
-        now = datetime.now(UTC)
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            due = await pending_replies.take_due_replies(conn, now=now, due_at=now + self._patience, limit=SWEEP_LIMIT)
+            due = await pending_replies.take_due_replies(conn, patience=self._patience, limit=SWEEP_LIMIT)
         await asyncio.gather(*(self._repeat(DeliverReply(reply_id=reply_id), trace) for reply_id, trace in due))
         if due:
             log.info("replies_swept", replies=len(due))

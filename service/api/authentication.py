@@ -1,7 +1,6 @@
 """Who is asking (canvas/conventions.md 2 and 3)."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import structlog
@@ -76,7 +75,7 @@ def _check(found: CallerRow | None) -> CallerRow:
         raise Refusal(Code.BAD_TOKEN)
     if found.revoked_at is not None:
         raise Refusal(Code.BAD_TOKEN, "Revoked access token.")
-    if found.expires_at is not None and found.expires_at <= datetime.now(UTC):
+    if found.expires_at is not None and found.expired:
         raise Refusal(Code.BAD_TOKEN, "Expired access token.", details={"expired_at": found.expires_at})
     return found
 

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from service.cli.failure import Failed
+from service.runtime.postgres import SchemaBehind
 from service.runtime.settings import SettingsError
 
 # By name: the module of this package that has it, and the typer app there.
@@ -65,12 +66,10 @@ def main() -> None:
     """Run the command line."""
     try:
         app()
-    except (SettingsError, Failed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (SettingsError, Failed, SchemaBehind, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         print(f"clarion: {_in_one_line(error)}", file=sys.stderr)  # noqa: T201 - a command line speaks on stderr
         raise SystemExit(1) from None
 
 
 def _in_one_line(error: Exception) -> str:
-    said = " ".join(str(error).split()) or type(error).__name__
-    missing = isinstance(error, asyncpg.UndefinedTableError)
-    return f"{said} (has clarion migrate been run?)" if missing else said
+    return " ".join(str(error).split()) or type(error).__name__

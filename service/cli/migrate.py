@@ -18,7 +18,7 @@ def migrate() -> None:
     settings = load_part(DatabaseSettings)
 
     async def run() -> list[str]:
-        async with connected(settings) as conn:
+        async with connected(settings, migrated=False) as conn:
             try:
                 return await migrations.migrate(conn)
             except migrations.ForeignSchemaError as error:

@@ -1,15 +1,26 @@
 """The connection pool, and what a database error means for the caller."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
 
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
+from sql.migrate import missing
+from sql.sessions import begin_session
 
 log = structlog.get_logger(__name__)
+
+
+class SchemaBehind(Exception):
+    """The database lacks what this code needs; the message is one line and names what helps."""
+
+    def __init__(self, lacking: Sequence[str]) -> None:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        super().__init__(f"the database lacks {lacking[0]}{more}: run clarion migrate")
+
 
 # The other side is away, refuses logins or writes, or the connection broke and it is unknown whether the last
 # statement counted.
@@ -25,6 +36,7 @@ UNAVAILABLE = (
     asyncpg.InternalClientError,
     OSError,
     TimeoutError,
+    SchemaBehind,
 )
 # A statement took longer than it may, or waited too long for a lock; or others were faster every time it was tried.
 OVERDUE = (
@@ -53,8 +65,14 @@ CONFLICT = (
 
 COMMAND_TIMEOUT = 60.0  # seconds that a statement may take, for who has no deadline
 STATEMENT_SHARE, LOCK_SHARE = 0.75, 0.5  # of the time until a deadline
-# Sessions of a worker. Statements are planned without their values: they take milliseconds to plan, and come again with
-# other chunks; PostgreSQL would plan the first five of each connection anew. A worker that is frozen in the middle of a
+# Of each connection of a pool that is not behind a pooler (deploy/README.md says what an operator sets there instead).
+_SESSION = {
+    "jit": "off",  # statements are short, and compiling one takes longer than running it
+    # A host that vanished must not keep its locks for as long as TCP takes to notice.
+    "idle_in_transaction_session_timeout": "60s",
+}
+# Of a worker's. Statements are planned without their values: they take milliseconds to plan, and come again with other
+# chunks; PostgreSQL would plan the first five of each connection anew. A worker that is frozen in the middle of a
 # transaction holds its locks, a batch's among them, until the server ends its session; the others wait for them less
 # long than that, put the chunk off and go on with other batches.
 _WORKER_SESSION = {
@@ -65,6 +83,7 @@ _WORKER_SESSION = {
 
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
 CONNECT_TIMEOUT = 10.0  # seconds
+LOOK_TIMEOUT = 2.0  # seconds that the start of a process waits to see the schema
 CLOSE_TIMEOUT = 5.0  # seconds for connections to end in order
 
 
@@ -81,16 +100,23 @@ async def _leave(_: asyncpg.Connection) -> None:
 async def create_pool(
     settings: Settings, *, size: int | None = None, for_worker: bool = False, within: float | None = None
 ) -> asyncpg.Pool:
-    """A pool that connects lazily, so that a process starts while the database is away.
+    """A pool that connects lazily, so that a process starts while the database is away, or not yet migrated.
 
-    ``within``: seconds in which a caller has to be done; statements, and waiting for locks, take less.
+    Each new connection looks at the schema: acquire() raises SchemaBehind, one of UNAVAILABLE, until it is what this
+    code needs. ``within``: seconds in which a caller has to be done; statements, and waiting for locks, take less.
     """
-    limits = {}
+    wanted = _SESSION | (_WORKER_SESSION if for_worker else {})
     if within is not None:
-        limits = {
+        wanted |= {
             "statement_timeout": f"{within * STATEMENT_SHARE:.3f}s",
             "lock_timeout": f"{within * LOCK_SHARE:.3f}s",
         }
+
+    async def begin(conn: asyncpg.Connection) -> None:
+        await require_schema(conn)
+        if not await begin_session(conn, wanted):
+            log.debug("pooler_found", not_set=wanted)
+
     return await asyncpg.create_pool(
         str(settings.database_url),
         min_size=0,
@@ -99,22 +125,35 @@ async def create_pool(
         command_timeout=COMMAND_TIMEOUT if within is None else within,
         timeout=CONNECT_TIMEOUT,
         reset=_leave,
-        # A host that vanished must not keep its locks for as long as TCP takes to notice.
-        server_settings={
-            "application_name": "clarion",
-            "jit": "off",
-            "idle_in_transaction_session_timeout": "60s",
-            **(_WORKER_SESSION if for_worker else {}),
-            **limits,
-        },
+        init=begin,
+        # All that poolers of any version take: they refuse a connection that begins with a setting unknown to them.
+        server_settings={"application_name": "clarion"},
     )
 
 
+async def require_schema(conn: asyncpg.Connection) -> None:
+    """Raises SchemaBehind unless the database has all that this code needs."""
+    if lacking := await missing(conn):
+        raise SchemaBehind(lacking)
+
+
+async def look_at_schema(pool: asyncpg.Pool) -> None:
+    """Says in the log whether a process that begins has to wait for ``clarion migrate``; it begins in any case."""
+    try:
+        async with pool.acquire(timeout=LOOK_TIMEOUT):
+            pass
+    except SchemaBehind as error:
+        log.warning("waiting_for_schema", error=str(error))
+    except UNAVAILABLE as error:
+        log.warning("database_unavailable", error=str(error) or type(error).__name__)
+
+
 @asynccontextmanager
-async def connected(settings: DatabaseSettings) -> AsyncIterator[asyncpg.Connection]:
+async def connected(settings: DatabaseSettings, *, migrated: bool = True) -> AsyncIterator[asyncpg.Connection]:
     """One connection, for a command that does its work and ends.
 
-    Raises SettingsError when there is none to be had: the operator has to know what to mend.
+    Raises SettingsError when there is none to be had: the operator has to know what to mend. Raises SchemaBehind unless
+    the database has the schema, or need not have it (``migrated``).
     """
     try:
         conn = await asyncpg.connect(
@@ -127,6 +166,8 @@ async def connected(settings: DatabaseSettings) -> AsyncIterator[asyncpg.Connect
             raise
         raise SettingsError(f"CLARION_DATABASE_URL: cannot connect: {error or type(error).__name__}") from error
     try:
+        if migrated:
+            await require_schema(conn)
         yield conn
     finally:
         await conn.close()

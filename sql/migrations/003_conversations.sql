@@ -123,3 +123,17 @@ CREATE TABLE journal_entries (
     user_id    bigint NOT NULL,
     PRIMARY KEY (user_id, send_id)
 );
+
+-- The hot tables are neither analysed nor vacuumed while they are small. PostgreSQL takes a table that it has never
+-- looked at for ten pages at least, and looks into its index; in one that it knows to be small it reads everything, and
+-- a connection keeps that plan while a big send makes the table a thousand times larger.
+ALTER TABLE sends SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);
+ALTER TABLE conversations SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);
+ALTER TABLE messages SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);
+ALTER TABLE message_views SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);
+ALTER TABLE participants SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);

@@ -50,6 +50,9 @@ CREATE TABLE chunks (
     PRIMARY KEY (batch_id, position)
 );
 CREATE INDEX chunks_due ON chunks (due_at) WHERE state = 'pending';
+-- As for the tables of 003_conversations.sql.
+ALTER TABLE chunks SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000);
 
 -- Replies to conversations of many, accepted and not yet delivered (canvas/semantics.md 15). The row is the queue: a
 -- conversation's replies are delivered in the order of their ids, under the lock of its row, and deleted with that.

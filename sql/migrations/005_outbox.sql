@@ -41,6 +41,11 @@ CREATE TABLE outbox (
                              AND cardinality(conversation_ids) = cardinality(message_ids)) END)
 );
 
+-- As for the tables of 003_conversations.sql; and emptied, it keeps its pages, or PostgreSQL would know it to be small.
+ALTER TABLE outbox SET (
+    autovacuum_analyze_threshold = 5000, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_insert_threshold = 5000,
+    vacuum_truncate = off);
+
 -- Events that were published and wanted by no queue: gone, and counted.
 CREATE TABLE unroutable_events (
     event    text PRIMARY KEY,

@@ -104,12 +104,15 @@ WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state IN ('registered', 'p
 -- name: fellow_participants :value
 -- Those of some users who take part in a conversation that the sender takes part in as well.
 SELECT coalesce(array_agg(p.user_id), '{}') AS user_ids
-FROM participants p
-WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = ANY (:user_ids::bigint[])
-  AND EXISTS (
-      SELECT FROM participants s
-      WHERE s.conversation_id = :conversation_id::bigint AND s.user_id = :sender_id::bigint
-  );
+FROM unnest(:user_ids::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT user_id FROM participants
+    WHERE conversation_id = :conversation_id::bigint AND user_id = asked.id OFFSET 0
+) p
+WHERE EXISTS (
+    SELECT FROM participants s
+    WHERE s.conversation_id = :conversation_id::bigint AND s.user_id = :sender_id::bigint OFFSET 0
+);
 
 -- name: existing_users :value
 -- Those of some users who exist: nothing else is asked of those to whom a site admin writes.

@@ -1,12 +1,19 @@
 -- name: deleted_messages :many
 -- What users have deleted from their views, newest deletion first (endpoints.md 4.15).
 SELECT v.message_id AS id, v.conversation_id, m.send_id, v.user_id, v.deleted_at
-FROM message_views v
-JOIN conversation_messages m ON m.conversation_id = v.conversation_id AND m.id = v.message_id
-WHERE v.user_id = ANY (:user_ids::bigint[]) AND v.deleted_at IS NOT NULL
-  AND (:conversation_id::bigint IS NULL OR v.conversation_id = :conversation_id::bigint)
-  AND (:before::timestamptz IS NULL OR v.deleted_at < :before::timestamptz)
-  AND (:after::timestamptz IS NULL OR v.deleted_at > :after::timestamptz)
+FROM (SELECT DISTINCT u.id FROM unnest(:user_ids::bigint[]) AS u(id)) asked
+CROSS JOIN LATERAL (
+    SELECT conversation_id, message_id, user_id, deleted_at FROM message_views
+    WHERE user_id = asked.id AND deleted_at IS NOT NULL
+      AND (:conversation_id::bigint IS NULL OR conversation_id = :conversation_id::bigint)
+      AND (:before::timestamptz IS NULL OR deleted_at < :before::timestamptz)
+      AND (:after::timestamptz IS NULL OR deleted_at > :after::timestamptz)
+    OFFSET 0
+) v
+CROSS JOIN LATERAL (
+    SELECT send_id FROM conversation_messages
+    WHERE conversation_id = v.conversation_id AND id = v.message_id OFFSET 0
+) m
 ORDER BY v.deleted_at DESC, v.message_id DESC, v.user_id;
 
 -- name: restore_message :none

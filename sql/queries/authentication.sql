@@ -4,7 +4,8 @@
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
 -- :reserving and :longest are seconds. That the token was used is noted once a minute at most.
 WITH found AS (
-    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at, t.revoked_at, t.last_used_at,
+    SELECT t.token_hash, t.user_id, t.scopes, t.expires_at,
+           coalesce(t.expires_at <= statement_timestamp(), false) AS expired, t.revoked_at, t.last_used_at,
            u.workflow_state, u.login, u.sis_id,
            EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type = 'StudentViewEnrollment')
            AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = t.user_id AND e.type <> 'StudentViewEnrollment')
@@ -28,7 +29,7 @@ WITH found AS (
       AND coalesce(f.expires_at > now(), true)
       AND coalesce(f.last_used_at < now() - interval '1 minute', true)
 )
-SELECT f.user_id, f.scopes, f.expires_at, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
+SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
        bucket.drains_in
 FROM found f
 LEFT JOIN bucket ON true;

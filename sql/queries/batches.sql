@@ -15,7 +15,7 @@ WITH asked AS MATERIALIZED (
     INSERT INTO chunks (batch_id, position, first_id, recipients, due_at, updated_at)
     SELECT batch.id, n, nextval('id_blocks'),
            asked.recipients[n * :chunk_size::integer + 1 : (n + 1) * :chunk_size::integer],
-           :due_at::timestamptz, :created_at::timestamptz
+           statement_timestamp() + :patience::interval, :created_at::timestamptz
     FROM asked, batch, generate_series(0, (cardinality(asked.recipients) - 1) / :chunk_size::integer) AS n
     RETURNING position
 )
@@ -23,7 +23,8 @@ SELECT batch.id, (SELECT count(*) FROM cut) AS chunks FROM batch;
 
 -- name: list_batches :many
 -- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3).
-SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at
+SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
+       statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
 ORDER BY b.id
@@ -35,6 +36,7 @@ SELECT count(*) FROM batches WHERE sender_id = :sender_id::bigint AND state = AN
 
 -- name: find_batch :one
 -- One batch of this sender in any state; one of another sender is not found.
-SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at
+SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
+       statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint;

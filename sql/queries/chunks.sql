@@ -16,20 +16,24 @@ LEFT JOIN LATERAL (
 WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 
 -- name: plan_batch :column
--- The pending chunks of one batch, taken over for publishing: the sweeper leaves them alone until due_at.
-UPDATE chunks c SET due_at = :due_at::timestamptz
+-- The pending chunks of one batch, taken over for publishing: the sweeper leaves them alone until due_at. coalesce keeps
+-- the planner from the index of all that is pending, of whatever batch.
+UPDATE chunks c SET due_at = statement_timestamp() + :patience::interval
 FROM batches b
-WHERE c.batch_id = :batch_id::bigint AND c.state = 'pending' AND b.id = c.batch_id AND b.state IN ('created', 'sending')
+WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'
+  AND b.id = c.batch_id AND b.state IN ('created', 'sending')
 RETURNING c.position;
 
 -- name: take_due_chunks :many
 -- Committed, not done, and without a report for too long: publish again, in the trace of the request that sent it.
 -- Several sweepers share the work.
-UPDATE chunks c SET due_at = :due_at::timestamptz
+UPDATE chunks c SET due_at = statement_timestamp() + :patience::interval
 FROM (
     SELECT d.batch_id, d.position, b.traceparent FROM chunks d
-    JOIN batches b ON b.id = d.batch_id AND b.state IN ('created', 'sending')
-    WHERE d.state = 'pending' AND d.due_at <= :now::timestamptz
+    CROSS JOIN LATERAL (
+        SELECT traceparent FROM batches WHERE id = d.batch_id AND state IN ('created', 'sending') OFFSET 0
+    ) b
+    WHERE d.state = 'pending' AND d.due_at <= statement_timestamp()
     ORDER BY d.due_at
     LIMIT :limit::integer
     FOR UPDATE OF d SKIP LOCKED
@@ -40,10 +44,10 @@ RETURNING c.batch_id, c.position, due.traceparent;
 -- name: postpone_chunk :value
 -- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending.
 UPDATE chunks
-SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz, updated_at = :now::timestamptz,
-    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
+SET attempts = attempts + 1, error = :error::text, tried_at = statement_timestamp(), updated_at = statement_timestamp(),
+    due_at = next_attempt_at(attempts, :first_wait::interval, statement_timestamp())
 WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, statement_timestamp())
 RETURNING attempts;
 
 -- name: count_chunk_redelivery :one
@@ -60,15 +64,15 @@ WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 -- name: fail_chunk :value
 -- No attempt is left: its recipients count as failed, and the batch ends in error once nothing is pending.
 WITH failed AS (
-    UPDATE chunks SET state = 'failed', error = :error::text, updated_at = :now::timestamptz
+    UPDATE chunks SET state = 'failed', error = :error::text, updated_at = statement_timestamp()
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
     RETURNING batch_id, cardinality(recipients) AS recipients
 ), advanced AS (
     UPDATE batches b
     SET failed = b.failed + f.recipients,
-        started_at = coalesce(b.started_at, :now::timestamptz),
+        started_at = coalesce(b.started_at, clock_timestamp()),
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed + f.recipients, b.total),
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now::timestamptz END
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
     RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first

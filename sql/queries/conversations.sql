@@ -1,6 +1,7 @@
 -- name: conversations_of_participant :many
 -- Conversations as one participant sees them, with the newest human message and the newest own one that they still
--- have: one pass over each conversation's messages finds both. Only so much of a body as a preview can show.
+-- have: one pass over each conversation's messages finds both. Only so much of a body as a preview can show. Every look
+-- is one into a key, whatever the statistics say (sql/README.md).
 SELECT c.id, opening.subject, opening.private, opening.context_type, opening.context_id,
        whole.codes AS conversation_tags, own.codes AS own_tags,
        p.unread, p.archived, p.subscribed, p.starred, p.message_count, p.last_message_at,
@@ -10,11 +11,13 @@ SELECT c.id, opening.subject, opening.private, opening.context_type, opening.con
        EXISTS (SELECT FROM account_users a WHERE a.user_id = :user_id::bigint AND a.workflow_state = 'active')
            AS by_administrator
 FROM unnest(:conversation_ids::bigint[]) WITH ORDINALITY AS asked(id, n)
-JOIN participants p ON p.conversation_id = asked.id AND p.user_id = :user_id::bigint
-JOIN conversations c ON c.id = asked.id
-JOIN sends opening ON opening.id = c.send_id
-JOIN tag_sets whole ON whole.id = c.tag_set
-JOIN tag_sets own ON own.id = p.tag_set
+CROSS JOIN LATERAL (
+    SELECT * FROM participants WHERE conversation_id = asked.id AND user_id = :user_id::bigint OFFSET 0
+) p
+CROSS JOIN LATERAL (SELECT id, send_id, tag_set FROM conversations WHERE id = asked.id OFFSET 0) c
+CROSS JOIN LATERAL (SELECT subject, private, context_type, context_id FROM sends WHERE id = c.send_id OFFSET 0) opening
+CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = c.tag_set OFFSET 0) whole
+CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = p.tag_set OFFSET 0) own
 LEFT JOIN LATERAL (
     SELECT (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC))[1] AS newest,
            (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC) FILTER (WHERE m.author_id = :user_id::bigint))[1]
@@ -22,8 +25,8 @@ LEFT JOIN LATERAL (
     FROM participant_messages m
     WHERE m.conversation_id = asked.id AND m.user_id = :user_id::bigint AND m.deleted_at IS NULL AND NOT m.generated
 ) visible ON true
-LEFT JOIN sends newest ON newest.id = visible.newest
-LEFT JOIN sends authored ON authored.id = visible.authored
+LEFT JOIN LATERAL (SELECT author_id, body FROM sends WHERE id = visible.newest OFFSET 0) newest ON true
+LEFT JOIN LATERAL (SELECT created_at, body FROM sends WHERE id = visible.authored OFFSET 0) authored ON true
 ORDER BY asked.n;
 
 -- name: own_conversation :one

@@ -27,21 +27,23 @@ WITH chunk AS MATERIALIZED (
     FROM unnest(coalesce(:recipients::bigint[], (SELECT recipients FROM chunk))) WITH ORDINALITY AS r(user_id, n)
 ), reused AS MATERIALIZED (
     -- Locked in one order, whichever of the two writes: sends into the same conversation wait instead of deadlocking.
-    SELECT a.* FROM (SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id) a
+    -- The limit, which cuts nothing off, has the planner expect few: the parts that write look into the key then.
+    SELECT a.* FROM (SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id
+                     LIMIT cardinality(:recipients)) a
     CROSS JOIN LATERAL (SELECT FROM participants p WHERE p.conversation_id = a.conversation_id
                         AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE) locked
 ), finished AS (
     UPDATE chunks c
-    SET state = 'delivered', updated_at = :now::timestamptz, error = NULL,
+    SET state = 'delivered', updated_at = clock_timestamp(), error = NULL,
         conversation_ids = (SELECT array_agg(a.conversation_id ORDER BY a.message_id) FROM addressed a
                             WHERE EXISTS (SELECT FROM reused))
     FROM chunk WHERE c.batch_id = chunk.batch_id AND c.position = chunk.position
     RETURNING c.batch_id, cardinality(c.recipients) AS recipients
 ), advanced AS (
     UPDATE batches b
-    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, :now),
+    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, clock_timestamp()),
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
     FROM finished f WHERE b.id = f.batch_id
     RETURNING b.state, b.total, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
 ), recorded_progress AS (
@@ -137,7 +139,10 @@ ORDER BY u.user_id;
 
 -- name: newest_authored_first :column
 -- The order in which a synchronous bulk create answers (endpoints.md 4.2).
-SELECT conversation_id
-FROM participants
-WHERE user_id = :author_id::bigint AND conversation_id = ANY (:conversation_ids::bigint[])
+SELECT p.conversation_id
+FROM unnest(:conversation_ids::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT conversation_id, visible_last_authored_at, last_message_at FROM participants
+    WHERE conversation_id = asked.id AND user_id = :author_id::bigint OFFSET 0
+) p
 ORDER BY visible_last_authored_at DESC, last_message_at DESC, conversation_id DESC;

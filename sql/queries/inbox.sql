@@ -77,7 +77,9 @@ ORDER BY l.listed_at DESC, l.conversation_id DESC;
 -- CASE keeps the scope out of the choice of an index: the rows are few and their keys are known.
 SELECT l.conversation_id
 FROM unnest(:conversation_ids::bigint[]) AS asked(id)
-JOIN listings l ON l.conversation_id = asked.id AND l.user_id = :user_id::bigint
+CROSS JOIN LATERAL (
+    SELECT * FROM listings WHERE conversation_id = asked.id AND user_id = :user_id::bigint OFFSET 0
+) l
 LEFT JOIN (
     SELECT s.id, count(*) AS matching
     FROM tag_sets s CROSS JOIN unnest(s.codes) AS code

@@ -27,18 +27,24 @@ ORDER BY user_id, distance DESC;
 
 -- name: left_behind :column
 -- Merged accounts with conversations under their own id: what was on its way to them when they were merged. No index
--- holds all rows of a user; a row in none of these has lost its messages, and then message_views knows it.
+-- holds all rows of a user; a row in none of these has lost its messages, and then message_views knows it. The orders are
+-- those of the indexes: without them, reading the table until the first such row comes may look cheaper.
 SELECT u.id
 FROM users u
 WHERE u.merged_into_user_id IS NOT NULL AND u.workflow_state = 'deleted' AND (
     EXISTS (SELECT FROM participants p
-            WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND NOT p.archived OFFSET 0)
+            WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND NOT p.archived
+            ORDER BY p.last_message_at OFFSET 0)
     OR EXISTS (SELECT FROM participants p
-               WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND p.archived OFFSET 0)
-    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.visible_last_authored_at IS NOT NULL OFFSET 0)
-    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.starred OFFSET 0)
-    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.private_peer_id IS NOT NULL OFFSET 0)
-    OR EXISTS (SELECT FROM message_views v WHERE v.user_id = u.id AND v.deleted_at IS NOT NULL OFFSET 0)
+               WHERE p.user_id = u.id AND p.last_message_at IS NOT NULL AND p.archived
+               ORDER BY p.last_message_at OFFSET 0)
+    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.visible_last_authored_at IS NOT NULL
+               ORDER BY p.visible_last_authored_at OFFSET 0)
+    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.starred ORDER BY p.conversation_id OFFSET 0)
+    OR EXISTS (SELECT FROM participants p WHERE p.user_id = u.id AND p.private_peer_id IS NOT NULL
+               ORDER BY p.private_peer_id OFFSET 0)
+    OR EXISTS (SELECT FROM message_views v WHERE v.user_id = u.id AND v.deleted_at IS NOT NULL
+               ORDER BY v.deleted_at OFFSET 0)
 )
 ORDER BY u.id;
 
@@ -113,52 +119,61 @@ WHERE b.id = r.batch_id;
 WITH target AS MATERIALIZED (
     SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
 ), held AS MATERIALIZED (
-    SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.last_message_at IS NOT NULL AND NOT p.archived
-    UNION
-    SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.last_message_at IS NOT NULL AND p.archived
-    UNION
-    SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.visible_last_authored_at IS NOT NULL
-    UNION
-    SELECT p.conversation_id FROM participants p WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.starred
-    UNION
-    SELECT p.conversation_id FROM participants p
-    WHERE p.user_id = ANY (:user_ids::bigint[]) AND p.private_peer_id IS NOT NULL
-    UNION
-    SELECT v.conversation_id FROM message_views v
-    WHERE v.user_id = ANY (:user_ids::bigint[]) AND v.deleted_at IS NOT NULL
+    SELECT DISTINCT own.conversation_id
+    FROM target u
+    CROSS JOIN LATERAL (
+        SELECT p.conversation_id FROM participants p
+        WHERE p.user_id = u.user_id AND p.last_message_at IS NOT NULL AND NOT p.archived
+        UNION ALL
+        SELECT p.conversation_id FROM participants p
+        WHERE p.user_id = u.user_id AND p.last_message_at IS NOT NULL AND p.archived
+        UNION ALL
+        SELECT p.conversation_id FROM participants p
+        WHERE p.user_id = u.user_id AND p.visible_last_authored_at IS NOT NULL
+        UNION ALL
+        SELECT p.conversation_id FROM participants p WHERE p.user_id = u.user_id AND p.starred
+        UNION ALL
+        SELECT p.conversation_id FROM participants p WHERE p.user_id = u.user_id AND p.private_peer_id IS NOT NULL
+        UNION ALL
+        SELECT v.conversation_id FROM message_views v WHERE v.user_id = u.user_id AND v.deleted_at IS NOT NULL
+        OFFSET 0
+    ) own
 ), twin AS (
     SELECT t.conversation_id
     FROM held
-    JOIN participants p ON p.conversation_id = held.conversation_id AND p.private_peer_id IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT * FROM participants
+        WHERE conversation_id = held.conversation_id AND private_peer_id IS NOT NULL OFFSET 0
+    ) p
     LEFT JOIN target one ON one.user_id = p.user_id
     LEFT JOIN target other ON other.user_id = p.private_peer_id
     CROSS JOIN LATERAL (
         SELECT coalesce(one.target_id, p.user_id) AS one_id, coalesce(other.target_id, p.private_peer_id) AS other_id
     ) pair
-    JOIN participants t ON t.user_id = least(pair.one_id, pair.other_id)
-        AND t.private_peer_id = greatest(pair.one_id, pair.other_id) AND t.private_context = p.private_context
-        AND t.private_peer_id IS NOT NULL
+    CROSS JOIN LATERAL (
+        SELECT conversation_id FROM participants
+        WHERE user_id = least(pair.one_id, pair.other_id) AND private_peer_id = greatest(pair.one_id, pair.other_id)
+          AND private_context = p.private_context AND private_peer_id IS NOT NULL OFFSET 0
+    ) t
 )
 SELECT c.id, opening.private
-FROM conversations c
-JOIN sends opening ON opening.id = c.send_id
-WHERE c.id IN (SELECT conversation_id FROM held UNION SELECT conversation_id FROM twin)
-ORDER BY c.id
-FOR UPDATE OF c;
+FROM (SELECT conversation_id FROM held UNION SELECT conversation_id FROM twin ORDER BY conversation_id) found
+CROSS JOIN LATERAL (SELECT id, send_id FROM conversations WHERE id = found.conversation_id FOR UPDATE) c
+CROSS JOIN LATERAL (SELECT private FROM sends WHERE id = c.send_id OFFSET 0) opening;
 
 -- name: lock_rows_of_merged :many
 -- The rows that may change, locked in one order: in groups those of the accounts and their targets, in the private ones
 -- of the conversations those of both sides.
 SELECT p.conversation_id, p.user_id, p.private_context, p.last_message_at, p.last_authored_at, p.touched_at,
        p.history_from, p.tag_set, p.message_count, p.unread, p.archived
-FROM participants p
-WHERE p.conversation_id = ANY (:conversation_ids::bigint[])
-  AND (p.user_id = ANY (:user_ids::bigint[]) OR p.conversation_id = ANY (:private_ids::bigint[]))
-ORDER BY p.conversation_id, p.user_id
-FOR UPDATE OF p;
+FROM (SELECT DISTINCT u.id FROM unnest(:conversation_ids::bigint[]) AS u(id) ORDER BY u.id) asked
+CROSS JOIN LATERAL (
+    SELECT * FROM participants
+    WHERE conversation_id = asked.id
+      AND (user_id = ANY (:user_ids::bigint[]) OR conversation_id = ANY (:private_ids::bigint[]))
+    ORDER BY user_id
+    FOR UPDATE
+) p;
 
 -- name: merge_views :none
 -- Rows that become one (in the home conversation, of the target) had messages of their own each; the one row has them
@@ -167,13 +182,18 @@ WITH source AS MATERIALIZED (
     SELECT * FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :home_ids::bigint[], :target_ids::bigint[],
                          :history_from::timestamptz[])
         AS s(conversation_id, user_id, home_id, target_id, history_from)
+    LIMIT cardinality(:conversation_ids)
 ), had AS MATERIALIZED (
     SELECT s.home_id, s.target_id, m.id,
            CASE WHEN bool_and(m.deleted_at IS NOT NULL) THEN max(m.deleted_at) END AS deleted_at,
            bool_or(coalesce(r.restricted, false) OR m.created_at < s.history_from) AS exceptional
     FROM source s
-    JOIN participant_messages m ON m.conversation_id = s.conversation_id AND m.user_id = s.user_id
-    LEFT JOIN messages r ON r.conversation_id = m.conversation_id AND r.id = m.id
+    CROSS JOIN LATERAL (
+        SELECT * FROM participant_messages WHERE conversation_id = s.conversation_id AND user_id = s.user_id OFFSET 0
+    ) m
+    LEFT JOIN LATERAL (
+        SELECT restricted FROM messages WHERE conversation_id = m.conversation_id AND id = m.id OFFSET 0
+    ) r ON true
     GROUP BY s.home_id, s.target_id, m.id
 ), gone AS (
     DELETE FROM message_views v USING source s
@@ -189,14 +209,19 @@ WHERE (deleted_at IS NOT NULL OR exceptional) AND (SELECT count(*) FROM gone) >=
 -- name: hand_over_views :none
 -- Rows that only change hands take what was deleted or specially given along.
 UPDATE message_views v SET user_id = t.target_id
-FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[])
-     AS t(conversation_id, user_id, target_id)
+FROM (
+    SELECT *
+    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[])
+         AS u(conversation_id, user_id, target_id)
+    LIMIT cardinality(:conversation_ids)
+) t
 WHERE v.conversation_id = t.conversation_id AND v.user_id = t.user_id;
 
 -- name: rehome_messages :none
 -- Conversations dissolve in others: all their messages move, the first one, which they were themselves, too.
 WITH move AS MATERIALIZED (
     SELECT * FROM unnest(:old_ids::bigint[], :home_ids::bigint[]) AS m(old_id, home_id)
+    LIMIT (SELECT cardinality(:old_ids))
 ), dissolved AS (
     DELETE FROM conversations c USING move m WHERE c.id = m.old_id
     RETURNING c.id, c.send_id, c.first_tag_set, c.has_attachments, c.has_media_objects, m.home_id
@@ -222,7 +247,10 @@ WHERE c.id = d.home_id;
 -- name: drop_merged_rows :none
 -- Rows whose place another row takes.
 DELETE FROM participants p
-USING unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS d(conversation_id, user_id)
+USING (
+    SELECT * FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS u(conversation_id, user_id)
+    LIMIT cardinality(:conversation_ids)
+) d
 WHERE p.conversation_id = d.conversation_id AND p.user_id = d.user_id;
 
 -- name: hand_over_rows :none
@@ -231,18 +259,26 @@ UPDATE participants p
 SET user_id = t.target_id, private_peer_id = NULL, private_context = NULL,
     last_message_at = t.last_message_at, last_authored_at = t.last_authored_at, touched_at = t.touched_at,
     history_from = t.history_from, tag_set = t.tag_set, unread = t.unread, archived = t.archived
-FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[], :last_message_at::timestamptz[],
-            :last_authored_at::timestamptz[], :touched_at::timestamptz[], :history_from::timestamptz[],
-            :tag_sets::integer[], :unread::boolean[], :archived::boolean[])
-     AS t(conversation_id, user_id, target_id, last_message_at, last_authored_at, touched_at, history_from, tag_set,
-          unread, archived)
+FROM (
+    SELECT *
+    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :target_ids::bigint[],
+                :last_message_at::timestamptz[], :last_authored_at::timestamptz[], :touched_at::timestamptz[],
+                :history_from::timestamptz[], :tag_sets::integer[], :unread::boolean[], :archived::boolean[])
+         AS u(conversation_id, user_id, target_id, last_message_at, last_authored_at, touched_at, history_from, tag_set,
+              unread, archived)
+    LIMIT cardinality(:conversation_ids)
+) t
 WHERE p.conversation_id = t.conversation_id AND p.user_id = t.user_id;
 
 -- name: pair_anew :none
 -- Who a private conversation is between, and in which context, now on the row of the lower of the two ids.
 UPDATE participants p SET private_peer_id = k.peer_id, private_context = k.context
-FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :peer_ids::bigint[], :contexts::bigint[])
-     AS k(conversation_id, user_id, peer_id, context)
+FROM (
+    SELECT *
+    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :peer_ids::bigint[], :contexts::bigint[])
+         AS u(conversation_id, user_id, peer_id, context)
+    LIMIT cardinality(:conversation_ids)
+) k
 WHERE p.conversation_id = k.conversation_id AND p.user_id = k.user_id;
 
 -- name: hand_over_authorship :none
@@ -254,15 +290,23 @@ WITH target AS MATERIALIZED (
     UPDATE batches b SET sender_id = t.target_id FROM target t WHERE b.sender_id = t.user_id
     RETURNING b.send_id
 ), said AS MATERIALIZED (
-    SELECT send_id FROM conversation_messages WHERE conversation_id = ANY (:conversation_ids::bigint[])
+    SELECT m.send_id
+    FROM unnest(:conversation_ids::bigint[]) AS asked(id)
+    CROSS JOIN LATERAL (SELECT send_id FROM conversation_messages WHERE conversation_id = asked.id OFFSET 0) m
     UNION
     SELECT send_id FROM pending_replies WHERE conversation_id = ANY (:conversation_ids::bigint[])
     UNION
     SELECT send_id FROM batch
 ), authored AS (
     UPDATE sends s SET author_id = t.target_id
-    FROM said, target t
-    WHERE s.id = said.send_id AND s.author_id = t.user_id
+    FROM (
+        SELECT found.send_id, target.target_id
+        FROM unnest(ARRAY(SELECT send_id FROM said)) AS found(send_id)
+        CROSS JOIN LATERAL (SELECT author_id FROM sends WHERE id = found.send_id OFFSET 0) theirs
+        JOIN target ON target.user_id = theirs.author_id
+        LIMIT (SELECT count(*) FROM said)
+    ) t
+    WHERE s.id = t.send_id
 ), noted AS (
     DELETE FROM journal_entries j USING target t WHERE j.user_id = t.user_id
     RETURNING j.send_id, t.target_id
@@ -289,10 +333,16 @@ FROM (
            max(m.created_at) FILTER (WHERE m.author_id = k.user_id) AS authored,
            coalesce(bool_or(s.has_attachments), false) AS has_attachments,
            coalesce(bool_or(s.has_media_objects), false) AS has_media_objects
-    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS k(conversation_id, user_id)
-    LEFT JOIN participant_messages m ON m.conversation_id = k.conversation_id AND m.user_id = k.user_id
-        AND m.deleted_at IS NULL AND NOT m.generated
-    LEFT JOIN sends s ON s.id = m.send_id
+    FROM (
+        SELECT * FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[]) AS u(conversation_id, user_id)
+        LIMIT cardinality(:conversation_ids)
+    ) k
+    LEFT JOIN LATERAL (
+        SELECT * FROM participant_messages
+        WHERE conversation_id = k.conversation_id AND user_id = k.user_id AND deleted_at IS NULL AND NOT generated
+        OFFSET 0
+    ) m ON true
+    LEFT JOIN LATERAL (SELECT has_attachments, has_media_objects FROM sends WHERE id = m.send_id OFFSET 0) s ON true
     GROUP BY k.conversation_id, k.user_id
 ) n
 WHERE p.conversation_id = n.conversation_id AND p.user_id = n.user_id;

@@ -3,7 +3,7 @@
 INSERT INTO pending_replies (conversation_id, message_id, send_id, recipients, included_message_ids, tags, user_note,
                              due_at, traceparent)
 VALUES (:conversation_id::bigint, :message_id::bigint, :send_id::bigint, :recipients::bigint[],
-        :included_message_ids::bigint[], :tags::text[], :user_note::boolean, :due_at::timestamptz, :traceparent::text)
+        :included_message_ids::bigint[], :tags::text[], :user_note::boolean, statement_timestamp() + :patience::interval, :traceparent::text)
 RETURNING id;
 
 -- name: conversation_of_reply :one
@@ -38,15 +38,15 @@ DELETE FROM pending_replies WHERE id = :reply_id::bigint;
 -- name: postpone_reply :value
 -- A delivery failed: note why, and wait. No row: the failure does not count, or the reply no longer waits.
 UPDATE pending_replies
-SET attempts = attempts + 1, error = :error::text, tried_at = :now::timestamptz,
-    due_at = next_attempt_at(attempts, :first_wait::interval, :now::timestamptz)
+SET attempts = attempts + 1, error = :error::text, tried_at = statement_timestamp(),
+    due_at = next_attempt_at(attempts, :first_wait::interval, statement_timestamp())
 WHERE id = :reply_id::bigint AND failed_at IS NULL
-  AND attempt_counts(attempts, tried_at, :first_wait::interval, :now::timestamptz)
+  AND attempt_counts(attempts, tried_at, :first_wait::interval, statement_timestamp())
 RETURNING attempts;
 
 -- name: fail_reply :none
 -- No attempt is left: it is kept, because a user wrote it, and lets the others pass.
-UPDATE pending_replies SET failed_at = :now::timestamptz, error = :error::text
+UPDATE pending_replies SET failed_at = statement_timestamp(), error = :error::text
 WHERE id = :reply_id::bigint AND failed_at IS NULL;
 
 -- name: count_reply_redelivery :one
@@ -74,10 +74,10 @@ LEFT JOIN counted n ON n.id = c.id;
 -- name: take_due_replies :many
 -- The first in the line of every conversation whose replies were not delivered in time: publish again. Several sweepers
 -- share the work. Those behind it come with it.
-UPDATE pending_replies r SET due_at = :due_at::timestamptz
+UPDATE pending_replies r SET due_at = statement_timestamp() + :patience::interval
 FROM (
     SELECT d.id FROM pending_replies d
-    WHERE d.failed_at IS NULL AND d.due_at <= :now::timestamptz AND NOT EXISTS (
+    WHERE d.failed_at IS NULL AND d.due_at <= statement_timestamp() AND NOT EXISTS (
         SELECT FROM pending_replies before
         WHERE before.conversation_id = d.conversation_id AND before.failed_at IS NULL AND before.id < d.id
     )

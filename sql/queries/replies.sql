@@ -21,10 +21,13 @@ ORDER BY u.id;
 -- Of the messages that are to be given again: which stand in the conversation, and of which the viewer has a row.
 SELECT m.id, EXISTS (
     SELECT FROM participant_messages own
-    WHERE own.conversation_id = m.conversation_id AND own.id = m.id AND own.user_id = :user_id::bigint
+    WHERE own.conversation_id = m.conversation_id AND own.id = m.id AND own.user_id = :user_id::bigint OFFSET 0
 ) AS had
-FROM conversation_messages m
-WHERE m.conversation_id = :conversation_id::bigint AND m.id = ANY (:message_ids::bigint[]);
+FROM unnest(:message_ids::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (
+    SELECT conversation_id, id FROM conversation_messages
+    WHERE conversation_id = :conversation_id::bigint AND id = asked.id OFFSET 0
+) m;
 
 -- name: lock_conversation :value
 -- All who write into a conversation line up here first, so that one message comes after the other.
@@ -50,7 +53,7 @@ SELECT greatest(
            WHERE w.conversation_id = :conversation_id::bigint AND w.failed_at IS NULL
        ) AS joining
 FROM pending_replies r
-JOIN sends s ON s.id = r.send_id
+CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = r.send_id OFFSET 0) s
 WHERE r.conversation_id = :conversation_id::bigint AND r.failed_at IS NULL;
 
 -- name: join_by_message :none
@@ -67,13 +70,19 @@ ORDER BY n.user_id;
 -- of the new message, which follows.
 WITH missing AS MATERIALIZED (
     SELECT r.user_id, m.id, s.added_user_ids IS NULL AS human, s.has_attachments, s.has_media_objects
-    FROM conversation_messages m
-    JOIN sends s ON s.id = m.send_id
+    FROM unnest(:message_ids::bigint[]) AS asked(id)
+    CROSS JOIN LATERAL (
+        SELECT id, send_id FROM conversation_messages
+        WHERE conversation_id = :conversation_id::bigint AND id = asked.id OFFSET 0
+    ) m
+    CROSS JOIN LATERAL (
+        SELECT added_user_ids, has_attachments, has_media_objects FROM sends WHERE id = m.send_id OFFSET 0
+    ) s
     CROSS JOIN unnest(:user_ids::bigint[]) AS r(user_id)
-    WHERE m.conversation_id = :conversation_id::bigint AND m.id = ANY (:message_ids::bigint[]) AND NOT EXISTS (
+    WHERE NOT EXISTS (
         SELECT FROM participant_messages own
         WHERE own.conversation_id = :conversation_id::bigint AND own.user_id = r.user_id AND own.id = m.id
-          AND own.deleted_at IS NULL
+          AND own.deleted_at IS NULL OFFSET 0
     )
 ), given AS (
     INSERT INTO message_views (conversation_id, message_id, user_id)
@@ -140,15 +149,18 @@ WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = r.user_id;
 WITH human AS (
     SELECT max(s.created_at) AS newest, count(*) AS counted
     FROM conversation_messages m
-    JOIN sends s ON s.id = m.send_id
+    CROSS JOIN LATERAL (SELECT created_at, added_user_ids FROM sends WHERE id = m.send_id OFFSET 0) s
     WHERE m.conversation_id = :conversation_id::bigint AND s.added_user_ids IS NULL
 ), given AS (
     INSERT INTO message_views (conversation_id, message_id, user_id)
     SELECT v.conversation_id, v.message_id, n.user_id
     FROM participants adder
     JOIN message_views v ON v.conversation_id = adder.conversation_id AND v.user_id = adder.user_id
-    JOIN conversation_messages m ON m.conversation_id = v.conversation_id AND m.id = v.message_id
-    JOIN sends s ON s.id = m.send_id
+    CROSS JOIN LATERAL (
+        SELECT send_id, restricted FROM conversation_messages
+        WHERE conversation_id = v.conversation_id AND id = v.message_id OFFSET 0
+    ) m
+    CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = m.send_id OFFSET 0) s
     CROSS JOIN unnest(:newcomers::bigint[]) AS n(user_id)
     WHERE adder.conversation_id = :conversation_id::bigint AND adder.user_id = :adder_id::bigint
       AND (m.restricted OR s.created_at < adder.history_from)

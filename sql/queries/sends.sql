@@ -1,13 +1,14 @@
--- name: insert_send :value
--- What one request said: stored once, however many receive it.
+-- name: insert_send :one
+-- What one request said: stored once, however many receive it. Where no moment is given it is the database's present one:
+-- all processes have that one clock.
 INSERT INTO sends (author_id, created_at, body, subject, private, context_type, context_id, root_account_ids,
                    attachment_ids, forwarded_message_ids, forwarded_conversation_id, media_id,
                    has_attachments, has_media_objects, automated)
-VALUES (:author_id::bigint, :created_at::timestamptz, :body::text, :subject::text, :private::boolean,
+VALUES (:author_id::bigint, coalesce(:created_at::timestamptz, statement_timestamp()), :body::text, :subject::text, :private::boolean,
         :context_type::text, :context_id::bigint, :root_account_ids::bigint[],
         :attachment_ids::bigint[], :forwarded_message_ids::bigint[], :forwarded_conversation_id::bigint,
         :media_id::text, :has_attachments::boolean, :has_media_objects::boolean, :automated::boolean)
-RETURNING id;
+RETURNING id, created_at;
 
 -- name: usable_attachments :column
 -- Only files in the author's own folder of that name may be sent; other ids are dropped (semantics.md 14).

@@ -29,17 +29,26 @@ GROUP BY user_id, code;
 
 -- name: conversation_tag_sets :many
 -- What reused conversations were filed under so far.
-SELECT id, tag_set FROM conversations WHERE id = ANY (:conversation_ids::bigint[]);
+SELECT c.id, c.tag_set
+FROM unnest(:conversation_ids::bigint[]) AS asked(id)
+CROSS JOIN LATERAL (SELECT id, tag_set FROM conversations WHERE id = asked.id OFFSET 0) c;
 
 -- name: retag_conversations :none
 -- A conversation collects the tags of its messages (semantics.md 4.2 step 5).
 UPDATE conversations c SET tag_set = u.tag_set
-FROM unnest(:conversation_ids::bigint[], :tag_sets::integer[]) AS u(id, tag_set)
+FROM (
+    SELECT * FROM unnest(:conversation_ids::bigint[], :tag_sets::integer[]) AS v(id, tag_set)
+    LIMIT cardinality(:conversation_ids)
+) u
 WHERE c.id = u.id;
 
 -- name: retag_participants :none
 -- New tags of rows in reused conversations, in the order of the rows' key.
 UPDATE participants p SET tag_set = u.tag_set
-FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :tag_sets::integer[])
-     AS u(conversation_id, user_id, tag_set)
+FROM (
+    SELECT *
+    FROM unnest(:conversation_ids::bigint[], :user_ids::bigint[], :tag_sets::integer[])
+         AS v(conversation_id, user_id, tag_set)
+    LIMIT cardinality(:conversation_ids)
+) u
 WHERE p.conversation_id = u.conversation_id AND p.user_id = u.user_id;

@@ -6,14 +6,18 @@ SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, fal
 UNION ALL
 SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
 
--- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not.
+-- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not. OFFSET 0 keeps
+-- the looks into sends and message_views looks into their keys, message by message, whatever the statistics say.
 CREATE OR REPLACE VIEW participant_messages AS
 SELECT p.user_id, m.conversation_id, m.id, m.send_id, m.tag_set, v.deleted_at,
        s.author_id, s.created_at, s.added_user_ids IS NOT NULL AS generated
 FROM participants p
 JOIN conversation_messages m ON m.conversation_id = p.conversation_id
-JOIN sends s ON s.id = m.send_id
-LEFT JOIN message_views v ON v.conversation_id = m.conversation_id AND v.user_id = p.user_id AND v.message_id = m.id
+CROSS JOIN LATERAL (SELECT author_id, created_at, added_user_ids FROM sends WHERE id = m.send_id OFFSET 0) s
+LEFT JOIN LATERAL (
+    SELECT user_id, deleted_at FROM message_views
+    WHERE conversation_id = m.conversation_id AND user_id = p.user_id AND message_id = m.id OFFSET 0
+) v ON true
 WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
 
 -- Which lists of canvas/semantics.md 6.1 hold a participant's row, and by what time each list is ordered (newest first,

@@ -1,6 +1,6 @@
 """Dead commands that are requeued: what was given up with them is to be done again, and what is done stays done."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -25,7 +25,7 @@ async def given_up(conn: asyncpg.Connection, *, of: int, failed: int) -> list[De
     commands = [DeliverChunk(batch_id=batch, position=position) for position in range(of)]
     for command in commands[:failed]:
         await conn.execute("UPDATE chunks SET attempts = 5, redeliveries = 3 WHERE position = $1", command.position)
-        await chunks.fail_chunk(conn, batch, command.position, error="no", now=datetime.now(UTC), cause=None)
+        await chunks.fail_chunk(conn, batch, command.position, error="no", cause=None)
     return commands
 
 
@@ -82,17 +82,16 @@ async def test_a_batch_that_has_not_ended_keeps_its_state(conn: asyncpg.Connecti
 
 
 async def test_updates_that_were_given_up_are_queued_again_and_no_others(conn: asyncpg.Connection) -> None:
-    now = datetime.now(UTC)
     failed, cancelled, done, waiting = [
         (
             await batch_updates.insert_progress(
-                conn, user_id=1, event=Event.STAR, conversation_ids=["1"], now=now, due_at=now
+                conn, user_id=1, event=Event.STAR, conversation_ids=["1"], patience=timedelta()
             )
         ).id
         for _ in range(4)
     ]
-    await batch_updates.fail_progress(conn, failed, error="no", message="no", now=now)
-    await batch_updates.cancel_progress(conn, cancelled, "changed my mind", now=now)
+    await batch_updates.fail_progress(conn, failed, error="no", message="no")
+    await batch_updates.cancel_progress(conn, cancelled, "changed my mind")
     await conn.execute("UPDATE batch_updates SET state = 'completed' WHERE id = $1", done)
     await conn.execute("UPDATE batch_updates SET attempts = 5, redeliveries = 3, tried_at = now()")
 

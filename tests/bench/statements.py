@@ -1,6 +1,6 @@
 """How many statements the delivery of a chunk sends, BEGIN, COMMIT and the connection's return included."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from service.application.messages.chunk import ChunkOutcome, deliver_chunk, read_chunk
@@ -43,12 +43,10 @@ async def statements_per_chunk(conn: Connection, settings: Settings, course: Cou
 
 async def _batch(conn: Connection, course: Course) -> int:
     """A batch of a few chunks that no sweeper takes."""
-    now = datetime.now(UTC)
-    send_id = await sends.insert_send(
+    send_id, now = await sends.insert_send(
         conn,
         sends.NewSend(
             author_id=course.teacher,
-            created_at=now,
             body="Hello",
             subject=None,
             private=True,
@@ -74,7 +72,7 @@ async def _batch(conn: Connection, course: Course) -> int:
             recipients=course.students,
             chunk_size=len(course.students) // CHUNKS,
             created_at=now,
-            due_at=now + timedelta(hours=1),
+            patience=timedelta(hours=1),
         ),
     )
     return batch_id

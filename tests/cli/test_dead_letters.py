@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -295,7 +295,7 @@ async def test_letters_are_dropped_by_id_and_by_source(dead: Graveyard) -> None:
 async def given_up(conn: asyncpg.Connection) -> DeliverChunk:
     """A chunk after its last attempt."""
     command = DeliverChunk(batch_id=await Batches(conn).accept([2, 3], chunk_size=2), position=0)
-    await chunks.fail_chunk(conn, command.batch_id, 0, error="no", now=datetime.now(UTC), cause=None)
+    await chunks.fail_chunk(conn, command.batch_id, 0, error="no", cause=None)
     return command
 
 

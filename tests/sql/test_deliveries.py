@@ -78,10 +78,10 @@ async def test_a_chunk_that_is_settled_is_not_given_up(conn: asyncpg.Connection,
     if state == "delivered":
         await deliver(conn, batch_id)
     else:
-        await chunks.fail_chunk(conn, batch_id, 0, error="no", now=NOW, cause=CAUSE)
+        await chunks.fail_chunk(conn, batch_id, 0, error="no", cause=CAUSE)
     before = await batch_row(conn, batch_id)
 
-    assert await chunks.fail_chunk(conn, batch_id, 0, error="late", now=datetime.now(UTC), cause=CAUSE) is None
+    assert await chunks.fail_chunk(conn, batch_id, 0, error="late", cause=CAUSE) is None
 
     assert await batch_row(conn, batch_id) == before
     assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == state

@@ -3,14 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
 from sql import migrate
+from tests.support.batches import Batches
 from tests.support.commands import clarion
 from tests.support.databases import server_url, with_database
 from tests.support.ledger import new_database
+from tests.support.processes import Client, installation
+from tests.support.waiting import until
 
 # What the databases hold that were made before the first release.
 _BEFORE_THE_FIRST_RELEASE = (
@@ -49,10 +53,14 @@ class Release:
 
     async def migrates(self, migrations: dict[str, str], definitions: dict[str, str], revision: int) -> list[str]:
         """What it applied."""
+        self.becomes(migrations, definitions, revision)
+        return await migrate.migrate(self._conn)
+
+    def becomes(self, migrations: dict[str, str], definitions: dict[str, str], revision: int) -> None:
+        """The code is that release's, the database what it was."""
         self._monkeypatch.setattr(migrate, "available", lambda: sorted(migrations.items()))
         self._monkeypatch.setattr(migrate, "definitions", lambda: sorted(definitions.items()))
         self._monkeypatch.setattr(migrate, "REVISION", revision)
-        return await migrate.migrate(self._conn)
 
 
 @pytest.fixture
@@ -157,3 +165,104 @@ async def test_a_database_with_other_tables_is_refused_unharmed(
     assert {row["relname"] for row in tables} == {"schema_migrations", "users"}
     assert await migrate.applied(empty) == set(versions)
     assert await empty.fetchval("SELECT sum(id) FROM users") == 7
+
+
+async def test_what_is_missing_is_named_until_it_is_there(release: Release, empty: asyncpg.Connection) -> None:
+    """Nothing of it, a part, an older text, all; and what a newer release has made of it is enough."""
+    await release.migrates({"001_first": "CREATE TABLE first ()"}, {"01_answers": answering(1)}, 1)
+    assert await migrate.missing(empty) == []
+    release.becomes(
+        {"001_first": "CREATE TABLE first ()", "002_second": "CREATE TABLE second ()"},
+        {"01_answers": answering(2), "02_more": "SELECT 1"},
+        2,
+    )
+    assert await migrate.missing(empty) == ["002_second", "schema/01_answers", "schema/02_more"]
+    await migrate.migrate(empty)
+    assert await migrate.missing(empty) == []
+    release.becomes({"001_first": "CREATE TABLE first ()"}, {"01_answers": answering(1)}, 1)
+    assert await migrate.missing(empty) == []
+
+
+async def test_without_any_table_everything_is_missing(empty: asyncpg.Connection) -> None:
+    everything = [version for version, _ in migrate.available()]
+    assert await migrate.missing(empty) == everything + [f"schema/{file}" for file, _ in migrate.definitions()]
+
+
+async def test_a_migration_that_finds_its_table_in_use_lets_others_pass_and_comes_again(
+    release: Release, empty: asyncpg.Connection, empty_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would hold up all readers who come behind it for as long as the one before it takes."""
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr(migrate, "PAUSE", 0.01)
+    await release.migrates({"001_first": "CREATE TABLE first ()"}, {}, 1)
+    both = {"001_first": "CREATE TABLE first ()", "002_wider": "ALTER TABLE first ADD COLUMN more bigint"}
+    first, second = [await asyncpg.connect(empty_database) for _ in range(2)]
+    reading = first.transaction()
+    await reading.start()
+    await first.execute("SELECT FROM first")
+    migrating = asyncio.create_task(release.migrates(both, {}, 1))
+
+    async def waits() -> bool:
+        waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'first'::regclass"
+        return bool(await second.fetchval(waiting))
+
+    await until(waits)
+
+    assert await second.fetch("SELECT FROM first") == []
+    assert not migrating.done()
+    await reading.rollback()
+
+    assert await migrating == ["002_wider"]
+    await first.close()
+    await second.close()
+
+
+@pytest.mark.parametrize("command", [("token", "create", "--user", "1"), ("directory", "load", "-")])
+async def test_a_command_on_a_database_without_the_schema_says_what_helps(
+    empty_database: str, command: tuple[str, ...]
+) -> None:
+    done = await clarion(Settings(database_url=empty_database, amqp_url="amqp://localhost/"), *command)
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clarion: the database lacks 001_directory and ")
+    assert done.err.endswith(" more: run clarion migrate\n")
+
+
+def elsewhere(settings: Settings, database_url: str) -> Settings:
+    """The same on another database."""
+    return Settings(database_url=database_url, amqp_url=settings.amqp_url, amqp_prefix=settings.amqp_prefix)
+
+
+async def test_a_gateway_waits_for_the_schema_and_says_so(empty_database: str, settings: Settings) -> None:
+    """It is up meanwhile, answers that it is of no use yet, and begins without being started again."""
+    async with installation(elsewhere(settings, empty_database)) as running, aiohttp.ClientSession() as session:
+        process = await running.start("api")
+        await process.logged("waiting_for_schema")
+        await process.logged("api_started")
+        teacher = Client(session, running.url, "token")
+        assert (await teacher.call("GET", "/conversations"))[0] == 503
+
+        migrating = await asyncpg.connect(empty_database)
+        await migrate.migrate(migrating)
+        await migrating.close()
+
+        assert (await teacher.call("GET", "/conversations"))[0] == 401
+        await process.stop()
+
+
+async def test_a_worker_waits_for_the_schema_and_says_so(empty_database: str, settings: Settings) -> None:
+    async with installation(elsewhere(settings, empty_database)) as running:
+        process = await running.start("worker", "--only", "plan")
+        await process.logged("waiting_for_schema")
+        await process.logged("sweep_failed")
+
+        migrating = await asyncpg.connect(empty_database)
+        await migrate.migrate(migrating)
+        batch = await Batches(migrating).accept(range(10, 20), chunk_size=5)
+
+        async def planned() -> bool:
+            return bool(await migrating.fetchval("SELECT min(due_at) > now() FROM chunks WHERE batch_id = $1", batch))
+
+        await until(planned, within=60)
+        await migrating.close()
+        await process.stop()

@@ -1,7 +1,7 @@
 """Accepted batches, where a test needs them and not how they came."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import asyncpg
 
@@ -14,23 +14,22 @@ class Batches:
     def __init__(self, conn: asyncpg.Connection) -> None:
         self._conn = conn
 
-    async def accept(self, recipients: Sequence[int], *, chunk_size: int, due_at: datetime | None = None) -> int:
+    async def accept(self, recipients: Sequence[int], *, chunk_size: int, patience: timedelta = timedelta()) -> int:
         """A private bulk send by user 1, unplanned and due now unless given otherwise; the batch's id."""
-        now = datetime.now(UTC)
-        send_id = await self._conn.fetchval(
+        said = await self._conn.fetchrow(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
-            " VALUES (1, $1, 'Hello', true, '{1}') RETURNING id",
-            now,
+            " VALUES (1, now(), 'Hello', true, '{1}') RETURNING id, created_at"
         )
+        assert said is not None
         accepted = NewBatch(
-            send_id=send_id,
+            send_id=said["id"],
             sender_id=1,
             tags=(),
             user_note=False,
             recipients=recipients,
             chunk_size=chunk_size,
-            created_at=now,
-            due_at=due_at or now,
+            created_at=said["created_at"],
+            patience=patience,
         )
         batch_id, _ = await insert_batch(self._conn, accepted)
         return batch_id

@@ -4,7 +4,9 @@ import asyncio
 import hashlib
 import os
 import threading
-from collections.abc import Coroutine
+import uuid
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -73,6 +75,32 @@ async def _template() -> str:
     finally:
         await admin.close()
     return name
+
+
+@asynccontextmanager
+async def fresh_database() -> AsyncIterator[str]:
+    """DSN of a migrated database that nothing has been written to, dropped at the end."""
+    name = await _create()
+    try:
+        yield with_database(server_url(), name)
+    finally:
+        await _drop([name])
+
+
+async def _create() -> str:
+    name = f"clarion_test_{uuid.uuid4().hex[:12]}"
+    template = await _template()
+    admin = await asyncpg.connect(server_url())
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    await admin.close()
+    return name
+
+
+async def _drop(names: Sequence[str]) -> None:
+    admin = await asyncpg.connect(server_url())
+    for name in names:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    await admin.close()
 
 
 class Databases:

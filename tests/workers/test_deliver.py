@@ -242,7 +242,7 @@ async def test_a_redelivery_that_something_outside_holds_up_is_not_held_against_
 async def test_a_chunk_whose_locks_others_keep_is_put_off_and_not_counted(
     settings: Settings, database_url: str, conn: asyncpg.Connection, batches: Batches
 ) -> None:
-    batch = await batches.accept([10, 11], chunk_size=2, due_at=datetime.now(UTC) + timedelta(hours=1))
+    batch = await batches.accept([10, 11], chunk_size=2, patience=timedelta(hours=1))
     command = DeliverChunk(batch_id=batch, position=0)
     async with (
         asyncpg.create_pool(database_url, min_size=0, max_size=2, server_settings={"lock_timeout": "50ms"}) as eager,

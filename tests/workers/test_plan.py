@@ -31,8 +31,8 @@ async def commanded(outside: BrokerClient) -> list[tuple[int, int]]:
 async def test_planning_commands_every_chunk(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
-    other = await batches.accept(range(10, 20), chunk_size=5, due_at=datetime.now(UTC) + LATER)
-    batch = await batches.accept(range(10, 25), chunk_size=2, due_at=datetime.now(UTC) + LATER)
+    other = await batches.accept(range(10, 20), chunk_size=5, patience=LATER)
+    batch = await batches.accept(range(10, 25), chunk_size=2, patience=LATER)
     planner = Planner(settings, pool, publisher)
 
     assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
@@ -60,7 +60,7 @@ async def test_the_sweeper_takes_what_is_due_and_pending_and_leaves_it_then(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     due = await batches.accept(range(10, 16), chunk_size=2)
-    await batches.accept(range(10, 16), chunk_size=2, due_at=datetime.now(UTC) + LATER)
+    await batches.accept(range(10, 16), chunk_size=2, patience=LATER)
     async with pool.acquire() as conn:
         await conn.execute("UPDATE chunks SET state = 'delivered' WHERE batch_id = $1 AND position = 1", due)
     planner = Planner(settings, pool, publisher)

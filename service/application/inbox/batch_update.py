@@ -1,7 +1,7 @@
 """Batch updates: accepted at once, carried out in one transaction (canvas/endpoints.md 4.11, semantics.md 10)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from service.application.inbox.participant import apply_event
@@ -44,14 +44,12 @@ def _refused(message: str) -> Refusal:
 
 async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str], event: Event) -> Progress:
     """Stores an update that passed validation, for a worker to carry out."""
-    now = datetime.now(UTC)
     return await insert_progress(
         conn,
         user_id=user_id,
         event=event,
         conversation_ids=conversation_ids,
-        now=now,
-        due_at=now + UNSTARTED_AFTER,
+        patience=UNSTARTED_AFTER,
         traceparent=current_traceparent(),
     )
 
@@ -73,9 +71,7 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
     state = batch_updates.final_state(progress.total, len(refused))
     message = batch_updates.summary(progress.total, [progress.conversation_ids[position] for position in refused])
-    await finish_progress(
-        conn, progress_id, done=progress.total, refused=refused, state=state, message=message, now=datetime.now(UTC)
-    )
+    await finish_progress(conn, progress_id, done=progress.total, refused=refused, state=state, message=message)
     return state
 
 
@@ -92,7 +88,7 @@ async def read(conn: Connection, user_id: int, progress_id: int) -> Progress:
 async def cancel(conn: Connection, user_id: int, progress_id: int, message: str | None) -> Progress:
     """Fails a progress of the user's, whatever its state was; refuses as ``read`` does."""
     await read(conn, user_id, progress_id)
-    cancelled = await cancel_progress(conn, progress_id, message, now=datetime.now(UTC))
+    cancelled = await cancel_progress(conn, progress_id, message)
     if cancelled is None:
         raise Refusal(Code.NOT_FOUND)
     return cancelled

@@ -5,7 +5,6 @@ Everything here runs in the caller's transaction and begins by locking the rows 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TypeAlias
 
 from service.application.messages.tag_sets import TagSets
@@ -55,21 +54,19 @@ async def _lock_one(conn: Connection, user_id: int, conversation_id: int) -> Par
 async def _save(conn: Connection, user_id: int, before: Sequence[Participant], after: Sequence[Participant]) -> None:
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     if changed:
-        await participants.save_participant_rows(conn, user_id, changed, now=datetime.now(UTC))
+        await participants.save_participant_rows(conn, user_id, changed)
 
 
 async def mark_all_read(conn: Connection, user_id: int) -> None:
     """Empties the unread list (canvas/endpoints.md 4.6)."""
-    await participants.mark_all_read(conn, user_id, now=datetime.now(UTC))
+    await participants.mark_all_read(conn, user_id)
 
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:
     """Does the same to many conversations, deleted ones included; returns those in which the user takes part."""
     locked = await participants.lock_participant_rows(conn, user_id, conversation_ids)
     if event is Event.DESTROY:
-        await participants.hide_messages(
-            conn, user_id, [own.conversation_id for own in locked], None, now=datetime.now(UTC)
-        )
+        await participants.hide_messages(conn, user_id, [own.conversation_id for own in locked], None)
     await _save(conn, user_id, locked, [participant.moved(own, event) for own in locked])
     return {own.conversation_id for own in locked}
 
@@ -82,7 +79,7 @@ async def remove_messages(
     Messages that the user does not have are ignored.
     """
     locked = await participants.lock_participant_rows(conn, user_id, conversation_ids)
-    hidden = await participants.hide_messages(conn, user_id, conversation_ids, message_ids, now=datetime.now(UTC))
+    hidden = await participants.hide_messages(conn, user_id, conversation_ids, message_ids)
     await _recount(
         conn, tag_sets, user_id, [own for own in locked if own.conversation_id in hidden], participant.recounted
     )
@@ -106,7 +103,7 @@ async def _recount(
     left = await participants.remains_of(conn, user_id, [own.conversation_id for own in locked])
     gone = [own.conversation_id for own in locked if own.conversation_id not in left]
     if gone:
-        await participants.hide_messages(conn, user_id, gone, None, now=datetime.now(UTC))
+        await participants.hide_messages(conn, user_id, gone, None)
     numbers = await _tag_sets_left(conn, tag_sets, user_id, locked, left)
     after = [
         recount(own, left.get(own.conversation_id), numbers.get(own.conversation_id, own.tag_set)) for own in locked

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from service.application.messages.tag_sets import TagSets, chunk_tags, retag
 from service.domain.event_metadata import Cause
@@ -57,7 +56,6 @@ async def deliver_chunk(
         tag_sets=numbers.conversation,
         own_tag_sets=numbers.own,
         sender_tag_sets=numbers.sender,
-        now=datetime.now(UTC),
         cause=cause,
         chunk=(pending.batch_id, pending.position),
         want_ids=want_ids,

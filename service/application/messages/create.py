@@ -157,7 +157,6 @@ async def _private(work: Work, conn: Connection, request: CreateConversation, pl
         tag_sets=[numbers[tagging.effective]],
         own_tag_sets=[numbers[tagging.own[recipient]]],
         sender_tag_sets=[numbers[tagging.own[message.author_id]]],
-        now=message.created_at,
         cause=work.cause,
         want_ids=True,
     )
@@ -209,7 +208,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             recipients=plan.recipients,
             chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
             created_at=message.created_at,
-            due_at=message.created_at + UNPLANNED_AFTER,
+            patience=UNPLANNED_AFTER,
             members_of_course=_only_course(plan),
             traceparent=current_traceparent(),
         ),

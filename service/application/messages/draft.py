@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from service.application.address_book.masquerade import in_reach
 from service.application.address_book.rights import UserRights
@@ -48,7 +47,6 @@ async def compose(
         await sends.keep_media_object(conn, media, draft.media_comment_type or "", draft.author_id)
     return sends.NewSend(
         author_id=draft.author_id,
-        created_at=datetime.now(UTC),
         body=draft.body,
         subject=subject,
         private=private,
@@ -82,10 +80,11 @@ async def _forwarded(conn: Connection, draft: Draft) -> Sequence[sends.Forwardab
 
 async def store(conn: Connection, send: sends.NewSend, context: Context | None = None) -> sends.Message:
     """Stores what is said; returns it as deliveries take it."""
+    stored = await sends.insert_send(conn, send)
     return sends.Message(
-        send_id=await sends.insert_send(conn, send),
+        send_id=stored.id,
         author_id=send.author_id,
-        created_at=send.created_at,
+        created_at=stored.created_at,
         private=send.private,
         context_key=context.key if context else 0,
         has_attachments=send.has_attachments,

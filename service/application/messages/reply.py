@@ -80,7 +80,7 @@ async def carry_out(work: Work, conn: Connection, request: AddMessage, plan: Val
         user_note=request.user_note,
     )
     if moment.waiting or len(thread.participants) >= work.settings.queued_reply_participants:
-        reply_id = await pending_replies.queue_reply(conn, reply, moment.at + UNCOMMANDED_AFTER, current_traceparent())
+        reply_id = await pending_replies.queue_reply(conn, reply, UNCOMMANDED_AFTER, current_traceparent())
         return Queued(reply_id, reply.message.send_id)
     await write(conn, work.tag_sets, reply, thread, cause=work.cause)
     return Written(reply.message_id)

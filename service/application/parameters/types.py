@@ -5,7 +5,7 @@ A model is a ``Parameters`` whose fields have a default: that is what an absent 
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic.config import JsonDict
@@ -78,22 +78,27 @@ def _split(texts: list[str]) -> list[str]:
     return [stripped for text in texts for part in text.split(",") if (stripped := part.strip())]
 
 
+def _shard(info: ValidationInfo) -> int:
+    """The installation whose global ids are understood, as ``parse`` was given it."""
+    return cast("int", info.context)
+
+
 def _local(item: Any, info: ValidationInfo) -> Any:
     """An item that names a record, with its type; ``info`` knows the installation (``parse``)."""
     if isinstance(item, str):
-        return localised(item, info.context)
+        return localised(item, _shard(info))
     if isinstance(item, int) and not isinstance(item, bool):
-        return int(localised(str(item), info.context))
+        return int(localised(str(item), _shard(info)))
     return item
 
 
 def _code(value: Any, info: ValidationInfo) -> str | None:
     text = _string(value)
-    return None if text is None else localised(text, info.context)
+    return None if text is None else localised(text, _shard(info))
 
 
 def _codes(value: Any, info: ValidationInfo) -> list[str]:
-    return [localised(text, info.context) for text in _strings(value)]
+    return [localised(text, _shard(info)) for text in _strings(value)]
 
 
 def _ids(value: Any, info: ValidationInfo) -> list[int]:

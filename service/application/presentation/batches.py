@@ -1,7 +1,6 @@
 """Batches as the API shows them (canvas/endpoints.md 3.3, CONTRACT 3.1)."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 from service.application.presentation.messages import present_messages
 from service.application.presentation.shapes import Batch, BatchProgress
@@ -17,12 +16,11 @@ async def present_batches(
     """Batch objects as Canvas lists them."""
     keys = [MessageKey(batch.message_id, None, batch.send_id) for batch in found]
     messages = await present_messages(conn, keys, viewer_id=viewer_id, base_url=base_url)
-    now = datetime.now(UTC)
     return [
         {
             "id": batch.id,
             "workflow_state": batch.progress.state,
-            "completion": completion(batch.progress, now),
+            "completion": completion(batch.progress, batch.seen_at),
             "recipient_count": batch.progress.total,
             "message": message,
             "tags": list(batch.tags),
@@ -34,7 +32,7 @@ async def present_batches(
 async def present_batch(conn: Connection, found: batches.Batch, *, viewer_id: int, base_url: str) -> BatchProgress:
     """One batch with its progress."""
     (shown,) = await present_batches(conn, [found], viewer_id=viewer_id, base_url=base_url)
-    progress, now = found.progress, datetime.now(UTC)
+    progress, now = found.progress, found.seen_at
     return {
         **shown,
         "total": progress.total,

@@ -5,7 +5,6 @@ any the files and the names in generated sentences.
 """
 
 from collections.abc import Container, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Literal
 
 from service.application.presentation.answer import encoded
@@ -49,7 +48,6 @@ async def load_messages(
         people=await people_by_id(conn, named) if named else {},
         viewer_id=viewer_id,
         base_url=base_url,
-        now=datetime.now(UTC),
     )
 
 
@@ -80,11 +78,10 @@ class MessageBook:
         people: Mapping[int, PersonRow],
         viewer_id: int,
         base_url: str,
-        now: datetime,
     ) -> None:
         """``shown``: ids of the messages of the answer, as often as each is in it."""
         self._rows, self._files, self._people = rows, files, people
-        self._viewer_id, self._base_url, self._now = viewer_id, base_url, now
+        self._viewer_id, self._base_url = viewer_id, base_url
         below = {id_: self._newest_first(row.forwarded_message_ids) for id_, row in rows.items()}
         self._forwarded = {
             id_: self._message(rows[id_], foreign=rows[id_].author_id != viewer_id)
@@ -175,7 +172,7 @@ class MessageBook:
             "mime_class": attachments.mime_class(row.content_type),
             "media_entry_id": None,
             "category": "uncategorized",
-            "locked_for_user": attachments.locked(self._now, unlock_at=row.unlock_at, lock_at=row.lock_at),
+            "locked_for_user": attachments.locked(row.seen_at, unlock_at=row.unlock_at, lock_at=row.lock_at),
         }
         if not with_uuid:
             del shown["uuid"]

@@ -446,7 +446,6 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
                 sender_tag_sets=[0],
                 recipients=[old],
                 cause=None,
-                now=now,
             )
 
     async with pool.acquire() as merging, merging.transaction():

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -304,25 +304,25 @@ async def test_the_sweeper_finds_what_no_worker_is_at(conn: asyncpg.Connection, 
     await begun_by_an_earlier_release(conn, stalled, done=4, refused=[0, 1, 2, 3])
     await finish(conn, done)
     await batch_update.cancel(conn, me, cancelled, None)
-    now = datetime.now(UTC)
 
-    async def due(seconds: float) -> list[int]:
-        moment = now + timedelta(seconds=seconds)
-        due = await batch_updates.take_due_progresses(conn, now=moment, due_at=moment + PATIENCE, limit=10)
+    async def due_in(seconds: float) -> list[int]:
+        """What a sweep takes when so much more time has passed."""
+        await conn.execute("UPDATE batch_updates SET due_at = due_at - $1::interval", timedelta(seconds=seconds))
+        due = await batch_updates.take_due_progresses(conn, patience=PATIENCE, limit=10)
         return sorted(id_ for id_, _ in due)
 
-    assert await due(0) == []
-    assert await due(6) == [waiting]
-    assert await due(6) == []
-    assert await due(60) == [waiting, stalled]
+    assert await due_in(0) == []
+    assert await due_in(6) == [waiting]
+    assert await due_in(0) == []
+    assert await due_in(60) == [waiting, stalled]
 
 
 async def test_the_sweeper_leaves_alone_what_is_being_done(
     conn: asyncpg.Connection, pool: asyncpg.Pool, people: list[int]
 ) -> None:
     progress = await accept(conn, people[0], [12], Event.STAR)
-    later = datetime.now(UTC) + timedelta(seconds=60)
+    await conn.execute("UPDATE batch_updates SET due_at = now()")
 
     async with pool.acquire() as own, own.transaction():
         await batch_update.carry_out(own, progress)
-        assert await batch_updates.take_due_progresses(conn, now=later, due_at=later + PATIENCE, limit=10) == []
+        assert await batch_updates.take_due_progresses(conn, patience=PATIENCE, limit=10) == []

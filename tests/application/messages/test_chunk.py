@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -28,12 +28,10 @@ async def batch_of(
     members_of_course: int | None = None,
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
-    now = datetime.now(UTC)
-    send_id = await sends.insert_send(
+    send_id, now = await sends.insert_send(
         conn,
         sends.NewSend(
             author_id=sender,
-            created_at=now,
             body="Hello",
             subject=None,
             private=True,
@@ -59,7 +57,7 @@ async def batch_of(
             recipients=recipients,
             chunk_size=chunk_size,
             created_at=now,
-            due_at=now,
+            patience=timedelta(),
             members_of_course=members_of_course,
         ),
     )

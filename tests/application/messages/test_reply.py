@@ -206,12 +206,12 @@ async def test_a_failed_reply_holds_up_the_line_until_it_is_given_up(
     second = await reply(school.teacher, conversation, "Two")
     assert isinstance(first, Queued)
     assert isinstance(second, Queued)
-    now, wait = datetime.now(UTC), timedelta(seconds=10)
+    wait = timedelta(minutes=10)
 
-    async def fail(waits: int = 0) -> int | None:
-        return await pending_replies.postpone_reply(
-            conn, first.reply_id, error="broken", now=now + waits * wait, first_wait=wait
-        )
+    async def fail(waited: timedelta = timedelta()) -> int | None:
+        """One more failure, when so much time has passed since the last that counted."""
+        await conn.execute("UPDATE pending_replies SET tried_at = now() - $1::interval WHERE attempts > 0", waited)
+        return await pending_replies.postpone_reply(conn, first.reply_id, error="broken", first_wait=wait)
 
     assert await fail() == 1
     assert await fail() is None
@@ -220,13 +220,13 @@ async def test_a_failed_reply_holds_up_the_line_until_it_is_given_up(
         turn = await next_turn(conn, conversation, first.reply_id)
     assert turn is not None
     assert turn.waiting.id == first.reply_id
-    assert await fail(1) == 2
-    due = await conn.fetchval("SELECT due_at FROM pending_replies WHERE id = $1", first.reply_id)
-    assert due == now + 3 * wait
-    assert await fail(2) is None
-    assert await fail(3) == 3
-    await pending_replies.fail_reply(conn, first.reply_id, error="broken", now=now)
-    assert await fail(9) is None
+    assert await fail(wait) == 2
+    waits = await conn.fetchval("SELECT due_at - tried_at FROM pending_replies WHERE id = $1", first.reply_id)
+    assert waits == 2 * wait
+    assert await fail(wait) is None
+    assert await fail(2 * wait) == 3
+    await pending_replies.fail_reply(conn, first.reply_id, error="broken")
+    assert await fail(9 * wait) is None
     assert await deliver(conn, conversation) == 1
     kept = await conn.fetch("SELECT id, error, attempts FROM pending_replies")
     assert [tuple(row) for row in kept] == [(first.reply_id, "broken", 3)]
@@ -238,16 +238,15 @@ async def test_the_sweeper_takes_the_first_of_every_line(
     lines = [await threads.group(school.teacher, school.students[:3]) for _ in range(2)]
     queued = [await reply(school.teacher, line, f"{n}") for n in range(2) for line in lines]
     firsts = sorted(outcome.reply_id for outcome in queued[:2] if isinstance(outcome, Queued))
-    now = datetime.now(UTC)
-    later = now + timedelta(minutes=1)
 
-    async def take(at: datetime) -> list[int]:
-        due = await pending_replies.take_due_replies(conn, now=at, due_at=at + timedelta(minutes=5), limit=10)
+    async def take() -> list[int]:
+        due = await pending_replies.take_due_replies(conn, patience=timedelta(minutes=5), limit=10)
         return sorted(id_ for id_, _ in due)
 
-    assert await take(now) == []
-    assert await take(later) == firsts
-    assert await take(later) == []
+    assert await conn.fetchval("SELECT min(due_at) > now() FROM pending_replies")
+    await conn.execute("UPDATE pending_replies SET due_at = now()")
+    assert await take() == firsts
+    assert await take() == []
 
 
 async def test_the_checks_of_a_reply_ask_nothing_twice(
