@@ -63,7 +63,7 @@ SECTION_AHEAD = {"section_closes": True, "section_start": TOMORROW}
         (COURSE_AHEAD | {"course_closes": False}, "active"),
         (COURSE_OVER | {"course_start": TOMORROW}, "completed"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value) or "plain",
 )
 async def test_the_state_that_counts(conn: asyncpg.Connection, enrollment: dict[str, Any], standing: str) -> None:
     found = await conn.fetchval(
