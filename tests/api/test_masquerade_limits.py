@@ -110,3 +110,18 @@ async def test_an_administrator_of_both_accounts_sees_what_belongs_to_both(
     found = await call(client, await token(user), "GET", f"/conversations?as_user_id={case.user}")
 
     assert [c["id"] for c in found] == [case.foreign, case.both, case.own]
+
+
+async def test_another_right_in_the_other_account_shows_nothing_of_it(
+    client: ClientSession, institution: Institution, token: Token, case: Case, conn: asyncpg.Connection
+) -> None:
+    user = await institution.user()
+    await institution.admin(user)
+    elsewhere = await conn.fetchval("SELECT max(id) FROM accounts")
+    await institution.admin(user, account=elsewhere, role="Registrar")
+    for permission in ("read_roster", "send_messages"):
+        await institution.override(permission, "Registrar", True, account=elsewhere)
+
+    found = await call(client, await token(user), "GET", f"/conversations?as_user_id={case.user}")
+
+    assert [c["id"] for c in found] == [case.own]
