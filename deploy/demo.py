@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import sys
 import time
 from dataclasses import dataclass
@@ -138,17 +137,15 @@ def _invite(stack: Stack, facts: Facts, token: str, console: Console) -> None:
         f"Token    {token}   (user {facts.teacher_id}, teacher of course {facts.course_id})",
         f"Logs     {stack.logs}",
         "",
-        f"  curl -H 'Authorization: Bearer {token}' '{stack.url}/api/v1/conversations?scope=sent'",
-        f"  CLARION_URL={stack.url} CLARION_TOKEN={token} {_shown(sys.executable)} -m service send"
-        f" --recipient course_{facts.course_id} --group --bulk --async --watch --body Hello",
+        "To try it, in another shell:",
+        f"  export CLARION_URL={stack.url}",
+        f"  export CLARION_TOKEN={token}",
+        f"  export PATH={Path(sys.executable).parent}:$PATH",
+        f"  clarion send --recipient course_{facts.course_id} --group --bulk --async --watch --body Hello",
         "",
         "Serving; Ctrl-C stops everything this script has started.",
     ]
     console.print("\n".join(lines), soft_wrap=True, markup=False)
-
-
-def _shown(path: str) -> str:
-    return os.path.relpath(path, CHECKOUT)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ LOCK_TIMEOUT = 2.0  # seconds
 PAUSE = 1.0  # seconds between two attempts
 ATTEMPTS = 100
 
-# Every release names its migrations like this; those of the time before the first release had four digits.
+# Every release names its migrations like this; anything else is not of this line.
 _VERSION = re.compile(r"\d{3}_\w+")
 
 

@@ -48,6 +48,17 @@ async def test_a_concluded_course_is_locked_for_its_teacher_too(
     assert await reply(school.teacher, conversation, 403) == NOT_AUTHORISED
 
 
+async def test_an_administrator_replies_by_name_in_a_course_without_being_in_it(
+    reply: Reply, threads: Threads, school: School, institution: Institution
+) -> None:
+    """The course stands in the conversation alone: it is none of the administrator's own."""
+    admin = await institution.user()
+    await institution.admin(admin)
+    conversation = await threads.group(school.teacher, [admin], context=("Course", school.course))
+
+    assert await reply(admin, conversation, recipients=[school.students[0]])
+
+
 @pytest.mark.parametrize("body", ["", " \n\t", None])
 async def test_a_blank_body_comes_before_the_recipients(
     reply: Reply, threads: Threads, school: School, body: str | None
@@ -143,6 +154,7 @@ async def test_a_reply_to_many_is_accepted_with_a_placeholder(
 
     assert shown.keys() == KEYS
     assert (shown["id"], shown["message_count"]) == (conversation, 1)
+    assert all({"common_courses", "common_groups", "avatar_url"} <= p.keys() for p in shown["participants"])
     (message,) = shown["messages"]
     assert message.keys() == MESSAGE_KEYS
     expected = {"id": 0, "body": "Later", "author_id": school.teacher, "participating_user_ids": []}

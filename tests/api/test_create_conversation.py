@@ -102,6 +102,20 @@ async def test_a_synchronous_bulk_answers_with_all_conversations_in_short(
         assert await response.json() == []
 
 
+async def test_authors_of_a_forwarded_message_are_shown_but_not_addressed(
+    client: ClientSession, teacher: dict[str, str], school: School, threads: Threads
+) -> None:
+    """endpoints.md 3.4"""
+    student, author = school.students[:2]
+    source = await threads.private(author, school.teacher, "Original")
+
+    (made,) = await post(client, teacher, recipients=[str(student)], body="Look", forwarded_message_ids=[source])
+
+    assert [p["id"] for p in made["participants"]] == [school.teacher, student, author]
+    assert made["audience"] == [student]
+    assert [m["body"] for m in made["messages"][0]["forwarded_messages"]] == ["Original"]
+
+
 async def test_a_group_conversation(client: ClientSession, teacher: dict[str, str], school: School) -> None:
     people = school.students[:3]
     (made,) = await post(

@@ -248,3 +248,14 @@ async def test_requests_are_counted_by_route(client: aiohttp.ClientSession) -> N
     assert [line for line in counted if route in line]
     assert [line for line in counted if 'method="-",route="unmatched",status="404"' in line]
     assert not [line for line in counted if "/no/such/path" in line or "conversations/1" in line]
+
+
+async def test_a_method_that_a_route_does_not_have_is_not_counted_by_its_name(client: aiohttp.ClientSession) -> None:
+    """Else a client could make as many series of figures as HTTP has methods."""
+    async with client.request("PROPFIND", "/api/v1/conversations/1") as answer:
+        assert answer.status == 404
+    async with client.get("/metrics") as answer:
+        lines = (await answer.text()).splitlines()
+
+    assert [line for line in lines if 'method="-",route="/api/v1/conversations/:id",status="404"' in line]
+    assert not [line for line in lines if "PROPFIND" in line]

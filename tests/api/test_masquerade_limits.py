@@ -157,3 +157,18 @@ async def test_what_is_out_of_reach_is_neither_answered_nor_forwarded(
         path = f"/conversations?as_user_id={case.user}"
         await call(client, admin, "POST", path, status=201 if status == 200 else 400, json=sent)
         await call(client, await token(case.user), "POST", "/conversations", status=201, json=sent)
+
+
+async def test_another_right_in_the_other_account_shows_nothing_of_it(
+    client: ClientSession, institution: Institution, token: Token, case: Case, conn: asyncpg.Connection
+) -> None:
+    user = await institution.user()
+    await institution.admin(user)
+    elsewhere = await conn.fetchval("SELECT max(id) FROM accounts")
+    await institution.admin(user, account=elsewhere, role="Registrar")
+    for permission in ("read_roster", "send_messages"):
+        await institution.override(permission, "Registrar", True, account=elsewhere)
+
+    found = await call(client, await token(user), "GET", f"/conversations?as_user_id={case.user}")
+
+    assert [c["id"] for c in found] == [case.own]

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.contracts.commands import DeliverChunk
 from service.contracts.topology import DELIVERY_LIMIT, Topology
+from service.runtime.dead_letters.requeue import AT_ONCE
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import chunks
@@ -184,6 +185,17 @@ async def test_a_requeued_letter_succeeds_once_its_fault_is_mended(
         assert await dead.run("requeue", "--all") == (0, "1 requeued\n", "")
 
         await until(partial(_delivered, conn))
+    assert await dead.listed() == []
+
+
+async def test_more_than_are_published_at_once_are_requeued_once_each(dead: Graveyard) -> None:
+    queue = dead.topology.command_queue("reply")
+    bodies = [f"{number:03}".encode() for number in range(2 * AT_ONCE + 1)]
+    await asyncio.gather(*(dead.put(body, {"reason": "test", "source": queue}) for body in bodies))
+
+    assert await dead.run("requeue", "--all") == (0, f"{len(bodies)} requeued\n", "")
+
+    assert sorted(await dead.bodies(queue)) == bodies
     assert await dead.listed() == []
 
 

@@ -66,6 +66,25 @@ async def test_rights_by_context(conn: asyncpg.Connection, institution: Institut
     assert await held(admin, Right.MANAGE_STUDENTS) == {"course", "section", "group", "faculty"}
 
 
+async def test_rights_in_a_context_are_the_same_when_it_is_asked_for_alone(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Whatever it lies in is loaded for it: a course, and accounts above that the administrator has no record on."""
+    faculty = await institution.account(await institution.account(ROOT_ACCOUNT))
+    course = await institution.course(account=faculty)
+    admin = await institution.user()
+    await institution.admin(admin)
+    places = [
+        Context(ContextType.COURSE, course),
+        Context(ContextType.SECTION, await institution.section(course)),
+        Context(ContextType.GROUP, await institution.group(course=course)),
+        Context(ContextType.GROUP, await institution.group(account=faculty)),
+        Context(ContextType.ACCOUNT, faculty),
+    ]
+
+    assert [(await load(conn, admin, [place])).may(Right.SEND_MESSAGES, place) for place in places] == [True] * 5
+
+
 async def test_a_circle_of_accounts_ends(conn: asyncpg.Connection, institution: Institution) -> None:
     one = await institution.account(ROOT_ACCOUNT)
     two = await institution.account(one)
