@@ -95,6 +95,10 @@ async def test_a_reused_thread_wakes_who_archived_it_and_not_who_is_unsubscribed
     await create([str(student)])
     after = await row(conn, conversation, student)
     assert (after["unread"], after["last_message_at"]) == (False, before["last_message_at"])
+    assert (before["touched_at"], after["touched_at"]) == (
+        None,
+        await conn.fetchval("SELECT max(created_at) FROM sends"),
+    )
     assert after["message_count"] == before["message_count"] + 1
 
 
