@@ -155,6 +155,20 @@ async def test_everybody_is_in_already(add: Add, threads: Threads, school: Schoo
     assert await conn.fetchval("SELECT count(*) FROM sends") == 1
 
 
+async def test_authors_of_what_the_newest_message_forwards_are_not_among_the_people(
+    add: Add, threads: Threads, school: School
+) -> None:
+    """Other than where a conversation is shown or created (endpoints.md 3.4)."""
+    first, second, author = school.students[:3]
+    source = await threads.private(author, school.teacher, "Original")
+    conversation = await threads.group(school.teacher, [first, second], forwards=[source])
+
+    shown = await add(school.teacher, conversation, [first])
+
+    assert [m["body"] for m in shown["messages"][0]["forwarded_messages"]] == ["Original"]
+    assert sorted(p["id"] for p in shown["participants"]) == [school.teacher, first, second]
+
+
 async def test_a_second_call_adds_nothing_more(
     add: Add, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:

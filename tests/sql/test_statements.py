@@ -13,6 +13,7 @@ import pytest
 
 import sql
 from sql.statements import STATEMENTS, Column, Command, Many, One, Value
+from sql.tags import TagSetRow
 
 ALL = sorted(STATEMENTS.values(), key=lambda statement: statement.name)
 PACKAGE = Path(sql.__file__).parent
@@ -83,3 +84,21 @@ def test_every_call_gives_the_parameters_of_its_statement() -> None:
 def test_no_parameter_is_a_number() -> None:
     files = sorted((PACKAGE / "queries").glob("*.sql"))
     assert [file.name for file in files if re.search(r"\$\d", file.read_text("utf-8"))] == []
+
+
+@pytest.mark.parametrize("given", [{}, {"set_ids": [0], "limit": 1}, {"ids": [0]}])
+async def test_a_call_takes_the_parameters_of_its_statement_and_no_other(
+    conn: asyncpg.Connection, given: dict[str, object]
+) -> None:
+    call = Many("tag_sets_by_id", TagSetRow)
+    assert await call(conn, set_ids=[0]) == [TagSetRow(0, [])]
+    with pytest.raises(TypeError, match="tag_sets_by_id takes"):
+        await call(conn, **given)
+
+
+def test_a_statement_is_run_as_it_is_marked() -> None:
+    """Said when the module is imported."""
+    with pytest.raises(ValueError, match="marked :many and called as :one"):
+        One("tag_sets_by_id", TagSetRow)
+    with pytest.raises(KeyError):
+        Command("no_such_statement")

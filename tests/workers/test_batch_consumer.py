@@ -167,15 +167,20 @@ async def test_without_its_own_publisher_the_broker_puts_a_message_away_and_no_o
     monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
     away = Publisher(settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"}), "away")
     handler = Handler(refusing=[b"1", b"5"])
+    handler.open.clear()
 
     async with consuming(handler, dead_letters=away):
-        for body in numbered(1, 5):
+        await source.publish(b"1")
+        await until(lambda: handler.has(1))
+        for body in numbered(2, 5):
             await source.publish(body)
-        letters = await outside.dead_letters(2)
         await left(outside, 0)
+        handler.open.set()
+        letters = await outside.dead_letters(2)
 
     assert {letter.body for letter in letters} == {b"1", b"5"}
-    assert handler.has(5)
+    await left(outside, 0)
+    assert handler.given == [[b"1"], numbered(2, 5)]  # the others of a set are settled with it, and do not come again
 
 
 async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(

@@ -237,6 +237,33 @@ async def test_a_command_whose_connection_broke_is_dropped_here_and_comes_again(
     await outside.waiting("deliver", 0)
 
 
+async def test_a_command_that_waited_for_a_lane_while_its_connection_broke_is_handled_once(
+    consuming: Consuming, publisher: Publisher, outside: BrokerClient
+) -> None:
+    """It comes again, and what came of it here could not be acknowledged any more."""
+    waiting, last = (DeliverChunk(batch_id=1, position=position) for position in (3, 4))
+    given: list[AnyCommand] = []
+    go_on = asyncio.Event()
+
+    async def handler(command: AnyCommand) -> Outcome:
+        given.append(command)
+        await go_on.wait()
+        return Done()
+
+    async with consuming(handler) as consumer:
+        await publisher.command(COMMAND)
+        await until(lambda: len(given) == 1)
+        await publisher.command(waiting)
+        await outside.waiting("deliver", 0)
+        consumer.broker.end_session("test")
+        go_on.set()
+        await until(lambda: given.count(COMMAND) == 2 and waiting in given)
+        await publisher.command(last)
+        await until(lambda: last in given)
+
+    assert given.count(waiting) == 1
+
+
 async def test_a_redelivered_command_is_noted_once_before_it_is_tried(
     settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:

@@ -95,7 +95,45 @@ async def test_a_reused_thread_wakes_who_archived_it_and_not_who_is_unsubscribed
     await create([str(student)])
     after = await row(conn, conversation, student)
     assert (after["unread"], after["last_message_at"]) == (False, before["last_message_at"])
+    assert (before["touched_at"], after["touched_at"]) == (
+        None,
+        await conn.fetchval("SELECT max(created_at) FROM sends"),
+    )
     assert after["message_count"] == before["message_count"] + 1
+
+
+async def test_the_times_of_a_reused_thread_never_go_back(
+    create: Create, conn: asyncpg.Connection, school: School
+) -> None:
+    """The clock of another host may be ahead."""
+    student = school.students[0]
+    (conversation,) = (await create([str(student)])).conversation_ids
+    await create([str(school.teacher)], author_id=student)
+    names = "last_message_at", "last_authored_at", "visible_last_authored_at"
+    ahead = ", ".join(f"{name} = {name} + interval '1 hour'" for name in names)
+    await conn.execute(f"UPDATE participants SET {ahead}")
+    times = f"SELECT {', '.join(names)} FROM participants ORDER BY user_id"
+    before = await conn.fetch(times)
+
+    await create([str(student)])
+
+    assert await conn.fetch(times) == before
+    assert (await row(conn, conversation, student))["message_count"] == 3
+
+
+async def test_what_a_reused_thread_carries_is_marked_for_what_it_is(
+    create: Create, conn: asyncpg.Connection, school: School, institution: Institution
+) -> None:
+    (conversation,) = (await create([str(school.students[0])])).conversation_ids
+    marks = "SELECT has_attachments, has_media_objects FROM conversations UNION ALL"
+    marks += " SELECT has_attachments, has_media_objects FROM participants"
+
+    await create([str(school.students[0])], attachment_ids=[await institution.attachment(school.teacher)])
+    assert [tuple(found) for found in await conn.fetch(marks)] == [(True, False)] * 3
+
+    await create([str(school.students[0])], media_comment_id="m-1", media_comment_type="audio")
+    assert [tuple(found) for found in await conn.fetch(marks)] == [(True, True)] * 3
+    assert (await row(conn, conversation, school.teacher))["message_count"] == 3
 
 
 async def test_who_deleted_everything_gets_the_thread_back(

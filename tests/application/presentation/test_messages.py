@@ -148,6 +148,32 @@ async def test_a_files_own_address_wins_and_a_file_that_was_deleted_since_stays(
     ]
 
 
+@pytest.mark.parametrize(("unlocks", "locks", "locked"), [(-1, 1, False), (1, None, True), (None, -1, True)])
+async def test_a_file_is_locked_until_one_time_and_from_another(
+    *,
+    conn: asyncpg.Connection,
+    institution: Institution,
+    threads: Threads,
+    people: list[int],
+    unlocks: int | None,
+    locks: int | None,
+    locked: bool,
+) -> None:
+    """In days from now."""
+    ann, ben, *_ = people
+    file = await institution.attachment(ann)
+    await conn.execute(
+        "UPDATE attachments SET unlock_at = now() + make_interval(days => $1),"
+        " lock_at = now() + make_interval(days => $2)",
+        unlocks,
+        locks,
+    )
+
+    (shown,) = await messages(conn, ben, await threads.private(ann, ben, attachments=[file]))
+
+    assert [attachment["locked_for_user"] for attachment in shown["attachments"]] == [locked]
+
+
 async def test_a_media_comment(conn: asyncpg.Connection, threads: Threads, people: list[int]) -> None:
     ann, ben, *_ = people
     await conn.execute(
