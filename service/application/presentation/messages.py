@@ -39,9 +39,11 @@ async def load_messages(
     conn: Connection, keys: Sequence[MessageKey], *, viewer_id: int, base_url: str
 ) -> "MessageBook":
     """Everything needed to show the messages and what they forward."""
-    forwarded = await forwarded_messages(conn, [key.send_id for key in keys])
-    known = {key.id for key in keys}
-    details = await message_details(conn, [*keys, *(key for key in forwarded if key.id not in known)])
+    details = await message_details(conn, keys)
+    if any(row.forwarded_message_ids for row in details):
+        known = {key.id for key in keys}
+        forwarded = await forwarded_messages(conn, [key.send_id for key in keys])
+        details += await message_details(conn, [key for key in forwarded if key.id not in known])
     file_ids = sorted({id_ for row in details for id_ in row.attachment_ids})
     named = sorted({id_ for row in details for id_ in _named_users(row)})
     return MessageBook(
