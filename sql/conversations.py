@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
 from service.domain.participant import State, state_of
+from service.domain.scopes import Scope
 from sql.connection import Connection
 from sql.statements import Command, Many, One
 
@@ -48,6 +49,7 @@ class ParticipantConversation(NamedTuple):
     authored_at: datetime | None
     authored_body: str | None
     by_administrator: bool
+    listed: bool
 
     @property
     def state(self) -> State:
@@ -83,13 +85,14 @@ def _context(type_: str | None, id_: int | None) -> Context | None:
 
 
 async def conversations_of_participant(
-    conn: Connection, user_id: int, conversation_ids: Sequence[int]
+    conn: Connection, user_id: int, scope: Scope, conversation_ids: Sequence[int]
 ) -> list[ParticipantConversation]:
     """One row per conversation the user participates in, in the order of the ids.
 
-    Deleted ones (message_count 0) are included; ids the user has no row for are left out.
+    Deleted ones (message_count 0) are included; ids the user has no row for are left out. ``listed``: whether it is in
+    the unfiltered list of that scope.
     """
-    return await _OF_PARTICIPANT(conn, user_id=user_id, conversation_ids=conversation_ids)
+    return await _OF_PARTICIPANT(conn, user_id=user_id, scope=scope, conversation_ids=conversation_ids)
 
 
 async def find_own_conversation(conn: Connection, user_id: int, conversation_id: int) -> OwnConversation | None:

@@ -46,26 +46,19 @@ class ParticipantRow(NamedTuple):
     avatar_url: str | None
 
 
-class SharedCourse(NamedTuple):
-    """A course that a user shares with the viewer, and the user's enrolment types there."""
+class SharedContext(NamedTuple):
+    """A course that a user shares with the viewer, with the user's enrolment types there, or a group."""
 
     user_id: int
-    course_id: int
-    types: list[str]
-
-
-class SharedGroup(NamedTuple):
-    """A group that a user shares with the viewer."""
-
-    user_id: int
-    group_id: int
+    course_id: int | None
+    group_id: int | None
+    types: list[str] | None
 
 
 _OWN_USER = One("own_user", OwnUserRow)
 _PARTICIPANTS = Many("participants_of", ParticipantRow)
 _PEOPLE = Many("people_by_id", PersonRow)
-_SHARED_COURSES = Many("shared_courses", SharedCourse)
-_SHARED_GROUPS = Many("shared_groups", SharedGroup)
+_SHARED = Many("shared_contexts", SharedContext)
 _AUDIENCE_ROLES = Column[list[str]]("audience_roles")
 
 
@@ -89,15 +82,9 @@ async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, P
     return {row.id: row for row in await _PEOPLE(conn, user_ids=user_ids)}
 
 
-async def shared_courses(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedCourse]:
-    """Every course that the viewer shares with one of the users, the types sorted."""
-    found = await _SHARED_COURSES(conn, viewer_id=viewer_id, user_ids=user_ids)
-    return [SharedCourse(row.user_id, row.course_id, sorted(row.types)) for row in found]
-
-
-async def shared_groups(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedGroup]:
-    """Every group that the viewer shares with one of the users."""
-    return await _SHARED_GROUPS(conn, viewer_id=viewer_id, user_ids=user_ids)
+async def shared_contexts(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedContext]:
+    """Every course and group that the viewer shares with one of the users."""
+    return await _SHARED(conn, viewer_id=viewer_id, user_ids=user_ids)
 
 
 async def audience_roles(conn: Connection, asked: Sequence[tuple[int, Context]]) -> list[list[str]]:

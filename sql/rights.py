@@ -1,12 +1,15 @@
 """Who a user is to the institution: the rows from which service/domain/rights.py derives rights."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import orjson
 
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import AdminRecord, Enrollment, Override
 from sql.connection import Connection
-from sql.statements import Many, Value
+from sql.statements import Many, One, Value
 
 
 class CourseRow(NamedTuple):
@@ -36,53 +39,84 @@ class SectionRow(NamedTuple):
     course_id: int
 
 
-class AccountChain(NamedTuple):
-    """An account, and the path from it to the root, both ends included."""
+class RightsRow(NamedTuple):
+    """What a user's rights follow from: each a JSON array of rows, None for an empty one."""
 
-    start: int
-    path: list[int]
-
-
-class OverrideRow(NamedTuple):
-    """A role override in force on a course or account."""
-
-    context_type: str
-    context_id: int
-    role: str
-    permission: str
-    enabled: bool
+    enrollments: str | None
+    admin_records: str | None
+    group_ids: str | None
+    sections: str | None
+    groups: str | None
+    courses: str | None
+    chains: str | None
+    overrides: str | None
 
 
-_ENROLLMENTS = Many("enrollments_of", Enrollment)
-_ADMIN_RECORDS = Many("admin_records_of", AdminRecord)
-_GROUP_IDS = Value[list[int]]("group_ids_of")
-_COURSES = Many("courses_by_id", CourseRow)
+@dataclass(frozen=True, slots=True)
+class HeldRights:
+    """What a user's rights follow from, and the places they were asked for.
+
+    ``enrollments``: active, invited and completed ones; ``admin_records``: those in force. ``group_ids``: groups of
+    which the user is an accepted member, where any group was asked for. ``chains``: account id -> itself and all
+    accounts above it, nearest first. ``courses``: deleted ones included. ``overrides``: set on these very courses and
+    accounts.
+    """
+
+    enrollments: list[Enrollment]
+    admin_records: list[AdminRecord]
+    group_ids: frozenset[int]
+    sections: Mapping[int, int]
+    groups: Mapping[int, GroupRow]
+    courses: list[CourseRow]
+    chains: Mapping[int, tuple[int, ...]]
+    overrides: Mapping[Override, bool]
+
+
+_RIGHTS = One("rights_of", RightsRow)
 _SECTIONS = Many("sections_by_id", SectionRow)
 _GROUPS = Many("groups_by_id", GroupRow)
-_CHAINS = Many("account_chains", AccountChain)
-_OVERRIDES = Many("overrides_on", OverrideRow)
 _IS_ROOT = Value[bool | None]("is_root_account")
 _GRANTING = Value[list[int]]("accounts_granting")
 
 
-async def enrollments_of(conn: Connection, user_id: int) -> list[Enrollment]:
-    """Active, invited and completed enrolments of a user."""
-    return await _ENROLLMENTS(conn, user_id=user_id)
+def _rows(text: str | None) -> list[Any]:
+    return orjson.loads(text) if text else []
 
 
-async def admin_records_of(conn: Connection, user_id: int) -> list[AdminRecord]:
-    """Administrator records of a user that are in force."""
-    return await _ADMIN_RECORDS(conn, user_id=user_id)
-
-
-async def group_ids_of(conn: Connection, user_id: int) -> frozenset[int]:
-    """Groups of which the user is an accepted member."""
-    return frozenset(await _GROUP_IDS(conn, user_id=user_id))
-
-
-async def courses_by_id(conn: Connection, ids: Sequence[int]) -> list[CourseRow]:
-    """The courses among ``ids`` that exist, deleted ones included."""
-    return await _COURSES(conn, course_ids=ids)
+async def rights_of(
+    conn: Connection,
+    user_id: int,
+    *,
+    course_ids: Sequence[int],
+    section_ids: Sequence[int],
+    group_ids: Sequence[int],
+    account_ids: Sequence[int],
+    everywhere: bool,
+) -> HeldRights:
+    """What the user's rights in these places follow from; ``everywhere``: also in all own courses and groups."""
+    row = await _RIGHTS(
+        conn,
+        user_id=user_id,
+        course_ids=course_ids,
+        section_ids=section_ids,
+        group_ids=group_ids,
+        account_ids=account_ids,
+        everywhere=everywhere,
+    )
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    return HeldRights(
+        enrollments=[Enrollment(*found) for found in _rows(row.enrollments)],
+        admin_records=[AdminRecord(*found) for found in _rows(row.admin_records)],
+        group_ids=frozenset(_rows(row.group_ids)),
+        sections=dict(_rows(row.sections)),
+        groups={found[0]: GroupRow(*found) for found in _rows(row.groups)},
+        courses=[CourseRow(*found) for found in _rows(row.courses)],
+        chains={start: tuple(path) for start, path in _rows(row.chains)},
+        overrides={
+            Override(Context(ContextType(type_), id_), role, permission): enabled
+            for type_, id_, role, permission, enabled in _rows(row.overrides)
+        },
+    )
 
 
 async def sections_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, int]:
@@ -93,21 +127,6 @@ async def sections_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, int]
 async def groups_by_id(conn: Connection, ids: Sequence[int]) -> dict[int, GroupRow]:
     """Group id -> group, of those that exist."""
     return {row.id: row for row in await _GROUPS(conn, group_ids=ids)}
-
-
-async def account_chains(conn: Connection, ids: Sequence[int]) -> dict[int, tuple[int, ...]]:
-    """Account id -> itself and all accounts above it, nearest first."""
-    return {chain.start: tuple(chain.path) for chain in await _CHAINS(conn, account_ids=ids)}
-
-
-async def overrides_on(
-    conn: Connection, course_ids: Sequence[int], account_ids: Sequence[int]
-) -> Mapping[Override, bool]:
-    """Role overrides set on these very courses and accounts."""
-    return {
-        Override(Context(ContextType(row.context_type), row.context_id), row.role, row.permission): row.enabled
-        for row in await _OVERRIDES(conn, course_ids=course_ids, account_ids=account_ids)
-    }
 
 
 async def is_root_account(conn: Connection, account_id: int) -> bool | None:

@@ -9,7 +9,11 @@ SELECT c.id, opening.subject, opening.private, opening.context_type, opening.con
        newest.author_id AS newest_author_id, left(newest.body, 101) AS newest_body,
        authored.created_at AS authored_at, left(authored.body, 101) AS authored_body,
        EXISTS (SELECT FROM account_users a WHERE a.user_id = :user_id::bigint AND a.workflow_state = 'active')
-           AS by_administrator
+           AS by_administrator,
+       (SELECT CASE :scope::text WHEN 'inbox' THEN l.in_inbox WHEN 'unread' THEN l.in_unread
+                                 WHEN 'archived' THEN l.in_archived WHEN 'sent' THEN l.in_sent
+                                 WHEN 'starred' THEN l.in_starred END
+        FROM listings l WHERE l.conversation_id = asked.id AND l.user_id = :user_id) AS listed
 FROM unnest(:conversation_ids::bigint[]) WITH ORDINALITY AS asked(id, n)
 CROSS JOIN LATERAL (
     SELECT * FROM participants WHERE conversation_id = asked.id AND user_id = :user_id::bigint OFFSET 0

@@ -30,10 +30,11 @@ FROM users u
 WHERE u.id = ANY (:user_ids::bigint[])
 ORDER BY u.id;
 
--- name: shared_courses :many
--- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1). A viewer
--- limited to sections in a course sees only those sections' people. A course that is not offered yet shows to its staff
--- only (CONTRACT 6.25).
+-- name: shared_contexts :many
+-- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1), and which groups
+-- the viewer and they are both in. A viewer limited to sections in a course sees only those sections' people. A course
+-- that is not offered yet shows to its staff only (CONTRACT 6.25). A differentiation tag is no common group: its members
+-- are not to know of it.
 WITH own AS (
     SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
     FROM enrollment_standings e
@@ -43,29 +44,25 @@ WITH own AS (
     HAVING bool_or(e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
         OR NOT EXISTS (SELECT FROM courses c WHERE c.id = e.course_id AND c.workflow_state IN ('created', 'claimed'))
 )
-SELECT e.user_id, e.course_id, array_agg(DISTINCT e.type) AS types
+SELECT e.user_id, e.course_id, NULL::bigint AS group_id, array_agg(DISTINCT e.type) AS types
 FROM unnest(:user_ids::bigint[]) AS other(id)
 CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = other.id OFFSET 0) e
 JOIN own ON own.course_id = e.course_id
 WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
   AND (NOT own.limited OR e.section_id = ANY (own.sections))
 GROUP BY e.user_id, e.course_id
-ORDER BY e.user_id, e.course_id;
-
--- name: shared_groups :many
--- Which groups the viewer and others are both in. A differentiation tag is no common group: its members are not to know
--- of it.
-SELECT DISTINCT other.user_id, other.group_id
-FROM unnest(:user_ids::bigint[]) AS asked(id)
+UNION ALL
+SELECT DISTINCT other.user_id, NULL::bigint, other.group_id, NULL::text[]
+FROM unnest(:user_ids) AS asked(id)
 CROSS JOIN LATERAL (
     SELECT user_id, group_id FROM group_memberships
     WHERE user_id = asked.id AND workflow_state = 'accepted' OFFSET 0
 ) other
 JOIN group_memberships own ON own.group_id = other.group_id
 JOIN groups g ON g.id = own.group_id
-WHERE own.user_id = :viewer_id::bigint AND own.workflow_state = 'accepted'
+WHERE own.user_id = :viewer_id AND own.workflow_state = 'accepted'
   AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
-ORDER BY other.user_id, other.group_id;
+ORDER BY user_id, course_id, group_id;
 
 -- name: audience_roles :column
 -- For audience_contexts (endpoints.md 3.5): as what a person is active in a course, one type per enrolment, or whether

@@ -6,18 +6,7 @@ from dataclasses import dataclass
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import Course, Group, Right, Roles
 from sql.connection import Connection
-from sql.rights import (
-    CourseRow,
-    GroupRow,
-    account_chains,
-    admin_records_of,
-    courses_by_id,
-    enrollments_of,
-    group_ids_of,
-    groups_by_id,
-    overrides_on,
-    sections_by_id,
-)
+from sql.rights import CourseRow, GroupRow, rights_of
 
 
 @dataclass(frozen=True)
@@ -83,38 +72,23 @@ async def load(
 ) -> UserRights:
     """The user's rights in the given contexts; ``everywhere``: also in all own courses and groups.
 
-    At most eight statements, whatever the number of contexts.
+    One statement, whatever the number of contexts.
     """
-    enrollments = await enrollments_of(conn, user_id)
-    admin_records = await admin_records_of(conn, user_id)
-    asked_groups = _of(ContextType.GROUP, contexts)
-    member_of = await group_ids_of(conn, user_id) if everywhere or asked_groups else frozenset()
-    asked_sections = _of(ContextType.SECTION, contexts)
-    sections = await sections_by_id(conn, sorted(asked_sections)) if asked_sections else {}
-    wanted_groups = asked_groups | (member_of if everywhere else frozenset())
-    groups = await groups_by_id(conn, sorted(wanted_groups)) if wanted_groups else {}
-    course_ids = {
-        *_of(ContextType.COURSE, contexts),
-        *sections.values(),
-        *(group.course_id for group in groups.values() if group.course_id is not None),
-        *(enrollment.course_id for enrollment in enrollments if everywhere),
-    }
-    courses = await courses_by_id(conn, sorted(course_ids)) if course_ids else []
-    account_ids = {
-        *_of(ContextType.ACCOUNT, contexts),
-        *(record.account_id for record in admin_records),
-        *(course.account_id for course in courses if course.account_id is not None),
-        *(group.account_id for group in groups.values() if group.account_id is not None),
-    }
-    chains = await account_chains(conn, sorted(account_ids)) if account_ids else {}
-    above = sorted({account for chain in chains.values() for account in chain})
-    overrides = await overrides_on(conn, sorted(course_ids), above) if course_ids or above else {}
+    held = await rights_of(
+        conn,
+        user_id,
+        course_ids=sorted(_of(ContextType.COURSE, contexts)),
+        section_ids=sorted(_of(ContextType.SECTION, contexts)),
+        group_ids=sorted(_of(ContextType.GROUP, contexts)),
+        account_ids=sorted(_of(ContextType.ACCOUNT, contexts)),
+        everywhere=everywhere,
+    )
     return UserRights(
-        Roles(user_id, enrollments, admin_records, member_of, overrides),
-        {course.id: _course(course, chains) for course in courses if course.workflow_state != "deleted"},
-        sections,
-        {group.id: _group(group, chains) for group in groups.values()},
-        chains,
+        Roles(user_id, held.enrollments, held.admin_records, held.group_ids, held.overrides),
+        {course.id: _course(course, held.chains) for course in held.courses if course.workflow_state != "deleted"},
+        held.sections,
+        {group.id: _group(group, held.chains) for group in held.groups.values()},
+        held.chains,
     )
 
 

@@ -37,14 +37,16 @@ async def present(
     ``uuids`` and ``beta``: keys that a request asks for. ``message_ids``: by conversation, the message that is shown
     under a profile of one message.
     """
-    rows = await conversations.conversations_of_participant(conn, view.user_id, conversation_ids)
+    rows = await conversations.conversations_of_participant(conn, view.user_id, view.scope, conversation_ids)
     participants = await people.participants_of(conn, [row.id for row in rows])
     threads = await _threads(conn, view, rows, profile, message_ids)
     authors = await _forwarded_authors(conn, threads, participants) if profile.forwarded_authors else {}
     common = None
     if profile.contexts:
         groups: list[Sequence[Person]] = [*participants.values(), *authors.values()]
-        common = await common_contexts(conn, view.user_id, sorted({person.id for group in groups for person in group}))
+        shown = sorted({person.id for group in groups for person in group})
+        administrator = any(row.by_administrator for row in rows)
+        common = await common_contexts(conn, view.user_id, shown, administrator=administrator)
     audiences = {id_: [p.id for p in group if p.id != view.user_id] for id_, group in participants.items()}
     own_tags = {row.id: row.own_tags for row in rows}
     page = _Page(
@@ -109,6 +111,8 @@ async def _visible(
     ids = [row.id for row in rows]
     if fixed is not None:
         return set(ids) if fixed else set()
+    if not view.filters:
+        return {row.id for row in rows if row.listed}
     return await inbox.listed(conn, view.user_id, view.scope, await criteria_of(conn, view), ids)
 
 

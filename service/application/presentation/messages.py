@@ -37,8 +37,10 @@ async def load_messages(
 ) -> "MessageBook":
     """Everything needed to show the messages, as often as there are keys of them, and what they forward."""
     known = {key.id: key for key in keys}
-    forwarded = await forwarded_messages(conn, [key.send_id for key in known.values()], MAX_FORWARDED)
-    details = await message_details(conn, [*known.values(), *_storable(forwarded, known)])
+    details = await message_details(conn, list(known.values()))
+    if any(row.forwarded_message_ids for row in details):
+        forwarded = await forwarded_messages(conn, [key.send_id for key in known.values()], MAX_FORWARDED)
+        details += await message_details(conn, _storable(forwarded, known))
     file_ids = sorted({id_ for row in details for id_ in row.attachment_ids})
     named = sorted({id_ for row in details for id_ in _named_users(row)})
     return MessageBook(

@@ -44,18 +44,28 @@ class Common:
     groups: dict[str, list[str]] = field(default_factory=dict)
 
 
-async def common_contexts(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> dict[int, Common]:
+async def shared_with(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> dict[int, Common]:
+    """The courses and groups that the viewer shares with each user."""
+    found = {id_: Common() for id_ in user_ids}
+    for shared in await people.shared_contexts(conn, viewer_id, user_ids):
+        if shared.course_id is not None:
+            found[shared.user_id].courses[str(shared.course_id)] = sorted(shared.types or ())
+        else:
+            found[shared.user_id].groups[str(shared.group_id)] = ["Member"]
+    return found
+
+
+async def common_contexts(
+    conn: Connection, viewer_id: int, user_ids: Sequence[int], *, administrator: bool = True
+) -> dict[int, Common]:
     """What the viewer shares with each user; nothing with themselves.
 
-    Who is seen only through the roster of an account has the pseudo course "0".
+    Who is seen only through the roster of an account has the pseudo course "0". ``administrator``: whether the viewer
+    may be one of any account; if not, there is no such roster.
     """
-    found = {id_: Common() for id_ in user_ids}
     others = [id_ for id_ in user_ids if id_ != viewer_id]
-    for user_id, course_id, types in await people.shared_courses(conn, viewer_id, others):
-        found[user_id].courses[str(course_id)] = types
-    for user_id, group_id in await people.shared_groups(conn, viewer_id, others):
-        found[user_id].groups[str(group_id)] = ["Member"]
-    for user_id in await _on_rosters(conn, viewer_id, others):
+    found = {id_: Common() for id_ in user_ids} | await shared_with(conn, viewer_id, others)
+    for user_id in await _on_rosters(conn, viewer_id, others) if administrator else ():
         if not found[user_id].courses and not found[user_id].groups:
             found[user_id].courses = dict(_ROSTER_ONLY)
     return found

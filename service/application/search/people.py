@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from service.application.address_book.recipients import accounts_with
 from service.application.address_book.rights import UserRights
 from service.application.presentation import participants
-from service.application.presentation.participants import Common, Portrait
+from service.application.presentation.participants import Common, Portrait, shared_with
 from service.application.presentation.shapes import Participant
 from service.domain.avatars import Avatars
 from service.domain.bookmarks import PersonMark
@@ -16,7 +16,7 @@ from service.domain.search import Place, pattern, visible_ranges
 from service.domain.visibility import Members, Range, members, own_group
 from sql import address_book, search
 from sql.connection import Connection
-from sql.people import people_by_id, shared_courses, shared_groups
+from sql.people import people_by_id
 
 # Up to that many enrolments, matches or steps, the plainest way is quick; all ways lead to the same page.
 _FEW = 300
@@ -157,11 +157,7 @@ async def _common(conn: Connection, reach: Reach, ids: Sequence[int]) -> Mapping
         return {id_: Common(courses={str(reach.course_id): held}) for id_, held in types.items()}
     if reach.context is not None:
         return {id_: Common(groups={str(reach.context.id): ["Member"]}) for id_ in ids}
-    found = {id_: Common() for id_ in ids}
-    for user_id, course_id, held in await shared_courses(conn, reach.viewer_id, ids):
-        found[user_id].courses[str(course_id)] = held
-    for user_id, group_id in await shared_groups(conn, reach.viewer_id, ids):
-        found[user_id].groups[str(group_id)] = ["Member"]
+    found = await shared_with(conn, reach.viewer_id, ids)
     if reach.accounts:
         for user_id, common in found.items():
             if user_id != reach.viewer_id and not common.courses and not common.groups:
