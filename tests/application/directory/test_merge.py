@@ -330,6 +330,10 @@ class TestABulkSendInWork:
         del copies[1]
         both_had_it = {101, 103} <= before
         assert copies == {102: 1, 103: 2 if both_had_it else 1, 105: 1, 106: 1}
+        for position, row in enumerate(await conn.fetch("SELECT first_id, recipients FROM chunks ORDER BY position")):
+            # As its recipients were when it was written, not as they were when it was read.
+            first = await conn.fetchval("SELECT count(*) FROM conversations WHERE id = $1", row["first_id"])
+            assert position == delivered or not row["recipients"] or first == 1
         counted = await conn.fetchrow("SELECT state, total, delivered, failed, skipped FROM batches")
         skipped = 0 if both_had_it else 1
         assert tuple(counted or ()) == ("sent", 5, 5 - skipped, 0, skipped)
