@@ -9,6 +9,8 @@ from importlib import resources
 
 import asyncpg
 
+from sql.connection import Connection
+
 # Of sql/schema: raised by each release that changes a text there (sql/schema/README.md).
 REVISION = 1
 
@@ -36,14 +38,14 @@ def definitions() -> list[tuple[str, str]]:
     return _texts("schema")
 
 
-async def applied(conn: asyncpg.Connection) -> set[str]:
+async def applied(conn: Connection) -> set[str]:
     """Versions already in the database; empty before the first migration."""
     if not await conn.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL"):
         return set()
     return {row["version"] for row in await conn.fetch("SELECT version FROM schema_migrations")}
 
 
-async def missing(conn: asyncpg.Connection) -> list[str]:
+async def missing(conn: Connection) -> list[str]:
     """Migrations and definitions that this code needs and the database has not; none where it has a newer release's."""
     if not await conn.fetchval("SELECT to_regclass('schema_definitions') IS NOT NULL"):
         return [version for version, _ in available()]
