@@ -51,7 +51,7 @@ def definitions() -> list[tuple[str, str]]:
     return _texts("schema")
 
 
-async def applied(conn: asyncpg.Connection) -> set[str]:
+async def applied(conn: Connection) -> set[str]:
     """Versions already in the database; empty before the first migration."""
     if not await conn.fetchval("SELECT to_regclass('schema_migrations') IS NOT NULL"):
         return set()

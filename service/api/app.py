@@ -25,7 +25,6 @@ from service.api import (
     user,
 )
 from service.api.authentication import authenticate
-from service.api.connection_places import PLACES, Places
 from service.api.deadline import DEADLINES, hurry, keep_deadline
 from service.api.errors import answer_errors
 from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, BrokerState
@@ -33,6 +32,7 @@ from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.origin import require_host
 from service.api.parameters import PARSER, close_parser, new_parser
+from service.api.places import PLACES, Places
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import SETTLING, add_throttle_headers, finish_settling

@@ -7,9 +7,10 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from service.api.database import TOKEN_HASH, connection
+from service.api.database import connection
 from service.api.keys import SETTINGS
 from service.api.parameters import MAX_UNKNOWN, PARAMETERS, query_parameters, read_parameters, takes_body
+from service.api.places import TOKEN_HASH
 from service.api.routing import ENDPOINT, choose_method, in_api, scopes_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as

@@ -6,15 +6,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 
-from service.api.connection_places import PLACES
 from service.api.deadline import DEADLINE
 from service.api.keys import POOL
 from service.api.metering import METER
+from service.api.places import PLACES, TOKEN_HASH
 from service.api.unavailable import Unavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT, OVERDUE, is_unavailable
 from sql.connection import Connection
-
-TOKEN_HASH: web.RequestKey[bytes] = web.RequestKey("token_hash")  # of what the request says it comes with
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from service.api.deadline import DEADLINE
 from service.api.keys import SETTINGS
 from service.api.metering import METER
+from service.api.places import PLACES, TOKEN_HASH
 from service.domain.encodings import read_form, read_json, read_multipart
 from service.domain.errors import Code, Refusal, unreadable
 
@@ -112,8 +113,9 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
 async def _parsed(request: web.Request, raw: bytes) -> dict[str, Any]:
     if len(raw) <= _INLINE:
         return _parse(request, raw)
-    loop = asyncio.get_running_loop()
-    parameters, seconds = await loop.run_in_executor(request.app[PARSER], _parse_timed, request, raw)
+    loop, unknown = asyncio.get_running_loop(), b""
+    async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown)):
+        parameters, seconds = await loop.run_in_executor(request.app[PARSER], _parse_timed, request, raw)
     request[METER].add(seconds)
     if isinstance(parameters, Refusal):
         raise parameters

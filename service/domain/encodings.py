@@ -37,8 +37,8 @@ def _text(raw: bytes) -> str:
 
 
 def _unquote(text: str) -> str:
-    if "%" not in text and "+" not in text:
-        return text
+    if "%" not in text:
+        return text.replace("+", " ")
     try:
         return unquote_plus(text, errors="strict")
     except UnicodeDecodeError:
@@ -52,19 +52,24 @@ def read_form(raw: bytes) -> dict[str, Any]:
         raise _too_many()
     if "%00" in text:
         raise _nul()
-    if _BROKEN_ESCAPE.search(text):
-        raise unreadable("Parameters have a broken percent escape.")
     encoded: dict[str, list[str | None]] = {}
     for item in text.split("&"):
         name, equals, value = item.partition("=")
         if name:
-            encoded.setdefault(name, []).append(_unquote(value) if equals else None)
+            encoded.setdefault(name, []).append(_unescape(value) if equals else None)
             if len(encoded) > MAX_NAMES:
                 raise too_many_names()
     named: dict[str, list[str | None]] = {}
     for name, values in encoded.items():
-        named.setdefault(_unquote(name), []).extend(values)
+        named.setdefault(_unescape(name), []).extend(values)
     return nest(named)
+
+
+def _unescape(text: str) -> str:
+    """One name or value of a form: a search through all of them would hold the interpreter until it is done."""
+    if "%" in text and _BROKEN_ESCAPE.search(text):
+        raise unreadable("Parameters have a broken percent escape.")
+    return _unquote(text)
 
 
 def _field_name(head: bytes) -> str | None:

@@ -111,7 +111,8 @@ async def test_a_quoted_comma_is_no_value(client: aiohttp.ClientSession, known: 
 async def test_too_many_values_are_refused_whatever_stands_between_them(
     client: aiohttp.ClientSession, known: dict[str, str]
 ) -> None:
-    for item in (1, "x", '"', "\\", {}, [], [[1]]):
+    items: tuple[Any, ...] = (1, "x", '"', "\\", {}, [], [[1]])
+    for item in items:
         async with client.post(ECHO, headers=known, json={"a": [item] * 131_073}) as answer:
             assert answer.status == 400
             assert "131072" in (await answer.json())["errors"][0]["message"]

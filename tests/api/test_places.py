@@ -10,8 +10,8 @@ import pytest
 from aiohttp import web
 
 from service.api.app import build_app
-from service.api.connection_places import Places
 from service.api.database import connection
+from service.api.places import Places
 from service.api.responses import respond
 from service.api.routing import register
 from service.api.unavailable import Unavailable
