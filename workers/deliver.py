@@ -1,6 +1,7 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -109,9 +110,12 @@ class Deliverer:
             )
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
-        async with conn.transaction(), self._lanes:
-            started = perf_counter()
-            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
+        # Begun in the lane, so that no transaction idles while it waits for one; committed outside.
+        async with AsyncExitStack() as stack:
+            async with self._lanes:
+                await stack.enter_async_context(conn.transaction())
+                started = perf_counter()
+                outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
         seconds = perf_counter() - started
         if isinstance(outcome, ChunkOutcome):
             metrics.CHUNK_SECONDS.observe(seconds)
