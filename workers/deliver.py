@@ -111,11 +111,10 @@ class Deliverer:
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         # Begun in the lane, so that no transaction idles while it waits for one; committed outside.
-        async with AsyncExitStack() as stack:
-            async with self._lanes:
-                await stack.enter_async_context(conn.transaction())
-                started = perf_counter()
-                outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
+        async with AsyncExitStack() as stack, self._lanes:
+            await stack.enter_async_context(conn.transaction())
+            started = perf_counter()
+            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
         seconds = perf_counter() - started
         if isinstance(outcome, ChunkOutcome):
             metrics.CHUNK_SECONDS.observe(seconds)
