@@ -16,7 +16,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
-from workers.outcome import DeadLetter, Outcome, Requeue, outcome_of
+from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
 from workers.queue_consumer import SETTLE_TIMEOUT, QueueConsumer
 from workers.subscription import Receive
 
@@ -100,10 +100,14 @@ class BatchConsumer(QueueConsumer):
             outcomes = await asyncio.gather(*(self._dead_letter(session, *each) for each in refused))
             if any(isinstance(outcome, Requeue) for outcome in outcomes):
                 return
-            for (message, _), outcome in zip(refused, outcomes, strict=True):
-                async with asyncio.timeout(SETTLE_TIMEOUT):
-                    with broker_errors():
-                        await (message.nack(requeue=False) if isinstance(outcome, DeadLetter) else message.ack())
+            buried = [message for (message, _), it in zip(refused, outcomes, strict=True) if isinstance(it, Done)]
+            left = [message for (message, _), it in zip(refused, outcomes, strict=True) if isinstance(it, DeadLetter)]
+            async with asyncio.timeout(SETTLE_TIMEOUT):
+                with broker_errors():
+                    for message in left:
+                        await message.nack(requeue=False)
+            # Where these are all that is not settled of what came before, one acknowledgement covers nothing else.
+            await _acknowledge(buried, alone=arrivals.unburied > len(refused))
             arrivals.unburied -= len(refused)
 
     async def _handle(self, session: Session, bodies: Sequence[bytes]) -> Mapping[int, str] | None:

@@ -1,6 +1,7 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -107,7 +108,9 @@ class Deliverer:
             )
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
-        async with conn.transaction(), self._lanes:
+        # Begun in the lane, so that no transaction idles while it waits for one; committed outside.
+        async with AsyncExitStack() as stack, self._lanes:
+            await stack.enter_async_context(conn.transaction())
             started = perf_counter()
             outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
         seconds = perf_counter() - started

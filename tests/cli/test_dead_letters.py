@@ -12,7 +12,6 @@ import asyncpg
 import pytest
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue, HeadersType
-from pydantic_core import Url
 from typer.testing import CliRunner
 
 from service.cli import app
@@ -396,7 +395,7 @@ def test_wrong_usage(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [("list",), ("show", "x"), ("requeue", "x"), ("drop", "--all")], ids=" ".join)
 async def test_without_a_broker_it_says_so_in_one_line(settings: Settings, arguments: tuple[str, ...]) -> None:
-    away = settings.model_copy(update={"amqp_url": Url("amqp://127.0.0.1:1/")})
+    away = settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"})
     done = await clarion(away, "dead", *arguments)
     assert done.code == 1
     assert done.err.startswith("clarion: CLARION_AMQP_URL: cannot reach amqp://127.0.0.1:1/: ")

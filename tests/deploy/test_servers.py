@@ -31,6 +31,14 @@ async def test_an_unreachable_broker_is_named_without_its_password() -> None:
     assert "secret" not in str(error.value)
 
 
+async def test_of_a_brokers_nodes_one_that_answers_is_enough() -> None:
+    there, away = os.environ["CLARION_AMQP_URL"], f"amqp://127.0.0.1:{free_port()}/"
+
+    await check_amqp(f"{away},{there}")
+    with pytest.raises(CannotRun, match=r"cannot reach .+; CLARION_AMQP_URL: cannot reach"):
+        await check_amqp(f"{away},{away}")
+
+
 @pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1/", "postgresql://[::1", "postgresql://h:port/d"])
 async def test_what_is_no_url_is_an_error_of_the_same_kind(url: str) -> None:
     with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: "):

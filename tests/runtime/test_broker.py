@@ -85,7 +85,7 @@ async def road_to_broker(settings: Settings, query: str) -> AsyncIterator[tuple[
     url = Url.build(
         scheme="amqp", username=there.username, password=there.password, host=host, port=port, query=query or None
     )
-    yield road, settings.model_copy(update={"amqp_url": url})
+    yield road, settings.model_copy(update={"amqp_url": str(url)})
     server.close()
     await road.end()
 

@@ -23,7 +23,7 @@ async def deliver(conn: asyncpg.Connection, batch_id: int, position: int = 0) ->
         return await deliver_at_once(conn, TagSets(), batch_id, position, cause=CAUSE)
 
 
-async def accept(conn: asyncpg.Connection, at: datetime = NOW, **flags: bool) -> int:
+async def accept(conn: asyncpg.Connection, at: datetime = NOW, *, flag: str | None = None) -> int:
     """A private batch by user 1 to user 10, accepted at that time; its one chunk is not delivered."""
     batch_id = await Batches(conn).accept([10], chunk_size=2)
     await conn.execute(
@@ -31,7 +31,7 @@ async def accept(conn: asyncpg.Connection, at: datetime = NOW, **flags: bool) ->
         " WHERE id = (SELECT send_id FROM batches WHERE id = $1)",
         batch_id,
         at,
-        *(flags.get(name, False) for name in FLAGS),
+        *(name == flag for name in FLAGS),
     )
     return batch_id
 
@@ -121,7 +121,7 @@ async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection
 
 @pytest.mark.parametrize("flag", FLAGS)
 async def test_a_reused_thread_has_the_flags_of_all_its_messages(conn: asyncpg.Connection, flag: str) -> None:
-    with_it, without = await accept(conn, **{flag: True}), [await accept(conn), await accept(conn)]
+    with_it, without = await accept(conn, flag=flag), [await accept(conn), await accept(conn)]
     others = [other for other in FLAGS if other != flag]
 
     found = []

@@ -168,7 +168,7 @@ async def test_a_command_that_waits_while_its_session_breaks_is_left_to_the_next
         await outside.waiting("deliver", 0)
         await until(lambda: not consumer._tasks)
 
-    assert sorted(given, key=lambda it: it.position) == [COMMAND, COMMAND, second]
+    assert (given.count(COMMAND), given.count(second)) == (2, 1)
 
 
 class Unsettled(MessageConsumer):

@@ -61,7 +61,7 @@ class Sender:
         return None
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Left:
     """Dead letters that were left where they are for the same reason; ``example`` is the id of one."""
 
@@ -78,8 +78,8 @@ class Tally:
 
     def leave(self, found: Found, reason: str) -> None:
         """One that is left."""
-        known = self.left.setdefault(reason, Left(0, found.letter.id))
-        known.count += 1
+        count = self.left[reason].count if reason in self.left else 0
+        self.left[reason] = Left(count + 1, found.letter.id)
 
 
 Choice = Callable[[DeadLetter], bool]
