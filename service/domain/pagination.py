@@ -74,7 +74,7 @@ def link_header(
     total: int | None,
     more: bool | None = None,
 ) -> str:
-    """The Link header of a page; empty when not even one entry fits the budget.
+    """The Link header of a page; without the relations that do not fit the budget, but for ``next`` (CONTRACT 6.17).
 
     ``total`` counts the items of the whole list; where that is too costly, None, and ``more`` says whether
     another page follows. ``url`` and ``query`` as for link_entries.
@@ -97,7 +97,7 @@ def link_entries(url: str, query: Sequence[tuple[str, str]], pages: Mapping[str,
             continue
         entry = f'<{url}?{kept}page={pages[rel]}&per_page={size}>; rel="{rel}"'
         left -= len(entry) + 1
-        if left < 0:
+        if left < 0 and rel != "next":
             break
         entries[rel] = entry
     return ",".join(entries[rel] for rel in _ORDER if rel in entries)

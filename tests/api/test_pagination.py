@@ -62,7 +62,14 @@ async def test_pages_that_cannot_be(listing: aiohttp.ClientSession, token: Token
         assert answer.status == status
 
 
-async def test_a_query_too_long_for_the_header_leaves_it_out(listing: aiohttp.ClientSession, token: Token) -> None:
-    async with listing.get("/api/v1/items", params={"filter": "x" * 4000}, headers=await token(7)) as answer:
+async def test_next_is_there_however_long_the_query_and_the_last_page_has_none(
+    listing: aiohttp.ClientSession, token: Token
+) -> None:
+    headers, filters = await token(7), "x" * 6000
+    async with listing.get("/api/v1/items", params={"per_page": 5, "filter": filters}, headers=headers) as answer:
+        assert answer.headers["Link"] == (f'<{PUBLIC_URL}/api/v1/items?filter={filters}&page=2&per_page=5>; rel="next"')
+    async with listing.get(
+        "/api/v1/items", params={"per_page": 5, "page": 2, "filter": filters}, headers=headers
+    ) as answer:
         assert answer.status == 200
         assert "Link" not in answer.headers
