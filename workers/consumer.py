@@ -17,6 +17,7 @@ from structlog.contextvars import bound_contextvars
 
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
+from service.contracts.wording import worded
 from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
@@ -127,7 +128,7 @@ class Consumer(MessageConsumer, Generic[CommandT]):
         try:
             command = parse_command(message.body)
         except ValidationError as error:
-            return DeadLetter(f"not a command of ours: {_faults(error)}")
+            return DeadLetter(f"not a command of ours: {worded(error)}")
         if not isinstance(command, self._kind):
             return DeadLetter(f"{command.name} among commands to {self.name}")
         with bound_contextvars(**command.model_dump(exclude={"name", "version"})):
@@ -147,8 +148,3 @@ class Consumer(MessageConsumer, Generic[CommandT]):
             return await self._handler(command)
 
         return step
-
-
-def _faults(error: ValidationError) -> str:
-    found = error.errors(include_url=False, include_context=False, include_input=False)
-    return "; ".join(f"{'.'.join(map(str, fault['loc'])) or 'body'}: {fault['msg']}" for fault in found)

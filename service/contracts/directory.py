@@ -29,6 +29,7 @@ from service.contracts.directory_bodies import (
     UserMergedBody,
 )
 from service.contracts.versions import Version
+from service.contracts.wording import worded
 
 # Of the envelope and the bodies, as ``metadata.version``. Canvas sends none, which means this one.
 VERSION = 1
@@ -130,8 +131,4 @@ def _validated(model: type[_Model], envelope: dict[str, Any], key: str) -> _Mode
     try:
         return model.model_validate(envelope.get(key))
     except ValidationError as error:
-        faults = (
-            f"{'.'.join([key, *map(str, fault['loc'])])}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise MalformedEvent("; ".join(faults)) from None
+        raise MalformedEvent(worded(error, key)) from None

@@ -51,7 +51,7 @@ async def test_a_bad_line_is_reported_with_its_number_and_stops_nothing(
     done = await clarion(settings, "directory", "load", str(file))
     assert done.code == 1
     assert [report.removeprefix(f"{file}:").partition(": ")[0] for report in done.err.splitlines()] == ["2", "3", "5"]
-    assert "body.user_id: Field required" in done.err
+    assert "body.user_id: is missing" in done.err
     assert "3 bad lines" in done.out
     assert await users(conn) == [1, 2]
 

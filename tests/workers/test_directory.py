@@ -99,7 +99,7 @@ MALFORMED = {
     b"[" + USER + b"]": "not a JSON object",
     b'{"body": {"user_id": 1}}': "metadata: ",
     USER.replace(b'"metadata":{', b'"metadata":{"version":2,'): "metadata.version: ",
-    directory_event("user_created", name="No id"): "body.user_id: Field required",
+    directory_event("user_created", name="No id"): "body.user_id: is missing",
     directory_event("enrollment_created", enrollment_id=1, course_id=2, user_id=None): "body.user_id: ",
     directory_event("user_created", user_id=2**63): "body.user_id: ",
     directory_event("user_created", user_id=3, name="a\0b"): "body.name: ",
