@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import orjson
 
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, FirstMessages, MessagesRow
+from service.domain.outbox import BatchEventRow, BulkCopies, FirstMessages, MessagesRow
 from sql.connection import Connection
 from sql.statements import Command, Many
 
@@ -40,6 +40,9 @@ class TakenRow(NamedTuple):
     message_ids: list[int]
     body: str | None
     traceparent: str | None
+    batch_id: int | None
+    chunk_first_id: int | None
+    recipients: list[int] | None
     cause: str
 
     def content(self) -> MessagesRow | BatchEventRow:
@@ -47,7 +50,14 @@ class TakenRow(NamedTuple):
         cause = Cause(orjson.loads(self.cause), self.traceparent)
         if self.body is not None:
             return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body))
-        return MessagesRow(self.event, self.recorded_at, cause, self.author_id, self.created_at, self._pairs())
+        return MessagesRow(
+            self.event, self.recorded_at, cause, self.author_id, self.created_at, self._pairs(), self._copies()
+        )
+
+    def _copies(self) -> BulkCopies | None:
+        if self.batch_id is None:
+            return None
+        return BulkCopies(self.batch_id, self.chunk_first_id or 0, self.recipients or ())
 
     def _pairs(self) -> Sequence[tuple[int, int]]:
         if self.first_id is not None:

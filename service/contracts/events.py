@@ -49,6 +49,9 @@ class Metadata(_Part):
     job_id: str | None = Field(None, description="Message id of the command that a worker carried out.")
     job_tag: str | None = Field(None, description="Name of that command.")
 
+    batch_id: Digits | None = Field(None, description="Of the bulk send of which the message is a copy.")
+    recipient_id: Digits | None = Field(None, description="Of the user for whom that copy is.")
+
 
 class ConversationBody(_Part):
     """Of conversation_created and conversation_forwarded."""

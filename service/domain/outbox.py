@@ -1,6 +1,6 @@
 """From one row of the outbox to the events that it stands for, encoded (CONTRACT 4, canvas/events.md 1 and 2)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from service.contracts.events import (
 )
 from service.domain.dates import iso
 from service.domain.event_metadata import Cause
+from service.domain.ids import SHARD_SIZE
 
 
 class Encoded(NamedTuple):
@@ -37,12 +38,25 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True)
+class BulkCopies:
+    """A chunk of a bulk send: recipient i has the message ``first_id + i``. Without recipients, the chunk is gone."""
+
+    batch_id: int
+    first_id: int
+    recipients: Sequence[int]
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesRow(OutboxRow):
-    """Messages of one author and moment: pairs of (conversation, message), opened by it where the two are equal."""
+    """Messages of one author and moment: pairs of (conversation, message), opened by it where the two are equal.
+
+    ``copies``: of which bulk send they are, if of any.
+    """
 
     author_id: int
     created_at: datetime
     pairs: Sequence[tuple[int, int]]
+    copies: BulkCopies | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +92,37 @@ def events_of(row: MessagesRow | BatchEventRow) -> Iterator[Encoded]:
 
 def _metadata(row: OutboxRow, name: str) -> orjson.Fragment:
     """Encoded once for all events of that name."""
-    return orjson.Fragment(
-        orjson.dumps(
-            {
-                "event_name": name,
-                "event_time": event_time(row.recorded_at),
-                "producer": "canvas",
-                **row.cause.metadata,
-            }
-        )
+    return orjson.Fragment(orjson.dumps(_metadata_values(row, name)))
+
+
+def _metadata_values(row: OutboxRow, name: str) -> dict[str, str]:
+    return {
+        "event_name": name,
+        "event_time": event_time(row.recorded_at),
+        "producer": "canvas",
+        **row.cause.metadata,
+    }
+
+
+def _metadata_of_messages(row: MessagesRow) -> Callable[[int], orjson.Fragment]:
+    """By message id: all the same, but for the recipient where each is the copy of one."""
+    values, copies = _metadata_values(row, MessageCreated.name), row.copies
+    if copies is not None:
+        base = int(row.cause.metadata["root_account_id"]) // SHARD_SIZE * SHARD_SIZE
+        values["batch_id"] = str(base + copies.batch_id)
+    encoded = orjson.dumps(values)
+    if copies is None or not copies.recipients:
+        common = orjson.Fragment(encoded)
+        return lambda _message_id: common
+    head, first_id, recipients = encoded[:-1], copies.first_id, copies.recipients
+    return lambda message_id: orjson.Fragment(
+        b'%b,"recipient_id":"%d"}' % (head, base + recipients[message_id - first_id])
     )
 
 
 def _of_messages(row: MessagesRow) -> Iterator[Encoded]:
     created, message = ConversationCreated.name, MessageCreated.name
-    of_created, of_message = _metadata(row, created), _metadata(row, message)
+    of_created, of_message = _metadata(row, created), _metadata_of_messages(row)
     author, at = str(row.author_id), iso(row.created_at)
     forwarded = row.event == "forwarded"
     for conversation_id, message_id in row.pairs:
@@ -105,7 +135,7 @@ def _of_messages(row: MessagesRow) -> Iterator[Encoded]:
             yield Encoded(created, f"{created}.{conversation}", encoded, row.cause.traceparent)
         number = str(message_id)
         content = {"author_id": author, "conversation_id": conversation, "created_at": at, "message_id": number}
-        encoded = orjson.dumps({"metadata": of_message, "body": content})
+        encoded = orjson.dumps({"metadata": of_message(message_id), "body": content})
         yield Encoded(message, f"{message}.{number}", encoded, row.cause.traceparent)
 
 

@@ -31,6 +31,8 @@ CREATE TABLE outbox (
     body             jsonb,
     cause            jsonb NOT NULL,                                   -- the events' metadata, all text
     traceparent      text,
+    batch_id         bigint,                                           -- with position: the chunk of which these are
+    position         integer,                                          -- the copies, in the order of its recipients
     PRIMARY KEY (lane, id),
     CHECK (CASE WHEN event LIKE 'batch\_%' THEN lane = 16 AND body IS NOT NULL
                 ELSE lane < 16 AND author_id IS NOT NULL AND created_at IS NOT NULL

@@ -43,12 +43,13 @@ WITH chunk AS MATERIALIZED (
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN :now END
     FROM finished f WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
+    RETURNING b.state, b.total, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.recipients AS first
 ), recorded_progress AS (
+    -- One copy for one person that is answered at once is no batch to anybody who listens.
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
     FROM advanced a CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
-    WHERE :cause IS NOT NULL ORDER BY e.n
+    WHERE :cause IS NOT NULL AND NOT (:want_ids::boolean AND a.total = 1) ORDER BY e.n
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     SELECT a.message_id, :send_id::bigint, a.tag_set, a.tag_set, :has_attachments::boolean, :has_media_objects::boolean
@@ -99,19 +100,20 @@ WITH chunk AS MATERIALIZED (
 ), recorded AS (
     -- After all locks, as reused is counted before: a conversation's rows are in the order of the commits. New ids are
     -- in one lane and in a row, so one row stands for them all; reused conversations may be in many lanes.
-    INSERT INTO outbox (lane, event, author_id, created_at, cause, traceparent,
+    INSERT INTO outbox (lane, event, author_id, created_at, cause, traceparent, batch_id, position,
                         first_id, copies, conversation_ids, message_ids)
-    SELECT outbox_lane(:first_id), 'delivered', :author_id, :created_at, :cause, :traceparent,
+    SELECT outbox_lane(:first_id), 'delivered', :author_id, :created_at, :cause, :traceparent, :batch_id, :position,
            min(a.message_id), count(*), NULL, NULL
     FROM addressed a WHERE :cause IS NOT NULL AND (SELECT count(*) FROM reused) = 0 HAVING count(*) > 0
     UNION ALL
-    SELECT outbox_lane(a.conversation_id), 'delivered', :author_id, :created_at, :cause, :traceparent, NULL, NULL,
+    SELECT outbox_lane(a.conversation_id), 'delivered', :author_id, :created_at, :cause, :traceparent, :batch_id,
+           :position, NULL, NULL,
            array_agg(a.conversation_id ORDER BY a.message_id), array_agg(a.message_id ORDER BY a.message_id)
     FROM addressed a WHERE :cause IS NOT NULL AND (SELECT count(*) FROM reused) > 0 GROUP BY 1
 )
 SELECT (SELECT count(*) FROM reused) AS reused, (SELECT cardinality(recipients) FROM chunk) AS claimed,
        (SELECT array_agg(conversation_id ORDER BY message_id) FROM addressed
-        WHERE :want_ids::boolean) AS conversation_ids,
+        WHERE :want_ids) AS conversation_ids,
        -- Rows of reused conversations whose tags may have to change; rare, and settled by the caller.
        (SELECT jsonb_agg(to_jsonb(r)) FROM (TABLE received UNION ALL TABLE authored) r
         WHERE r.tag_set <> r.new_tag_set) AS retagged;

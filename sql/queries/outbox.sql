@@ -8,6 +8,7 @@ VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint,
 -- The oldest rows of a lane without another relay, deleted: until this transaction commits the others see them, and if
 -- it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
 -- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not.
+-- Whose the copies of a chunk are stands in the chunk: recipient i has the message of its first id + i.
 -- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
 -- the row.
 -- The lock is tried on one lane after the other until one is free: OFFSET keeps the planner from trying them all first.
@@ -40,7 +41,9 @@ WITH ready AS MATERIALIZED (
 )
 DELETE FROM outbox o USING taken t WHERE o.lane = t.lane AND o.id = t.id
 RETURNING o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
-          o.message_ids, o.body, o.traceparent,
+          o.message_ids, o.body, o.traceparent, o.batch_id,
+          (SELECT c.first_id FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS chunk_first_id,
+          (SELECT c.recipients FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS recipients,
           o.cause || coalesce((SELECT jsonb_build_object('root_account_uuid', a.root_account_uuid) FROM accounts a
                                WHERE a.id = (o.cause ->> 'root_account_id')::bigint % 10000000000000
                                  AND a.root_account_uuid IS NOT NULL), '{}') AS cause;

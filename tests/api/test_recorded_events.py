@@ -179,6 +179,41 @@ async def test_a_bulk_send_within_the_request_records_every_copy_and_never_its_t
     assert {event["metadata"]["http_method"] for event in events} == {"POST"}
 
 
+@pytest.mark.parametrize("reused", [False, True])
+async def test_copies_of_a_bulk_send_say_of_which_batch_and_for_whom(
+    classroom: Classroom, conn: asyncpg.Connection, recorded: Recorded, reused: bool
+) -> None:
+    """The second person's thread is there before."""
+    people = (classroom.first, classroom.second, classroom.third)
+    if reused:
+        await classroom.teacher.write(*classroom.to(classroom.second))
+        await recorded()
+    recipients = [("recipients[]", person.id) for person in people]
+
+    made = await classroom.teacher.send("POST", "/conversations", ("body", "Hello"), *recipients, status=201)
+
+    batch_id = await conn.fetchval("SELECT id FROM batches")
+    thread = {conversation["audience"][0]: str(conversation["id"]) for conversation in made}
+    messages = [event for event in await recorded() if event["key"] == "conversation_message_created"]
+    assert {
+        (m["metadata"]["batch_id"], m["metadata"]["recipient_id"]): m["body"]["conversation_id"] for m in messages
+    } == {(str(10**13 + batch_id), str(10**13 + person.id)): thread[person.id] for person in people}
+
+
+@pytest.mark.parametrize("flags", [("group_conversation", "bulk_message"), ("force_new",)])
+async def test_a_send_to_one_person_that_is_answered_at_once_is_no_batch_to_a_listener(
+    classroom: Classroom, recorded: Recorded, flags: tuple[str, ...]
+) -> None:
+    named = [("recipients[]", classroom.first.id), *((flag, "1") for flag in flags)]
+
+    await classroom.teacher.write(*named)
+    assert keys(await recorded()) == ["created", "message_created"]
+
+    two = [*named, ("recipients[]", classroom.second.id), ("body", "Hello")]
+    await classroom.teacher.send("POST", "/conversations", *two, status=201)
+    assert {"batch_started", "batch_finished"} <= set(keys(await recorded()))
+
+
 async def test_an_accepted_bulk_send_has_no_events_yet(classroom: Classroom, recorded: Recorded) -> None:
     recipients = [("recipients[]", person.id) for person in (classroom.first, classroom.second)]
 

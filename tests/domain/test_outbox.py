@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from service.contracts.events import EVENTS, parse_event
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, Encoded, FirstMessages, MessagesRow, event_time, events_of
+from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, FirstMessages, MessagesRow, event_time, events_of
 
 RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)
 CREATED = datetime(2024, 5, 1, 12, 34, 50, 999_999, UTC)
@@ -83,6 +83,33 @@ def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None
         "job_tag": "deliver",
     }
     assert event.traceparent == "00-a-b-01"
+
+
+def test_copies_of_a_bulk_send_say_of_which_and_for_whom() -> None:
+    """New threads and reused ones: the message, not the conversation, tells the recipient."""
+    row = MessagesRow(
+        "delivered", RECORDED, CAUSE, 42, CREATED, [(17, 17), (5, 18)], BulkCopies(7, 16, [100, 101, 102])
+    )
+
+    told = {event.message_id: orjson.loads(event.body)["metadata"] for event in events_of(row)}
+
+    assert {name: (of.get("batch_id"), of.get("recipient_id")) for name, of in told.items()} == {
+        "conversation_created.17": (None, None),
+        "conversation_message_created.17": ("10000000000007", "10000000000101"),
+        "conversation_message_created.18": ("10000000000007", "10000000000102"),
+    }
+    for event in events_of(row):
+        parse_event(event.name, event.body)
+
+
+def test_copies_of_a_chunk_that_is_gone_say_of_which_send_they_are() -> None:
+    row = MessagesRow("delivered", RECORDED, CAUSE, 42, CREATED, [(17, 17)], BulkCopies(7, 0, ()))
+
+    *_, event = events_of(row)
+
+    metadata = orjson.loads(event.body)["metadata"]
+    assert metadata["batch_id"] == "10000000000007"
+    assert "recipient_id" not in metadata
 
 
 @pytest.mark.parametrize("name", ["batch_started", "batch_progress", "batch_finished", "batch_failed"])
