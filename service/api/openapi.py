@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -11,11 +11,14 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from service.api.description import Description, Outcome, Tag, describe, description_of
+from service.api.examples import Example, named, recorded
+from service.api.origin import base_url
 from service.api.parameter_schemas import body_content, path_parameters, query_parameters
 from service.api.responses import respond
+from service.api.throttle import TEXTS
 from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
-from service.domain.errors import Code, Refusal
+from service.domain.errors import Code, Refusal, invalid, unreadable
 from service.runtime.settings import Settings
 
 _API = "/api/"
@@ -31,6 +34,20 @@ _EVERYWHERE = (
     Code.INSUFFICIENT_SCOPE,
     Code.BAD_AS_USER,
 )
+
+# Refusals that say more than their code does, as the service words them.
+_SAMPLES = {
+    refusal.code: refusal
+    for refusal in (
+        invalid("recipients", "blank"),
+        Refusal(Code.INVALID_RECORD, "too_long", attribute="subject", kind="too_long"),
+        Refusal(Code.INVALID_BATCH_UPDATE, "conversation_ids not specified"),
+        Refusal(Code.REPLY_REFUSED, "Course concluded, unable to send messages", attribute="workflow_state"),
+        Refusal(Code.INVALID_PAGE, "Invalid page; please restart iteration and follow `next` links"),
+        unreadable("The JSON body is malformed."),
+        Refusal(Code.UNPROCESSABLE, "too long", details={"field": "body", "error_code": "too_long"}),
+    )
+}
 
 _ABOUT = """\
 The Conversations API of Canvas, and what Clarion adds to it.
@@ -85,7 +102,6 @@ class Document:
         return {
             "openapi": "3.1.0",
             "info": {"title": "Clarion", "version": version("clarion"), "description": _ABOUT},
-            "servers": [{"url": self._settings.base_url}],
             "tags": [{"name": tag.value} for tag in Tag],
             "paths": dict(paths),
             "components": {
@@ -117,6 +133,7 @@ class _Operation:
         self._described = described
         self._schemas = schemas
         self._in_api = route.path.startswith(_API)
+        self._examples = recorded().get(operation_id(route), ())
 
     def content(self) -> dict[str, Any]:
         """The operation object."""
@@ -137,32 +154,49 @@ class _Operation:
 
     def _parameters(self) -> dict[str, Any]:
         said, found = self._described, path_parameters(self._route.path)
+        if found and self._examples:
+            found[0]["example"] = self._examples[0].path_id
         made: dict[str, Any] = {}
         if self._route.method in {"POST", "PUT"}:
             if said.parameters is not None:
                 content = body_content(said.parameters, said.required)
+                for media_type in content:
+                    of_json = media_type == "application/json"
+                    content[media_type] |= self._shown(
+                        self._examples, (lambda each: each.parameters) if of_json else Example.flat
+                    )
                 made["requestBody"] = {"content": content, "required": bool(said.required)}
             found += query_parameters(None, masquerade=self._in_api)
         else:
-            found += query_parameters(said.parameters, said.required, masquerade=self._in_api)
+            asked = query_parameters(said.parameters, said.required, masquerade=self._in_api)
+            sent: dict[str, Any] = {}
+            for example in reversed(self._examples):
+                sent |= example.flat()
+            found += [each | {"example": sent[each["name"]]} if each["name"] in sent else each for each in asked]
         return made | ({"parameters": found} if found else {})
 
     def _responses(self) -> dict[str, Any]:
-        made = {str(status): self._outcome(outcome) for status, outcome in self._described.outcomes.items()}
+        made = {str(status): self._outcome(status, outcome) for status, outcome in self._described.outcomes.items()}
         if self._in_api:
             for status, codes in self._refused().items():
                 made[str(status)] = self._refusal(codes)
             made |= self._throttled(made)
-            made["500"] = self._failure(fault(0).body["errors"][0]["message"])
-            made["503"] = self._failure(unavailable().body["errors"][0]["message"])
+            made["500"] = self._failure(fault(571_093_004_211).body)
+            made["503"] = self._failure(unavailable().body)
         return dict(sorted(made.items()))
 
-    def _outcome(self, outcome: Outcome) -> dict[str, Any]:
+    @staticmethod
+    def _shown(examples: Sequence[Example], value: Callable[[Example], Any]) -> dict[str, Any]:
+        return {"examples": named(examples, value)} if examples else {}
+
+    def _outcome(self, status: int, outcome: Outcome) -> dict[str, Any]:
         made: dict[str, Any] = {"description": outcome.text, "headers": self._headers(*outcome.headers)}
         if self._described.paginated:
             made["headers"] |= _header_refs("Link")
         if outcome.body is not None:
-            made["content"] = {outcome.media_type: {"schema": self._schemas[outcome.body]}}
+            answered = [example for example in self._examples if example.status == status]
+            shown = self._shown(answered, lambda example: example.answer)
+            made["content"] = {outcome.media_type: {"schema": self._schemas[outcome.body]} | shown}
         return made
 
     def _refused(self) -> dict[int, list[Code]]:
@@ -178,13 +212,19 @@ class _Operation:
         return found
 
     def _refusal(self, codes: Sequence[Code]) -> dict[str, Any]:
-        answers = [answer_of(Refusal(code)) for code in codes]
+        answers = [answer_of(_SAMPLES.get(code, Refusal(code))) for code in codes]
+        shown = {code.value: {"value": answer.body} for code, answer in zip(codes, answers, strict=True)}
         shapes = list({repr(SHAPES[code]): self._schemas[SHAPES[code]] for code in codes}.values())
         challenge = ["WWW-Authenticate"] if any(answer.headers for answer in answers) else []
         return {
             "description": "Refused: " + ", ".join(sorted(code.value.replace("_", " ") for code in codes)) + ".",
             "headers": self._headers(*challenge),
-            "content": {"application/json": {"schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes}}},
+            "content": {
+                "application/json": {
+                    "schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes},
+                    "examples": shown,
+                }
+            },
         }
 
     def _throttled(self, made: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,12 +234,13 @@ class _Operation:
         status = str(self._settings.throttle_status)
         plain = {"description": "Too many requests at once.", "headers": self._headers(), "content": {}}
         answer = dict(made.get(status, plain))
-        text = {"text/plain": {"schema": {"type": "string", "pattern": "Rate Limit Exceeded"}}}
+        schema = {"type": "string", "pattern": "Rate Limit Exceeded"}
+        text = {"text/plain": {"schema": schema, "example": TEXTS[self._settings.throttle_status]}}
         return {status: answer | {"content": answer["content"] | text}}
 
-    def _failure(self, message: str) -> dict[str, Any]:
-        content = {"application/json": {"schema": self._schemas[Errors]}}
-        return {"description": message, "headers": self._headers(), "content": content}
+    def _failure(self, body: Errors) -> dict[str, Any]:
+        content = {"application/json": {"schema": self._schemas[Errors], "example": body}}
+        return {"description": body["errors"][0]["message"], "headers": self._headers(), "content": content}
 
     def _headers(self, *names: str) -> dict[str, Any]:
         throttle = ("X-Rate-Limit-Remaining",) if self._in_api and self._settings.throttle_maximum > 0 else ()
@@ -222,8 +263,8 @@ def operation_id(route: web.RouteDef) -> str:
     tag=Tag.SERVICE,
 )
 async def openapi(request: web.Request) -> web.Response:
-    """What the service understands and answers."""
-    return respond(request, request.app[DOCUMENT].content)
+    """What the service understands and answers, and where: at the address where it was asked for."""
+    return respond(request, request.app[DOCUMENT].content | {"servers": [{"url": base_url(request)}]})
 
 
 routes = [web.get("/openapi.json", openapi)]

@@ -8,7 +8,8 @@ from service.api.viewpoint import GetParameters
 from service.application.parameters.types import Parameters
 
 _SHARED = (*GetParameters.model_fields, *PageParameters.model_fields)  # shown after a route's own
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"(\w+)/\{(\w+)\}")
+_OF_WHAT = {"conversations": "conversation", "batches": "batch", "progress": "progress"}
 _AS_USER = {
     "name": "as_user_id",
     "in": "query",
@@ -67,9 +68,12 @@ def query_parameters(
 
 
 def path_parameters(path: str) -> list[dict[str, Any]]:
-    """Parameter objects of the placeholders; all of them are ids."""
+    """Parameter objects of the placeholders; all of them are ids, of what stands before them in the path."""
     schema = {"type": "integer", "format": "int64", "minimum": 1}
-    return [{"name": name, "in": "path", "required": True, "schema": schema} for name in _PLACEHOLDER.findall(path)]
+    return [
+        {"name": name, "in": "path", "required": True, "description": f"Of the {_OF_WHAT[before]}.", "schema": schema}
+        for before, name in _PLACEHOLDER.findall(path)
+    ]
 
 
 def body_content(model: type[Parameters], required: tuple[str, ...]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 # Seconds that an answer waits for its settlement; then it goes out with what can be said without it.
 PATIENCE = 0.25
 
-_TEXTS = {
+TEXTS = {
     403: "403 Forbidden (Rate Limit Exceeded)\n",
     429: "429 Too Many Requests (Rate Limit Exceeded)\n",
 }
@@ -82,7 +82,7 @@ def turn_away(request: web.Request) -> web.Response:
     """The answer of a throttled request: plain text, and nothing says when to come again."""
     THROTTLED.inc()
     status = request.app[SETTINGS].throttle_status
-    return web.Response(text=_TEXTS[status], status=status)
+    return web.Response(text=TEXTS[status], status=status)
 
 
 async def add_throttle_headers(request: web.Request, response: web.StreamResponse) -> None:
