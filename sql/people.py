@@ -1,11 +1,12 @@
 """People as they are shown in conversations, and what the viewer shares with them."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
 from sql.connection import Connection
-from sql.statements import Column, Many
+from sql.statements import Column, Many, One
 
 
 class PersonRow(NamedTuple):
@@ -17,6 +18,20 @@ class PersonRow(NamedTuple):
     pronouns: str | None
     uuid: str | None
     avatar_url: str | None
+
+
+class OwnUserRow(NamedTuple):
+    """A user as they are shown to themselves; the names of one the directory does not know are empty."""
+
+    id: int
+    name: str
+    short_name: str
+    sortable_name: str
+    pronouns: str | None
+    avatar_url: str | None
+    login: str | None
+    sis_id: str | None
+    created_at: datetime | None
 
 
 class ParticipantRow(NamedTuple):
@@ -46,11 +61,19 @@ class SharedGroup(NamedTuple):
     group_id: int
 
 
+_OWN_USER = One("own_user", OwnUserRow)
 _PARTICIPANTS = Many("participants_of", ParticipantRow)
 _PEOPLE = Many("people_by_id", PersonRow)
 _SHARED_COURSES = Many("shared_courses", SharedCourse)
 _SHARED_GROUPS = Many("shared_groups", SharedGroup)
 _AUDIENCE_ROLES = Column[list[str]]("audience_roles")
+
+
+async def own_user(conn: Connection, user_id: int) -> OwnUserRow:
+    """The user with this id, in the directory or not (yet)."""
+    found = await _OWN_USER(conn, user_id=user_id)
+    assert found is not None  # noqa: S101 - there is a row for any id
+    return found
 
 
 async def participants_of(conn: Connection, conversation_ids: Sequence[int]) -> dict[int, list[ParticipantRow]]:

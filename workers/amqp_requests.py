@@ -1,5 +1,6 @@
 """Requests of other systems: carried out once for each key, and answered to ``reply_to`` (CONTRACT 4)."""
 
+import re
 import secrets
 from datetime import timedelta
 from functools import partial
@@ -40,8 +41,8 @@ class RequestConsumer(MessageConsumer):
     """Consumes the queue of requests. Any number of them, in any number of processes, may get the same key."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
-        queue = Topology(settings.amqp_prefix).requests
-        super().__init__(settings, "requests", queue, publisher, lanes=LANES, replaceable=False)
+        self._topology = Topology(settings.amqp_prefix)
+        super().__init__(settings, "requests", self._topology.requests, publisher, lanes=LANES, replaceable=False)
         self._pool = pool
         self._ids, self._tag_sets = IdBlocks(), TagSets()
         self._answers = AnswerPublisher(settings, "clarion-answers")
@@ -57,14 +58,26 @@ class RequestConsumer(MessageConsumer):
         await self._answers.broker.stop()
 
     async def handle(self, session: Session, message: AbstractIncomingMessage) -> Outcome:
-        """A request that cannot be read goes to the dead letters, and like any other it is answered."""
+        """A request that cannot be read is answered like any other, and goes to the dead letters.
+
+        One without a usable key does not, if it names a queue for the answer (CONTRACT 6.23). One whose answer may not
+        go where it asks is not carried out.
+        """
+        if message.reply_to and not self._may_answer(message.reply_to):
+            return DeadLetter(f"answers may not go to the queue {message.reply_to!r} (CLARION_REPLY_TO)")
         try:
             asked = read(message.body, longest=self._settings.max_body_bytes)
         except MalformedRequest as error:
             outcome = await self._reply(session, message, Handled(error.answer))
-            return DeadLetter(f"not a request: {error}") if isinstance(outcome, Done) else outcome
+            if isinstance(outcome, Done) and not (error.keyless and message.reply_to):
+                return DeadLetter(f"not a request: {error}")
+            return outcome
         with bound_contextvars(as_user_id=asked.as_user_id, idempotency_key=asked.key):
             return await self.hold(session, partial(self._carry_out, session, message, asked))
+
+    def _may_answer(self, queue: str) -> bool:
+        """Not to a queue of Clarion's own, where an answer would be taken for a command or an event."""
+        return not self._topology.owns(queue) and re.fullmatch(self._settings.reply_to, queue) is not None
 
     async def _carry_out(self, session: Session, message: AbstractIncomingMessage, asked: Asked) -> Outcome:
         """Raises what interrupts it: whether a commit counted is unknown, and the next attempt asks the key."""

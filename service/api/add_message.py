@@ -17,7 +17,7 @@ from service.api.work import work_of
 from service.application.messages.reply import Queued, Written, carry_out, validate
 from service.application.messages.reply_checks import AddMessage
 from service.application.parameters.message import DraftParameters, draft_of
-from service.application.parameters.types import StringList
+from service.application.parameters.types import CodeList
 from service.application.presentation.conversations import present
 from service.application.presentation.messages import present_messages
 from service.application.presentation.profiles import MESSAGE_ADDED, MESSAGE_QUEUED
@@ -37,7 +37,7 @@ PLACEHOLDER = 0
 class AddMessageParameters(DraftParameters):
     """canvas/endpoints.md 4.9"""
 
-    included_messages: StringList = Field([], description="Earlier messages that recipients without them get too.")
+    included_messages: CodeList = Field([], description="Earlier messages that recipients without them get too.")
 
 
 def _named(recipients: Sequence[Any]) -> list[str] | None:

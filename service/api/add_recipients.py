@@ -12,7 +12,7 @@ from service.api.routing import path_id
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
 from service.application.messages.add_recipients import AddRecipients, carry_out, validate
-from service.application.parameters.types import RawList, ScalarString, StringList
+from service.application.parameters.types import CodeList, RawList, ScalarCode
 from service.application.parameters.view import ViewParameters
 from service.application.presentation.conversations import present
 from service.application.presentation.profiles import RECIPIENTS_ADDED
@@ -27,8 +27,8 @@ class AddRecipientsParameters(ViewParameters):
     """canvas/endpoints.md 4.8"""
 
     recipients: RawList = Field([], description="Ids of users, or everybody in `course_N`, `section_N` or `group_N`.")
-    context_code: ScalarString = Field(None, description="The context in which the users have to be found.")
-    tags: StringList = Field([], description="More contexts under which the conversation is found.")
+    context_code: ScalarCode = Field(None, description="The context in which the users have to be found.")
+    tags: CodeList = Field([], description="More contexts under which the conversation is found.")
 
 
 @describe(

@@ -8,13 +8,14 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import SETTINGS, TAG_SETS
+from service.api.keys import TAG_SETS
+from service.api.origin import base_url
 from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import path_id, required_id
 from service.application.inbox import administration
 from service.application.inbox.administration import Deletions, Restoration
-from service.application.parameters.types import IdList, Parameters, ScalarString
+from service.application.parameters.types import IdList, Parameters, ScalarCode, ScalarString
 from service.application.presentation.shapes import DeletedMessage, Message, Nothing
 from service.application.transactions import committed
 from service.domain.dates import parse_iso
@@ -25,7 +26,7 @@ class DeletedParameters(PageParameters):
     """canvas/endpoints.md 4.15"""
 
     user_id: IdList = Field([], description="Who deleted them.")
-    conversation_id: ScalarString = Field(None, description="From which conversation.")
+    conversation_id: ScalarCode = Field(None, description="From which conversation.")
     deleted_before: ScalarString = Field(None, description="A time.", json_schema_extra={"format": "date-time"})
     deleted_after: ScalarString = Field(None, description="A time.", json_schema_extra={"format": "date-time"})
 
@@ -33,9 +34,9 @@ class DeletedParameters(PageParameters):
 class RestoreParameters(Parameters):
     """canvas/endpoints.md 4.15; asked for in this order."""
 
-    message_id: ScalarString = Field(None, description="The message.")
-    user_id: ScalarString = Field(None, description="Who deleted it.")
-    conversation_id: ScalarString = Field(None, description="From which conversation.")
+    message_id: ScalarCode = Field(None, description="The message.")
+    user_id: ScalarCode = Field(None, description="Who deleted it.")
+    conversation_id: ScalarCode = Field(None, description="From which conversation.")
 
 
 def _moment(name: str, text: str | None) -> datetime | None:
@@ -73,8 +74,8 @@ async def list_deleted(request: web.Request, sent: DeletedParameters) -> web.Res
             before=_moment("deleted_before", sent.deleted_before),
             after=_moment("deleted_after", sent.deleted_after),
         )
-        base_url = request.app[SETTINGS].base_url
-        found = await administration.deleted_messages(conn, wanted, viewer_id=viewer, base_url=base_url)
+        base = base_url(request)
+        found = await administration.deleted_messages(conn, wanted, viewer_id=viewer, base_url=base)
     return respond(request, found, headers=link_headers(request, page, total=len(found)))
 
 
@@ -89,13 +90,13 @@ async def list_deleted(request: web.Request, sent: DeletedParameters) -> web.Res
 async def restore_message(request: web.Request, sent: RestoreParameters) -> web.Response:
     """One user gets one deleted message back."""
     viewer, tag_sets = caller(request).user_id, request.app[TAG_SETS]
-    base_url = request.app[SETTINGS].base_url
+    base = base_url(request)
     async with connection(request) as conn:
         await administration.check_site_admin(conn, viewer)
         message, user, conversation = (_required(name, value) for name, value in sent.model_dump().items())
         wanted = Restoration(required_id(message), required_id(user), required_id(conversation))
         restored = await committed(
-            conn, lambda: administration.restore(conn, tag_sets, wanted, viewer_id=viewer, base_url=base_url)
+            conn, lambda: administration.restore(conn, tag_sets, wanted, viewer_id=viewer, base_url=base)
         )
     return respond(request, restored)
 

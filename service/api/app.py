@@ -22,12 +22,14 @@ from service.api import (
     progress,
     search,
     show_conversation,
+    user,
 )
 from service.api.authentication import authenticate
 from service.api.errors import answer_errors
 from service.api.keys import BROKER, IDS, POOL, SETTINGS, TAG_SETS, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
+from service.api.origin import require_host
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import SETTLING, add_throttle_headers, finish_settling
@@ -48,6 +50,7 @@ MODULES = (
     list_conversations,
     show_conversation,
     participant,
+    user,
     openapi,
     asyncapi,
     docs,
@@ -59,7 +62,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app = web.Application(
         client_max_size=settings.max_body_bytes,
         # Outermost first.
-        middlewares=[observe, answer_errors, choose_endpoint, authenticate],
+        middlewares=[observe, answer_errors, choose_endpoint, require_host, authenticate],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Handler
 from service.api.database import connection
 from service.api.keys import SETTINGS
 from service.api.parameters import PARAMETERS, read_parameters
-from service.api.routing import ENDPOINT, scope_of
+from service.api.routing import ENDPOINT, scopes_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
 from service.domain.errors import Code, Refusal
@@ -81,14 +81,20 @@ async def _find(request: web.Request, conn: Connection, token_hash: bytes) -> Ca
 async def _identify(request: web.Request, conn: Connection, token: str) -> Caller:
     found = _check(await _find(request, conn, hash_token(token)))
     scopes = None if found.scopes is None else tuple(found.scopes)
-    if scopes is not None and scope_of(request) not in scopes:
+    if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
     known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id)
     fake_student = found.fake_student
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
-        root = request.app[SETTINGS].root_account_id
-        target = await act_as(conn, user_id=found.user_id, as_user_id=as_user, root_account_id=root)
+        settings = request.app[SETTINGS]
+        target = await act_as(
+            conn,
+            user_id=found.user_id,
+            as_user_id=as_user,
+            root_account_id=settings.root_account_id,
+            shard_id=settings.shard_id,
+        )
         if target is not None:
             known = Caller(target.user_id, found.user_id, scopes, target.login, target.sis_id)
             fake_student = target.fake_student

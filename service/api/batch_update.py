@@ -6,7 +6,7 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
-from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.publish import announce
 from service.api.responses import respond
 from service.application.inbox import batch_update
@@ -38,7 +38,7 @@ async def update_conversations(request: web.Request, sent: BatchUpdateParameters
     async with connection(request) as conn:
         progress = await batch_update.accept(conn, caller(request).user_id, conversation_ids, event)
     announce(request, UpdateConversations(progress_id=progress.id))
-    return respond(request, batch_update.present_progress(progress, request.app[SETTINGS].base_url))
+    return respond(request, batch_update.present_progress(progress, base_url(request)))
 
 
 routes = [web.put("/api/v1/conversations", update_conversations)]

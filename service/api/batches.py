@@ -6,7 +6,7 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import path_id
@@ -39,11 +39,11 @@ async def list_batches(request: web.Request, sent: ListParameters) -> web.Respon
     """The caller's batches, oldest first."""
     states = [state for state in BatchState if state in sent.state] if sent.state else list(RUNNING)
     page = page_of(sent)
-    sender, base_url = caller(request).user_id, request.app[SETTINGS].base_url
+    sender, base = caller(request).user_id, base_url(request)
     async with connection(request) as conn:
         total = await batches.count_batches(conn, sender, states)
         found = await batches.list_batches(conn, sender, states, limit=page.size, offset=page.offset)
-        shown = await present_batches(conn, found, viewer_id=sender, base_url=base_url)
+        shown = await present_batches(conn, found, viewer_id=sender, base_url=base)
     return respond(request, shown, headers=link_headers(request, page, total=total))
 
 
@@ -51,12 +51,12 @@ async def list_batches(request: web.Request, sent: ListParameters) -> web.Respon
 async def show_batch(request: web.Request) -> web.Response:
     """One batch of the caller's, in whatever state, with its progress."""
     batch_id = path_id(request)
-    sender, base_url = caller(request).user_id, request.app[SETTINGS].base_url
+    sender, base = caller(request).user_id, base_url(request)
     async with connection(request) as conn:
         found = await batches.find_batch(conn, batch_id, sender)
         if found is None:
             raise Refusal(Code.NOT_FOUND)
-        shown = await present_batch(conn, found, viewer_id=sender, base_url=base_url)
+        shown = await present_batch(conn, found, viewer_id=sender, base_url=base)
     return respond(request, shown)
 
 

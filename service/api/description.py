@@ -9,6 +9,7 @@ from typing import Any, TypedDict, Unpack, overload
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from service.api.keys import SETTINGS
 from service.api.pagination import PageParameters
 from service.api.parameters import read_parameters
 from service.application.parameters.types import Model, Parameters, parse
@@ -22,6 +23,7 @@ class Tag(StrEnum):
     BATCHES = "Batches"
     SEARCH = "Search"
     PROGRESS = "Progress"
+    USERS = "Users"
     ADMINISTRATION = "Site administration"
     SERVICE = "Service"
 
@@ -106,7 +108,9 @@ def describe(
 def _reading(model: type[Model], handler: _Reading[Model]) -> Handler:
     @wraps(handler)
     async def answer(request: web.Request) -> web.StreamResponse:
-        return await handler(request, parse(model, await read_parameters(request)))
+        return await handler(
+            request, parse(model, await read_parameters(request), shard_id=request.app[SETTINGS].shard_id)
+        )
 
     return answer
 

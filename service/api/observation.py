@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 from opentelemetry.trace import Span, SpanKind, StatusCode
 
 from service.api.metering import METER, Meter, metered
+from service.api.origin import client_ip
 from service.api.routing import ENDPOINT, METHOD
 from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
 from service.runtime.tracing import HEADER, Attributes, continued, span
@@ -42,6 +43,7 @@ def _record(request: web.Request, status: int, seconds: float) -> None:
         path=request.path,
         route=route,
         status=status,
+        client_ip=client_ip(request),
         ms=round(seconds * 1000, 2),
         cpu_ms=round(meter.cpu * 1000, 2),
         database_ms=round(meter.database * 1000, 2),

@@ -5,7 +5,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from pydantic import Field
 
-from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.parameters import query_of
 from service.application.parameters.types import Parameters, ScalarString
 from service.domain.pagination import MAX_SIZE, Page, link_header, parse_page
@@ -30,6 +30,6 @@ def page_of(sent: PageParameters) -> Page:
 def link_headers(request: web.Request, page: Page, *, total: int | None, more: bool | None = None) -> dict[str, str]:
     """The Link header of an answer, as headers to respond with: absolute URLs on the public origin."""
     query = parse_qsl(query_of(request).decode(), keep_blank_values=True)
-    url = request.app[SETTINGS].base_url + request.path.removesuffix(".json")
+    url = base_url(request) + request.path.removesuffix(".json")
     link = link_header(url, query, page, total=total, more=more)
     return {"Link": link} if link else {}

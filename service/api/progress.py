@@ -6,7 +6,7 @@ from pydantic import Field
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.application.inbox import batch_update
@@ -33,7 +33,7 @@ async def show_progress(request: web.Request) -> web.Response:
     progress_id = path_id(request)
     async with connection(request) as conn:
         found = await batch_update.read(conn, caller(request).user_id, progress_id)
-    return respond(request, present_progress(found, request.app[SETTINGS].base_url))
+    return respond(request, present_progress(found, base_url(request)))
 
 
 @describe(
@@ -48,7 +48,7 @@ async def cancel_progress(request: web.Request, sent: CancelParameters) -> web.R
     progress_id = path_id(request)
     async with connection(request) as conn:
         cancelled = await batch_update.cancel(conn, caller(request).user_id, progress_id, sent.message)
-    return respond(request, present_progress(cancelled, request.app[SETTINGS].base_url))
+    return respond(request, present_progress(cancelled, base_url(request)))
 
 
 routes = [

@@ -12,11 +12,14 @@ from dataclasses import dataclass
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from service.api.keys import SETTINGS
 from service.api.parameters import is_form, read_parameters
 from service.domain.errors import Code, Refusal
-from service.domain.ids import parse_id
+from service.domain.ids import localised, parse_id
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
+# Of which documented path of Canvas a path here is a case: its scope opens it as well (canvas/conventions.md 2).
+_CANVAS_PATHS = {"/api/v1/users/self": "/api/v1/users/:id"}
 _PLACEHOLDER = re.compile(r"\{(\w+)[^}]*\}")
 
 
@@ -75,14 +78,17 @@ async def choose_endpoint(request: web.Request, handler: Handler) -> web.StreamR
     return await handler(request)
 
 
-def scope_of(request: web.Request) -> str:
-    """The scope a limited token needs here: ``url:GET|/api/v1/conversations/:id``."""
-    return f"url:{_verb(request[METHOD])}|{request[ENDPOINT].template}"
+def scopes_of(request: web.Request) -> frozenset[str]:
+    """The scopes of which a limited token needs one here: ``url:GET|/api/v1/conversations/:id``."""
+    template = request[ENDPOINT].template
+    return frozenset(
+        f"url:{_verb(request[METHOD])}|{path}" for path in (template, _CANVAS_PATHS.get(template, template))
+    )
 
 
 def path_id(request: web.Request, name: str = "id") -> int:
     """The id in the path; Refusal(NOT_FOUND) for anything that cannot be one."""
-    return required_id(request.match_info[name])
+    return required_id(localised(request.match_info[name], request.app[SETTINGS].shard_id))
 
 
 def required_id(text: str) -> int:

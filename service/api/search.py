@@ -9,10 +9,19 @@ from pydantic.config import JsonDict
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
-from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.parameters import query_of
 from service.api.responses import respond
-from service.application.parameters.types import CanvasBool, IdList, Parameters, ScalarString, StringList, one_of
+from service.application.parameters.types import (
+    CanvasBool,
+    CodeList,
+    IdList,
+    Parameters,
+    ScalarCode,
+    ScalarString,
+    StringList,
+    one_of,
+)
 from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
@@ -30,13 +39,13 @@ class SearchParameters(Parameters):
     """canvas/endpoints.md 4.13"""
 
     search: ScalarString = Field(None, description="Words, all of which a name has to hold.")
-    context: ScalarString = Field(
+    context: ScalarCode = Field(
         None, description="Only within `course_N`, `section_N` or `group_N`; with `_students` and the like those alone."
     )
-    exclude: StringList = Field([], description="Ids of users and codes of contexts to leave out.")
+    exclude: CodeList = Field([], description="Ids of users and codes of contexts to leave out.")
     type: StringList = Field([], description="What to find.", json_schema_extra=_KINDS)
     types: StringList = Field([], description="The same.", json_schema_extra=_KINDS)
-    user_id: ScalarString = Field(None, description="This one user, and nothing else that is asked for.")
+    user_id: ScalarCode = Field(None, description="This one user, and nothing else that is asked for.")
     from_conversation_id: IdList = Field([], description="With user_id: a conversation of both is reason enough.")
     permissions: StringList = Field([], description="Which of the caller's permissions to tell of each context.")
     messageable_only: CanvasBool = Field(False, description="Only contexts to which the caller may send.")
@@ -91,7 +100,7 @@ async def find_recipients_of_old(request: web.Request, sent: SearchParameters) -
 
 async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
     """A search by user_id overlooks all else; without anything to look for: []."""
-    avatars = Avatars(request.app[SETTINGS].base_url)
+    avatars = Avatars(base_url(request))
     viewer_id = caller(request).user_id
     if sent.user_id:
         shared = sent.from_conversation_id
@@ -111,7 +120,7 @@ async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
 
 def _links(request: web.Request, page: MarkedPage, following: Bookmark | None) -> dict[str, str]:
     query = parse_qsl(query_of(request).decode(), keep_blank_values=True)
-    url = request.app[SETTINGS].base_url + request.path.removesuffix(".json")
+    url = base_url(request) + request.path.removesuffix(".json")
     link = link_entries(url, query, page.links(following), page.size)
     return {"Link": link} if link else {}
 

@@ -5,6 +5,7 @@ from pydantic import Field
 
 from service.api.authentication import caller
 from service.api.keys import SETTINGS
+from service.api.origin import base_url
 from service.api.parameters import PARAMETERS
 from service.application.parameters.types import CanvasBool, Parameters, Presence
 from service.application.parameters.view import ViewParameters, viewpoint_of
@@ -27,15 +28,16 @@ class GetParameters(Parameters):
 
 def viewpoint(request: web.Request, sent: ViewParameters) -> Viewpoint:
     """The caller's viewpoint; Refusal for a filter_mode that does not exist."""
-    return viewpoint_of(caller(request).user_id, sent, request.app[SETTINGS])
+    return viewpoint_of(caller(request).user_id, sent, request.app[SETTINGS], base_url(request))
 
 
 def includes(request: web.Request, sent: ViewParameters) -> frozenset[str]:
     """What ``include[]`` asks for.
 
-    A limited token gets only some of it, and nothing for a bare ``include``: hence the raw parameters.
+    A limited token gets only some of it, and nothing for a bare ``include``: hence the raw parameters, in which an
+    array by index is an object.
     """
     asked = frozenset(sent.include)
     if caller(request).scopes is None:
         return asked
-    return asked & _ALWAYS_INCLUDED if isinstance(request[PARAMETERS].get("include"), list) else frozenset()
+    return asked & _ALWAYS_INCLUDED if isinstance(request[PARAMETERS].get("include"), list | dict) else frozenset()

@@ -22,8 +22,10 @@ from service.application.presentation.errors import answer_of
 from service.application.transactions import committed
 from service.contracts.requests import MAX_ANSWER_BYTES, OMITTED, Request
 from service.contracts.topology import CREATE_CONVERSATION
+from service.contracts.wording import worded
 from service.domain.encodings import read_json
 from service.domain.errors import Code, Refusal, unreadable
+from service.domain.ids import localised
 from sql.connection import Connection
 from sql.idempotency_keys import KeptAnswer, claim_request, find_request, keep_answer
 
@@ -32,10 +34,14 @@ _NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another
 
 
 class MalformedRequest(Exception):
-    """The request, its user or its key cannot be read; ``answer`` is for the requester."""
+    """The request, its user or its key cannot be read; ``answer`` is for the requester.
 
-    def __init__(self, reason: str, refusal: Refusal) -> None:
+    ``keyless``: it is its idempotency key that cannot be used (CONTRACT 6.23).
+    """
+
+    def __init__(self, reason: str, refusal: Refusal, *, keyless: bool = False) -> None:
         super().__init__(reason)
+        self.keyless = keyless
         self.answer = kept(answer_of(refusal))
 
 
@@ -67,9 +73,9 @@ def read(data: bytes, *, longest: int) -> Asked:
     try:
         request = Request.model_validate(parameters)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors(include_url=False))
-        reason = "; ".join(faults)
-        raise MalformedRequest(reason, unreadable(reason)) from None
+        reason = worded(error)
+        keyless = any(fault["loc"] == ("idempotency_key",) for fault in error.errors())
+        raise MalformedRequest(reason, unreadable(reason), keyless=keyless) from None
     asked = {name: value for name, value in parameters.items() if name not in Request.model_fields}
     return Asked(request.as_user_id, request.idempotency_key, asked, _fingerprint(request.version, asked))
 
@@ -101,14 +107,14 @@ async def carry_out(work: Work, conn: Connection, asked: Asked) -> Handled:
     refused as by as_user_id over HTTP. Of several at once with one key, the others wait for the first.
     """
     try:
-        user_id = await _sender(conn, asked)
+        user_id = await _sender(work, conn, asked)
         return await committed(conn, lambda: _once(work, conn, user_id, asked))
     except Refusal as refusal:
         return Handled(kept(answer_of(refusal)))
 
 
-async def _sender(conn: Connection, asked: Asked) -> int:
-    user = await find_user(conn, asked.as_user_id)
+async def _sender(work: Work, conn: Connection, asked: Asked) -> int:
+    user = await find_user(conn, localised(asked.as_user_id, work.settings.shard_id))
     if user.fake_student:
         raise Refusal(Code.NOT_AUTHORISED)
     return user.user_id
@@ -137,8 +143,8 @@ async def _once(work: Work, conn: Connection, user_id: int, asked: Asked) -> Han
 
 async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
     """The answer, and the id of a batch that waits to be planned."""
-    sent = parse(CreateParameters, dict(asked.parameters))
-    view = viewpoint_of(user_id, sent, work.settings)
+    sent = parse(CreateParameters, dict(asked.parameters), shard_id=work.settings.shard_id)
+    view = viewpoint_of(user_id, sent, work.settings, work.settings.base_url)
     command = command_of(user_id, sent)
     plan = await create.validate(work, conn, command)
     outcome = await create.carry_out(work, conn, command, plan)

@@ -50,8 +50,7 @@ COMMANDS: tuple[AnyCommand, ...] = (
 UNREADABLE = b'{"name":"deliver","version":99,"batch_id":7,"position":12}'
 DEAD_LETTER: Mapping[str, Any] = MappingProxyType(
     {
-        "reason": "not a command of ours: deliver.version: Value error, version 99 is not known to this release, "
-        "which reads 1",
+        "reason": "not a command of ours: deliver.version: version 99 is not known to this release, which reads 1",
         "source": "clarion.commands.deliver",
         "routing_key": "deliver",
         "first_time": "2026-05-01T12:34:56.789000+00:00",
@@ -98,7 +97,7 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         ),
         "conversation_message_created": _event(
             "conversation_message_created",
-            OF_REQUEST,
+            {**OF_JOB, "batch_id": "10000000000007", "recipient_id": "10000000000501"},
             author_id="42",
             conversation_id=str(CONVERSATION),
             created_at=WRITTEN,

@@ -83,6 +83,10 @@ class Topology:
         """Fanout exchange and queue of what could not be handled."""
         return f"{self.prefix}.dead"
 
+    def owns(self, name: str) -> bool:
+        """Whether an exchange or queue of that name is, or may become, one of the installation's."""
+        return name == self.prefix or name.startswith(f"{self.prefix}.")
+
     def command_queue(self, name: str) -> str:
         """The queue of one kind of command."""
         return f"{self.prefix}.commands.{name}"

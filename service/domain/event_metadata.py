@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from service.domain.ids import SHARD_SIZE
+
 TEXT_LIMIT = 8192  # characters of a long text in an event (canvas/events.md 1)
-SHARD_SIZE = 10**13
 
 
 @dataclass(frozen=True, slots=True)

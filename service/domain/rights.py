@@ -54,6 +54,7 @@ class Enrollment:
     standing: str
     section_limited: bool = False
     associated_user_id: int | None = None
+    by_hand: bool = False  # completed by itself, not with its course or by dates
 
     @property
     def current(self) -> bool:
@@ -130,6 +131,16 @@ class Roles:
         held = {e.type for e in self.enrolled(course_id)}
         return next((type_ for type_ in _RANKING if type_ in held), None)
 
+    def concluded(self, course: Course) -> bool:
+        """Whether a course is over for the user, by its state or its dates (CONTRACT 6.15).
+
+        The dates are those of the user's own enrolments; without any, the course's.
+        """
+        enrolled = self.enrolled(course.id)
+        if course.completed or not enrolled:
+            return course.completed or course.ended
+        return not any(e.current for e in enrolled) and not all(e.by_hand for e in enrolled)
+
     def may(self, right: Right, course: Course) -> bool:
         """Whether the user holds a right in a course, by an enrolment or as an administrator."""
         if course.workflow_state == "deleted":
@@ -163,8 +174,7 @@ class Roles:
 
     def _grants(self, enrollment: Enrollment, right: Right, course: Course) -> bool:
         if not enrollment.current:
-            # A teacher of a concluded course goes on writing to it: else the exemption of canvas/endpoints.md
-            # 4.2 validation step 5c would have no effect.
+            # A teacher of a concluded course may still write to its people, only not with the course as context.
             still_writes = course.completed and enrollment.type in STAFF and right in WRITING
             if right not in _KEPT_AFTERWARDS and not still_writes:
                 return False

@@ -1,14 +1,31 @@
 """Configuration: environment variables only, all listed in deploy/env.example (CONTRACT 2)."""
 
+import re
+from functools import cached_property
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, UrlConstraints, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, UrlConstraints, ValidationError
 from pydantic_core import MultiHostUrl, Url
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from service.domain.origins import Network, parse_networks
 
 # What asyncpg reads; SQLAlchemy's names of drivers are none of its schemes.
 DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True)]
 AmqpUrl = Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
+
+
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
+
+
+def _pattern(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"no regular expression: {error}") from None
+    return text
 
 
 class SettingsError(Exception):
@@ -26,6 +43,8 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
+    forwarded_allow: Annotated[str, AfterValidator(_networks)] = ""
+    reply_to: Annotated[str, AfterValidator(_pattern)] = ".*"
     max_group_conversation_size: int = Field(100, ge=1)
     max_bulk_private_recipients: int = Field(100, ge=1)
     queued_reply_participants: int = Field(100, ge=1)
@@ -49,9 +68,14 @@ class Settings(BaseSettings):
     relay_interval: float = Field(0.2, gt=0)
     relay_patience: float = Field(5.0, ge=0)
 
+    @cached_property
+    def trusted_proxies(self) -> tuple[Network, ...]:
+        """Whose X-Forwarded-… headers are believed."""
+        return parse_networks(self.forwarded_allow)
+
     @property
     def base_url(self) -> str:
-        """Base of absolute URLs, without a trailing slash."""
+        """Base of absolute URLs where no request says how it came here, without a trailing slash."""
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
 
 

@@ -1,6 +1,6 @@
 -- name: enrollments_of :many
 -- The enrolments that give their user any standing. Few per user, so the view's per-row CASE costs nothing.
-SELECT course_id, section_id, type, standing, section_limited, associated_user_id
+SELECT course_id, section_id, type, standing, section_limited, associated_user_id, by_hand
 FROM enrollment_standings
 WHERE user_id = :user_id::bigint AND type <> 'StudentViewEnrollment' AND standing IN ('active', 'invited', 'completed')
 ORDER BY course_id, id;

@@ -25,14 +25,15 @@ CREATE OR REPLACE FUNCTION standing_of(
         ELSE workflow_state
     END;
 
--- The state of every enrolment that counts now.
+-- The state of every enrolment that counts now; by_hand: it was completed itself, not with its course or by dates.
 CREATE OR REPLACE VIEW enrollment_standings AS
 SELECT e.id, e.course_id, e.section_id, e.user_id, e.type, e.associated_user_id,
        e.limit_privileges_to_course_section AS section_limited,
        standing_of(
            e.workflow_state, e.date_state, c.workflow_state, c.restrict_enrollments_to_course_dates, c.start_at,
            c.conclude_at, s.restrict_enrollments_to_section_dates, s.start_at, s.end_at
-       ) AS standing
+       ) AS standing,
+       e.workflow_state = 'completed' AS by_hand
 FROM enrollments e
 JOIN courses c ON c.id = e.course_id
 LEFT JOIN sections s ON s.id = e.section_id;

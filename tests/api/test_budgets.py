@@ -42,6 +42,7 @@ BUDGETS = {
     "GET /conversations/batches": 6,
     "GET /conversations/batches/:id": 5,
     "GET /search/recipients": 14,
+    "GET /users/self": 3,
     "GET /conversations?as_user_id=": 22,
 }
 
@@ -169,6 +170,7 @@ def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
         "GET /conversations/batches": (teacher, "GET", "/conversations/batches", {}),
         "GET /conversations/batches/:id": (teacher, "GET", f"/conversations/batches/{place.batch}", {}),
         "GET /search/recipients": (teacher, "GET", "/search/recipients?search=user", {}),
+        "GET /users/self": (teacher, "GET", "/users/self", {}),
         "GET /conversations?as_user_id=": (place.administrator, "GET", f"/conversations?as_user_id={place.deputy}", {}),
     }
     return requests[row]

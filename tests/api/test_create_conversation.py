@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import asyncpg
 import pytest
 from aiohttp import ClientSession, FormData
 
+from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.school import School
 
@@ -249,18 +251,66 @@ async def test_a_group_has_a_hundred_recipients_and_not_one_more(
     await post(client, teacher, 201, recipients=people[:101], body="x", force_new=True)
 
 
-async def test_a_concluded_course_takes_messages_of_its_staff_only(
-    client: ClientSession, teacher: dict[str, str], token: Token, school: School, institution: Institution
+@pytest.mark.parametrize(
+    "ended",
+    [{"state": "completed"}, {"conclude_at": datetime.now(UTC) - timedelta(days=1), "restrict_dates": True}],
+    ids=["by its state", "by its dates"],
+)
+async def test_a_concluded_course_takes_no_messages_of_anybody(
+    *,
+    client: ClientSession,
+    teacher: dict[str, str],
+    token: Token,
+    school: School,
+    institution: Institution,
+    ended: dict[str, Any],
 ) -> None:
-    over = await institution.course("Latin", state="completed")
-    student = school.students[0]
+    """Also where nobody could be found there; without the course as context people are reached as ever."""
+    over = await institution.course("Latin", **ended)
+    student, other = school.students[:2]
+    admin = await institution.user()
     await institution.enroll(over, school.teacher, "Teacher")
     await institution.enroll(over, student)
-    body = await post(
-        client, await token(student), 400, recipients=[str(school.teacher)], body="x", context_code=f"course_{over}"
-    )
-    assert body[0]["attribute"] in ("recipients", "Course concluded")
-    await post(client, teacher, 201, recipients=[str(student)], body="x", context_code=f"course_{over}")
+    await institution.admin(admin)
+    refused = [{"attribute": "Course concluded", "message": "Unable to send messages"}]
+    for headers in (teacher, await token(student), await token(admin)):
+        for recipients in ([str(school.teacher)], [str(student)], [str(other)], [f"course_{over}"], ["nonsense"]):
+            named: dict[str, Any] = {"recipients": recipients, "body": "x", "context_code": f"course_{over}"}
+            assert await post(client, headers, 400, **named) == refused
+            assert await post(client, headers, 400, **named, bulk_message=True, group_conversation=True) == refused
+    await post(client, teacher, 201, recipients=[str(student)], body="x")
+
+
+async def test_arrays_by_index_and_nulls_in_arrays(
+    client: ClientSession, teacher: dict[str, str], school: School
+) -> None:
+    first, second = school.students[:2]
+    form = FormData([("recipients[0]", str(first)), ("recipients[1]", str(second)), ("body", "x")])
+    async with client.post(PATH, headers=teacher, data=form) as response:
+        assert response.status == 201, await response.text()
+        assert sorted(made["audience"][0] for made in await response.json()) == [first, second]
+    (made,) = await post(client, teacher, 201, recipients=[None, str(first), None], body="x")
+    assert made["audience"] == [first]
+    blank = [{"attribute": "recipients", "message": "blank"}]
+    assert await post(client, teacher, 400, recipients=[None], body="x") == blank
+
+
+async def test_who_is_in_a_conversation_of_the_senders_may_be_written_to_from_it(
+    client: ClientSession, token: Token, institution: Institution, threads: Threads
+) -> None:
+    """Not from one that the sender is not in, and not others than its participants."""
+    sender, fellow, unrelated = await institution.users(3)
+    own, others = await threads.group(sender, [fellow]), await threads.group(unrelated, [fellow])
+    headers = await token(sender)
+    named = {"recipients": [str(fellow)], "body": "x"}
+    refused = [{"attribute": "recipients", "message": "invalid"}]
+
+    assert await post(client, headers, 400, **named) == refused
+    assert await post(client, headers, 400, **named, from_conversation_id=others) == refused
+    (made,) = await post(client, headers, 201, **named, from_conversation_id=own)
+    assert made["audience"] == [fellow]
+    unknown = {"recipients": [str(unrelated)], "body": "x", "from_conversation_id": own}
+    assert await post(client, headers, 400, **unknown) == refused
 
 
 async def test_a_differentiation_tag_is_for_staff_and_never_shared(

@@ -5,6 +5,7 @@ The real code encodes and publishes, on the real broker. How to change the files
 
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -23,7 +24,7 @@ from service.contracts.commands import AnyCommand
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import CREATE_CONVERSATION
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, Encoded, MessagesRow, events_of
+from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, MessagesRow, events_of
 from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -52,7 +53,10 @@ def encoded(name: str) -> Encoded:
         case "conversation_created":
             row = messages_row("delivered", OF_JOB, examples.CONVERSATION, examples.CONVERSATION)
         case "conversation_message_created":
-            row = messages_row("delivered", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
+            row = replace(
+                messages_row("delivered", OF_JOB, examples.CONVERSATION, examples.MESSAGE),
+                copies=BulkCopies(7, examples.MESSAGE, [501]),
+            )
         case "conversation_forwarded":
             row = messages_row("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
         case _:
@@ -131,7 +135,7 @@ def test_a_request_and_what_is_understood_of_it() -> None:
         "as_user_id": asked.as_user_id,
         "key": asked.key,
         "fingerprint": asked.fingerprint.hex(),
-        "parameters": parse(CreateParameters, dict(asked.parameters)).model_dump(exclude_unset=True),
+        "parameters": parse(CreateParameters, dict(asked.parameters), shard_id=1).model_dump(exclude_unset=True),
     }
     shown = orjson.dumps(understood, option=orjson.OPT_INDENT_2)
     head = orjson.dumps(CREATE_CONVERSATION)

@@ -1,5 +1,6 @@
 """What other services are answered, and what happens when no queue takes the answer."""
 
+import re
 from typing import Any
 
 import aio_pika
@@ -18,7 +19,7 @@ from tests.support.request_client import RequestClient
 from tests.support.request_messages import Requesting, count, request, written
 from tests.support.school import School
 from tests.support.waiting import until
-from workers.amqp_requests import KeySweeper
+from workers.amqp_requests import KeySweeper, RequestConsumer
 
 
 @pytest.fixture
@@ -56,11 +57,10 @@ MALFORMED = {
     b"\xff{}": "The JSON body is malformed.",
     b"[]": "The JSON body must be an object.",
     b'{"as_user_id": 1, "idempotency_key": "k\\u0000"}': "Parameters must not contain NUL bytes.",
-    b'{"as_user_id": 1}': "idempotency_key: Field required",
-    b'{"idempotency_key": "k"}': "as_user_id: Field required",
-    b'{"as_user_id": [1], "idempotency_key": "k"}': "as_user_id: Input should be a valid string",
+    b'{"idempotency_key": "k"}': "as_user_id: is missing",
+    b'{"as_user_id": [1], "idempotency_key": "k"}': "as_user_id: is no text",
     b'{"as_user_id": 1, "idempotency_key": "k", "version": 2}': (
-        "version: Value error, version 2 is not known to this release, which reads 1"
+        "version: version 2 is not known to this release, which reads 1"
     ),
     b'{"as_user_id": 1, "idempotency_key": "k", "a":' + b"[" * 40 + b"]" * 40 + b"}": (
         "Parameters are nested more than 32 deep."
@@ -82,6 +82,82 @@ async def test_what_cannot_be_read_is_answered_and_goes_to_the_dead_letters_with
         assert (await asking.ask(request(school))).status == 201
 
     await asking.waiting(0)
+
+
+KEYLESS = {
+    b'{"as_user_id": 1}': "idempotency_key: is missing",
+    b'{"as_user_id": 1, "idempotency_key": ""}': "idempotency_key: is empty",
+    b'{"as_user_id": 1, "idempotency_key": null}': "idempotency_key: is no text",
+    b'{"as_user_id": 1, "idempotency_key": ["k"]}': "idempotency_key: is no text",
+    b'{"as_user_id": 1, "idempotency_key": "%s"}' % (b"k" * 256): "idempotency_key: is longer than 255 characters",
+    b"{}": "as_user_id: is missing; idempotency_key: is missing",
+}
+
+
+async def test_without_a_usable_key_it_is_answered_or_where_it_cannot_be_a_dead_letter(
+    requesting: Requesting, asking: RequestClient, school: School, outside: BrokerClient
+) -> None:
+    async with requesting():
+        for body, reason in KEYLESS.items():
+            answer = await asking.ask(body)
+            assert (answer.status, answer.body) == (400, {"errors": [{"message": reason}]})
+        for body, reason in KEYLESS.items():
+            await asking.publish(body, reply_to=None)
+            (letter,) = await outside.dead_letters(1)
+            assert (letter.body, letter.reason) == (body, f"not a request: {reason}")
+        assert (await asking.ask(request(school))).status == 201
+
+    await asking.waiting(0)
+
+
+@pytest.mark.parametrize("own", ["requests", "commands.plan", "dead", "directory", "answers-of-others"])
+async def test_no_answer_goes_to_a_queue_of_clarions_own(
+    *,
+    requesting: Requesting,
+    asking: RequestClient,
+    school: School,
+    settings: Settings,
+    outside: BrokerClient,
+    conn: asyncpg.Connection,
+    own: str,
+) -> None:
+    """Nothing is carried out, neither a good request nor one that would be refused."""
+    queue = f"{settings.amqp_prefix}.{own}"
+    async with requesting():
+        for body in (orjson.dumps(request(school)), b"{}"):
+            await asking.publish(body, reply_to=queue)
+            (letter,) = await outside.dead_letters(1)
+            assert (letter.body, letter.reason) == (
+                body,
+                f"answers may not go to the queue '{queue}' (CLARION_REPLY_TO)",
+            )
+        assert (await asking.ask(request(school))).status == 201
+
+    assert await count(conn, "sends") == 1
+
+
+async def test_answers_go_only_to_queues_that_the_setting_names(
+    *,
+    pool: asyncpg.Pool,
+    publisher: Publisher,
+    asking: RequestClient,
+    school: School,
+    settings: Settings,
+    outside: BrokerClient,
+    conn: asyncpg.Connection,
+) -> None:
+    """By their whole names."""
+    named = settings.model_copy(update={"reply_to": re.escape(asking.queue)})
+    consumer = RequestConsumer(named, pool, publisher)
+    await consumer.start()
+    for queue in (f"{asking.queue}.other", f"other.{asking.queue}", "unknown"):
+        await asking.publish(orjson.dumps(request(school)), reply_to=queue)
+        (letter,) = await outside.dead_letters(1)
+        assert letter.reason == f"answers may not go to the queue '{queue}' (CLARION_REPLY_TO)"
+    assert (await asking.ask(request(school))).status == 201
+    await consumer.drain()
+
+    assert await count(conn, "sends") == 1
 
 
 async def test_what_is_too_long_for_http_is_too_long_here(

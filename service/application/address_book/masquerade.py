@@ -7,6 +7,7 @@ from service.application.address_book.rights import load
 from service.domain.brackets import Repeated
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
+from service.domain.ids import localised
 from service.domain.rights import Right
 from service.domain.user_forms import UserForm, parse_user_form
 from sql.connection import Connection
@@ -38,7 +39,9 @@ async def _may_become(conn: Connection, user_id: int, target_id: int, root_accou
     return all(actor.may(right, account) or not target.may(right, account) for account in accounts for right in Right)
 
 
-async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_account_id: int) -> TargetRow | None:
+async def act_as(
+    conn: Connection, *, user_id: int, as_user_id: Any, root_account_id: int, shard_id: int
+) -> TargetRow | None:
     """The user that ``as_user_id`` names, in any form of conventions.md 7; None for the caller himself.
 
     Refusal(BAD_AS_USER) when there is no such user or ``user_id`` may not become that user: the right
@@ -50,7 +53,7 @@ async def act_as(conn: Connection, *, user_id: int, as_user_id: Any, root_accoun
         return None
     if isinstance(given, bool) or not isinstance(given, str | int):
         raise Refusal(Code.BAD_AS_USER)
-    form = parse_user_form(str(given), user_id)
+    form = parse_user_form(localised(str(given), shard_id), user_id)
     if form == UserForm(user_id):
         return None
     target = await _find(conn, form)

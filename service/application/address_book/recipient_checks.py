@@ -23,7 +23,7 @@ async def check_context(
     context_code: str | None,
     root_account_id: int,
 ) -> Context | None:
-    """The context to store, None when none is given; raises the Refusal of steps 5a, 5b and 5c.
+    """The context to store, None when none is given; raises the Refusal of steps 5a and 5b.
 
     ``known``: the sender's, there as well. ``recipients``: the resolved ones. ``root_account_id``: the host's, a root
     account even before there is any event about it.
@@ -42,9 +42,15 @@ async def check_context(
         await _check_reach(conn, known, course, recipients)
     if not _acceptable(known, context):
         raise invalid("context_code", "invalid")
-    if course is not None and course.completed and not known.may(Right.READ_AS_ADMIN, context):
-        raise invalid("Course concluded", "Unable to send messages")
     return context
+
+
+def check_not_concluded(known: UserRights, context_code: str | None) -> None:
+    """Refuses a course that is concluded for the sender, staff or not, whoever could be found there (CONTRACT 6.15)."""
+    context = parse_code(context_code or "")
+    course = known.courses.get(context.id) if context is not None and context.type is ContextType.COURSE else None
+    if course is not None and known.roles.concluded(course):
+        raise invalid("Course concluded", "Unable to send messages")
 
 
 async def _check_reach(conn: Connection, known: UserRights, course: Course, recipients: Sequence[int]) -> None:

@@ -5,7 +5,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from service.application.address_book.recipient_checks import check_context, check_roles, check_size, check_tags
+from service.application.address_book.recipient_checks import (
+    check_context,
+    check_not_concluded,
+    check_roles,
+    check_size,
+    check_tags,
+)
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
@@ -37,6 +43,7 @@ class CreateConversation(Draft):
     bulk_message: bool = False
     force_new: bool = False
     asynchronous: bool = False
+    from_conversation_id: int | None = None
     display_from: str | None = None
 
 
@@ -73,7 +80,8 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         raise invalid("recipients", "blank")
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
-    recipients = await resolve(conn, known, named, request.context_code)
+    recipients = await resolve(conn, known, named, request.context_code, conversation_id=request.from_conversation_id)
+    check_not_concluded(known, request.context_code)
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
     _check_given(request, recipients)
     context = await check_context(

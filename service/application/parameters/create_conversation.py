@@ -4,7 +4,7 @@ from pydantic import Field
 
 from service.application.messages.create import CreateConversation
 from service.application.parameters.message import DraftParameters, draft_of
-from service.application.parameters.types import CanvasBool, ScalarString
+from service.application.parameters.types import CanvasBool, IdList, ScalarString
 
 
 class CreateParameters(DraftParameters):
@@ -21,6 +21,9 @@ class CreateParameters(DraftParameters):
         description="`async`: a bulk message is accepted, and delivered after the answer.",
         json_schema_extra={"enum": ["sync", "async"]},
     )
+    from_conversation_id: IdList = Field(
+        [], description="A conversation of the sender's, whose participants may be written to without another reason."
+    )
     display_from: ScalarString = Field(None, description="Only for service tokens of the site.")
 
 
@@ -34,5 +37,6 @@ def command_of(author_id: int, sent: CreateParameters) -> CreateConversation:
         bulk_message=sent.bulk_message,
         force_new=sent.force_new,
         asynchronous=sent.mode == "async",
+        from_conversation_id=sent.from_conversation_id[0] if sent.from_conversation_id else None,
         display_from=sent.display_from or None,
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
-from service.application.parameters.types import CanvasBool, IdList, RawList, ScalarString, StringList
+from service.application.parameters.types import CanvasBool, CodeList, IdList, RawList, ScalarCode, ScalarString
 from service.application.parameters.view import ViewParameters
 
 
@@ -17,14 +17,14 @@ class DraftParameters(ViewParameters):
         "`_teachers`, `_tas`, `_observers` or `_designers` behind it those alone; `differentiation_tag_N`.",
     )
     body: ScalarString = Field(None, description="The text, plain, up to 65535 characters.")
-    context_code: ScalarString = Field(None, description="The `course_N`, `group_N` or `account_N` this is about.")
+    context_code: ScalarCode = Field(None, description="The `course_N`, `group_N` or `account_N` this is about.")
     attachment_ids: IdList = Field([], description="Files from the sender's folder of conversation attachments.")
     forwarded_message_ids: IdList = Field([], description="Messages to forward, all from one conversation.")
     media_comment_id: ScalarString = Field(None, description="A recording that goes with the message.")
     media_comment_type: ScalarString = Field(
         None, description="What kind of recording.", json_schema_extra={"enum": ["audio", "video"]}
     )
-    tags: StringList = Field([], description="More contexts under which the conversation is found.")
+    tags: CodeList = Field([], description="More contexts under which the conversation is found.")
     user_note: CanvasBool = Field(False, description="Also keep it in the faculty journal of the author's students.")
 
 

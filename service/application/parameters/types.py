@@ -5,17 +5,18 @@ A model is a ``Parameters`` whose fields have a default: that is what an absent 
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo, WithJsonSchema
 from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
-from service.domain.brackets import Repeated
+from service.domain.brackets import Nested, Repeated
 from service.domain.errors import unreadable
-from service.domain.ids import parse_id
+from service.domain.ids import localised, parse_id
 
 _TRUE = frozenset({"yes", "y", "true", "t", "on"})
+_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NOT_ZERO = re.compile(r"\s*[+-]?[0_]*[1-9]")
 
 
@@ -45,8 +46,17 @@ def _string(value: Any) -> str | None:
     return None if value is None else _string_of(value)
 
 
+def _array_of(value: Any) -> Any:
+    """``name[0]=…&name[1]=…`` as the array that it stands for (CONTRACT 6.27); anything else as it is."""
+    if not isinstance(value, Nested) or not value or not all(map(_INDEX.fullmatch, value)):
+        return value
+    items = [value[index] for index in sorted(value, key=int)]
+    return [item[-1] if isinstance(item, Repeated) else item for item in items]
+
+
 def _items(value: Any) -> list[Any]:
     """The values of an array parameter; a scalar is an array of one, an object is absent."""
+    value = _array_of(value)
     if isinstance(value, dict):
         raise PydanticUseDefault
     if not isinstance(value, list):
@@ -63,22 +73,46 @@ def _split(texts: list[str]) -> list[str]:
     return [stripped for text in texts for part in text.split(",") if (stripped := part.strip())]
 
 
-def _ids(value: Any) -> list[int]:
+def _shard_id(info: ValidationInfo) -> int:
+    return cast(int, info.context)  # parse gives it along
+
+
+def _local(item: Any, info: ValidationInfo) -> Any:
+    """An item that names a record, with its type."""
+    if isinstance(item, str):
+        return localised(item, _shard_id(info))
+    if isinstance(item, int) and not isinstance(item, bool):
+        return int(localised(str(item), _shard_id(info)))
+    return item
+
+
+def _code(value: Any, info: ValidationInfo) -> str | None:
+    text = _string(value)
+    return None if text is None else localised(text, _shard_id(info))
+
+
+def _codes(value: Any, info: ValidationInfo) -> list[str]:
+    return [localised(text, _shard_id(info)) for text in _strings(value)]
+
+
+def _ids(value: Any, info: ValidationInfo) -> list[int]:
     # The id 0 is no record's, so it is left out with what is none.
-    return [id_ for text in _split(_strings(value)) if (id_ := parse_id(text))]
+    return [id_ for text in _split(_codes(value, info)) if (id_ := parse_id(text))]
 
 
-def _raw(value: Any) -> list[Any]:
-    if isinstance(value, list) and not isinstance(value, Repeated):
-        return value
+def _raw(value: Any, info: ValidationInfo) -> list[Any]:
+    value = _array_of(value)
     items = _items(value)
-    return [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
+    if not isinstance(value, list) or isinstance(value, Repeated):
+        items = [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
+    return [_local(item, info) for item in items]
 
 
-def _array(value: Any) -> list[Any]:
+def _array(value: Any, info: ValidationInfo) -> list[Any]:
+    value = _array_of(value)
     if not isinstance(value, list):
         raise PydanticUseDefault
-    return [item for item in value if item is not None]
+    return [_local(item, info) for item in value if item is not None]
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -103,18 +137,25 @@ ScalarString = Annotated[str | None, BeforeValidator(_string)]
 StringList = Annotated[Sequence[str], BeforeValidator(_strings)]
 """An array, bare repeats or a scalar; empty strings, nulls and nested values are dropped. Default ()."""
 
+ScalarCode = Annotated[str | None, BeforeValidator(_code)]
+"""As ScalarString, for an id or a code with an id in it: global ids of this installation come as local ones."""
+
+CodeList = Annotated[Sequence[str], BeforeValidator(_codes)]
+"""As StringList, for ids and codes with ids in them: global ids of this installation come as local ones."""
+
 CommaList = Annotated[Sequence[str], BeforeValidator(lambda value: _split(_strings(value)))]
 """As StringList, and every string is also split at commas and trimmed."""
 
 IdList = Annotated[Sequence[int], BeforeValidator(_ids)]
-"""As CommaList, and only what can be an id stays (1 to 2^63 - 1)."""
+"""As CommaList, and only what can be an id stays, global ids of this installation as local ones."""
 
 RawList = Annotated[Sequence[Any], BeforeValidator(_raw), _items_of("string")]
-"""Items with the types JSON gave them. A string that stands for the array is split at commas; the items of
-a real array are not (endpoints.md 4.2 resolution step 1). A blank string is []."""
+"""Items with the types JSON gave them, without nulls; global ids of this installation as local ones. A string that
+stands for the array is split at commas; items of a real array are not (endpoints.md 4.2 resolution step 1). A blank
+string is []."""
 
 RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array), _items_of("string", "integer")]
-"""An array or bare repeats, items as they came without nulls; anything else is absent. Default None."""
+"""An array or bare repeats, items as in RawList; anything else is absent. Default None."""
 
 IF_FILLED = BeforeValidator(_object)
 """For a nested model: anything but an object with a key in it counts as absent."""
@@ -137,10 +178,13 @@ class Parameters(BaseModel):
 Model = TypeVar("Model", bound=Parameters)
 
 
-def parse(model: type[Model], parameters: dict[str, Any]) -> Model:
-    """The model of a request's parameters; Refusal(BAD_REQUEST) names the fields that do not fit."""
+def parse(model: type[Model], parameters: dict[str, Any], *, shard_id: int) -> Model:
+    """The model of a request's parameters; Refusal(BAD_REQUEST) names the fields that do not fit.
+
+    ``shard_id``: the installation whose global ids are understood (CONTRACT 6.16).
+    """
     try:
-        return model.model_validate(parameters)
+        return model.model_validate(parameters, context=shard_id)
     except ValidationError as error:
         names = sorted({".".join(str(step) for step in each["loc"]) for each in error.errors()})
         raise unreadable(f"{', '.join(names)} is invalid") from None

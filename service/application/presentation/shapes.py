@@ -43,7 +43,7 @@ MediaComment = TypedDict(
     {
         "content-type": Annotated[str, Field(description="audio/mp4 or video/mp4")],
         "display_name": str | None,
-        "media_id": str,
+        "media_id": Annotated[str, Field(description="Of the recording, as the media server names it")],
         "media_type": Literal["audio", "video"],
         "url": str,
     },
@@ -54,11 +54,11 @@ with_config(_EXACT)(MediaComment)
 Attachment = TypedDict(
     "Attachment",
     {
-        "id": Id,
+        "id": Annotated[Id, Field(description="Of the file")],
         "uuid": NotRequired[
             Annotated[str | None, Field(description="Absent from what another user wrote and is forwarded")]
         ],
-        "folder_id": Id | None,
+        "folder_id": Annotated[Id | None, Field(description="Of the folder that holds it")],
         "display_name": str | None,
         "filename": str | None,
         "upload_status": Literal["success"],
@@ -75,7 +75,7 @@ Attachment = TypedDict(
         "thumbnail_url": str | None,
         "modified_at": Time | None,
         "mime_class": str,
-        "media_entry_id": Id | None,
+        "media_entry_id": Annotated[Id | None, Field(description="Of the recording, if it is one")],
         "category": str,
         "locked_for_user": bool,
     },
@@ -88,10 +88,10 @@ with_config(_EXACT)(Attachment)
 class Message(TypedDict):
     """A message of a conversation."""
 
-    id: Annotated[Id, Field(description="0 as long as the message is queued")]
+    id: Annotated[Id, Field(description="Of the message; 0 as long as it is queued")]
     created_at: Time
     body: Annotated[str, Field(description="As it was written; nothing is escaped")]
-    author_id: Id
+    author_id: Annotated[Id, Field(description="Of the user who wrote it")]
     generated: Annotated[bool, Field(description="Whether the service wrote it, e.g. that a user was added")]
     media_comment: MediaComment | None
     forwarded_messages: Annotated[list["Message"], Field(description="Newest first; they may forward others")]
@@ -104,8 +104,8 @@ class DeletedMessage(Message):
     """A message that a user deleted from their own view."""
 
     deleted_at: Time
-    user_id: Id
-    conversation_id: Id
+    user_id: Annotated[Id, Field(description="Of the user who deleted it")]
+    conversation_id: Annotated[Id, Field(description="Of the conversation that it belongs to")]
 
 
 @with_config(_EXACT)
@@ -120,7 +120,7 @@ class CommonContexts(TypedDict):
 class Participant(TypedDict):
     """A user who takes part in a conversation, or whose message is forwarded in it."""
 
-    id: Id
+    id: Annotated[Id, Field(description="Of the user")]
     name: Annotated[str | None, Field(description="The short name")]
     full_name: str | None
     pronouns: str | None
@@ -134,7 +134,7 @@ class Participant(TypedDict):
 class Conversation(TypedDict):
     """A conversation as the caller sees it."""
 
-    id: Id
+    id: Annotated[Id, Field(description="Of the conversation")]
     subject: str | None
     workflow_state: Annotated[State, Field(description="The caller's own")]
     last_message: Annotated[str | None, Field(description="The beginning of the newest message the caller still has")]
@@ -164,7 +164,22 @@ class ConversationsWithIds(TypedDict):
     """A page of conversations and the ids of all pages."""
 
     conversations: list[Conversation]
-    conversation_ids: list[Id]
+    conversation_ids: Annotated[list[Id], Field(description="Of the conversations of all pages")]
+
+
+@with_config(_EXACT)
+class User(TypedDict):
+    """Who the caller is; of a caller who is not (yet) in the directory only the id is known."""
+
+    id: Annotated[Id, Field(description="Of the user")]
+    name: str
+    created_at: Time | None
+    sortable_name: str
+    short_name: str
+    sis_user_id: Annotated[str | None, Field(description="Of the user in the student information system")]
+    login_id: Annotated[str | None, Field(description="The name the user signs in with")]
+    avatar_url: str | None
+    pronouns: str | None
 
 
 @with_config(_EXACT)
@@ -183,7 +198,7 @@ class Nothing(TypedDict):
 class Batch(TypedDict):
     """A bulk send."""
 
-    id: Id
+    id: Annotated[Id, Field(description="Of the batch, that is, of the bulk send")]
     workflow_state: BatchState
     completion: Annotated[float, Field(ge=0, le=1)]
     recipient_count: int
@@ -209,10 +224,10 @@ class BatchProgress(Batch):
 class Progress(TypedDict):
     """Work that goes on after the answer."""
 
-    id: Id
-    context_id: Id
+    id: Annotated[Id, Field(description="Of the progress")]
+    context_id: Annotated[Id, Field(description="Of the user who started it")]
     context_type: Literal["User"]
-    user_id: Id
+    user_id: Annotated[Id, Field(description="Of the user who started it")]
     tag: str
     completion: Annotated[float | None, Field(ge=0, le=100, description="Percent")]
     workflow_state: ProgressState

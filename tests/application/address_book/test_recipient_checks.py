@@ -1,11 +1,18 @@
-"""Refusals after resolution (canvas/endpoints.md 4.2 validation steps 5 to 7 and 5.4, CONTRACT 6.7)."""
+"""Refusals after resolution (canvas/endpoints.md 4.2 validation steps 5 to 7 and 5.4, CONTRACT 6.7 and 6.15)."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import asyncpg
 import pytest
 
-from service.application.address_book.recipient_checks import check_context, check_roles, check_tags
+from service.application.address_book.recipient_checks import (
+    check_context,
+    check_not_concluded,
+    check_roles,
+    check_tags,
+)
 from service.application.address_book.recipients import sender_rights
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal
@@ -117,20 +124,85 @@ async def test_an_outsider_writing_to_others_than_instructors_is_refused_for_the
     )
 
 
-async def test_a_completed_course_takes_read_as_admin(institution: Institution, checked: CheckContext) -> None:
-    course = await institution.course(state="completed")
-    student, teacher, admin = await institution.users(3)
+CONCLUDED = ("Course concluded", "Unable to send messages")
+YESTERDAY, TOMORROW = (datetime.now(UTC) + timedelta(days=days) for days in (-1, 1))
+
+
+async def concluded(conn: asyncpg.Connection, user: int, course: int) -> bool:
+    """Whether the course is refused to the user as a context."""
+    code = f"course_{course}"
+    try:
+        check_not_concluded(await sender_rights(conn, user, Recipients(), code), code)
+    except Refusal as refusal:
+        return shape_a(refusal) == CONCLUDED
+    return False
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [{"state": "completed"}, {"conclude_at": YESTERDAY, "restrict_dates": True}],
+    ids=["by its state", "by its dates"],
+)
+async def test_a_concluded_course_is_no_context_to_anybody(
+    conn: asyncpg.Connection, institution: Institution, ended: dict[str, Any]
+) -> None:
+    course = await institution.course(**ended)
+    student, teacher, admin, outsider = await institution.users(4)
     await institution.enroll(course, student)
     await institution.enroll(course, teacher, "Teacher")
     await institution.admin(admin)
-    stored = Context(ContextType.COURSE, course)
 
-    assert await checked(student, f"course_{course}", [teacher]) == (
-        "Course concluded",
-        "Unable to send messages",
-    )
-    assert await checked(teacher, f"course_{course}", [student]) == stored
-    assert await checked(admin, f"course_{course}", [student]) == stored
+    assert [await concluded(conn, user, course) for user in (student, teacher, admin, outsider)] == [True] * 4
+
+
+@pytest.mark.parametrize(
+    "going_on",
+    [{}, {"conclude_at": YESTERDAY}, {"conclude_at": TOMORROW, "restrict_dates": True}, {"state": "claimed"}],
+    ids=["without dates", "dates that bind nobody", "until tomorrow", "not published"],
+)
+async def test_any_other_course_is_one(
+    conn: asyncpg.Connection, institution: Institution, going_on: dict[str, Any]
+) -> None:
+    course = await institution.course(**going_on)
+    teacher, admin = await institution.users(2)
+    await institution.enroll(course, teacher, "Teacher")
+    await institution.admin(admin)
+
+    assert [await concluded(conn, user, course) for user in (teacher, admin)] == [False] * 2
+
+
+async def test_the_dates_of_ones_own_enrolments_decide(conn: asyncpg.Connection, institution: Institution) -> None:
+    """A section that goes on beyond its course, one that ended before, and an end that only an event told."""
+    course = await institution.course(conclude_at=YESTERDAY, restrict_dates=True)
+    longer = await institution.section(course, end_at=TOMORROW, restrict_dates=True)
+    going = await institution.course()
+    shorter = await institution.section(going, end_at=YESTERDAY, restrict_dates=True)
+    late, early, in_both, told, by_hand, admin = await institution.users(6)
+    await institution.enroll(course, late, section=longer)
+    await institution.enroll(going, early, "Teacher", section=shorter)
+    await institution.enroll(going, in_both, section=shorter)
+    await institution.enroll(going, in_both)
+    await institution.enroll(going, told, "Teacher")
+    await conn.execute("UPDATE enrollments SET date_state = 'completed' WHERE user_id = $1", told)
+    await institution.enroll(going, by_hand, state="completed")
+    await institution.admin(admin)
+
+    assert not await concluded(conn, late, course)
+    assert await concluded(conn, admin, course)
+    assert await concluded(conn, early, going)
+    assert not await concluded(conn, in_both, going)
+    assert await concluded(conn, told, going)
+    assert not await concluded(conn, by_hand, going)
+    assert not await concluded(conn, admin, going)
+
+
+@pytest.mark.parametrize("code", [None, "", "nonsense", "account_1", "group_77", "course_77"])
+async def test_what_is_no_course_is_not_concluded(
+    conn: asyncpg.Connection, institution: Institution, code: str | None
+) -> None:
+    user = await institution.user()
+
+    check_not_concluded(await sender_rights(conn, user, Recipients(), code), code)
 
 
 async def test_a_group_is_acceptable_to_members_and_those_who_may_write_in_its_course(
