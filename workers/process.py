@@ -188,7 +188,7 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
         readiness = Readiness(settings, Connections(worker), needs_broker=True)
         stack.push_async_callback(readiness.close)
         if settings.worker_port is not None:
-            probes = ProbeServer(readiness)
+            probes = ProbeServer(readiness, "worker")
             stack.push_async_callback(probes.stop)
             await probes.start(host=settings.host, port=settings.worker_port)
         await worker.start(names)

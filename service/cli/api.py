@@ -45,7 +45,7 @@ async def _serve(settings: Settings) -> None:
         stack.push_async_callback(publisher.broker.stop)
         gateway = build_app(settings, pool, publisher)
         if settings.metrics_port is not None:
-            figures = ProbeServer(gateway[READINESS])
+            figures = ProbeServer(gateway[READINESS], "api")
             stack.push_async_callback(figures.stop)
             await figures.start(host=settings.host, port=settings.metrics_port, figures_only=True)
         with listening(settings.host, settings.port):

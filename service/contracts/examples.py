@@ -97,7 +97,7 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         ),
         "conversation_message_created": _event(
             "conversation_message_created",
-            OF_JOB | {"batch_id": "10000000000007", "recipient_id": "10000000000501"},
+            {**OF_JOB, "batch_id": "10000000000007", "recipient_id": "10000000000501"},
             author_id="42",
             conversation_id=str(CONVERSATION),
             created_at=WRITTEN,

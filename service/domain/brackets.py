@@ -1,7 +1,8 @@
 """Parameter names with brackets (``conversation[starred]``, ``recipients[]``) as nested values.
 
-The rules are those of Rack, on which Canvas stands (canvas/conventions.md 1), with one addition: a bare key
-that is repeated keeps all its values, because real clients send arrays that way (CONTRACT 3).
+The rules are those of Rack, on which Canvas stands (canvas/conventions.md 1), with two additions, because
+real clients send arrays that way: a bare key that is repeated keeps all its values (CONTRACT 3), and the values under
+indices can be told from a JSON object (CONTRACT 6.27).
 """
 
 import re
@@ -19,6 +20,13 @@ _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 class Repeated(list[Any]):
     """The values of a bare key that came more than once: an array to an array parameter, else its last."""
+
+
+class Nested(dict[str, Any]):
+    """What names with brackets say below a name; with indices alone (``a[0]``), an array to an array parameter.
+
+    An object in JSON is a dict, and never an array.
+    """
 
 
 def _path(name: str) -> list[str]:
@@ -42,7 +50,7 @@ def _conflict(name: str) -> Refusal:
 
 def _child(container: dict[str, Any], step: str, kind: type, name: str) -> Any:
     child = container.setdefault(step, kind())
-    if type(child) is not kind:
+    if not isinstance(child, kind if kind is list else dict) or isinstance(child, Repeated):
         raise _conflict(name)
     return child
 
@@ -52,7 +60,7 @@ def _insert(root: dict[str, Any], name: str, values: list[Any]) -> None:
     container = root
     is_array = last == "" and bool(parents)
     for step in parents[:-1] if is_array else parents:
-        container = _child(container, step, dict, name)
+        container = _child(container, step, Nested, name)
     if is_array:
         _child(container, parents[-1], list, name).extend(values)
     elif last in container:
@@ -74,7 +82,7 @@ def _check_names(named: Mapping[str, Any]) -> None:
 def nest(named: Mapping[str, list[Any]]) -> dict[str, Any]:
     """One nested value of {name: its values in the order sent}.
 
-    ``a[]`` gives a list, ``a[b]`` a dict, a bare name its value, or Repeated when there are several.
+    ``a[]`` gives a list, ``a[b]`` a Nested dict, a bare name its value, or Repeated when there are several.
     Refuses names that contradict each other, too many of them and too deep ones.
     """
     _check_names(named)

@@ -42,9 +42,13 @@ TOPOLOGY_FAULTS = Gauge(
     ["kind", "name", "problem"],
     registry=None,
 )
+DEGRADED = Gauge(
+    "clarion_degraded", "1 for each part that this process does without right now", ["part"], registry=None
+)
 for _registry in REGISTRIES:
     _registry.register(BATCHES_ACCEPTED)
     _registry.register(TOPOLOGY_FAULTS)
+    _registry.register(DEGRADED)
 
 CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process", registry=WORKER)
 CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed", registry=WORKER)
@@ -81,7 +85,6 @@ OUTBOX_LAG = Gauge(
     "Age of the oldest event that is not published, as a relay last saw it",
     registry=WORKER,
 )
-DEGRADED = Gauge("clarion_degraded", "1 for each part that this process does without right now", ["part"])
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

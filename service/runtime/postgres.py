@@ -18,6 +18,7 @@ class SchemaBehind(Exception):
     """The database lacks what this code needs; the message is one line and names what helps."""
 
     def __init__(self, lacking: Sequence[str]) -> None:
+        self.lacking = lacking
         more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
         super().__init__(f"the database lacks {lacking[0]}{more}: run clarion migrate")
 

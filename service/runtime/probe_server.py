@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 from aiohttp import hdrs, web
 
-from service.runtime.metrics import CONTENT_TYPE, exposition
+from service.runtime.metrics import CONTENT_TYPE, ProcessKind, exposition
 from service.runtime.readiness import Readiness
 
 _SILENCE = 60.0  # seconds after which a connection that asks nothing is closed
@@ -15,8 +15,9 @@ _SHUTDOWN = 1.0  # seconds that answers under way have when the process stops
 class ProbeServer:
     """Listens from ``start`` to ``stop``."""
 
-    def __init__(self, readiness: Readiness) -> None:
+    def __init__(self, readiness: Readiness, process: ProcessKind) -> None:
         self._readiness = readiness
+        self._process = process
         self._runner: web.AppRunner | None = None
 
     async def start(self, *, host: str, port: int, figures_only: bool = False) -> None:
@@ -43,7 +44,7 @@ class ProbeServer:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         await self._readiness.count()
-        return web.Response(body=exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
+        return web.Response(body=exposition(self._process), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
 
 async def _livez(_: web.Request) -> web.Response:

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 import asyncpg
 
 from service.runtime.metrics import DEGRADED
-from service.runtime.postgres import UNAVAILABLE, close_pool, create_pool
+from service.runtime.postgres import UNAVAILABLE, SchemaBehind, close_pool, create_pool
 from service.runtime.settings import Settings
 from service.runtime.topology import Fault
 from sql.migrate import missing
@@ -97,6 +97,8 @@ class Readiness:
                     self._pool = await create_pool(self._settings, size=1, within=PATIENCE)
                 async with self._pool.acquire() as conn:
                     lacking = await missing(conn)
+        except SchemaBehind as error:
+            return ["schema"], {"missing": list(error.lacking)}
         except (*UNAVAILABLE, asyncpg.PostgresError):
             return ["database"], {}
         return (["schema"], {"missing": lacking}) if lacking else ([], {})

@@ -128,7 +128,12 @@ async def test_nothing_is_done_for_a_host_that_is_none(
         assert answer.status == 400
         assert (await answer.json()) == {"errors": [{"message": "The Host header is missing or names no host."}]}
 
+    update = {"conversation_ids": ["1"], "event": "star"}
+    async with client.put("/api/v1/conversations", json=update, headers=headers | {"Host": "a b"}) as answer:
+        assert answer.status == 400
+
     assert await conn.fetchval("SELECT count(*) FROM sends") == 0
+    assert await conn.fetchval("SELECT count(*) FROM batch_updates") == 0
 
 
 @pytest.mark.parametrize(

@@ -98,12 +98,18 @@ def _message(event: Encoded) -> aio_pika.Message:
 
 async def relay_rate(conn: Connection, relay: Relay, messages: int) -> Rate:
     """Relays what a bulk send of that many new conversations leaves in the outbox: two events for each."""
+    await conn.execute("TRUNCATE chunks")
     await conn.execute(
-        "INSERT INTO outbox (lane, event, author_id, created_at, first_id, copies, cause)"
-        " SELECT outbox_lane(n * $2::bigint), 'delivered', 1, now(), n * $2, least($2, $1::bigint - (n - 1) * $2),"
-        " $3::jsonb FROM generate_series(1, ($1::bigint + $2::bigint - 1) / $2::bigint) AS n(n)",
+        "INSERT INTO chunks (batch_id, position, first_id, recipients, state, due_at, updated_at)"
+        " SELECT 7, n, n * $2, array(SELECT generate_series(n * $2, least((n + 1) * $2, $1::bigint + $2) - 1)),"
+        " 'delivered', now(), now() FROM generate_series(1, ($1::bigint + $2::bigint - 1) / $2::bigint) AS n(n)",
         messages,
         CHUNK,
+    )
+    await conn.execute(
+        "INSERT INTO outbox (lane, event, author_id, created_at, first_id, copies, cause, batch_id, position)"
+        " SELECT outbox_lane(first_id), 'delivered', 1, now(), first_id, cardinality(recipients), $1::jsonb, batch_id,"
+        " position FROM chunks",
         json.dumps(dict(CAUSE.metadata)),
     )
     relayed = 0

@@ -53,6 +53,24 @@ async def test_a_message_is_sent_and_the_answer_says_so(
     await asking.waiting(0)
 
 
+async def test_global_ids_of_this_installation_are_understood_and_no_others(
+    requesting: Requesting, asking: RequestClient, school: School
+) -> None:
+    def long(id_: int, shard: int = 1) -> str:
+        return str(shard * 10**13 + id_)
+
+    course, student = school.course, school.students[0]
+    own: dict[str, Any] = {"recipients": [long(student)], "context_code": f"course_1~{course}"}
+    async with requesting():
+        answer = await asking.ask(request(school, "own", as_user_id=long(school.teacher), **own))
+        assert (answer.status, answer.body[0]["audience"]) == (201, [student])
+        assert answer.body[0]["context_code"] == f"course_{course}"
+        answer = await asking.ask(request(school, "other sender", as_user_id=long(school.teacher, 2)))
+        assert (answer.status, answer.body) == (401, {"errors": "Invalid as_user_id"})
+        answer = await asking.ask(request(school, "other recipient", recipients=[long(student, 2)]))
+        assert (answer.status, answer.body) == (400, [{"attribute": "recipients", "message": "invalid"}])
+
+
 async def test_asked_again_it_answers_as_before_and_sends_nothing(
     requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
-from service.domain.brackets import Repeated
+from service.domain.brackets import Nested, Repeated
 from service.domain.errors import invalid, unreadable
 from service.domain.ids import localised, parse_id
 
@@ -53,7 +53,7 @@ def _string(value: Any) -> str | None:
 
 def _array_of(value: Any) -> Any:
     """``name[0]=…&name[1]=…`` as the array that it stands for (CONTRACT 6.27); anything else as it is."""
-    if not isinstance(value, dict) or not value or not all(map(_INDEX.fullmatch, value)):
+    if not isinstance(value, Nested) or not value or not all(map(_INDEX.fullmatch, value)):
         return value
     items = [value[index] for index in sorted(value, key=int)]
     return [item[-1] if isinstance(item, Repeated) else item for item in items]

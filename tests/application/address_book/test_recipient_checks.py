@@ -155,6 +155,15 @@ async def test_a_concluded_course_is_no_context_to_anybody(
     assert [await concluded(conn, user, course) for user in (student, teacher, admin, outsider)] == [True] * 4
 
 
+async def test_a_completed_course_is_over_for_who_left_it_before(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course, user = await institution.course(state="completed"), await institution.user()
+    await institution.enroll(course, user, state="completed")
+
+    assert await concluded(conn, user, course)
+
+
 @pytest.mark.parametrize(
     "going_on",
     [{}, {"conclude_at": YESTERDAY}, {"conclude_at": TOMORROW, "restrict_dates": True}, {"state": "claimed"}],

@@ -20,7 +20,7 @@ from service.application.parameters.types import (
     ScalarString,
     StringList,
 )
-from service.domain.brackets import Repeated
+from service.domain.brackets import Nested, Repeated
 
 
 class Sample(Parameters):
@@ -91,8 +91,8 @@ def test_scalar_strings(value: Any, text: str | None) -> None:
         (["a", None, "", 5, ["x"], {"y": 1}], ["a", "5"], ["a", "5"]),
         ("", [], []),
         (None, [], []),
-        ({"0": "a"}, ["a"], ["a"]),
-        ({"x": "a"}, [], []),
+        (Nested({"0": "a"}), ["a"], ["a"]),
+        ({"0": "a"}, [], []),
         (7, ["7"], ["7"]),
     ],
 )
@@ -128,8 +128,8 @@ def test_lists_of_ids_keep_what_can_be_an_id(value: Any, ids: list[int]) -> None
         ([""], [""]),
         (5, [5]),
         (Repeated(["4", "course_5,6"]), ["4", "course_5", "6"]),
-        ({"0": "1"}, ["1"]),
-        ({"x": "1"}, []),
+        (Nested({"0": "1"}), ["1"]),
+        ({"0": "1"}, []),
         ({}, []),
     ],
 )
@@ -140,7 +140,7 @@ def test_raw_lists_keep_types(value: Any, raw: list[Any]) -> None:
 @pytest.mark.parametrize("array", ["strings", "commas", "ids", "raw", "codes", "real"])
 def test_an_array_by_index_is_an_array(array: str) -> None:
     """In the order of the indices, whichever are left out; of one that is repeated the last counts."""
-    sent = {"10": "3", "2": "1", "007": Repeated(["9", "2"]), "11": None}
+    sent = Nested({"10": "3", "2": "1", "007": Repeated(["9", "2"]), "11": None})
 
     assert [str(item) for item in getattr(parse(Sample, {array: sent}), array)] == ["1", "2", "3"]
 
@@ -148,7 +148,12 @@ def test_an_array_by_index_is_an_array(array: str) -> None:
 @pytest.mark.parametrize("array", ["strings", "commas", "ids", "raw", "codes", "real"])
 @pytest.mark.parametrize("sent", [{}, {"a": "1"}, {"0": "1", "x": "2"}, {"-1": "1"}, {"1" * 10: "1"}, {"²": "1"}])
 def test_other_objects_are_no_arrays(array: str, sent: dict[str, Any]) -> None:
-    assert not getattr(parse(Sample, {array: sent}), array)
+    assert not getattr(parse(Sample, {array: Nested(sent)}), array)
+
+
+@pytest.mark.parametrize("array", ["strings", "commas", "ids", "raw", "codes", "real"])
+def test_an_object_of_json_is_no_array(array: str) -> None:
+    assert not getattr(parse(Sample, {array: {"0": "1"}}), array)
 
 
 def test_global_ids_are_local_ones_in_every_field_for_ids_and_in_no_other() -> None:
