@@ -4,7 +4,7 @@ deploy/test finds or starts the servers and sets CLARION_DATABASE_URL and CLARIO
 """
 
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import asyncpg
 import hypothesis
@@ -30,27 +30,31 @@ def pytest_unconfigure() -> None:
 
 
 @pytest.fixture(scope="session")
-def databases() -> Iterator[Databases]:
+async def databases() -> AsyncIterator[Databases]:
     """The databases of this test process."""
     made = Databases()
     yield made
-    made.drop_all()
+    await made.drop_all()
 
 
 @pytest.fixture
-async def database_url(databases: Databases) -> AsyncIterator[str]:
-    """DSN of a migrated database without rows, the test's own while it runs."""
+async def database(databases: Databases) -> AsyncIterator[str]:
+    """Name of a migrated database without rows, the test's own while it runs."""
     name = await databases.borrow()
-    yield with_database(server_url(), name)
+    yield name
     await databases.give_back(name)
 
 
 @pytest.fixture
-async def conn(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+def database_url(database: str) -> str:
+    """DSN of the test's database."""
+    return with_database(server_url(), database)
+
+
+@pytest.fixture
+async def conn(databases: Databases, database: str) -> asyncpg.Connection:
     """A connection to the test's database."""
-    connection = await asyncpg.connect(database_url)
-    yield connection
-    await connection.close()
+    return await databases.connection(database)
 
 
 @pytest.fixture

@@ -1,10 +1,9 @@
 """The gateway on a real socket, with the test's database behind it."""
 
-import asyncio
 import hashlib
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -26,32 +25,35 @@ from tests.support.http_calls import call
 from tests.support.institution import Institution
 from tests.support.ledger import new_prefix
 from tests.support.replies import Reply
+from tests.support.waiting import until
 
 
 @pytest.fixture(scope="session")
-def amqp_prefix() -> Iterator[str]:
-    """Of the queues that the tests of this process share: no worker listens there, so commands stay unread."""
+async def shared_publisher() -> AsyncIterator[tuple[str, Publisher]]:
+    """A prefix for the queues that the tests of this process share, and a gateway's connection to the broker.
+
+    No worker listens there, so commands stay unread.
+    """
     settings = Settings(database_url=server_url(), amqp_url=os.environ["CLARION_AMQP_URL"], amqp_prefix=new_prefix())
-    yield settings.amqp_prefix
-
-    async def forget() -> None:
-        async with broker_client(settings) as cleaner:
-            await cleaner.delete_topology()
-
-    asyncio.run(forget())
-
-
-@pytest.fixture
-def settings(settings: Settings, amqp_prefix: str) -> Settings:
-    """The test's settings, with the queues of this process."""
-    return settings.model_copy(update={"amqp_prefix": amqp_prefix})
-
-
-@pytest.fixture
-async def broker(settings: Settings) -> AsyncIterator[Publisher]:
-    """A gateway's own connection to the broker."""
     async with publishing(settings) as publisher:
-        yield publisher
+        yield settings.amqp_prefix, publisher
+    async with broker_client(settings) as cleaner:
+        await cleaner.delete_topology()
+
+
+@pytest.fixture
+def settings(settings: Settings, shared_publisher: tuple[str, Publisher]) -> Settings:
+    """The test's settings, with the queues of this process."""
+    prefix, _ = shared_publisher
+    return settings.model_copy(update={"amqp_prefix": prefix})
+
+
+@pytest.fixture
+async def broker(shared_publisher: tuple[str, Publisher]) -> Publisher:
+    """A gateway's connection to the broker, which one test may have ended."""
+    _, publisher = shared_publisher
+    await until(lambda: publisher.connected)
+    return publisher
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from aiohttp import web
 
 from service.api.app import build_app
 from service.contracts.commands import DeliverReply, PlanBatch, UpdateConversations
+from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient, broker_client
 from tests.support.conversations import Threads
-from tests.support.gateway import Api, publishing_nowhere
+from tests.support.gateway import Api, publishing, publishing_nowhere
 from tests.support.http_calls import call
 from tests.support.ledger import new_prefix
 from tests.support.school import School
@@ -26,6 +27,13 @@ def settings(settings: Settings) -> Settings:
     """Queues of the test's own, so that a command is found. Replies are queued from three participants on."""
     own = new_prefix()
     return settings.model_copy(update={"amqp_prefix": own, "queued_reply_participants": 3})
+
+
+@pytest.fixture
+async def broker(settings: Settings) -> AsyncIterator[Publisher]:
+    """A gateway's connection to the broker, for these queues."""
+    async with publishing(settings) as publisher:
+        yield publisher
 
 
 @pytest.fixture

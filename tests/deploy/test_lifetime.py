@@ -109,11 +109,16 @@ def test_a_failure_without_a_terminal_is_status_1_as_well(terminal: Terminal, tm
     assert _start(terminal, tmp_path, "fails").wait(60) == 1
 
 
-def test_a_signal_is_the_status_also_when_cleaning_up_fails(terminal: Terminal, tmp_path: Path) -> None:
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_signal_is_the_status_also_when_cleaning_up_fails(
+    terminal: Terminal, tmp_path: Path, *, closed: bool
+) -> None:
     process = _start(terminal, tmp_path, "fails_to_stop")
     _wait_for(tmp_path / "begun", process)
+    if closed:
+        terminal.close()
 
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(60) == 128 + signal.SIGTERM
-    assert "it cannot be undone" in terminal.said()
+    assert closed or "it cannot be undone" in terminal.said()

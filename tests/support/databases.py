@@ -1,21 +1,14 @@
 """Databases for tests. Making and dropping one costs the server a checkpoint, so each is emptied and lent again."""
 
-import asyncio
 import hashlib
 import os
-import threading
-import uuid
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from sql import migrate
 from tests.support.ledger import new_database
-
-T = TypeVar("T")
 
 _TEMPLATE_LOCK = 7_206_110_512_005
 
@@ -51,13 +44,6 @@ def with_database(url: str, name: str) -> str:
     return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
 
 
-def with_port(url: str, port: int) -> str:
-    """The DSN with this port of the loopback instead of the server's own."""
-    parts = urlsplit(url)
-    account, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{port}"))
-
-
 async def _template() -> str:
     """Name of a migrated database to clone; made once per set of migrations and definitions."""
     digest = hashlib.sha256(repr((migrate.available(), migrate.definitions())).encode()).hexdigest()[:12]
@@ -80,85 +66,61 @@ async def _template() -> str:
 @asynccontextmanager
 async def fresh_database() -> AsyncIterator[str]:
     """DSN of a migrated database that nothing has been written to, dropped at the end."""
-    name = await _create()
+    name = new_database()
+    admin = await asyncpg.connect(server_url())
+    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{await _template()}"')
     try:
         yield with_database(server_url(), name)
     finally:
-        await _drop([name])
-
-
-async def _create() -> str:
-    name = f"clarion_test_{uuid.uuid4().hex[:12]}"
-    template = await _template()
-    admin = await asyncpg.connect(server_url())
-    await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
-    await admin.close()
-    return name
-
-
-async def _drop(names: Sequence[str]) -> None:
-    admin = await asyncpg.connect(server_url())
-    for name in names:
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await admin.close()
+        await admin.close()
 
 
 class Databases:
     """The databases of one test process: lent to one test at a time, dropped at the end of the run.
 
-    The connections for that outlive the event loop of a test, so they have a loop of their own, in a thread.
+    Each has a connection that is kept: a new one would plan every statement and every trigger anew, for each test.
     """
 
     def __init__(self) -> None:
         self._free: list[str] = []
-        self._connections: dict[str, asyncpg.Connection] = {}  # by database; the one of server_url() is ""
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="databases", daemon=True)
-        self._thread.start()
+        self._connections: dict[str, asyncpg.Connection] = {}  # by database
+        self._admin: asyncpg.Connection | None = None
 
     async def borrow(self) -> str:
         """Name of a migrated database without rows."""
-        return self._free.pop() if self._free else await self._there(self._make())
+        return self._free.pop() if self._free else await self._make()
+
+    async def connection(self, name: str) -> asyncpg.Connection:
+        """The kept connection to a database, as good as new for each test."""
+        found = self._connections.get(name)
+        if found is None or found.is_closed():
+            found = self._connections[name] = await asyncpg.connect(with_database(server_url(), name))
+        return found
 
     async def give_back(self, name: str) -> None:
         """Ends whatever the test left connected, and empties the database for the next one."""
-        await self._there(self._empty(name))
+        conn = await self.connection(name)
+        await conn.reset()
+        await conn.execute(_END_OTHERS)
+        await conn.execute(_EMPTY)
         self._free.append(name)
 
-    def drop_all(self) -> None:
-        """Drops the databases; no other call after that."""
-        asyncio.run_coroutine_threadsafe(self._drop(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _there(self, work: Coroutine[Any, Any, T]) -> T:
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
-
-    async def _connection(self, name: str = "") -> asyncpg.Connection:
-        found = self._connections.get(name)
-        if found is None or found.is_closed():
-            url = with_database(server_url(), name) if name else server_url()
-            found = self._connections[name] = await asyncpg.connect(url)
-        return found
+    async def drop_all(self) -> None:
+        """At the end of the run."""
+        for name, conn in self._connections.items():
+            await conn.close()
+            assert self._admin is not None
+            await self._admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        if self._admin is not None:
+            await self._admin.close()
 
     async def _make(self) -> str:
         name = new_database()
-        admin = await self._connection()
-        await admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{await _template()}"')
+        if self._admin is None:
+            self._admin = await asyncpg.connect(server_url())
+        await self._admin.execute(f'CREATE DATABASE "{name}" TEMPLATE "{await _template()}"')
         # No test of these databases is about what survives the server's own death, so no commit waits for the disk.
-        await admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
-        await self._connection(name)
+        await self._admin.execute(f'ALTER DATABASE "{name}" SET synchronous_commit = off')
+        await self.connection(name)
         return name
-
-    async def _empty(self, name: str) -> None:
-        conn = await self._connection(name)
-        await conn.execute(_END_OTHERS)
-        await conn.execute(_EMPTY)
-
-    async def _drop(self) -> None:
-        admin = await self._connection()
-        for name in [name for name in self._connections if name]:
-            await self._connections[name].close()
-            await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
