@@ -44,6 +44,13 @@ def with_database(url: str, name: str) -> str:
     return base.rsplit("/", 1)[0] + "/" + name + ("?" + query if query else "")
 
 
+def with_port(url: str, port: int) -> str:
+    """The DSN with this port of the loopback instead of the server's own."""
+    parts = urlsplit(url)
+    account, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{port}"))
+
+
 async def _template() -> str:
     """Name of a migrated database to clone; made once per set of migrations and definitions."""
     digest = hashlib.sha256(repr((migrate.available(), migrate.definitions())).encode()).hexdigest()[:12]
