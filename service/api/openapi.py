@@ -207,6 +207,8 @@ class _Operation:
     def _refused(self) -> dict[int, list[Code]]:
         said = self._described
         codes = [*_EVERYWHERE, *said.refusals]
+        if said.parameters is not None:
+            codes.append(Code.INVALID_ATTRIBUTE)  # a list that is too long
         if "{" in self._route.path or said.paginated:
             codes.append(Code.NOT_FOUND)
         if self._route.path.startswith(_CONVERSATIONS):

@@ -45,7 +45,7 @@ BUDGETS = {
     "GET /conversations/batches/:id": 4,
     "GET /search/recipients": 8,
     "GET /users/self": 3,
-    "GET /conversations?as_user_id=": 13,
+    "GET /conversations?as_user_id=": 10,
 }
 
 

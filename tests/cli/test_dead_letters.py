@@ -117,7 +117,7 @@ async def test_a_letter_is_listed_with_all_that_is_known_of_it(dead: Graveyard) 
     assert (letter["source"], letter["attempts"], letter["bytes"]) == (dead.topology.command_queue("deliver"), 1, 6)
     assert first == datetime.fromisoformat(letter["last_time"])
     assert first.utcoffset() is not None
-    assert "Invalid JSON" in letter["reason"]
+    assert "is no JSON" in letter["reason"]
     shown = "  ".join(str(letter[name]) for name in ("id", "source", "first_time", "last_time", "attempts", "reason"))
     assert done == (0, shown + "\n", "")
 
@@ -261,7 +261,7 @@ async def test_what_the_broker_put_away_has_a_reason_and_goes_back(dead: Graveya
         await dead.outside.waiting_in(dead.topology.dead, 1)
     (after,) = await dead.listed()
     assert (after["attempts"], after["first_time"]) == (2, letter["first_time"])
-    assert "Invalid JSON" in after["reason"]
+    assert "is no JSON" in after["reason"]
 
 
 async def _returned(queue: AbstractQueue) -> bool:

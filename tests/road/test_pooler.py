@@ -79,4 +79,4 @@ async def test_a_session_has_its_settings_only_where_it_is_ones_own(settings: Se
                 )
             )
         await close_pool(pool)
-    assert found == [["1min", "off", "force_generic_plan"], ["0", "on", "auto"]]
+    assert found == [["5s", "off", "force_generic_plan"], ["0", "on", "auto"]]

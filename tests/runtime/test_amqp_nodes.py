@@ -94,14 +94,17 @@ async def test_a_lost_node_is_replaced_by_the_next(settings: Settings) -> None:
         await cleaner.delete_topology()
 
 
-async def silent(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Takes a connection and says nothing."""
-    await writer.drain()
+async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes a connection and says nothing until the other side ends it."""
+    await reader.read()
+    writer.close()
+    await writer.wait_closed()
 
 
 async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes a connection and ends it."""
     writer.close()
+    await writer.wait_closed()
 
 
 async def why_not(url: URL) -> str:

@@ -230,9 +230,11 @@ async def test_what_one_page_asks_costs_a_page_however_it_is_planned(
     await conn.execute(f"SET plan_cache_mode = {mode}")
     found, literals = STATEMENTS[statement], parameters | {"user_id": str(busy)}
     await conn.execute(f"PREPARE asked AS {found.text}")
-
     arguments = ", ".join(literals[name] for name in found.parameters)
-    plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
+    try:
+        plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
+    finally:
+        await conn.execute("DEALLOCATE asked")
 
     assert _rows_read(plan) < 200, plan
 

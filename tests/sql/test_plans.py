@@ -21,7 +21,8 @@ USERS = 2_000  # so many received the conversations, in turn: a hundred each
 MOST_READ, MOST_WRITTEN = 600, 2_000
 READ_EVERYTHING = {
     "count_copies",  # the proof after a bulk send, asked by hand
-    "forwardable_messages",  # goes through all conversations of the author
+    "revive_chunks",  # an operator has sent dead letters back
+    "redirect_waiting_recipients",  # a merge, which is rare, looks through all that waits in bulk sends
 }
 
 # Conversation n, its first message and its send have the id n; its second message has the id SECOND + n.

@@ -30,7 +30,7 @@ SECTION_AHEAD = {"section_closes": True, "section_start": FUTURE}
     [
         ({}, "active"),
         ({"workflow_state": "invited"}, "invited"),
-        ({"workflow_state": "creation_pending"}, "invited"),
+        ({"workflow_state": "creation_pending"}, "pending"),
         ({"workflow_state": "inactive", "date_state": "active"}, "inactive"),
         ({"workflow_state": "completed", "date_state": "active"}, "completed"),
         ({"workflow_state": "rejected", "date_state": "active"}, "none"),
@@ -55,7 +55,7 @@ SECTION_AHEAD = {"section_closes": True, "section_start": FUTURE}
         ({"section_closes": True, "section_start": PAST} | COURSE_OVER, "active"),
         ({"section_closes": True, "section_end": FUTURE} | COURSE_OVER, "active"),
         ({"section_closes": True, "section_end": FUTURE} | COURSE_AHEAD, "active"),
-        ({"section_closes": True, "section_end": FUTURE, "workflow_state": "creation_pending"}, "invited"),
+        ({"section_closes": True, "section_end": FUTURE, "workflow_state": "creation_pending"}, "pending"),
         ({"section_closes": True, "section_end": FUTURE, "workflow_state": "invited"}, "invited"),
         ({"section_closes": True} | COURSE_OVER, "completed"),
         ({"section_closes": True} | COURSE_AHEAD, "pending"),

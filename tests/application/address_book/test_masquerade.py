@@ -27,4 +27,4 @@ async def test_the_number_of_statements_does_not_depend_on_the_accounts_that_the
         return len(counted)
 
     await cost(targets[0])  # the driver asks for itself when it first meets a type
-    assert [await cost(target) for target in targets] == [5, 5]
+    assert [await cost(target) for target in targets] == [2, 2]
