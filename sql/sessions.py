@@ -10,5 +10,5 @@ _BEGIN = Column[str]("begin_session")
 
 async def begin_session(conn: Connection, settings: Mapping[str, str]) -> bool:
     """Sets them for as long as the connection lives; False, and none is set, where a pooler is in between."""
-    told = conn.get_server_pid()
-    return bool(await _BEGIN(conn, names=list(settings), values=list(settings.values()), told_pid=told))
+    known_pid = conn.get_server_pid()
+    return bool(await _BEGIN(conn, names=list(settings), values=list(settings.values()), known_pid=known_pid))

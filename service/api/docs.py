@@ -70,7 +70,7 @@ async def docs_file(request: web.Request) -> web.StreamResponse:
 
 @describe("The way to the viewer", {302: Outcome("To /docs.")}, tag=Tag.SERVICE)
 async def root(_request: web.Request) -> web.Response:
-    """Whoever opens the address in a browser gets to see what the service is."""
+    """The address itself shows what the service is."""
     return web.Response(status=302, headers={hdrs.LOCATION: "docs"})
 
 

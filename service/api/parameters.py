@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 
 class Disconnected(Exception):
-    """The client has gone, or has not sent the whole of its body in time: nobody waits for an answer."""
+    """The client has gone, or has not sent the whole of its body in time: no answer is waited for."""
 
 
 def new_parser() -> ThreadPoolExecutor:

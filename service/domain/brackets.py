@@ -2,7 +2,7 @@
 
 The rules are those of Rack, on which Canvas stands (canvas/conventions.md 1), with two additions, because
 real clients send arrays that way: a bare key that is repeated keeps all its values (CONTRACT 3), and the values under
-indices can be told from a JSON object (CONTRACT 6.27).
+indices are not a JSON object (CONTRACT 6.27).
 """
 
 import re

@@ -21,7 +21,7 @@ class ProbeServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self, *, host: str, port: int, figures_only: bool = False) -> None:
-        """Answers /metrics, and unless told otherwise /livez and /readyz."""
+        """Answers /metrics, and without ``figures_only`` /livez and /readyz."""
         app = web.Application()
         app.on_response_prepare.append(_add_headers)
         app.router.add_get("/metrics", self._metrics)

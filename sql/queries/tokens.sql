@@ -11,7 +11,7 @@ ORDER BY hash;
 UPDATE access_tokens SET revoked_at = coalesce(revoked_at, now()) WHERE token_hash = :hash::bytea OR id = :id::bigint;
 
 -- name: list_tokens :many
--- For operators: which tokens there are, and which of them nobody uses. A user need not be in the directory.
+-- For operators: which tokens there are, and which of them are not used. A user need not be in the directory.
 SELECT t.id, t.user_id, u.name AS user_name, t.name, t.created_at, t.expires_at, t.last_used_at, t.revoked_at
 FROM access_tokens t
 LEFT JOIN users u ON u.id = t.user_id

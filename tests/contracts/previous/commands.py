@@ -1,11 +1,13 @@
-"""Commands: what the gateway and the workers tell each other to do.
+"""Commands: work for the workers, published by the gateway and by workers.
 
-A command names rows and carries nothing of them: the row is the truth, so a command may be lost, doubled or late.
+A command only names a row, and the row holds the state: so a command may be lost, doubled or late.
 """
 
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from tests.contracts.previous.versions import Version
 
 RowId = Annotated[int, Field(ge=1, lt=2**63)]
 
@@ -16,7 +18,7 @@ class Command(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
-    version: Literal[1] = 1
+    version: Version = 1
 
 
 class PlanBatch(Command):

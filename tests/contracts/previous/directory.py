@@ -28,8 +28,12 @@ from tests.contracts.previous.directory_bodies import (
     UserBody,
     UserMergedBody,
 )
+from tests.contracts.previous.versions import Version
+from tests.contracts.previous.wording import worded
 
-# No event comes near this; what does is no event.
+# Of the envelope and the bodies, as ``metadata.version``. Canvas sends none, which means this one.
+VERSION = 1
+# Far above the size of any real event; more is malformed.
 MAX_EVENT_BYTES = 1 << 20
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -46,6 +50,7 @@ class Metadata(BaseModel):
 
     event_name: Label
     event_time: EventTime | None = None
+    version: Version | None = None
 
 
 # Event name -> body. Any other name belongs to something else on the same feed (heartbeat, grades, …).
@@ -84,11 +89,15 @@ BODIES: Mapping[str, type[Body]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class DirectoryEvent:
-    """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time."""
+    """One event the directory follows; its time (UTC) is the body's updated_at, else the event_time.
+
+    ``emitted`` is the event_time: it orders events of one time.
+    """
 
     name: str
     time: datetime
     body: Body
+    emitted: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,15 +124,11 @@ def parse_event(data: bytes | str) -> DirectoryEvent | ForeignEvent:
     time = body.updated_at or metadata.event_time
     if time is None:
         raise MalformedEvent("neither body.updated_at nor metadata.event_time: the event cannot be ordered")
-    return DirectoryEvent(metadata.event_name, time, body)
+    return DirectoryEvent(metadata.event_name, time, body, metadata.event_time)
 
 
 def _validated(model: type[_Model], envelope: dict[str, Any], key: str) -> _Model:
     try:
         return model.model_validate(envelope.get(key))
     except ValidationError as error:
-        faults = (
-            f"{'.'.join([key, *map(str, fault['loc'])])}: {fault['msg']}"
-            for fault in error.errors(include_url=False, include_input=False, include_context=False)
-        )
-        raise MalformedEvent("; ".join(faults)) from None
+        raise MalformedEvent(worded(error, key)) from None

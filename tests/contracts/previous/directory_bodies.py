@@ -1,6 +1,6 @@
 """The bodies of directory events (CONTRACT 5, canvas/events.md 3), as far as the service keeps them.
 
-Other keys are ignored. Which keys an event told is in ``model_fields_set``: a key left out is not the same
+Other keys are ignored. The keys that an event has are in ``model_fields_set``: an absent key is not the same
 as a key that is null. Only id keys are required.
 """
 
@@ -56,7 +56,8 @@ def _orders(value: datetime) -> datetime:
 # PostgreSQL stores no NUL. Lengths keep one event from being larger than its row can be: long text is cut to
 # 8192 characters at the source (canvas/events.md 1), and what stands in an index has to fit a page.
 _NO_NUL = r"^[^\x00]*$"
-Id = Annotated[int, PlainValidator(local_id)]
+_ANY_ID = Annotated[int, Field(gt=0, le=_MAX_ID)] | Annotated[str, StringConstraints(pattern=r"^[0-9]{1,19}$")]
+Id = Annotated[int, PlainValidator(local_id, json_schema_input_type=_ANY_ID)]
 Label = Annotated[str, StringConstraints(max_length=512, pattern=_NO_NUL)]
 Text = Annotated[str, StringConstraints(max_length=8192, pattern=_NO_NUL)]
 Time = Annotated[datetime, AfterValidator(_utc)]
@@ -90,7 +91,7 @@ class UserBody(Body):
 
 
 class UserMergedBody(UserBody):
-    """user_merged: the first account is gone, the second carries on (canvas/semantics.md 2.6)."""
+    """user_merged: the first account was merged into the second (canvas/semantics.md 2.6)."""
 
     merged_into_user_id: Id
 
@@ -114,6 +115,7 @@ class AccountBody(Body):
     account_id: Id
     name: Text | None = None
     root_account_id: Id | None = None
+    root_account_uuid: Label | None = None
     parent_account_id: Id | None = None
     workflow_state: Label | None = None
     site_admin: bool | None = None
