@@ -46,7 +46,7 @@ async def check_context(
 
 
 def check_not_concluded(known: UserRights, context_code: str | None) -> None:
-    """Refuses a course that is concluded for the sender, staff or not, before recipients are looked at (CONTRACT 6.15)."""
+    """Refuses a course that is concluded for the sender, staff or not, before recipients are asked (CONTRACT 6.15)."""
     context = parse_code(context_code or "")
     course = known.courses.get(context.id) if context is not None and context.type is ContextType.COURSE else None
     if course is not None and known.roles.concluded(course):
