@@ -182,6 +182,7 @@ class Broker:
         self._recheck = recheck
         self._session: Session | None = None
         self._task: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     @property
     def connected(self) -> bool:
@@ -193,11 +194,18 @@ class Broker:
         self._task = asyncio.create_task(self._supervise(), name=f"broker-{self._name}")
 
     async def stop(self) -> None:
-        """Closes the connection."""
+        """Closes the connection, or the one that is being made.
+
+        A cancellation that comes while a connection or a channel is opened may be lost in the client library, which
+        then goes on as if nothing had happened: the supervisor also looks whether it was stopped.
+        """
+        self._stopping.set()
+        self.end_session("stopping")
         if self._task is not None:
             self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait([self._task])  # unlike awaiting the task itself, it tells whose cancellation comes
+            if not self._task.cancelled():
+                self._task.result()
 
     async def complaint(self, exchange: str) -> str | None:
         """Why nothing can be published to the exchange right now; None when it can."""
@@ -217,17 +225,19 @@ class Broker:
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
         pause = FIRST_RETRY
-        while True:
+        while not self._stopping.is_set():
             began = loop.time()
             try:
                 reason = await self._run_session()
             except BrokerUnavailable as error:
                 log.warning("broker_unavailable", connection=self._name, error=str(error), retry_in=pause)
             else:
+                if self._stopping.is_set():
+                    return
                 # Sessions that end as soon as they begin are retried as slowly as those that do not begin at all.
                 pause = FIRST_RETRY if loop.time() - began > LAST_RETRY else pause
                 log.warning("broker_lost", connection=self._name, reason=reason, retry_in=pause)
-            await asyncio.sleep(pause)
+            await _set_within(self._stopping, pause)
             pause = min(pause * 2, LAST_RETRY)
 
     async def _run_session(self) -> str:
@@ -237,6 +247,8 @@ class Broker:
                 async with asyncio.timeout(SETUP_TIMEOUT):
                     session = await self._connect(stack)
                     await self._setup(session)
+            if self._stopping.is_set():
+                return "stopping"
             self._session = session
             try:
                 log.info("broker_connected", connection=self._name)

@@ -194,6 +194,33 @@ async def test_a_setup_that_never_ends_is_cut_short(settings: Settings, monkeypa
     await broker.stop()
 
 
+@pytest.mark.parametrize("instead", [None, LookupError("cancelled")], ids=repr)
+async def test_a_cancellation_lost_in_the_setup_does_not_keep_it_from_stopping(
+    settings: Settings, instead: Exception | None
+) -> None:
+    """aio-pika may lose one while it opens a connection or a channel: a worker stopped at that moment ran on."""
+    entered, lost = asyncio.Event(), asyncio.Event()
+
+    async def setup(_: Session) -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            if lost.is_set():
+                raise
+            lost.set()
+            if instead is not None:
+                raise instead from None
+
+    broker = Broker(settings, "test", setup)
+    await broker.start()
+    await entered.wait()
+    async with asyncio.timeout(20):
+        await broker.stop()
+
+    assert not broker.connected
+
+
 async def test_a_cancellation_that_was_not_requested_is_a_broken_connection() -> None:
     with pytest.raises(BrokerUnavailable), broker_errors():
         raise asyncio.CancelledError
