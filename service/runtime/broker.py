@@ -190,7 +190,8 @@ class Broker:
         return self._session is not None and not self._session.broken.is_set()
 
     async def start(self) -> None:
-        """Begins connecting in the background; returns at once."""
+        """Begins connecting in the background; returns at once. One that was stopped can be started again."""
+        self._stopping.clear()
         self._task = asyncio.create_task(self._supervise(), name=f"broker-{self._name}")
 
     async def stop(self) -> None:
