@@ -9,7 +9,7 @@ from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
 from sql.attempts import Redelivery
 from sql.connection import Connection
-from sql.statements import Command, Many, One, Value
+from sql.statements import Command, Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class FoundProgress(NamedTuple):
     given_up: bool
 
 
-_INSERT = One("insert_progress", ProgressRow)
+_INSERT = Single("insert_progress", ProgressRow)
 _FIND = One("find_progress", ProgressRow)
 _CANCEL = One("cancel_progress", ProgressRow)
 _CLAIM = One("claim_progress", ProgressRow)
@@ -110,7 +110,6 @@ async def insert_progress(
         patience=patience,
         traceparent=traceparent,
     )
-    assert row is not None  # noqa: S101 - RETURNING after an insert of one row
     return row.progress()
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from service.domain.batch import BatchState, Progress
 from sql.arrays import array_text
 from sql.connection import Connection
-from sql.statements import Many, One, Value
+from sql.statements import Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class InsertedBatch(NamedTuple):
     chunks: int
 
 
-_INSERT = One("insert_batch", InsertedBatch)
+_INSERT = Single("insert_batch", InsertedBatch)
 _LIST = Many("list_batches", BatchRow)
 _COUNT = Value[int]("count_batches")
 _FIND = One("find_batch", BatchRow)
@@ -86,7 +86,7 @@ _FIND = One("find_batch", BatchRow)
 
 async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
     """Stores a batch and its chunks."""
-    row = await _INSERT(
+    return await _INSERT(
         conn,
         send_id=batch.send_id,
         sender_id=batch.sender_id,
@@ -99,8 +99,6 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
         traceparent=batch.traceparent,
         members_of_course=batch.members_of_course,
     )
-    assert row is not None  # noqa: S101 - the statement inserts the row it selects
-    return row
 
 
 async def list_batches(

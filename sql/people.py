@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from service.domain.contexts import Context, ContextType
 from sql.connection import Connection
-from sql.statements import Column, Many, One
+from sql.statements import Column, Many, Single
 
 
 class PersonRow(NamedTuple):
@@ -55,7 +55,7 @@ class SharedContext(NamedTuple):
     types: list[str] | None
 
 
-_OWN_USER = One("own_user", OwnUserRow)
+_OWN_USER = Single("own_user", OwnUserRow)
 _PARTICIPANTS = Many("participants_of", ParticipantRow)
 _PEOPLE = Many("people_by_id", PersonRow)
 _SHARED = Many("shared_contexts", SharedContext)
@@ -64,9 +64,7 @@ _AUDIENCE_ROLES = Column[list[str]]("audience_roles")
 
 async def own_user(conn: Connection, user_id: int) -> OwnUserRow:
     """The user with this id, in the directory or not (yet)."""
-    found = await _OWN_USER(conn, user_id=user_id)
-    assert found is not None  # noqa: S101 - there is a row for any id
-    return found
+    return await _OWN_USER(conn, user_id=user_id)
 
 
 async def participants_of(conn: Connection, conversation_ids: Sequence[int]) -> dict[int, list[ParticipantRow]]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import Column, Command, Many, One
+from sql.statements import Column, Command, Many, Single
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Forwardable:
     has_media_objects: bool
 
 
-_INSERT = One("insert_send", StoredSend)
+_INSERT = Single("insert_send", StoredSend)
 _USABLE_ATTACHMENTS = Column[int]("usable_attachments")
 _FORWARDABLE = Many("forwardable_messages", Forwardable)
 _KEEP_MEDIA_OBJECT = Command("keep_media_object")
@@ -69,7 +69,7 @@ _INSERT_JOURNAL_ENTRIES = Command("insert_journal_entries")
 
 async def insert_send(conn: Connection, send: NewSend) -> StoredSend:
     """Stores a send."""
-    stored = await _INSERT(
+    return await _INSERT(
         conn,
         author_id=send.author_id,
         created_at=send.created_at,
@@ -87,8 +87,6 @@ async def insert_send(conn: Connection, send: NewSend) -> StoredSend:
         has_media_objects=send.has_media_objects,
         automated=send.automated,
     )
-    assert stored is not None  # noqa: S101 - INSERT … RETURNING has one row
-    return stored
 
 
 async def usable_attachments(conn: Connection, author_id: int, attachment_ids: Sequence[int]) -> list[int]:

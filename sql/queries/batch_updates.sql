@@ -1,4 +1,4 @@
--- name: insert_progress :one
+-- name: insert_progress :single
 -- A batch update that was accepted; from here on it is carried out by the first worker that finds it.
 INSERT INTO batch_updates (user_id, event, conversation_ids, created_at, updated_at, due_at, traceparent)
 VALUES (:user_id::bigint, :event::text, :conversation_ids::text[], statement_timestamp(), statement_timestamp(),

@@ -1,4 +1,4 @@
--- name: insert_batch :one
+-- name: insert_batch :single
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
 -- ids of its own. The template message gets an id too, because the batch object shows it. The array comes as text,
 -- which the driver passes on far faster than a list of 100,000 numbers.

@@ -1,4 +1,4 @@
--- name: deliver :one
+-- name: deliver :single
 -- Writes one message for every recipient: into the private conversation of the pair and context where there is one,
 -- else into a new one, whose id is the message's. Then it advances the chunk and its batch, and the outbox records it.
 -- Without a batch the recipients are given; those of a chunk stand in its row, which is the idempotency key: unless it

@@ -15,7 +15,7 @@ LEFT JOIN LATERAL (
 ORDER BY p.conversation_id, p.last_authored_at DESC NULLS LAST,
          lower(coalesce(u.short_name, u.name, '')) COLLATE "und-x-icu", p.user_id;
 
--- name: own_user :one
+-- name: own_user :single
 -- A user as they are shown to themselves; one may have a token before the directory knows who that is.
 SELECT asked.id, coalesce(u.name, '') AS name, coalesce(nullif(u.short_name, ''), u.name, '') AS short_name,
        coalesce(u.sort_name, '') AS sortable_name, u.pronouns, u.avatar_url, u.login, u.sis_id, u.created_at

@@ -1,4 +1,4 @@
--- name: insert_send :one
+-- name: insert_send :single
 -- What one request said: stored once, however many receive it. Where no moment is given it is the database's present one:
 -- all processes have that one clock.
 INSERT INTO sends (author_id, created_at, body, subject, private, context_type, context_id, root_account_ids,
