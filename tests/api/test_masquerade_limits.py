@@ -152,10 +152,14 @@ async def test_what_is_out_of_reach_is_neither_answered_nor_forwarded(
     client: ClientSession, admin: dict[str, str], case: Case, token: Token
 ) -> None:
     """The answers would show what the list does not."""
-    body = {"body": "Reply"}
+    body: dict[str, Any] = {"body": "Reply"}
     for conversation, status in ((case.own, 200), (case.both, 404), (case.foreign, 404)):
         path = f"/conversations/{conversation}/add_message?as_user_id={case.user}"
         await call(client, admin, "POST", path, status=status, json=body)
+        path = f"/conversations/{case.own}/add_message?as_user_id={case.user}"
+        status_of_forward = 200 if status == 200 else 400
+        forward = body | {"forwarded_message_ids": [conversation]}
+        await call(client, admin, "POST", path, status=status_of_forward, json=forward)
         sent = {"body": "See", "recipients": [str(case.user)], "forwarded_message_ids": [conversation]}
         path = f"/conversations?as_user_id={case.user}"
         await call(client, admin, "POST", path, status=201 if status == 200 else 400, json=sent)
@@ -195,6 +199,8 @@ async def test_only_what_is_shown_is_marked_as_read(
         assert await call(client, admin, "POST", path) == {}
         unread = {id_ for id_ in vars(case).values() if id_ != case.user and await is_unread(conn, id_, case.user)}
         assert unread == {case.both, case.foreign, case.homeless}
+        count = await call(client, admin, "GET", f"/conversations/unread_count?as_user_id={case.user}")
+        assert count == {"unread_count": "0"}
 
 
 async def is_unread(conn: asyncpg.Connection, conversation: int, user: int) -> bool:
@@ -202,7 +208,13 @@ async def is_unread(conn: asyncpg.Connection, conversation: int, user: int) -> b
 
 
 async def test_a_batch_update_leaves_what_is_not_shown_alone(
-    client: ClientSession, admin: dict[str, str], case: Case, token: Token, conn: asyncpg.Connection
+    *,
+    client: ClientSession,
+    admin: dict[str, str],
+    case: Case,
+    token: Token,
+    threads: Threads,
+    conn: asyncpg.Connection,
 ) -> None:
     async def update(headers: dict[str, str], query: str, *ids: object) -> Any:
         sent = {"conversation_ids": [str(id_) for id_ in ids], "event": "star"}
@@ -212,8 +224,10 @@ async def test_a_batch_update_leaves_what_is_not_shown_alone(
         return await call(client, headers, "GET", f"/progress/{made['id']}{query}")
 
     hidden = (case.both, case.foreign, case.homeless)
-    done = await update(admin, f"?as_user_id={case.user}", "nonsense", case.foreign, case.own, case.both, case.homeless)
-    failures = f"nonsense, {case.foreign}, {case.both}, {case.homeless}"
+    of_others = await threads.private(10**6, 10**6 + 1)
+    asked = ("nonsense", of_others, case.foreign, case.own, case.both, case.homeless)
+    done = await update(admin, f"?as_user_id={case.user}", *asked)
+    failures = f"nonsense, {of_others}, {case.foreign}, {case.both}, {case.homeless}"
     assert done["message"] == f"1 conversation processed\n{MISSING}: {failures}"
     assert (done["workflow_state"], done["completion"]) == ("completed", 100.0)
     assert (await participant_row(conn, case.own, case.user))["starred"]

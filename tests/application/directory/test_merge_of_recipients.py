@@ -17,6 +17,7 @@ from service.domain.event_metadata import Cause
 from sql import chunks
 from sql.chunks import PendingChunk
 from tests.support.batches import Batches
+from tests.support.institution import Institution
 from tests.support.user_merges import check_invariants, merged, until_waiting
 
 CAUSE = Cause({"root_account_id": "10000000000001"})
@@ -110,6 +111,70 @@ async def test_several_accounts_that_become_one_and_one_that_becomes_the_sender(
     assert await copies(conn) == {104: 1, 107: 1}
     assert await conn.fetchval("SELECT sum(message_count) FROM participants WHERE user_id = 1") == 2
     assert await counted(conn) == ("sent", 4, 2, 0, 2)
+
+
+@pytest.mark.usefixtures("people")
+async def test_whom_one_merge_after_the_other_leaves_out_is_counted_each_time(conn: asyncpg.Connection) -> None:
+    batch = await Batches(conn).accept([101, 102, 103, 104], chunk_size=3)
+
+    await apply(conn, [merged(101, 102)])
+    await apply(conn, [merged(102, 103)])
+    for position in range(2):
+        await deliver(conn, batch, position)
+
+    assert await copies(conn) == {103: 1, 104: 1}
+    assert await counted(conn) == ("sent", 4, 2, 0, 2)
+
+
+@pytest.mark.usefixtures("people")
+async def test_who_is_left_is_filed_under_their_own_courses(conn: asyncpg.Connection, institution: Institution) -> None:
+    """A chunk that was read before a merge knows its recipients' tags by their places, which have moved."""
+    course = await institution.course()
+    await institution.enroll(course, 1, "Teacher")
+    await institution.enroll(course, [103])
+    batch = await Batches(conn).accept([101, 102, 103], chunk_size=3)
+    read = await read_chunk(conn, batch, 0)
+    assert isinstance(read, PendingChunk)
+
+    await apply(conn, [merged(101, 102)])
+    async with conn.transaction():
+        await deliver_chunk(conn, TagSets(), read, cause=None)
+
+    rows = await conn.fetch(
+        "SELECT user_id, codes FROM participants JOIN tag_sets t ON t.id = tag_set WHERE user_id <> 1 ORDER BY 1"
+    )
+    assert [tuple(row) for row in rows] == [(102, []), (103, [f"course_{course}"])]
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("chunk_size", [1, 2])
+async def test_a_sender_who_is_merged_into_a_recipient_does_not_write_to_themselves(
+    conn: asyncpg.Connection, chunk_size: int
+) -> None:
+    batch = await Batches(conn).accept([101, 103], chunk_size=chunk_size)
+
+    await apply(conn, [merged(1, 103)])
+    for position in await chunks.plan_batch(conn, batch, timedelta()):
+        await deliver(conn, batch, position)
+
+    assert await copies(conn) == {101: 1, 103: 1}
+    assert await conn.fetchval("SELECT count(*) FROM conversations") == 1
+    assert await counted(conn) == ("sent", 2, 1, 0, 1)
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(("old", "target"), [(1, 103), (101, 1)])
+async def test_what_a_sender_wrote_to_themselves_stays_a_monologue(
+    conn: asyncpg.Connection, old: int, target: int
+) -> None:
+    """The sender alone as recipient, and an account that is merged: of either it is known whom it was meant for."""
+    batch = await Batches(conn).accept([1], chunk_size=1)
+
+    await apply(conn, [merged(old, target)])
+    await deliver(conn, batch, 0)
+
+    assert await conn.fetch("SELECT user_id, message_count FROM participants") == [(target, 1)]
+    assert await counted(conn) == ("sent", 1, 1, 0, 0)
 
 
 @pytest.mark.usefixtures("people")
