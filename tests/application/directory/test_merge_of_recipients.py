@@ -16,6 +16,7 @@ from service.contracts.commands import DeliverChunk
 from service.domain.event_metadata import Cause
 from sql import chunks
 from sql.chunks import PendingChunk
+from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.institution import Institution
 from tests.support.user_merges import check_invariants, merged, until_waiting
@@ -173,7 +174,8 @@ async def test_what_a_sender_wrote_to_themselves_stays_a_monologue(
     await apply(conn, [merged(old, target)])
     await deliver(conn, batch, 0)
 
-    assert await conn.fetch("SELECT user_id, message_count FROM participants") == [(target, 1)]
+    rows = await conn.fetch("SELECT user_id, message_count FROM participants")
+    assert [tuple(row) for row in rows] == [(target, 1)]
     assert await counted(conn) == ("sent", 1, 1, 0, 0)
 
 
@@ -308,10 +310,10 @@ async def test_a_merge_and_a_delivery_that_meet(
     read = await read_chunk(conn, batch, 0)
     assert isinstance(read, PendingChunk)
 
-    async def deliver_read(own: asyncpg.Connection) -> None:
+    async def deliver_read(own: Connection) -> None:
         assert isinstance(await deliver_chunk(own, TagSets(), read, cause=CAUSE), ChunkOutcome)
 
-    async def merge(own: asyncpg.Connection) -> None:
+    async def merge(own: Connection) -> None:
         await apply(own, [merged(101, target)])
 
     async def alone() -> None:
