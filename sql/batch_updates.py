@@ -99,14 +99,19 @@ async def insert_progress(
     event: Event,
     conversation_ids: Sequence[str],
     patience: timedelta,
+    refused: Sequence[int] = (),
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores an update; the sweeper publishes its command after ``patience`` unless it is done by then."""
+    """Stores an update; the sweeper publishes its command after ``patience`` unless it is done by then.
+
+    ``refused``: positions of the conversations that will not be touched.
+    """
     row = await _INSERT(
         conn,
         user_id=user_id,
         event=event,
         conversation_ids=conversation_ids,
+        refused=refused,
         patience=patience,
         traceparent=traceparent,
     )

@@ -1,6 +1,6 @@
 """Batches: bulk sends and their counters."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -102,19 +102,38 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
 
 
 async def list_batches(
-    conn: Connection, sender_id: int, states: Sequence[BatchState], *, limit: int, offset: int
+    conn: Connection,
+    sender_id: int,
+    states: Sequence[BatchState],
+    *,
+    accounts: Collection[int] | None = None,
+    limit: int,
+    offset: int,
 ) -> list[Batch]:
-    """One page of the sender's batches in these states, oldest first."""
-    rows = await _LIST(conn, sender_id=sender_id, states=states, limit=limit, offset=offset)
+    """One page of the sender's batches in these states, oldest first.
+
+    ``accounts``, here and below: only batches whose root accounts are all among them, and which have any.
+    """
+    rows = await _LIST(
+        conn, sender_id=sender_id, states=states, account_ids=_sorted(accounts), limit=limit, offset=offset
+    )
     return [row.batch() for row in rows]
 
 
-async def count_batches(conn: Connection, sender_id: int, states: Sequence[BatchState]) -> int:
+async def count_batches(
+    conn: Connection, sender_id: int, states: Sequence[BatchState], *, accounts: Collection[int] | None = None
+) -> int:
     """How many batches of the sender's are in these states."""
-    return await _COUNT(conn, sender_id=sender_id, states=states)
+    return await _COUNT(conn, sender_id=sender_id, states=states, account_ids=_sorted(accounts))
 
 
-async def find_batch(conn: Connection, batch_id: int, sender_id: int) -> Batch | None:
+async def find_batch(
+    conn: Connection, batch_id: int, sender_id: int, *, accounts: Collection[int] | None = None
+) -> Batch | None:
     """The sender's batch of that id, or None."""
-    row = await _FIND(conn, batch_id=batch_id, sender_id=sender_id)
+    row = await _FIND(conn, batch_id=batch_id, sender_id=sender_id, account_ids=_sorted(accounts))
     return None if row is None else row.batch()
+
+
+def _sorted(accounts: Collection[int] | None) -> list[int] | None:
+    return None if accounts is None else sorted(accounts)

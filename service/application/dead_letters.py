@@ -5,9 +5,11 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
+from service.application.directory.merge import redirect_revived
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, UpdateConversations, parse_command
 from sql import batch_updates, chunks, pending_replies
 from sql.connection import Connection
+from sql.merge import lock_merging
 
 
 async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timedelta) -> list[str | None]:
@@ -21,7 +23,7 @@ async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timede
     replies = [it.reply_id for it in commands if isinstance(it, DeliverReply)]
     updates = [it.progress_id for it in commands if isinstance(it, UpdateConversations)]
     idle: dict[str, str | None] = {}
-    for chunk in await chunks.revive_chunks(conn, delivers, due_after=due_after) if delivers else ():
+    for chunk in await _revive_chunks(conn, delivers, due_after) if delivers else ():
         command: AnyCommand = DeliverChunk(batch_id=chunk.batch_id, position=chunk.position)
         idle[command.message_id] = _idle_chunk(chunk)
     for reply_id in set(replies) - set(await pending_replies.known_replies(conn, replies) if replies else ()):
@@ -30,6 +32,17 @@ async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timede
         command = UpdateConversations(progress_id=update.id)
         idle[command.message_id] = _idle_update(update)
     return [None if command is None else idle.get(command.message_id) for command in commands]
+
+
+async def _revive_chunks(
+    conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
+) -> list[chunks.FoundChunk]:
+    """Whose account was merged meanwhile has the message from the target's chunk, or gets it there, and not twice."""
+    async with conn.transaction():
+        await lock_merging(conn)
+        found = await chunks.revive_chunks(conn, asked, due_after=due_after)
+        await redirect_revived(conn, asked)
+    return found
 
 
 def _command(body: bytes) -> AnyCommand | None:

@@ -8,9 +8,12 @@ import asyncpg
 import orjson
 import pytest
 
+from service.application.directory.events import apply
 from service.contracts.commands import DeliverChunk
 from service.runtime.settings import Settings
+from sql import chunks
 from tests.support.batches import Batches
+from tests.support.user_merges import merged
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Requeue, outcome_of
@@ -94,6 +97,24 @@ async def test_a_stopped_batch_is_left_alone(
 
     assert await conn.fetchval("SELECT state FROM chunks") == "pending"
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
+
+
+async def test_a_chunk_whose_recipients_were_all_merged_away_is_swept_up_and_ends_its_batch(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    await apply(conn, [merged(10, 12), merged(11, 13)])
+    deliverer = Deliverer(settings, pool)
+
+    assert await deliverer.handle(DeliverChunk(batch_id=batch, position=1)) == Done()
+    for left in (1, 0):
+        due = await chunks.take_due_chunks(conn, patience=timedelta(), limit=10)
+        assert [found.position for found in due] == [0] * left
+        for _ in range(2):
+            assert await deliverer.handle(DeliverChunk(batch_id=batch, position=0)) == Done()
+
+    counted = await conn.fetchrow("SELECT state, delivered, failed, skipped, total FROM batches")
+    assert tuple(counted or ()) == ("sent", 2, 0, 2, 4)
 
 
 async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
