@@ -43,6 +43,12 @@ _WORDS: Mapping[str, str] = {
 }
 
 
+def named(error: BaseException) -> str:
+    """The error's kind and what it says, in one line; its kind alone where it says nothing."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
 def worded(error: ValidationError, within: str = "") -> str:
     """All faults in one line. ``within``: the name of what was validated, which begins the names of its parts."""
     return "; ".join(_fault(each, within) for each in error.errors(include_url=False, include_input=False))

@@ -26,7 +26,7 @@ from tests.support.broker import BrokerClient, broker_client
 from tests.support.commands import Outcome, clarion
 from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.dead_letter import publish_dead_letter
+from workers.dead_letter import Refused, publish_dead_letters
 from workers.deliver import Deliverer
 from workers.outcome import Done
 from workers.outcome import Outcome as Handled
@@ -230,7 +230,8 @@ async def test_a_letter_goes_back_as_it_came(dead: Graveyard, exchange: str, key
     )
     came = await dead.taken(f"{prefix}.{queue}")
     never = asyncio.Event()
-    assert await publish_dead_letter(dead.publisher, came, "no", source=f"{prefix}.{queue}", ends=(never,)) == Done()
+    refused = [Refused(came, "no")]
+    assert await publish_dead_letters(dead.publisher, refused, source=f"{prefix}.{queue}", ends=(never,)) == [Done()]
 
     done = await dead.run("requeue", "--all", "--source", f"{prefix}.{queue}")
 
@@ -362,11 +363,13 @@ async def test_letters_that_a_full_queue_refuses_stay(dead: Graveyard) -> None:
     assert {*went, *await dead.bodies(dead.topology.dead)} == bodies
 
 
-async def test_letters_of_a_queue_that_nothing_is_routed_to_stay(dead: Graveyard) -> None:
+@pytest.mark.parametrize("message_id", [None, "same"])
+async def test_letters_of_a_queue_that_nothing_is_routed_to_stay(dead: Graveyard, message_id: str | None) -> None:
+    """Also those of one message that was published, and dead-lettered, several times."""
     queue = await dead.outside.channel.get_queue(dead.topology.directory)
     await queue.unbind(dead.topology.directory, "#")
     for number in range(3):
-        await dead.put(str(number).encode(), {"reason": "test", "source": queue.name})
+        await dead.put(str(number).encode(), {"reason": "test", "source": queue.name}, message_id=message_id)
 
     done = await dead.run("requeue", "--all")
 

@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
 import pytest
+from aio_pika import Message
 from structlog.testing import capture_logs
 
 from service.contracts.topology import Topology
@@ -196,6 +197,54 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
 
     await left(outside, 1)
     await outside.waiting_in(outside.topology.dead, 0)
+
+
+@pytest.mark.parametrize("message_id", [None, "same"])
+async def test_what_no_queue_takes_as_a_dead_letter_is_published_until_one_does(
+    consuming: Consuming, outside: BrokerClient, message_id: str | None
+) -> None:
+    """Nothing is bound when the set is published; the next session of the publisher binds the queue again."""
+    poison = numbered(2, SET_SIZE)
+    dead = await outside.channel.get_queue(outside.topology.dead, ensure=False)
+    await dead.unbind(outside.topology.dead, "")
+    entry = await outside.channel.get_exchange(outside.topology.directory, ensure=False)
+    handler = Handler(refusing=poison)
+    handler.open.clear()
+
+    with capture_logs() as logs:
+        async with consuming(handler):
+            for body in [b"1", *poison]:
+                await entry.publish(Message(body, message_id=message_id), "any", mandatory=True)
+            await left(outside, 0)
+            handler.open.set()
+            letters = await outside.dead_letters(len(poison))
+            await left(outside, 0)
+
+    assert {letter.body for letter in letters} == {*poison}
+    assert any(line["event"] == "dead_letter_failed" and "NO_ROUTE" in line["error"] for line in logs)
+
+
+async def test_what_a_full_queue_refuses_as_a_dead_letter_comes_there_once_it_has_room(
+    consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.PUBLISH_ATTEMPTS", 1000)
+    poison = numbered(1, SET_SIZE)
+    await outside.channel.queue_delete(outside.topology.dead)
+    full = await outside.channel.declare_queue(
+        outside.topology.dead, durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    await full.bind(outside.topology.dead, outside.topology.dead)
+
+    with capture_logs() as logs:
+        async with consuming(Handler(refusing=poison)):
+            await source.publish(*poison)
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            letters = await outside.dead_letters(len(poison))
+            await left(outside, 0)
+
+    assert {letter.body for letter in letters} == {*poison}
+    refusals = [line["error"] for line in logs if line["event"] == "dead_letter_failed"]
+    assert all("it is full" in refusal for refusal in refusals)
 
 
 async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_them(

@@ -8,7 +8,8 @@ from aio_pika.abc import AbstractChannel, AbstractExchange
 
 from service.contracts.topology import Topology
 from service.domain.dead_letters import DeadLetter
-from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
+from service.runtime.broker import Session, broker_errors
+from service.runtime.confirms import Confirms
 from service.runtime.dead_letters.message import requeued_message
 from service.runtime.dead_letters.queue import Browser, Found, browse, connected
 from service.runtime.settings import BrokerSettings
@@ -23,6 +24,7 @@ class Sender:
         self._topology = topology
         self._session = session
         self._channel = channel
+        self._confirms = Confirms()
         self._routes: dict[str, tuple[AbstractExchange, str]] = {}
 
     def knows(self, letter: DeadLetter) -> bool:
@@ -34,11 +36,10 @@ class Sender:
         source = found.letter.source or ""
         exchange, key = self._routes[source]
         with broker_errors():
-            await exchange.publish(
+            await self._confirms.publish(
+                exchange,
                 requeued_message(found.letter, found.message),
                 found.letter.routing_key if key == "#" else key,
-                mandatory=True,
-                timeout=PUBLISH_TIMEOUT,
             )
 
     async def open_routes(self, sources: set[str]) -> None:
