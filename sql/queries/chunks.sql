@@ -66,16 +66,17 @@ WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 WITH failed AS (
     UPDATE chunks SET state = 'failed', error = :error::text, updated_at = statement_timestamp()
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-    RETURNING batch_id, cardinality(recipients) AS recipients
+    RETURNING batch_id, cardinality(recipients) AS recipients, clock_timestamp() AS settled_at
 ), advanced AS (
     UPDATE batches b
     SET failed = b.failed + f.recipients,
-        started_at = coalesce(b.started_at, clock_timestamp()),
+        started_at = coalesce(b.started_at, f.settled_at),
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed + f.recipients, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
+    RETURNING b.state, batch_body(b) AS body,
+              b.started_at = f.settled_at AND b.delivered + b.failed = f.recipients AS first
 ), recorded_progress AS (
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
