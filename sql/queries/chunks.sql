@@ -24,6 +24,15 @@ WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'
   AND b.id = c.batch_id AND b.state IN ('created', 'sending')
 RETURNING c.position;
 
+-- name: plannable_batches :many
+-- Of each asked batch its state, null where there is no such batch, and whether a chunk is pending: without one there is
+-- nothing to plan. coalesce as in plan_batch.
+SELECT a.batch_id, b.state,
+       coalesce((SELECT true FROM chunks c WHERE c.batch_id = a.batch_id AND coalesce(c.state, '') = 'pending' LIMIT 1),
+                false) AS pending
+FROM (SELECT DISTINCT unnest(:batch_ids::bigint[]) AS batch_id) a
+LEFT JOIN batches b ON b.id = a.batch_id;
+
 -- name: take_due_chunks :many
 -- Committed, not done, and without a report for too long: publish again, in the trace of the request that sent it.
 -- Several sweepers share the work.
