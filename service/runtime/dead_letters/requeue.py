@@ -1,7 +1,7 @@
 """Dead letters requeued where they came from, or dropped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aio_pika.abc import AbstractChannel, AbstractExchange
@@ -14,7 +14,7 @@ from service.runtime.dead_letters.message import requeued_message
 from service.runtime.dead_letters.queue import Browser, Found, browse, connected
 from service.runtime.settings import BrokerSettings
 
-AT_ONCE = 100  # publishes that are not confirmed
+AT_ONCE = 500  # dead letters that are published before they are confirmed, and removed together
 
 
 class Sender:
@@ -94,23 +94,31 @@ async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally, revive
     async with browse(settings) as browser, connected(settings) as session:
         with broker_errors():
             sender = Sender(topology, session, await session.channel())
-        together: list[Found] = []
-        async for found in browser.letters():
-            if not chosen(found.letter):
-                continue
-            if not sender.knows(found.letter):
-                tally.leave(found, "came from no queue of ours")
-                continue
+        async for together in _sets(browser, chosen):
+            known = []
+            for found in together:
+                if sender.knows(found.letter):
+                    known.append(found)
+                else:
+                    tally.leave(found, "came from no queue of ours")
+            await _send_back(browser, sender, await _with_work(known, revive, tally), tally)
+
+
+async def _sets(browser: Browser, chosen: Choice) -> AsyncIterator[list[Found]]:
+    """The chosen dead letters, AT_ONCE at most at a time."""
+    together: list[Found] = []
+    async for found in browser.letters():
+        if chosen(found.letter):
             together.append(found)
             if len(together) == AT_ONCE:
-                await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
+                yield together
                 together = []
-        await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
+    yield together
 
 
 async def _with_work(together: Sequence[Found], revive: Revive, tally: Tally) -> list[Found]:
     """Those that something is left to do for."""
-    reasons = await revive([found.message.body for found in together])
+    reasons = await revive([found.delivered.body for found in together])
     working = []
     for found, reason in zip(together, reasons, strict=True):
         if reason is None:
@@ -124,10 +132,9 @@ async def _send_back(browser: Browser, sender: Sender, together: Sequence[Found]
     """Removes what the broker has confirmed; raises the first error of what it has not, which stays."""
     await sender.open_routes({found.letter.source for found in together if found.letter.source is not None})
     outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
-    for found, outcome in zip(together, outcomes, strict=True):
-        if outcome is None:
-            await browser.remove(found)
-            tally.done += 1
+    confirmed = [found for found, outcome in zip(together, outcomes, strict=True) if outcome is None]
+    await browser.remove(confirmed)
+    tally.done += len(confirmed)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome
@@ -136,7 +143,6 @@ async def _send_back(browser: Browser, sender: Sender, together: Sequence[Found]
 async def drop(settings: BrokerSettings, chosen: Choice, tally: Tally) -> None:
     """Removes the chosen dead letters."""
     async with browse(settings) as browser:
-        async for found in browser.letters():
-            if chosen(found.letter):
-                await browser.remove(found)
-                tally.done += 1
+        async for together in _sets(browser, chosen):
+            await browser.remove(together)
+            tally.done += len(together)
