@@ -14,7 +14,7 @@ from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing_set
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from service.runtime.tracing import HEADER
+from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
 from workers.dead_letter import Refused
 from workers.outcome import DeadLetter, Done, Requeue, outcome_of
@@ -102,7 +102,8 @@ class BatchConsumer(QueueConsumer):
     async def _bury(self, session: Session, arrivals: _Arrivals) -> None:
         """Set after set until none is refused and not settled; in order, so that one acknowledgement covers a set."""
         try:
-            with bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
+            # Begun in the trace of one set, it goes on with others.
+            with continued(None), bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
                 while arrivals.refused and not session.broken.is_set():
                     taken = list(arrivals.refused)
                     arrivals.refused.clear()
