@@ -24,6 +24,15 @@ WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'
   AND b.id = c.batch_id AND b.state IN ('created', 'sending')
 RETURNING c.position;
 
+-- name: plannable_batches :many
+-- Of each asked batch its state, null where there is no such batch, and whether a chunk is pending: without one there is
+-- nothing to plan. coalesce as in plan_batch.
+SELECT a.batch_id, b.state,
+       coalesce((SELECT true FROM chunks c WHERE c.batch_id = a.batch_id AND coalesce(c.state, '') = 'pending' LIMIT 1),
+                false) AS pending
+FROM (SELECT DISTINCT unnest(:batch_ids::bigint[]) AS batch_id) a
+LEFT JOIN batches b ON b.id = a.batch_id;
+
 -- name: take_due_chunks :many
 -- Committed, not done, and without a report for too long: publish again, in the trace of the request that sent it.
 -- Several sweepers share the work.
@@ -66,16 +75,18 @@ WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 WITH failed AS (
     UPDATE chunks SET state = 'failed', error = :error::text, updated_at = statement_timestamp()
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-    RETURNING batch_id, cardinality(recipients) AS recipients, skipped, cardinality(recipients) + skipped AS size
+    RETURNING batch_id, cardinality(recipients) AS recipients, skipped, cardinality(recipients) + skipped AS size,
+              clock_timestamp() AS settled_at
 ), advanced AS (
     UPDATE batches b
     SET failed = b.failed + f.recipients, skipped = b.skipped + f.skipped,
-        started_at = coalesce(b.started_at, clock_timestamp()),
+        started_at = coalesce(b.started_at, f.settled_at),
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.size, b.failed + f.recipients, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed + b.skipped = f.size AS first
+    RETURNING b.state, batch_body(b) AS body,
+              b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
 ), recorded_progress AS (
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
