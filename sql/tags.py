@@ -63,9 +63,14 @@ async def tag_sets_by_id(conn: Connection, set_ids: Sequence[int]) -> dict[int, 
 
 async def codes_of_users(conn: Connection, user_ids: Sequence[int]) -> dict[int, Codes]:
     """All and active codes of each user, also of those who hold none."""
+    return held_codes(user_ids, await _CODES_OF_USERS(conn, user_ids=user_ids))
+
+
+def held_codes(user_ids: Iterable[int], rows: Iterable[CodeRow]) -> dict[int, Codes]:
+    """The same from rows that were read with something else."""
     held: dict[int, set[str]] = defaultdict(set)
     active: dict[int, set[str]] = defaultdict(set)
-    for row in await _CODES_OF_USERS(conn, user_ids=user_ids):
+    for row in rows:
         held[row.user_id].add(row.code)
         if row.active:
             active[row.user_id].add(row.code)
