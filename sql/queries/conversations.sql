@@ -36,10 +36,9 @@ SELECT c.id, opening.subject, opening.private, opening.context_type, opening.con
                          WHEN 'archived' THEN p.in_archived WHEN 'sent' THEN p.in_sent
                          WHEN 'starred' THEN p.in_starred END AS listed,
        people.participants, audience.roles AS audience_roles,
-       coalesce((SELECT name FROM courses WHERE id = substring(place.code FROM '^course_([0-9]{1,18})$')::bigint),
-                (SELECT name FROM groups WHERE id = substring(place.code FROM '^group_([0-9]{1,18})$')::bigint),
-                (SELECT name FROM accounts WHERE id = substring(place.code FROM '^account_([0-9]{1,18})$')::bigint))
-           AS context_name
+       CASE place.kind WHEN 'course' THEN (SELECT name FROM courses WHERE id = place.id)
+                       WHEN 'group' THEN (SELECT name FROM groups WHERE id = place.id)
+                       WHEN 'account' THEN (SELECT name FROM accounts WHERE id = place.id) END AS context_name
 FROM unnest(:conversation_ids) WITH ORDINALITY AS asked(id, n)
 CROSS JOIN LATERAL (SELECT * FROM listings WHERE conversation_id = asked.id AND user_id = :user_id OFFSET 0) p
 CROSS JOIN LATERAL (SELECT id, send_id, tag_set FROM conversations WHERE id = asked.id OFFSET 0) c
@@ -47,7 +46,8 @@ CROSS JOIN LATERAL (SELECT subject, private, context_type, context_id FROM sends
 CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = c.tag_set OFFSET 0) whole
 CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = p.tag_set OFFSET 0) own
 CROSS JOIN LATERAL (
-    SELECT coalesce(lower(opening.context_type) || '_' || opening.context_id, whole.codes[1]) AS code
+    SELECT coalesce(lower(opening.context_type), split_part(whole.codes[1], '_', 1)) AS kind,
+           coalesce(opening.context_id, split_part(whole.codes[1], '_', 2)::bigint) AS id
 ) place
 LEFT JOIN LATERAL (
     SELECT (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC))[1] AS newest,
@@ -74,17 +74,20 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT json_object_agg(tag.code, array(
                SELECT e.type FROM enrollment_standings e
-               WHERE e.user_id = people.only_other AND e.standing = 'active' AND e.type <> 'StudentViewEnrollment'
-                 AND e.course_id = substring(tag.code FROM '^course_([0-9]{1,18})$')::bigint
+               WHERE tag.kind = 'course' AND e.course_id = tag.id AND e.user_id = people.only_other
+                 AND e.standing = 'active' AND e.type <> 'StudentViewEnrollment'
                ORDER BY e.id
            ) || array(
                SELECT 'Member' FROM group_memberships g
-               WHERE g.user_id = people.only_other AND g.workflow_state = 'accepted'
-                 AND g.group_id = substring(tag.code FROM '^group_([0-9]{1,18})$')::bigint
+               WHERE tag.kind = 'group' AND g.group_id = tag.id AND g.user_id = people.only_other
+                 AND g.workflow_state = 'accepted'
                LIMIT 1
            )) AS roles
-    FROM unnest(own.codes) AS tag(code)
-    WHERE people.only_other IS NOT NULL AND :with_roles::boolean
+    FROM (
+        SELECT code, split_part(code, '_', 1) AS kind, split_part(code, '_', 2)::bigint AS id
+        FROM unnest(own.codes) AS code
+        WHERE people.only_other IS NOT NULL AND :with_roles::boolean OFFSET 0
+    ) tag
 ) audience
 ORDER BY asked.n;
 
