@@ -240,6 +240,18 @@ class TestContexts:
         assert [c["context_code"] for c in shown] == [None, None]
         assert [c["beta"] for c in shown] == [False, False]
 
+    async def test_a_context_gives_its_name_whatever_the_tags_are(
+        self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
+    ) -> None:
+        """Also when the directory does not know the context."""
+        tags = [f"course_{await institution.course('Botany')}"]
+        in_account = await threads.private(you, me, context=("Account", 1), tags=tags)
+        unknown = await threads.private(you, me, context=("Course", 999_999), tags=tags)
+
+        shown = await look(conn, me, in_account, unknown)
+
+        assert [c["context_name"] for c in shown] == ["Root", None]
+
     async def test_roles_are_given_for_a_single_other_person_only(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
     ) -> None:
