@@ -19,10 +19,11 @@ class InternedRow(NamedTuple):
 
 
 class TagSetRow(NamedTuple):
-    """A number and its tag list."""
+    """A number and its tag list; ``settled``: another transaction has committed it."""
 
     id: int
     codes: list[str]
+    settled: bool
 
 
 class CodeRow(NamedTuple):
@@ -56,9 +57,9 @@ async def intern_tag_sets(
     return [(tuple(row.codes), row.id, row.settled) for row in rows]
 
 
-async def tag_sets_by_id(conn: Connection, set_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """The lists behind tag set numbers."""
-    return {row.id: tuple(row.codes) for row in await _BY_ID(conn, set_ids=set_ids)}
+async def tag_sets_by_id(conn: Connection, set_ids: Sequence[int]) -> list[tuple[tuple[str, ...], int, bool]]:
+    """(codes, id, settled) of each of these numbers."""
+    return [(tuple(row.codes), row.id, row.settled) for row in await _BY_ID(conn, set_ids=set_ids)]
 
 
 async def codes_of_users(conn: Connection, user_ids: Sequence[int]) -> dict[int, Codes]:

@@ -133,6 +133,23 @@ async def test_pages_are_slices_of_the_list(conn: asyncpg.Connection, people: li
     assert pages == [(made[:3], 7), (made[3:6], 7), (made[6:], 7), ([], None)]
 
 
+async def test_a_page_knows_how_long_its_list_is(conn: asyncpg.Connection, people: list[int], threads: Threads) -> None:
+    me, other = people[:2]
+    received = [await threads.private(other, me) for _ in range(9)]
+    for conversation in received[:2]:
+        await threads.update(conversation, me, archived=True)
+    for conversation in received[2:6]:
+        await threads.update(conversation, me, unread=False)
+    for conversation in received[1:7]:
+        await threads.update(conversation, me, starred=True)
+    for _ in range(5):
+        await threads.private(me, other)
+
+    totals = {scope: (await inbox.list_page(conn, me, scope, 1, 1))[1] for scope in Scope}
+
+    assert totals == {Scope.INBOX: 7, Scope.UNREAD: 3, Scope.ARCHIVED: 2, Scope.SENT: 5, Scope.STARRED: 6}
+
+
 class TestFilters:
     @pytest.fixture
     async def made(self, people: list[int], threads: Threads) -> dict[str, int]:

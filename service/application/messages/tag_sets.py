@@ -40,14 +40,14 @@ class TagSets:
         return numbers
 
     async def lists(self, conn: Connection, numbers: Iterable[int]) -> Mapping[int, tuple[str, ...]]:
-        """The lists behind numbers met in rows; a number never stands for another list."""
+        """The lists behind numbers met in rows."""
         wanted = set(numbers)
         found = {number: self._lists[number] for number in wanted if number in self._lists}
         if missing := sorted(wanted - found.keys()):
-            read = await tag_sets_by_id(conn, missing)
-            found |= read
-            if len(self._lists) < _REMEMBERED:
-                self._lists |= read
+            for codes, number, settled in await tag_sets_by_id(conn, missing):
+                found[number] = codes
+                if settled and len(self._lists) < _REMEMBERED:
+                    self._lists[number] = codes
         return found
 
 

@@ -278,10 +278,12 @@ class TestContexts:
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
     ) -> None:
         shared, theirs = await institution.course(), await institution.course()
+        second = await institution.course()
         group = await institution.group(members=[me, you])
         await institution.group(members=[me, you], tag=True)
-        await institution.enroll(shared, me, "Student")
-        for course in (shared, theirs):
+        for course in (second, shared):
+            await institution.enroll(course, me, "Student")
+        for course in (second, shared, theirs):
             await institution.enroll(course, you, "Student")
             await institution.enroll(course, you, "Ta")
 
@@ -289,7 +291,10 @@ class TestContexts:
 
         mine, yours = shown["participants"]
         assert (mine["common_courses"], mine["common_groups"]) == ({}, {})
-        assert yours["common_courses"] == {str(shared): ["StudentEnrollment", "TaEnrollment"]}
+        assert list(yours["common_courses"].items()) == [
+            (str(shared), ["StudentEnrollment", "TaEnrollment"]),
+            (str(second), ["StudentEnrollment", "TaEnrollment"]),
+        ]
         assert yours["common_groups"] == {str(group): ["Member"]}
 
     async def test_someone_limited_to_a_section_sees_that_section(
