@@ -297,6 +297,20 @@ class TestContexts:
         ]
         assert yours["common_groups"] == {str(group): ["Member"]}
 
+    async def test_authors_of_what_is_forwarded_are_shown_with_what_they_share(
+        self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
+    ) -> None:
+        """They take no part in the conversation."""
+        course, near, far = await institution.course(), *await institution.users(2)
+        await institution.enroll(course, [me, near], "Student")
+        sources = [await threads.private(author, me) for author in (near, far)]
+        made = [await threads.private(me, you, forwards=[source]) for source in sources]
+
+        shown = await look(conn, me, *made, profile=SHOWN)
+
+        common = {person["id"]: person["common_courses"] for one in shown for person in one["participants"]}
+        assert common == {me: {}, you: {}, near: {str(course): ["StudentEnrollment"]}, far: {}}
+
     async def test_someone_limited_to_a_section_sees_that_section(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int
     ) -> None:
