@@ -8,7 +8,7 @@ from sql.connection import Connection
 from sql.statements import Value
 
 _EXPAND_RANGES = Value[list[int]]("expand_ranges")
-_BY_ENROLLMENT = Value[list[int]]("reachable_by_enrollment")
+_REACHABLE = Value[list[int]]("reachable")
 _GROUP_MEMBERS = Value[list[int]]("group_members")
 _BY_ROSTER = Value[list[int]]("reachable_by_roster")
 _FELLOWS = Value[list[int]]("fellow_participants")
@@ -29,18 +29,29 @@ async def expand_ranges(conn: Connection, ranges: Sequence[Range], sender_id: in
     return await _EXPAND_RANGES(conn, ranges=_records(ranges), sender_id=sender_id)
 
 
-async def reachable_by_enrollment(
-    conn: Connection, ranges: Sequence[Range], sender_id: int, user_ids: Sequence[int]
+async def reachable(
+    conn: Connection,
+    user_ids: Sequence[int],
+    sender_id: int,
+    *,
+    ranges: Sequence[Range] = (),
+    groups: Sequence[Members] = (),
+    account_ids: Sequence[int] = (),
 ) -> list[int]:
-    """Those of ``user_ids`` who have an enrolment in the ranges."""
-    return await _BY_ENROLLMENT(conn, ranges=_records(ranges), sender_id=sender_id, user_ids=user_ids)
+    """Those of ``user_ids``, messageable, who are in the ranges or the groups or belong to the accounts; ascending."""
+    return await _REACHABLE(
+        conn,
+        user_ids=user_ids,
+        sender_id=sender_id,
+        ranges=_records(ranges),
+        groups=_records(groups),
+        account_ids=account_ids,
+    )
 
 
-async def group_members(
-    conn: Connection, groups: Sequence[Members], sender_id: int, user_ids: Sequence[int] | None = None
-) -> list[int]:
-    """Messageable members of the groups without the sender; only those of ``user_ids`` when given."""
-    return await _GROUP_MEMBERS(conn, groups=_records(groups), sender_id=sender_id, user_ids=user_ids)
+async def group_members(conn: Connection, groups: Sequence[Members], sender_id: int) -> list[int]:
+    """Messageable members of the groups without the sender."""
+    return await _GROUP_MEMBERS(conn, groups=_records(groups), sender_id=sender_id)
 
 
 async def reachable_by_roster(conn: Connection, user_ids: Sequence[int], account_ids: Sequence[int]) -> list[int]:

@@ -1,9 +1,11 @@
 """Conversations as a participant sees them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
+
+import orjson
 
 from service.domain.contexts import Context, ContextType
 from service.domain.participant import State, state_of
@@ -21,11 +23,26 @@ class OwnConversation:
     context: Context | None
 
 
+class ParticipantRow(NamedTuple):
+    """A participant as others are shown them; the names of one the directory does not know are empty.
+
+    ``contexts``: (course id, group id, enrolment types), as of sql/people.py SharedContext; None when not asked for.
+    """
+
+    id: int
+    name: str
+    full_name: str
+    pronouns: str | None
+    uuid: str | None
+    avatar_url: str | None
+    contexts: list[tuple[int | None, int | None, list[str] | None]] | None
+
+
 class ParticipantConversation(NamedTuple):
-    """A conversation with what one of its participants has of it.
+    """A conversation with what one of its participants has of it, and who else takes part.
 
     ``newest_…`` is their newest human message, ``authored_…`` the newest of their own; None: there is none. Of a body
-    only the beginning, a character more than a preview shows.
+    only the beginning, a character more than a preview shows. JSON: ``participants`` and ``audience_roles``.
     """
 
     id: int
@@ -33,7 +50,6 @@ class ParticipantConversation(NamedTuple):
     private: bool
     context_type: str | None
     context_id: int | None
-    conversation_tags: list[str]
     own_tags: list[str]
     unread: bool
     archived: bool
@@ -50,6 +66,9 @@ class ParticipantConversation(NamedTuple):
     authored_body: str | None
     by_administrator: bool
     listed: bool
+    participants: str
+    audience_roles: str | None
+    context_name: str | None
 
     @property
     def state(self) -> State:
@@ -61,6 +80,14 @@ class ParticipantConversation(NamedTuple):
         """The context in which the conversation was opened, as stored."""
         return _context(self.context_type, self.context_id)
 
+    def people(self) -> list[ParticipantRow]:
+        """The participants, in the order they are shown."""
+        return [ParticipantRow(*found) for found in orjson.loads(self.participants)]
+
+    def roles(self) -> dict[str, list[str]]:
+        """As what the one other participant is there, by own tag; empty where there are more, or when not asked for."""
+        return orjson.loads(self.audience_roles) if self.audience_roles else {}
+
 
 class _OwnConversationRow(NamedTuple):
     waiting: bool
@@ -68,16 +95,9 @@ class _OwnConversationRow(NamedTuple):
     context_id: int | None
 
 
-class _ContextName(NamedTuple):
-    type: str
-    id: int
-    name: str
-
-
 _OF_PARTICIPANT = Many("conversations_of_participant", ParticipantConversation)
 _OWN = One("own_conversation", _OwnConversationRow)
 _MARK_READ = Command("mark_read")
-_CONTEXT_NAMES = Many("context_names", _ContextName)
 
 
 def _context(type_: str | None, id_: int | None) -> Context | None:
@@ -85,14 +105,28 @@ def _context(type_: str | None, id_: int | None) -> Context | None:
 
 
 async def conversations_of_participant(
-    conn: Connection, user_id: int, scope: Scope, conversation_ids: Sequence[int]
+    conn: Connection,
+    user_id: int,
+    scope: Scope,
+    conversation_ids: Sequence[int],
+    *,
+    with_contexts: bool,
+    with_roles: bool,
 ) -> list[ParticipantConversation]:
     """One row per conversation the user participates in, in the order of the ids.
 
     Deleted ones (message_count 0) are included; ids the user has no row for are left out. ``listed``: whether it is in
-    the unfiltered list of that scope.
+    the unfiltered list of that scope. ``with_contexts``: what the user shares with each participant; ``with_roles``:
+    as what the one other participant is in the places that the user has the conversation filed under.
     """
-    return await _OF_PARTICIPANT(conn, user_id=user_id, scope=scope, conversation_ids=conversation_ids)
+    return await _OF_PARTICIPANT(
+        conn,
+        user_id=user_id,
+        scope=scope,
+        conversation_ids=conversation_ids,
+        with_contexts=with_contexts,
+        with_roles=with_roles,
+    )
 
 
 async def find_own_conversation(conn: Connection, user_id: int, conversation_id: int) -> OwnConversation | None:
@@ -106,17 +140,3 @@ async def find_own_conversation(conn: Connection, user_id: int, conversation_id:
 async def mark_read(conn: Connection, user_id: int, conversation_id: int) -> None:
     """An unread conversation becomes read; a read or archived one stays as it is."""
     await _MARK_READ(conn, conversation_id=conversation_id, user_id=user_id)
-
-
-async def context_names(conn: Connection, contexts: Iterable[Context]) -> dict[Context, str]:
-    """Names of courses, groups and accounts; unknown ones are left out."""
-    ids: dict[ContextType, list[int]] = {kind: [] for kind in ContextType}
-    for context in contexts:
-        ids[context.type].append(context.id)
-    rows = await _CONTEXT_NAMES(
-        conn,
-        course_ids=ids[ContextType.COURSE],
-        group_ids=ids[ContextType.GROUP],
-        account_ids=ids[ContextType.ACCOUNT],
-    )
-    return {Context(ContextType(row.type), row.id): row.name for row in rows}

@@ -110,8 +110,13 @@ async def open_group(
     tag_set: int,
     participants: Sequence[int],
     own_tag_sets: Sequence[int],
+    cause: Cause | None,
 ) -> None:
-    """Opens one non-private conversation; ``own_tag_sets`` runs parallel to ``participants``, the author among them."""
+    """Opens one non-private conversation; ``own_tag_sets`` runs parallel to ``participants``, the author among them.
+
+    Without a ``cause`` no event is recorded.
+    """
+    metadata, traceparent = cause_columns(cause)
     await _OPEN_GROUP(
         conn,
         conversation_id=conversation_id,
@@ -123,6 +128,8 @@ async def open_group(
         created_at=message.created_at,
         participants=participants,
         own_tag_sets=own_tag_sets,
+        cause=metadata,
+        traceparent=traceparent,
     )
 
 

@@ -13,22 +13,27 @@ class _UserOfUuid(NamedTuple):
     id: int
 
 
-_PAGE = Column[int]("list_page")
-_SIZE = Value[int]("list_size")
+class _Listed(NamedTuple):
+    conversation_id: int
+    total: int
+
+
+_PAGE = Many("list_page", _Listed)
 _IDS = Column[int]("list_ids")
 _LISTED = Column[int]("listed")
 _USERS_BY_UUID = Many("users_by_uuid", _UserOfUuid)
 _UNREAD_COUNT = Value[int]("unread_count")
 
 
-async def list_page(conn: Connection, user_id: int, scope: Scope, limit: int, offset: int) -> list[int]:
-    """Conversation ids ``offset`` to ``offset + limit`` of an unfiltered list, newest first."""
-    return await _PAGE(conn, user_id=user_id, scope=scope, limit=limit, offset=offset)
+async def list_page(
+    conn: Connection, user_id: int, scope: Scope, size: int, offset: int
+) -> tuple[list[int], int | None]:
+    """Conversation ids ``offset`` to ``offset + size`` of an unfiltered list, newest first, and how long the list is.
 
-
-async def list_size(conn: Connection, user_id: int, scope: Scope) -> int:
-    """How many conversations an unfiltered list holds."""
-    return await _SIZE(conn, user_id=user_id, scope=scope)
+    None in place of that where the page is empty: then it lies behind the list's end.
+    """
+    rows = await _PAGE(conn, user_id=user_id, scope=scope, size=size, offset=offset)
+    return [row.conversation_id for row in rows], rows[0].total if rows else None
 
 
 async def list_ids(conn: Connection, user_id: int, scope: Scope, wanted: Criteria) -> list[int]:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
@@ -78,7 +78,6 @@ class Taken:
     rows: Sequence[MessagesRow | BatchEventRow]
 
 
-_RECORD = Command("record_message")
 _TAKE = Many("take_events", TakenRow)
 _LAG = Value[float]("outbox_lag")
 _COUNT = Command("count_unroutable")
@@ -90,34 +89,6 @@ def cause_columns(cause: Cause | None) -> tuple[str | None, str | None]:
     if cause is None:
         return None, None
     return orjson.dumps(dict(cause.metadata)).decode(), cause.traceparent
-
-
-async def record_message(
-    conn: Connection,
-    cause: Cause | None,
-    *,
-    event: Literal["delivered", "forwarded"],
-    author_id: int,
-    created_at: datetime,
-    conversation_id: int,
-    message_id: int,
-) -> None:
-    """Records a message: ``forwarded`` when people joined by it. Without a cause no event is recorded.
-
-    The transaction has locked the conversation, or opened it by this message; then the two ids are equal.
-    """
-    if cause is not None:
-        metadata, traceparent = cause_columns(cause)
-        await _RECORD(
-            conn,
-            event=event,
-            author_id=author_id,
-            created_at=created_at,
-            conversation_id=conversation_id,
-            message_id=message_id,
-            cause=metadata,
-            traceparent=traceparent,
-        )
 
 
 async def take_events(

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from service.domain.contexts import Context, ContextType
 from sql.connection import Connection
-from sql.statements import Column, Many, Single
+from sql.statements import Many, Single
 
 
 class PersonRow(NamedTuple):
@@ -34,18 +33,6 @@ class OwnUserRow(NamedTuple):
     created_at: datetime | None
 
 
-class ParticipantRow(NamedTuple):
-    """A participant of a conversation; the names of one the directory does not know are empty."""
-
-    conversation_id: int
-    id: int
-    name: str
-    full_name: str
-    pronouns: str | None
-    uuid: str | None
-    avatar_url: str | None
-
-
 class SharedContext(NamedTuple):
     """A course that a user shares with the viewer, with the user's enrolment types there, or a group."""
 
@@ -56,23 +43,13 @@ class SharedContext(NamedTuple):
 
 
 _OWN_USER = Single("own_user", OwnUserRow)
-_PARTICIPANTS = Many("participants_of", ParticipantRow)
 _PEOPLE = Many("people_by_id", PersonRow)
 _SHARED = Many("shared_contexts", SharedContext)
-_AUDIENCE_ROLES = Column[list[str]]("audience_roles")
 
 
 async def own_user(conn: Connection, user_id: int) -> OwnUserRow:
     """The user with this id, in the directory or not (yet)."""
     return await _OWN_USER(conn, user_id=user_id)
-
-
-async def participants_of(conn: Connection, conversation_ids: Sequence[int]) -> dict[int, list[ParticipantRow]]:
-    """Participants by conversation, in the order they are shown."""
-    found: dict[int, list[ParticipantRow]] = {id_: [] for id_ in conversation_ids}
-    for row in await _PARTICIPANTS(conn, conversation_ids=conversation_ids):
-        found[row.conversation_id].append(row)
-    return found
 
 
 async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, PersonRow]:
@@ -83,17 +60,3 @@ async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, P
 async def shared_contexts(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> list[SharedContext]:
     """Every course and group that the viewer shares with one of the users."""
     return await _SHARED(conn, viewer_id=viewer_id, user_ids=user_ids)
-
-
-async def audience_roles(conn: Connection, asked: Sequence[tuple[int, Context]]) -> list[list[str]]:
-    """For each (user, course or group): active enrolment types in the course, ``["Member"]`` of the group."""
-
-    def ids_of(kind: ContextType) -> list[int | None]:
-        return [context.id if context.type is kind else None for _, context in asked]
-
-    return await _AUDIENCE_ROLES(
-        conn,
-        user_ids=[user for user, _ in asked],
-        course_ids=ids_of(ContextType.COURSE),
-        group_ids=ids_of(ContextType.GROUP),
-    )

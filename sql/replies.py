@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from service.domain.contexts import Context, ContextType
+from service.domain.event_metadata import Cause
 from sql.connection import Connection
+from sql.messages import MessageKey
+from sql.outbox import cause_columns
 from sql.sends import Message
 from sql.statements import Column, Command, Many, One, Single, Value
 
@@ -80,7 +83,7 @@ _DELIVER_AGAIN = Command("deliver_again")
 _WRITE = Command("write_reply")
 _JOIN_WITH_HISTORY = Command("join_with_history")
 _ANNOUNCE_ARRIVAL = Command("announce_arrival")
-_NEWEST = Value[int | None]("newest_message")
+_NEWEST = One("newest_message", MessageKey)
 
 
 async def find_thread(conn: Connection, user_id: int, conversation_id: int) -> Thread | None:
@@ -138,11 +141,15 @@ async def write_reply(
     receivers: Receivers,
     restricted: bool,
     author_moves: bool,
+    event: Literal["delivered", "forwarded"],
+    cause: Cause | None,
 ) -> None:
     """Writes one message for its receivers, the author among them.
 
     ``restricted``: it is for them only, for ever. ``author_moves``: the author's times and flags follow the message.
+    ``event``: ``forwarded`` when people joined by it; without a ``cause`` none is recorded.
     """
+    metadata, traceparent = cause_columns(cause)
     await _WRITE(
         conn,
         conversation_id=conversation_id,
@@ -158,6 +165,9 @@ async def write_reply(
         author_id=message.author_id,
         author_moves=author_moves,
         created_at=message.created_at,
+        event=event,
+        cause=metadata,
+        traceparent=traceparent,
     )
 
 
@@ -180,8 +190,10 @@ async def announce_arrival(
     at: datetime,
     root_account_id: int,
     newcomers: Sequence[int],
+    cause: Cause | None,
 ) -> None:
-    """Writes the generated message that these people were added."""
+    """Writes the generated message that these people were added. Without a ``cause`` no event is recorded."""
+    metadata, traceparent = cause_columns(cause)
     await _ANNOUNCE_ARRIVAL(
         conn,
         conversation_id=conversation_id,
@@ -190,9 +202,11 @@ async def announce_arrival(
         created_at=at,
         root_account_ids=[root_account_id],
         newcomers=sorted(newcomers),
+        cause=metadata,
+        traceparent=traceparent,
     )
 
 
-async def newest_message(conn: Connection, user_id: int, conversation_id: int) -> int | None:
+async def newest_message(conn: Connection, user_id: int, conversation_id: int) -> MessageKey | None:
     """The newest message of the conversation that the user has."""
     return await _NEWEST(conn, conversation_id=conversation_id, user_id=user_id)

@@ -658,6 +658,45 @@ CREATE OR REPLACE FUNCTION in_range(
         AND type <> 'StudentViewEnrollment'
         AND (r.all_observers OR type <> 'ObserverEnrollment' OR observed = viewer);
 
+-- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1), and which groups
+-- the viewer and they are both in: a row for each course or group of each of them. A viewer limited to sections in a
+-- course sees only those sections' people. A course that is not offered yet shows to its staff only (CONTRACT 6.25). A
+-- differentiation tag is no common group: its members are not to know of it. The planner puts the text in the place of
+-- the call; it goes from each of the others to their enrolments in the viewer's courses, and once through all of them.
+CREATE OR REPLACE FUNCTION shared_contexts(viewer bigint, others bigint[])
+    RETURNS TABLE (user_id bigint, course_id bigint, group_id bigint, types text[])
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 AS $$
+WITH own AS MATERIALIZED (
+    SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
+    FROM enrollment_standings e
+    WHERE e.user_id = viewer AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+    GROUP BY e.course_id
+    HAVING bool_or(e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
+        OR NOT EXISTS (SELECT FROM courses c WHERE c.id = e.course_id AND c.workflow_state IN ('created', 'claimed'))
+)
+SELECT e.user_id, e.course_id, NULL::bigint, array_agg(DISTINCT e.type)
+FROM unnest(others) AS other(id)
+CROSS JOIN LATERAL (
+    SELECT * FROM enrollment_standings s
+    WHERE s.user_id = other.id AND s.course_id = ANY (ARRAY(SELECT own.course_id FROM own)) OFFSET 0
+) e
+CROSS JOIN LATERAL (SELECT * FROM own WHERE own.course_id = e.course_id OFFSET 0) mine
+WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+  AND (NOT mine.limited OR e.section_id = ANY (mine.sections))
+GROUP BY e.user_id, e.course_id
+UNION ALL
+SELECT DISTINCT theirs.user_id, NULL::bigint, theirs.group_id, NULL::text[]
+FROM unnest(others) AS other(id)
+CROSS JOIN LATERAL (
+    SELECT m.user_id, m.group_id FROM group_memberships m
+    WHERE m.user_id = other.id AND m.workflow_state = 'accepted' OFFSET 0
+) theirs
+JOIN group_memberships mine ON mine.group_id = theirs.group_id
+JOIN groups g ON g.id = mine.group_id
+WHERE mine.user_id = viewer AND mine.workflow_state = 'accepted'
+  AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
+$$;
+
 -- sql/schema/03_rosters.sql
 
 -- The triggers that derive the tables of sql/migrations/002_rosters.sql from users, enrolments and memberships.
@@ -872,7 +911,8 @@ WHERE workflow_state IN ('registered', 'pre_registered');
 
 -- One row or more if the viewer sees a person: by an enrolment in one of the ranges (service/domain/visibility.py), as
 -- a member of one of the groups, or on the roster of one of the accounts. The planner puts the text in the place of the
--- call, so that it costs a look or two into enrollments_user.
+-- call, so that it costs a look or two into enrollments_user; where no groups or accounts are given, nothing is looked up
+-- for them.
 CREATE OR REPLACE FUNCTION sightings(person bigint, viewer bigint, ranges jsonb, circles jsonb, rosters bigint[])
     RETURNS SETOF integer LANGUAGE sql STABLE PARALLEL SAFE ROWS 1 AS $$
 SELECT 1
@@ -886,20 +926,21 @@ FROM jsonb_to_recordset(circles) AS g (
     group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
 )
 JOIN group_memberships m ON m.group_id = g.group_id AND m.user_id = person AND m.workflow_state = 'accepted'
-WHERE g.course_id IS NULL OR EXISTS (
+WHERE circles <> '[]' AND (g.course_id IS NULL OR EXISTS (
     SELECT FROM enrollment_standings e
     WHERE e.course_id = g.course_id AND e.user_id = person AND e.type <> 'StudentViewEnrollment'
       AND (e.standing IN ('active', 'invited') OR (g.concluded AND e.standing = 'completed'))
       AND (NOT g.staff_only OR e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
       AND (g.sections IS NULL OR e.section_id = ANY (g.sections))
-)
+))
 UNION ALL
-SELECT 1 FROM user_accounts WHERE user_id = person AND account_id = ANY (rosters)
+SELECT 1 FROM user_accounts WHERE rosters <> '{}' AND user_id = person AND account_id = ANY (rosters)
 UNION ALL
 SELECT 1
 FROM enrollment_standings e
 JOIN courses c ON c.id = e.course_id
-WHERE e.user_id = person AND c.account_id = ANY (rosters) AND e.standing <> 'none' AND e.type <> 'StudentViewEnrollment'
+WHERE rosters <> '{}' AND e.user_id = person AND c.account_id = ANY (rosters) AND e.standing <> 'none'
+  AND e.type <> 'StudentViewEnrollment'
 $$;
 
 -- sql/schema/05_conversations.sql
@@ -926,8 +967,8 @@ LEFT JOIN LATERAL (
 ) v ON true
 WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
 
--- Which lists of canvas/semantics.md 6.1 hold a participant's row, and by what time each list is ordered (newest first,
--- then conversation id, descending). One place for the definitions; written so that a condition on one of the flags is
+-- A participant's row, which lists of canvas/semantics.md 6.1 hold it, and by what time each list is ordered (newest
+-- first, then conversation id, descending). One place for the definitions; written so that a condition on one of the flags is
 -- the condition of the partial index for that list. A row with message_count 0 has lost its times, so only the starred
 -- list has to look at the count.
 CREATE OR REPLACE VIEW listings AS
@@ -939,7 +980,8 @@ SELECT user_id, conversation_id, tag_set,
        starred AND message_count > 0 AS in_starred,
        last_message_at AS received_at,
        visible_last_authored_at AS sent_at,
-       coalesce(greatest(last_message_at, last_authored_at, touched_at), '-infinity') AS changed_at
+       coalesce(greatest(last_message_at, last_authored_at, touched_at), '-infinity') AS changed_at,
+       unread, archived, subscribed, starred, message_count, has_attachments, has_media_objects
 FROM participants;
 
 -- sql/schema/06_batches.sql

@@ -5,8 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+import orjson
+
+from service.domain.tags import Codes
 from sql.connection import Connection
 from sql.statements import Column, Command, Many, Single
+from sql.tags import CodeRow, held_codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +34,20 @@ class NewSend:
     created_at: datetime | None = None  # none: the moment in which it is stored
 
 
-class StoredSend(NamedTuple):
-    """The row's id, and when it was said."""
+class StoredSendRow(NamedTuple):
+    """What the statement says of a stored send; ``codes``: JSON."""
 
     id: int
     created_at: datetime
+    codes: str | None
+
+
+class StoredSend(NamedTuple):
+    """The row's id, when it was said, and the codes of those whom the caller named."""
+
+    id: int
+    created_at: datetime
+    codes: dict[int, Codes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +73,16 @@ class Forwardable:
     has_media_objects: bool
 
 
-_INSERT = Single("insert_send", StoredSend)
+_INSERT = Single("insert_send", StoredSendRow)
 _USABLE_ATTACHMENTS = Column[int]("usable_attachments")
 _FORWARDABLE = Many("forwardable_messages", Forwardable)
 _KEEP_MEDIA_OBJECT = Command("keep_media_object")
 _INSERT_JOURNAL_ENTRIES = Command("insert_journal_entries")
 
 
-async def insert_send(conn: Connection, send: NewSend) -> StoredSend:
-    """Stores a send."""
-    return await _INSERT(
+async def insert_send(conn: Connection, send: NewSend, filed_user_ids: Sequence[int] = ()) -> StoredSend:
+    """Stores a send; ``filed_user_ids``: whose codes the caller needs to file it."""
+    stored = await _INSERT(
         conn,
         author_id=send.author_id,
         created_at=send.created_at,
@@ -86,7 +99,10 @@ async def insert_send(conn: Connection, send: NewSend) -> StoredSend:
         has_attachments=send.has_attachments,
         has_media_objects=send.has_media_objects,
         automated=send.automated,
+        filed_user_ids=filed_user_ids,
     )
+    held = [CodeRow(*found) for found in orjson.loads(stored.codes or "[]")]
+    return StoredSend(stored.id, stored.created_at, held_codes(filed_user_ids, held))
 
 
 async def usable_attachments(conn: Connection, author_id: int, attachment_ids: Sequence[int]) -> list[int]:

@@ -19,10 +19,11 @@ class InternedRow(NamedTuple):
 
 
 class TagSetRow(NamedTuple):
-    """A number and its tag list."""
+    """A number and its tag list; ``settled``: another transaction has committed it."""
 
     id: int
     codes: list[str]
+    settled: bool
 
 
 class CodeRow(NamedTuple):
@@ -56,16 +57,21 @@ async def intern_tag_sets(
     return [(tuple(row.codes), row.id, row.settled) for row in rows]
 
 
-async def tag_sets_by_id(conn: Connection, set_ids: Sequence[int]) -> dict[int, tuple[str, ...]]:
-    """The lists behind tag set numbers."""
-    return {row.id: tuple(row.codes) for row in await _BY_ID(conn, set_ids=set_ids)}
+async def tag_sets_by_id(conn: Connection, set_ids: Sequence[int]) -> list[tuple[tuple[str, ...], int, bool]]:
+    """(codes, id, settled) of each of these numbers."""
+    return [(tuple(row.codes), row.id, row.settled) for row in await _BY_ID(conn, set_ids=set_ids)]
 
 
 async def codes_of_users(conn: Connection, user_ids: Sequence[int]) -> dict[int, Codes]:
     """All and active codes of each user, also of those who hold none."""
+    return held_codes(user_ids, await _CODES_OF_USERS(conn, user_ids=user_ids))
+
+
+def held_codes(user_ids: Iterable[int], rows: Iterable[CodeRow]) -> dict[int, Codes]:
+    """The same from rows that were read with something else."""
     held: dict[int, set[str]] = defaultdict(set)
     active: dict[int, set[str]] = defaultdict(set)
-    for row in await _CODES_OF_USERS(conn, user_ids=user_ids):
+    for row in rows:
         held[row.user_id].add(row.code)
         if row.active:
             active[row.user_id].add(row.code)

@@ -80,8 +80,8 @@ async def _show(
     conn: Connection, view: Viewpoint, conversation_id: int, outcome: Written | Queued, *, uuids: bool
 ) -> Conversation:
     if isinstance(outcome, Written):
-        message_ids = {conversation_id: outcome.message_id}
-        (shown,) = await present(conn, view, [conversation_id], MESSAGE_ADDED, uuids=uuids, message_ids=message_ids)
+        single = {conversation_id: outcome.message}
+        (shown,) = await present(conn, view, [conversation_id], MESSAGE_ADDED, uuids=uuids, single_messages=single)
         return shown
     (shown,) = await present(conn, view, [conversation_id], MESSAGE_QUEUED, uuids=uuids)
     key = MessageKey(PLACEHOLDER, None, outcome.send_id)

@@ -58,7 +58,7 @@ async def add_recipients(request: web.Request, sent: AddRecipientsParameters) ->
             [conversation_id],
             RECIPIENTS_ADDED,
             uuids="uuid" in includes(request, sent),
-            message_ids={} if newest is None else {conversation_id: newest},
+            single_messages={} if newest is None else {conversation_id: newest},
         )
     return respond(request, shown)
 

@@ -57,20 +57,18 @@ WHERE e.course_id = r.course_id
       SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
   );
 
--- name: reachable_by_enrollment :value
--- Those of some users who have an enrolment in the given ranges: the same question asked from the other side,
--- for individuals named in a request. The lateral arm forces the way from a user to his few enrolments; from the
--- course's side it would be 100,000 rows.
-SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
+-- name: reachable :value
+-- Those of some users whom the sender sees, by an enrolment in one of the ranges, as a member of one of the groups or on
+-- the roster of one of the accounts: the question of expand_ranges and group_members asked from the other side, for
+-- individuals named in a request. It goes from a user to his few enrolments; from the course's side it would be 100,000
+-- rows.
+SELECT coalesce(array_agg(u.id ORDER BY u.id), '{}') AS user_ids
 FROM users u
-CROSS JOIN LATERAL (SELECT * FROM enrollment_standings WHERE user_id = u.id OFFSET 0) e
-JOIN jsonb_populate_recordset(NULL::enrollment_range, :ranges::jsonb) AS r ON r.course_id = e.course_id
 WHERE u.id = ANY (:user_ids::bigint[]) AND u.workflow_state IN ('registered', 'pre_registered')
-  AND in_range(r, :sender_id::bigint, e.section_id, e.user_id, e.type, e.associated_user_id, e.standing);
+  AND EXISTS (SELECT FROM sightings(u.id, :sender_id::bigint, :ranges::jsonb, :groups::jsonb, :account_ids::bigint[]));
 
 -- name: group_members :value
--- Accepted members of groups; those of a course's group only while they take part in the course. :user_ids
--- narrows the answer to some users, null asks for all.
+-- Accepted members of groups; those of a course's group only while they take part in the course.
 SELECT coalesce(array_agg(DISTINCT u.id), '{}') AS user_ids
 FROM jsonb_to_recordset(:groups::jsonb) AS g (
     group_id bigint, course_id bigint, sections bigint[], staff_only boolean, concluded boolean
@@ -78,7 +76,6 @@ FROM jsonb_to_recordset(:groups::jsonb) AS g (
 JOIN group_memberships m ON m.group_id = g.group_id AND m.workflow_state = 'accepted'
 JOIN users u ON u.id = m.user_id AND u.workflow_state IN ('registered', 'pre_registered')
 WHERE m.user_id <> :sender_id::bigint
-  AND (:user_ids::bigint[] IS NULL OR m.user_id IN (SELECT unnest(:user_ids::bigint[])))
   AND (g.course_id IS NULL OR EXISTS (
       SELECT FROM enrollment_standings e
       WHERE e.course_id = g.course_id AND e.user_id = m.user_id AND e.type <> 'StudentViewEnrollment'

@@ -124,11 +124,16 @@ SELECT (SELECT count(*) FROM reused) AS reused, (SELECT cardinality(recipients) 
         WHERE r.tag_set <> r.new_tag_set) AS retagged;
 
 -- name: open_group :none
--- One conversation with everybody; the author has sent, the others have received (endpoints.md 4.2).
+-- One conversation with everybody; the author has sent, the others have received (endpoints.md 4.2). The outbox records it.
 WITH opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     VALUES (:conversation_id::bigint, :send_id::bigint, :tag_set::integer, :tag_set::integer,
             :has_attachments::boolean, :has_media_objects::boolean)
+), recorded AS (
+    INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause, traceparent)
+    SELECT outbox_lane(:conversation_id), 'delivered', :author_id::bigint, :created_at::timestamptz,
+           ARRAY[:conversation_id], ARRAY[:conversation_id], :cause::jsonb, :traceparent::text
+    WHERE :cause IS NOT NULL
 )
 INSERT INTO participants (conversation_id, user_id, last_message_at, last_authored_at, visible_last_authored_at,
                           tag_set, message_count, unread, has_attachments, has_media_objects)

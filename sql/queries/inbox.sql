@@ -1,38 +1,40 @@
--- name: list_page :column
--- One page of a list in its order. Every branch reads one partial index backwards and stops at the page's end; a branch
--- of another scope is never started. A single condition over all scopes would read and sort everything instead.
-SELECT page.conversation_id FROM (
+-- name: list_page :many
+-- One page of a list in its order, and in each row how long the whole list is. Every branch reads one partial index
+-- backwards and stops behind the page's end; a branch of another scope is never started. A single condition over all
+-- scopes would read and sort everything instead. A page that shows the list's end says how long the list is; only
+-- behind any other is it counted.
+WITH page AS MATERIALIZED (
     (SELECT conversation_id, received_at AS listed_at FROM listings
      WHERE :scope::text = 'inbox' AND user_id = :user_id::bigint AND in_inbox
-     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :size::bigint + 1 OFFSET :offset::bigint)
     UNION ALL
     (SELECT conversation_id, received_at AS listed_at FROM listings
-     WHERE :scope::text = 'unread' AND user_id = :user_id::bigint AND in_unread
-     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
+     WHERE :scope = 'unread' AND user_id = :user_id AND in_unread
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :size + 1 OFFSET :offset)
     UNION ALL
     (SELECT conversation_id, received_at AS listed_at FROM listings
-     WHERE :scope::text = 'archived' AND user_id = :user_id::bigint AND in_archived
-     ORDER BY received_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
+     WHERE :scope = 'archived' AND user_id = :user_id AND in_archived
+     ORDER BY received_at DESC, conversation_id DESC LIMIT :size + 1 OFFSET :offset)
     UNION ALL
     (SELECT conversation_id, sent_at AS listed_at FROM listings
-     WHERE :scope::text = 'sent' AND user_id = :user_id::bigint AND in_sent
-     ORDER BY sent_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
+     WHERE :scope = 'sent' AND user_id = :user_id AND in_sent
+     ORDER BY sent_at DESC, conversation_id DESC LIMIT :size + 1 OFFSET :offset)
     UNION ALL
     (SELECT conversation_id, changed_at AS listed_at FROM listings
-     WHERE :scope::text = 'starred' AND user_id = :user_id::bigint AND in_starred
-     ORDER BY changed_at DESC, conversation_id DESC LIMIT :limit::bigint OFFSET :offset::bigint)
-) page
-ORDER BY page.listed_at DESC, page.conversation_id DESC;
-
--- name: list_size :value
--- How long a list is, for the number of its last page. Only the branch that is asked for runs.
-SELECT CASE :scope::text
-           WHEN 'inbox' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_inbox)
-           WHEN 'unread' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_unread)
-           WHEN 'archived' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_archived)
-           WHEN 'sent' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_sent)
-           WHEN 'starred' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id::bigint AND in_starred)
-       END;
+     WHERE :scope = 'starred' AND user_id = :user_id AND in_starred
+     ORDER BY changed_at DESC, conversation_id DESC LIMIT :size + 1 OFFSET :offset)
+)
+SELECT page.conversation_id,
+       CASE WHEN (SELECT count(*) FROM page) <= :size THEN :offset + (SELECT count(*) FROM page)
+            WHEN :scope = 'inbox' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id AND in_inbox)
+            WHEN :scope = 'unread' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id AND in_unread)
+            WHEN :scope = 'archived' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id AND in_archived)
+            WHEN :scope = 'sent' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id AND in_sent)
+            WHEN :scope = 'starred' THEN (SELECT count(*) FROM listings WHERE user_id = :user_id AND in_starred)
+       END AS total
+FROM page
+ORDER BY page.listed_at DESC, page.conversation_id DESC
+LIMIT :size;
 
 -- name: list_ids :column
 -- A whole list under filters, in order (semantics.md 6.2, 6.3). Filters are counted: any of them is at least one, all

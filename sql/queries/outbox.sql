@@ -1,9 +1,3 @@
--- name: record_message :none
--- A message in a conversation that this transaction has locked or opened; event says whether people joined by it.
-INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause, traceparent)
-VALUES (outbox_lane(:conversation_id::bigint), :event::text, :author_id::bigint, :created_at::timestamptz,
-        ARRAY[:conversation_id::bigint], ARRAY[:message_id::bigint], :cause::jsonb, :traceparent::text);
-
 -- name: take_events :many
 -- The oldest rows of a lane without another relay, and that is not resting, deleted: until this transaction commits the
 -- others see them, and if it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being

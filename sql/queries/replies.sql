@@ -102,7 +102,8 @@ WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = g.user_id;
 
 -- name: write_reply :none
 -- One message into a locked conversation, for those who get it (the side effects of endpoints.md 4.2 and 4.9). The
--- author is among them; their own times and flags move only when the request's recipients did not leave them out.
+-- author is among them; their own times and flags move only when the request's recipients did not leave them out. The
+-- outbox records it; event says whether people joined by it.
 WITH written AS (
     INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
     VALUES (:conversation_id::bigint, :message_id::bigint, :send_id::bigint, :message_tag_set::integer,
@@ -118,6 +119,11 @@ WITH written AS (
         has_media_objects = c.has_media_objects OR :has_media_objects::boolean
     WHERE c.id = :conversation_id::bigint
       AND (c.tag_set <> :conversation_tag_set::integer OR :has_attachments::boolean OR :has_media_objects::boolean)
+), recorded AS (
+    INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause, traceparent)
+    SELECT outbox_lane(:conversation_id), :event::text, :author_id::bigint, :created_at::timestamptz,
+           ARRAY[:conversation_id], ARRAY[:message_id], :cause::jsonb, :traceparent::text
+    WHERE :cause IS NOT NULL
 ), receiver AS (
     SELECT q.user_id, r.tag_set,
            q.user_id <> :author_id::bigint AND (q.subscribed OR q.last_message_at IS NULL) AS woken,
@@ -177,18 +183,24 @@ WHERE c.id = :conversation_id::bigint
 ORDER BY n.user_id;
 
 -- name: announce_arrival :none
--- The generated message "users added": every participant has it and no row changes (semantics.md 7.5).
+-- The generated message "users added": every participant has it and no row changes (semantics.md 7.5). The outbox
+-- records it.
 WITH said AS (
     INSERT INTO sends (author_id, created_at, body, private, root_account_ids, added_user_ids)
     VALUES (:adder_id::bigint, :created_at::timestamptz, '', false, :root_account_ids::bigint[], :newcomers::bigint[])
     RETURNING id
+), recorded AS (
+    INSERT INTO outbox (lane, event, author_id, created_at, conversation_ids, message_ids, cause, traceparent)
+    SELECT outbox_lane(:conversation_id), 'forwarded', :adder_id, :created_at,
+           ARRAY[:conversation_id], ARRAY[:message_id::bigint], :cause::jsonb, :traceparent::text
+    WHERE :cause IS NOT NULL
 )
 INSERT INTO messages (conversation_id, id, send_id, tag_set, restricted)
-SELECT :conversation_id::bigint, :message_id::bigint, said.id, 0, false FROM said;
+SELECT :conversation_id::bigint, :message_id, said.id, 0, false FROM said;
 
--- name: newest_message :value
+-- name: newest_message :one
 -- What add_recipients shows: the newest message that the viewer still has, generated or not.
-SELECT m.id FROM participant_messages m
+SELECT m.id, m.conversation_id, m.send_id FROM participant_messages m
 WHERE m.conversation_id = :conversation_id::bigint AND m.user_id = :user_id::bigint AND m.deleted_at IS NULL
 ORDER BY m.created_at DESC, m.id DESC
 LIMIT 1;

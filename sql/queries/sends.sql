@@ -1,14 +1,22 @@
 -- name: insert_send :single
 -- What one request said: stored once, however many receive it. Where no moment is given it is the database's present one:
--- all processes have that one clock.
-INSERT INTO sends (author_id, created_at, body, subject, private, context_type, context_id, root_account_ids,
-                   attachment_ids, forwarded_message_ids, forwarded_conversation_id, media_id,
-                   has_attachments, has_media_objects, automated)
-VALUES (:author_id::bigint, coalesce(:created_at::timestamptz, statement_timestamp()), :body::text, :subject::text, :private::boolean,
-        :context_type::text, :context_id::bigint, :root_account_ids::bigint[],
-        :attachment_ids::bigint[], :forwarded_message_ids::bigint[], :forwarded_conversation_id::bigint,
-        :media_id::text, :has_attachments::boolean, :has_media_objects::boolean, :automated::boolean)
-RETURNING id, created_at;
+-- all processes have that one clock. Beside it the codes of those among whom it is to be filed, as codes_of_users has
+-- them: a JSON array of rows.
+WITH said AS (
+    INSERT INTO sends (author_id, created_at, body, subject, private, context_type, context_id, root_account_ids,
+                       attachment_ids, forwarded_message_ids, forwarded_conversation_id, media_id,
+                       has_attachments, has_media_objects, automated)
+    VALUES (:author_id::bigint, coalesce(:created_at::timestamptz, statement_timestamp()), :body::text, :subject::text,
+            :private::boolean, :context_type::text, :context_id::bigint, :root_account_ids::bigint[],
+            :attachment_ids::bigint[], :forwarded_message_ids::bigint[], :forwarded_conversation_id::bigint,
+            :media_id::text, :has_attachments::boolean, :has_media_objects::boolean, :automated::boolean)
+    RETURNING id, created_at
+)
+SELECT said.id, said.created_at,
+       (SELECT json_agg(json_build_array(held.user_id, held.code, held.active))
+        FROM (SELECT user_id, code, bool_or(active) AS active FROM user_codes
+              WHERE user_id = ANY (:filed_user_ids::bigint[]) GROUP BY user_id, code) held) AS codes
+FROM said;
 
 -- name: usable_attachments :column
 -- Only files in the author's own folder of that name may be sent; other ids are dropped (semantics.md 14).

@@ -17,8 +17,9 @@ UNION ALL
 SELECT codes, id, false FROM added;
 
 -- name: tag_sets_by_id :many
--- The lists behind numbers met in rows.
-SELECT id, codes FROM tag_sets WHERE id = ANY (:set_ids::integer[]);
+-- The lists behind numbers met in rows; settled as in intern_tag_sets.
+SELECT id, codes, xmin IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid AS settled
+FROM tag_sets WHERE id = ANY (:set_ids::integer[]);
 
 -- name: codes_of_users :many
 -- codes(user) and active codes(user) of every participant at once (semantics.md 4.2 step 1).

@@ -66,3 +66,42 @@ CREATE OR REPLACE FUNCTION in_range(
         AND (r.types IS NULL OR type = ANY (r.types))
         AND type <> 'StudentViewEnrollment'
         AND (r.all_observers OR type <> 'ObserverEnrollment' OR observed = viewer);
+
+-- As what others are enrolled in the viewer's courses, concluded enrolments included (endpoints.md 5.1), and which groups
+-- the viewer and they are both in: a row for each course or group of each of them. A viewer limited to sections in a
+-- course sees only those sections' people. A course that is not offered yet shows to its staff only (CONTRACT 6.25). A
+-- differentiation tag is no common group: its members are not to know of it. The planner puts the text in the place of
+-- the call; it goes from each of the others to their enrolments in the viewer's courses, and once through all of them.
+CREATE OR REPLACE FUNCTION shared_contexts(viewer bigint, others bigint[])
+    RETURNS TABLE (user_id bigint, course_id bigint, group_id bigint, types text[])
+    LANGUAGE sql STABLE PARALLEL SAFE ROWS 10 AS $$
+WITH own AS MATERIALIZED (
+    SELECT e.course_id, bool_and(e.section_limited) AS limited, array_agg(e.section_id) AS sections
+    FROM enrollment_standings e
+    WHERE e.user_id = viewer AND e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+    GROUP BY e.course_id
+    HAVING bool_or(e.type IN ('TeacherEnrollment', 'TaEnrollment', 'DesignerEnrollment'))
+        OR NOT EXISTS (SELECT FROM courses c WHERE c.id = e.course_id AND c.workflow_state IN ('created', 'claimed'))
+)
+SELECT e.user_id, e.course_id, NULL::bigint, array_agg(DISTINCT e.type)
+FROM unnest(others) AS other(id)
+CROSS JOIN LATERAL (
+    SELECT * FROM enrollment_standings s
+    WHERE s.user_id = other.id AND s.course_id = ANY (ARRAY(SELECT own.course_id FROM own)) OFFSET 0
+) e
+CROSS JOIN LATERAL (SELECT * FROM own WHERE own.course_id = e.course_id OFFSET 0) mine
+WHERE e.standing IN ('active', 'invited', 'completed') AND e.type <> 'StudentViewEnrollment'
+  AND (NOT mine.limited OR e.section_id = ANY (mine.sections))
+GROUP BY e.user_id, e.course_id
+UNION ALL
+SELECT DISTINCT theirs.user_id, NULL::bigint, theirs.group_id, NULL::text[]
+FROM unnest(others) AS other(id)
+CROSS JOIN LATERAL (
+    SELECT m.user_id, m.group_id FROM group_memberships m
+    WHERE m.user_id = other.id AND m.workflow_state = 'accepted' OFFSET 0
+) theirs
+JOIN group_memberships mine ON mine.group_id = theirs.group_id
+JOIN groups g ON g.id = mine.group_id
+WHERE mine.user_id = viewer AND mine.workflow_state = 'accepted'
+  AND g.workflow_state <> 'deleted' AND NOT g.non_collaborative
+$$;

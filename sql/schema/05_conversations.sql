@@ -20,8 +20,8 @@ LEFT JOIN LATERAL (
 ) v ON true
 WHERE v.user_id IS NOT NULL OR (NOT m.restricted AND (p.history_from IS NULL OR s.created_at >= p.history_from));
 
--- Which lists of canvas/semantics.md 6.1 hold a participant's row, and by what time each list is ordered (newest first,
--- then conversation id, descending). One place for the definitions; written so that a condition on one of the flags is
+-- A participant's row, which lists of canvas/semantics.md 6.1 hold it, and by what time each list is ordered (newest
+-- first, then conversation id, descending). One place for the definitions; written so that a condition on one of the flags is
 -- the condition of the partial index for that list. A row with message_count 0 has lost its times, so only the starred
 -- list has to look at the count.
 CREATE OR REPLACE VIEW listings AS
@@ -33,5 +33,6 @@ SELECT user_id, conversation_id, tag_set,
        starred AND message_count > 0 AS in_starred,
        last_message_at AS received_at,
        visible_last_authored_at AS sent_at,
-       coalesce(greatest(last_message_at, last_authored_at, touched_at), '-infinity') AS changed_at
+       coalesce(greatest(last_message_at, last_authored_at, touched_at), '-infinity') AS changed_at,
+       unread, archived, subscribed, starred, message_count, has_attachments, has_media_objects
 FROM participants;

@@ -26,18 +26,18 @@ from tests.support.school import School
 NAMES = {statement.text: name for name, statement in STATEMENTS.items()}
 README = Path(__file__).parents[2] / "README.md"
 BUDGETS = {
-    "GET /conversations": 7,
-    "GET /conversations?filter[]=": 7,
+    "GET /conversations": 4,
+    "GET /conversations?filter[]=": 4,
     "GET /conversations/unread_count": 3,
-    "GET /conversations/:id": 10,
-    "PUT /conversations/:id": 10,
-    "DELETE /conversations/:id": 11,
-    "POST /conversations to one person": 16,
-    "POST /conversations to a group": 16,
+    "GET /conversations/:id": 7,
+    "PUT /conversations/:id": 8,
+    "DELETE /conversations/:id": 9,
+    "POST /conversations to one person": 10,
+    "POST /conversations to a group": 10,
     "POST /conversations to a course, async": 8,
-    "POST /conversations/:id/add_message": 19,
-    "POST /conversations/:id/add_recipients": 26,
-    "POST /conversations/:id/remove_messages": 12,
+    "POST /conversations/:id/add_message": 13,
+    "POST /conversations/:id/add_recipients": 20,
+    "POST /conversations/:id/remove_messages": 10,
     "POST /conversations/mark_all_as_read": 5,
     "PUT /conversations": 3,
     "GET /progress/:id": 3,
@@ -45,7 +45,7 @@ BUDGETS = {
     "GET /conversations/batches/:id": 4,
     "GET /search/recipients": 8,
     "GET /users/self": 3,
-    "GET /conversations?as_user_id=": 10,
+    "GET /conversations?as_user_id=": 8,
 }
 
 
@@ -99,7 +99,8 @@ async def place(
     message = await threads.reply(group, students[0])
     headers = await token(teacher)
     # No request's cost: blocks of ids and tag lists, once per process, and types of arrays, once per connection.
-    await call(client, headers, "POST", f"/conversations/{other}/add_message", json={"body": "Hello"})
+    for _ in range(2):  # a tag list is remembered once another transaction has added it
+        await call(client, headers, "POST", f"/conversations/{other}/add_message", json={"body": "Hello"})
     await call(client, headers, "PUT", f"/conversations/{other}", json={"conversation": {"starred": True}})
     await call(client, headers, "POST", "/conversations", status=202, json=bulk(f"course_{school.course}"))
     (batch,) = await call(client, headers, "GET", "/conversations/batches")
@@ -133,7 +134,7 @@ def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
     one = f"/conversations/{place.private}"
     all_ = f"/conversations/{place.group}"
     requests: dict[str, tuple[int, str, str, dict[str, Any]]] = {
-        "GET /conversations": (teacher, "GET", "/conversations", {}),
+        "GET /conversations": (teacher, "GET", "/conversations?per_page=3", {}),  # and there is more of it
         "GET /conversations?filter[]=": (teacher, "GET", f"/conversations?filter[]={place.course}", {}),
         "GET /conversations/unread_count": (teacher, "GET", "/conversations/unread_count", {}),
         "GET /conversations/:id": (teacher, "GET", one, {}),

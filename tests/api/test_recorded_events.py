@@ -27,6 +27,9 @@ async def recorded(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict
 
     async def take() -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = []
+        assert await conn.fetchval(
+            "SELECT count(*) = 0 FROM outbox WHERE lane <> coalesce(outbox_lane(conversation_ids[1]), lane)"
+        )
         while True:
             async with conn.transaction():
                 taken = await outbox.take_events(conn, patience=timedelta(), copies=1000, rows=1000)

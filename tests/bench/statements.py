@@ -43,7 +43,7 @@ async def statements_per_chunk(conn: Connection, settings: Settings, course: Cou
 
 async def _batch(conn: Connection, course: Course) -> int:
     """A batch of a few chunks that no sweeper takes."""
-    send_id, now = await sends.insert_send(
+    send_id, now, _ = await sends.insert_send(
         conn,
         sends.NewSend(
             author_id=course.teacher,

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from functools import partial
 
 import asyncpg
@@ -13,9 +12,9 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.domain.event_metadata import Cause
 from service.runtime import metrics
 from service.runtime.settings import Settings
-from sql import outbox
 from tests.support.broker import BrokerClient, broker_client
 from tests.support.event_consumer import EventConsumer, event_consumer
+from tests.support.outbox import record_message
 from tests.support.private_servers import resume_queue, suspend_queue
 from tests.support.waiting import until
 from workers.relay import Relay
@@ -67,15 +66,7 @@ async def test_one_neighbours_stuck_queue_delays_only_what_it_takes(
 
     async with event_consumer(here) as healthy:
         for number in range(40):  # in every lane
-            await outbox.record_message(
-                conn,
-                CAUSE,
-                event="delivered",
-                author_id=42,
-                created_at=datetime.now(UTC),
-                conversation_id=number * 2000 + 5,
-                message_id=10**6 + number,
-            )
+            await record_message(conn, CAUSE, number * 2000 + 5, 10**6 + number)
         with capture_logs() as logs:
             work = asyncio.create_task(relay.run())
             await until(lambda: any(line["event"] == "events_not_confirmed" for line in logs))

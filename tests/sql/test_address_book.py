@@ -6,7 +6,7 @@ from itertools import product
 import asyncpg
 
 from service.domain.visibility import Range
-from sql.address_book import expand_ranges, reachable_by_enrollment
+from sql.address_book import expand_ranges, reachable
 from sql.statements import STATEMENTS
 from tests.support.institution import Institution
 
@@ -66,7 +66,7 @@ async def test_expansion_counts_what_the_view_of_standings_counts(
 
             expanded = await expand_ranges(conn, asked, NO_SENDER)
 
-            assert expanded == await reachable_by_enrollment(conn, asked, NO_SENDER, people), (case, section)
+            assert expanded == await reachable(conn, people, NO_SENDER, ranges=asked), (case, section)
             assert set(expanded) <= set(people)
             assert len(expanded) < len(people)
 
@@ -94,7 +94,7 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
 
     for asked, expected in cases:
         assert await expand_ranges(conn, [asked], sender) == expected
-        found = await reachable_by_enrollment(conn, [asked], sender, people)
+        found = await reachable(conn, people, sender, ranges=[asked])
         assert [user for user in found if user != sender] == expected
     several = [asked for asked, _ in cases]
     assert await expand_ranges(conn, several, sender) == [student, ta, watcher, outsider]
@@ -102,8 +102,8 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
 
 async def test_the_rule_of_ranges_is_part_of_the_plan_and_not_called_for_each_row(conn: asyncpg.Connection) -> None:
     """The planner calls a function whose costly argument stands in it twice."""
-    statement = STATEMENTS["reachable_by_enrollment"]
-    given = {"ranges": "[]", "sender_id": NO_SENDER, "user_ids": []}
+    statement = STATEMENTS["reachable"]
+    given = {"ranges": "[]", "groups": "[]", "account_ids": [], "sender_id": NO_SENDER, "user_ids": [1]}
     one_by_one = await conn.prepare(statement.text)
     sightings = await conn.prepare("SELECT FROM sightings(1, 2, '[]', '[]', '{}')")
 

@@ -56,13 +56,3 @@ async def test_standing_says_who_has_a_conversation_and_whether_it_waits(
     assert await conversations.find_own_conversation(conn, me, made + 1) is None
     await threads.delete(made, me)
     assert await conversations.find_own_conversation(conn, me, made) is None
-
-
-async def test_names_of_contexts(conn: asyncpg.Connection, institution: Institution) -> None:
-    course = Context(ContextType.COURSE, await institution.course("Physics"))
-    group = Context(ContextType.GROUP, await institution.group(name="Crew"))
-    account, unknown = Context(ContextType.ACCOUNT, 1), Context(ContextType.COURSE, 1)
-
-    names = await conversations.context_names(conn, [course, group, account, unknown])
-
-    assert names == {course: "Physics", group: "Crew", account: "Root"}

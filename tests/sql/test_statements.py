@@ -94,7 +94,7 @@ async def test_a_call_takes_the_parameters_of_its_statement_and_no_other(
     conn: asyncpg.Connection, given: dict[str, object]
 ) -> None:
     call = Many("tag_sets_by_id", TagSetRow)
-    assert await call(conn, set_ids=[0]) == [TagSetRow(0, [])]
+    assert await call(conn, set_ids=[0]) == [TagSetRow(0, [], settled=True)]
     with pytest.raises(TypeError, match="tag_sets_by_id takes"):
         await call(conn, **given)
 

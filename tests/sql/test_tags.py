@@ -4,8 +4,29 @@ import asyncpg
 import pytest
 
 from service.domain.tags import Codes
-from sql.tags import codes_of_users, intern_tag_sets
+from sql.sends import NewSend, insert_send
+from sql.tags import codes_of_users, intern_tag_sets, tag_sets_by_id
 from tests.support.institution import Institution
+
+
+def send_of(author: int) -> NewSend:
+    """A plain message."""
+    return NewSend(
+        author_id=author,
+        body="Hello",
+        subject=None,
+        private=True,
+        context_type=None,
+        context_id=None,
+        root_account_ids=[1],
+        attachment_ids=[],
+        forwarded_message_ids=[],
+        forwarded_conversation_id=None,
+        media_id=None,
+        has_attachments=False,
+        has_media_objects=False,
+        automated=False,
+    )
 
 
 async def codes_of(conn: asyncpg.Connection, user: int) -> Codes:
@@ -60,4 +81,20 @@ async def test_a_number_is_settled_once_the_transaction_that_gave_it_has_ended(c
         assert await intern_tag_sets(conn, [("course_1",)]) == [added]
         codes, number, settled = added
         assert (codes, settled) == (("course_1",), False)
+        assert await tag_sets_by_id(conn, [number]) == [added]
     assert await intern_tag_sets(conn, [("course_1",)]) == [(codes, number, True)]
+    assert await tag_sets_by_id(conn, [number]) == [(codes, number, True)]
+
+
+async def test_codes_read_with_a_send_are_those_read_alone(conn: asyncpg.Connection, institution: Institution) -> None:
+    course, over = await institution.course(), await institution.course(state="completed")
+    both, former, without = await institution.users(3)
+    for state in ("active", "completed"):
+        await institution.enroll(course, both, state=state)
+    await institution.enroll(over, former)
+    people = [both, former, without]
+
+    stored = await insert_send(conn, send_of(both), people)
+
+    assert stored.codes == await codes_of_users(conn, people)
+    assert stored.codes[both].active == {f"course_{course}"}

@@ -4,7 +4,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 
 import aio_pika
@@ -15,8 +14,8 @@ from service.contracts.topology import Topology
 from service.domain.event_metadata import Cause
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
-from sql import outbox
 from sql.connection import Connection
+from tests.support.outbox import record_message
 from tests.support.waiting import until
 
 _LAST = count(10**15)  # message ids that no other event has
@@ -76,15 +75,7 @@ class EventConsumer:
 
         await until(nothing_left, within=within)
         last = next(_LAST)
-        await outbox.record_message(
-            conn,
-            Cause({"root_account_id": "1"}),
-            event="delivered",
-            author_id=1,
-            created_at=datetime.now(UTC),
-            conversation_id=1,
-            message_id=last,
-        )
+        await record_message(conn, Cause({"root_account_id": "1"}), 1, last)
         await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0, within=within)
         await until(nothing_left, within=within)
         found = [one for one in self.received if one.message_id != f"{MessageCreated.name}.{last}"]

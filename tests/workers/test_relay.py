@@ -5,7 +5,6 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 
 import asyncpg
@@ -26,6 +25,7 @@ from sql.connection import Connection
 from tests.support.broker import broker_client
 from tests.support.conversations import Threads
 from tests.support.event_consumer import EventConsumer, event_consumer
+from tests.support.outbox import record_message
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.relay import COPIES, ROWS, Relay
@@ -36,15 +36,7 @@ BLOCK = 2000
 
 async def record(conn: Connection, conversation_id: int, message_id: int) -> None:
     """The events of a message."""
-    await outbox.record_message(
-        conn,
-        CAUSE,
-        event="delivered",
-        author_id=42,
-        created_at=datetime.now(UTC),
-        conversation_id=conversation_id,
-        message_id=message_id,
-    )
+    await record_message(conn, CAUSE, conversation_id, message_id)
 
 
 async def record_chunks(conn: Connection, chunks: int) -> None:

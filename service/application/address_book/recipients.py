@@ -113,15 +113,12 @@ async def _individuals(
     if context is None and sender.site_wide(Right.SEND_MESSAGES):
         return set(await address_book.existing_users(conn, people))
     spans, groups = _reach_in(known, context) if context else _reach_everywhere(known)
+    rosters = await accounts_with(conn, known, Right.READ_ROSTER) if context is None and sender.admin_records else []
     found: set[int] = set()
-    if spans:
-        found.update(await address_book.reachable_by_enrollment(conn, spans, sender.user_id, people))
-    if groups:
-        found.update(await address_book.group_members(conn, groups, sender.user_id, people))
-    if context is None and sender.admin_records:
-        accounts = await accounts_with(conn, known, Right.READ_ROSTER)
-        if accounts:
-            found.update(await address_book.reachable_by_roster(conn, people, accounts))
+    if spans or groups or rosters:
+        found.update(
+            await address_book.reachable(conn, people, sender.user_id, ranges=spans, groups=groups, account_ids=rosters)
+        )
     if conversation_id is not None:
         found.update(await address_book.fellow_participants(conn, conversation_id, sender.user_id, people))
     return found

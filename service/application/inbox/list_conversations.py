@@ -48,11 +48,11 @@ async def _within(conn: Connection, listed: Sequence[int], accounts: frozenset[i
 
 
 async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int], int]:
-    """The page's ids and the list's length, which is only counted when the page does not show its end."""
-    found = await inbox.list_page(conn, view.user_id, view.scope, page.size + 1, page.offset)
-    if len(found) <= page.size and (found or page.offset == 0):
-        return found, page.offset + len(found)
-    return found[: page.size], await inbox.list_size(conn, view.user_id, view.scope)
+    """The page's ids and the list's length. Behind the end, only the first page knows that."""
+    found, total = await inbox.list_page(conn, view.user_id, view.scope, page.size, page.offset)
+    if total is None and page.offset > 0:
+        _, total = await inbox.list_page(conn, view.user_id, view.scope, 1, 0)
+    return found, total or 0
 
 
 async def count_unread(conn: Connection, user_id: int, *, accounts: frozenset[int] | None = None) -> int:

@@ -123,7 +123,7 @@ async def _tag_sets_left(
     if not private:
         return {}
     met = {number for own in private for number in (own.tag_set, *left[own.conversation_id].tag_sets)}
-    known = await tags.tag_sets_by_id(conn, sorted(met))
+    known = await tag_sets.lists(conn, met)
     held = (await tags.codes_of_users(conn, [user_id]))[user_id].all
     lists = {
         own.conversation_id: participant.remaining_tags(

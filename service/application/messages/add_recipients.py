@@ -12,7 +12,7 @@ from service.application.messages.work import Work
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.recipients import parse
 from service.runtime.settings import Settings
-from sql import outbox, replies
+from sql import replies
 from sql.connection import Connection
 from sql.replies import LockedThread, Receivers, Thread
 from sql.tags import retag_conversations, retag_participants
@@ -116,22 +116,13 @@ async def _retag(
 async def _announce(
     work: Work, conn: Connection, request: AddRecipients, newcomers: Sequence[int], at: datetime
 ) -> None:
-    message_id = await work.ids.take(conn, 1)
     await replies.announce_arrival(
         conn,
         conversation_id=request.conversation_id,
-        message_id=message_id,
+        message_id=await work.ids.take(conn, 1),
         adder_id=request.adder_id,
         at=at,
         root_account_id=work.settings.root_account_id,
         newcomers=newcomers,
-    )
-    await outbox.record_message(
-        conn,
-        work.cause,
-        event="forwarded",
-        author_id=request.adder_id,
-        created_at=at,
-        conversation_id=request.conversation_id,
-        message_id=message_id,
+        cause=work.cause,
     )

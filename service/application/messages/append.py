@@ -6,7 +6,7 @@ from service.application.messages.chunk import note_recipients
 from service.application.messages.reply_tags import file_message
 from service.application.messages.tag_sets import TagSets
 from service.domain.event_metadata import Cause
-from sql import outbox, replies
+from sql import replies
 from sql.connection import Connection
 from sql.pending_replies import Reply
 from sql.replies import LockedThread
@@ -65,15 +65,8 @@ async def write(
         ),
         restricted=meant.receivers != thread.participants.keys(),
         author_moves=message.author_id in meant.moved,
-    )
-    await outbox.record_message(
-        conn,
-        cause,
         event="forwarded" if meant.newcomers else "delivered",
-        author_id=message.author_id,
-        created_at=message.created_at,
-        conversation_id=reply.conversation_id,
-        message_id=reply.message_id,
+        cause=cause,
     )
     if reply.user_note:
         await note_recipients(conn, message, sorted(meant.receivers - {message.author_id}))

@@ -16,7 +16,7 @@ from service.application.address_book.recipient_checks import (
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
-from service.application.messages.draft import Draft, compose, store
+from service.application.messages.draft import Draft, compose, store, store_among
 from service.application.messages.tag_sets import retag
 from service.application.messages.work import Work
 from service.domain import messages, tags
@@ -26,9 +26,9 @@ from service.domain.errors import invalid
 from service.domain.messages import Kind
 from service.domain.recipients import Recipients, as_text, parse
 from service.runtime.tracing import current_traceparent
-from sql import batches, deliveries, outbox, sends
+from sql import batches, deliveries, sends
 from sql.connection import Connection
-from sql.tags import codes_of_users
+from sql.messages import MessageKey
 
 # An accepted batch is planned at once by a command; should that be lost, the sweeper comes this much later.
 UNPLANNED_AFTER = timedelta(seconds=5)
@@ -57,10 +57,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """The conversations written, in the answer's order; ``single`` is (conversation, message) unless a batch."""
+    """The conversations written, in the answer's order; ``single``: the message, unless it was a batch."""
 
     conversation_ids: Sequence[int]
-    single: tuple[int, int] | None
+    single: MessageKey | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,9 @@ async def carry_out(work: Work, conn: Connection, request: CreateConversation, p
 
 
 async def _private(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-    message = await store(conn, plan.send, plan.context)
     (recipient,) = plan.recipients
-    pair = {message.author_id, recipient}
-    codes = await codes_of_users(conn, list(pair))
+    pair = {request.author_id, recipient}
+    message, codes = await store_among(conn, plan.send, plan.context, pair)
     tagging = tags.infer(plan.tags, (), codes, pair)
     numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
     first_id = await work.ids.take(conn, 1)
@@ -171,13 +170,13 @@ async def _private(work: Work, conn: Connection, request: CreateConversation, pl
         await retag(conn, work.tag_sets, plan.tags, delivered.retagged)
     if request.user_note:
         await note_recipients(conn, message, plan.recipients)
-    return Created(delivered.conversation_ids, (delivered.conversation_ids[0], first_id))
+    (conversation_id,) = delivered.conversation_ids
+    return Created([conversation_id], MessageKey(first_id, conversation_id, message.send_id))
 
 
 async def _group(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
-    message = await store(conn, plan.send, plan.context)
-    participants = sorted({message.author_id, *plan.recipients})
-    codes = await codes_of_users(conn, participants)
+    participants = sorted({request.author_id, *plan.recipients})
+    message, codes = await store_among(conn, plan.send, plan.context, participants)
     tagging = tags.infer(plan.tags, (), codes, participants)
     numbers = await work.tag_sets.intern(conn, [tagging.effective, *tagging.own.values()])
     conversation_id = await work.ids.take(conn, 1)
@@ -188,19 +187,11 @@ async def _group(work: Work, conn: Connection, request: CreateConversation, plan
         tag_set=numbers[tagging.effective],
         participants=participants,
         own_tag_sets=[numbers[tagging.own[user]] for user in participants],
-    )
-    await outbox.record_message(
-        conn,
-        work.cause,
-        event="delivered",
-        author_id=message.author_id,
-        created_at=message.created_at,
-        conversation_id=conversation_id,
-        message_id=conversation_id,
+        cause=work.cause,
     )
     if request.user_note:
         await note_recipients(conn, message, plan.recipients)
-    return Created([conversation_id], (conversation_id, conversation_id))
+    return Created([conversation_id], MessageKey(conversation_id, conversation_id, message.send_id))
 
 
 async def _batch(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:

@@ -1,12 +1,13 @@
 """A message before it is stored, in any request that writes one: text, files, forwarded messages, a media comment."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from service.application.address_book.masquerade import in_reach
 from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context
 from service.domain.errors import invalid
+from service.domain.tags import Codes
 from sql import sends
 from sql.connection import Connection
 
@@ -81,6 +82,18 @@ async def _forwarded(conn: Connection, draft: Draft) -> Sequence[sends.Forwardab
 async def store(conn: Connection, send: sends.NewSend, context: Context | None = None) -> sends.Message:
     """Stores what is said; returns it as deliveries take it."""
     stored = await sends.insert_send(conn, send)
+    return _message(send, stored, context)
+
+
+async def store_among(
+    conn: Connection, send: sends.NewSend, context: Context | None, people: Collection[int]
+) -> tuple[sends.Message, dict[int, Codes]]:
+    """The same for those who will have it at once, with the codes of each, which are needed to file it."""
+    stored = await sends.insert_send(conn, send, filed_user_ids=list(people))
+    return _message(send, stored, context), stored.codes
+
+
+def _message(send: sends.NewSend, stored: sends.StoredSend, context: Context | None) -> sends.Message:
     return sends.Message(
         send_id=stored.id,
         author_id=send.author_id,

@@ -15,6 +15,7 @@ from service.domain.event_metadata import Cause
 from service.runtime.tracing import current_traceparent
 from sql import pending_replies, replies, sends
 from sql.connection import Connection
+from sql.messages import MessageKey
 from sql.pending_replies import Reply, WaitingReply
 from sql.replies import LockedThread
 
@@ -26,7 +27,7 @@ UNCOMMANDED_AFTER = timedelta(seconds=5)
 class Written:
     """The message stands in the conversation."""
 
-    message_id: int
+    message: MessageKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ async def carry_out(work: Work, conn: Connection, request: AddMessage, plan: Val
         reply_id = await pending_replies.queue_reply(conn, reply, UNCOMMANDED_AFTER, current_traceparent())
         return Queued(reply_id, reply.message.send_id)
     await write(conn, work.tag_sets, reply, thread, cause=work.cause)
-    return Written(reply.message_id)
+    return Written(MessageKey(reply.message_id, request.conversation_id, reply.message.send_id))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from service.application.messages.tag_sets import TagSets
 from service.domain import tags
 from sql.connection import Connection
 from sql.replies import LockedThread, Receivers
-from sql.tags import codes_of_users, tag_sets_by_id
+from sql.tags import codes_of_users
 
 
 async def file_message(
@@ -25,7 +25,7 @@ async def file_message(
     """
     users = sorted(receivers)
     codes = await codes_of_users(conn, sorted(thread.participants))
-    known = await tag_sets_by_id(conn, sorted({thread.tag_set, *thread.participants.values()}))
+    known = await tag_sets.lists(conn, {thread.tag_set, *thread.participants.values()})
     before = known[thread.tag_set]
     tagging = tags.infer(request_tags, before, codes, users)
     rows: Mapping[int, tuple[str, ...]] = {

@@ -26,6 +26,7 @@ class TagSets:
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[str, ...], int] = {(): 0}
+        self._lists: dict[int, tuple[str, ...]] = {0: ()}
 
     async def intern(self, conn: Connection, lists: Iterable[tuple[str, ...]]) -> Mapping[tuple[str, ...], int]:
         """The number of every list."""
@@ -37,6 +38,17 @@ class TagSets:
                 if settled and len(self._numbers) < _REMEMBERED:
                     self._numbers[codes] = number
         return numbers
+
+    async def lists(self, conn: Connection, numbers: Iterable[int]) -> Mapping[int, tuple[str, ...]]:
+        """The lists behind numbers met in rows."""
+        wanted = set(numbers)
+        found = {number: self._lists[number] for number in wanted if number in self._lists}
+        if missing := sorted(wanted - found.keys()):
+            for codes, number, settled in await tag_sets_by_id(conn, missing):
+                found[number] = codes
+                if settled and len(self._lists) < _REMEMBERED:
+                    self._lists[number] = codes
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +112,7 @@ async def retag(conn: Connection, tag_sets: TagSets, request_tags: Sequence[str]
     added = {row.conversation_id: row.added for row in rows}
     before = await conversation_tag_sets(conn, list(added))
     numbers_met = {*before.values(), *added.values(), *(n for r in rows for n in (r.tag_set, r.new_tag_set))}
-    known = await tag_sets_by_id(conn, list(numbers_met))
+    known = await tag_sets.lists(conn, numbers_met)
     held = await codes_of_users(conn, list({row.user_id for row in rows}))
     merged = {row: tags.participant_tags(known[row.tag_set], known[row.new_tag_set], held[row.user_id]) for row in rows}
     grown = {}

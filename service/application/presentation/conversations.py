@@ -5,21 +5,30 @@ However many conversations and participants, the number of statements is the sam
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from service.application.presentation.messages import MessageBook, load_messages
-from service.application.presentation.participants import Person, Portrait, audience_contexts, common_contexts
+from service.application.presentation.participants import (
+    Common,
+    Person,
+    Portrait,
+    add_rosters,
+    audience_contexts,
+    common_contexts,
+    shared_with,
+)
 from service.application.presentation.profiles import Profile
-from service.application.presentation.shapes import CommonContexts, Conversation
+from service.application.presentation.shapes import Conversation
 from service.application.presentation.viewpoint import Viewpoint, criteria_of
-from service.domain.contexts import Context, ContextType, parse_code
+from service.domain.contexts import Context, ContextType
 from service.domain.participant import Property, properties
 from service.domain.previews import preview
 from sql import conversations, inbox, people
 from sql.connection import Connection
-from sql.conversations import ParticipantConversation
-from sql.messages import visible_messages
+from sql.conversations import ParticipantConversation, ParticipantRow
+from sql.messages import MessageKey, visible_messages
 
-_NO_MESSAGES: Mapping[int, int] = {}
+_NO_MESSAGES: Mapping[int, MessageKey] = {}
 
 
 async def present(
@@ -30,35 +39,33 @@ async def present(
     *,
     uuids: bool,
     beta: bool = False,
-    message_ids: Mapping[int, int] = _NO_MESSAGES,
+    single_messages: Mapping[int, MessageKey] = _NO_MESSAGES,
 ) -> list[Conversation]:
     """Conversation objects in the order of the ids; ids the viewer takes no part in are left out.
 
-    ``uuids`` and ``beta``: keys that a request asks for. ``message_ids``: by conversation, the message that is shown
-    under a profile of one message.
+    ``uuids`` and ``beta``: keys that a request asks for. ``single_messages``: by conversation, the message that is
+    shown under a profile of one message; the viewer has it.
     """
-    rows = await conversations.conversations_of_participant(conn, view.user_id, view.scope, conversation_ids)
-    participants = await people.participants_of(conn, [row.id for row in rows])
-    threads = await _threads(conn, view, rows, profile, message_ids)
+    rows = await conversations.conversations_of_participant(
+        conn,
+        view.user_id,
+        view.scope,
+        conversation_ids,
+        with_contexts=profile.contexts,
+        with_roles=view.private_enrollments,
+    )
+    participants = {row.id: row.people() for row in rows}
+    threads = await _threads(conn, view, rows, profile, single_messages)
     authors = await _forwarded_authors(conn, threads, participants) if profile.forwarded_authors else {}
-    common = None
-    if profile.contexts:
-        groups: list[Sequence[Person]] = [*participants.values(), *authors.values()]
-        shown = sorted({person.id for group in groups for person in group})
-        administrator = any(row.by_administrator for row in rows)
-        common = await common_contexts(conn, view.user_id, shown, administrator=administrator)
-    audiences = {id_: [p.id for p in group if p.id != view.user_id] for id_, group in participants.items()}
-    own_tags = {row.id: row.own_tags for row in rows}
+    common = await _common(conn, view, rows, participants, authors) if profile.contexts else None
     page = _Page(
         view=view,
         participants=participants,
         forwarded_authors=authors,
-        audiences=audiences,
-        audience_contexts=await audience_contexts(conn, view, own_tags, audiences),
         visible=await _visible(conn, view, rows, profile.visible),
         portrait=Portrait(uuids, view.avatars if profile.avatars else None, common),
         threads=threads,
-        context_names=await _context_names(conn, rows) if profile.context_name else None,
+        context_names=profile.context_name,
         beta=beta,
     )
     return [page.conversation(row) for row in rows]
@@ -77,12 +84,14 @@ async def _threads(
     view: Viewpoint,
     rows: Sequence[ParticipantConversation],
     profile: Profile,
-    message_ids: Mapping[int, int],
+    single_messages: Mapping[int, MessageKey],
 ) -> _Threads | None:
     if profile.messages == "none":
         return None
-    only = list(message_ids.values()) if profile.messages == "one" else None
-    keys = await visible_messages(conn, view.user_id, [row.id for row in rows], only)
+    if profile.messages == "one":
+        keys = [single_messages[row.id] for row in rows if row.id in single_messages]
+    else:
+        keys = await visible_messages(conn, view.user_id, [row.id for row in rows])
     shown: dict[int, list[int]] = {row.id: [] for row in rows}
     for key in keys:
         if key.conversation_id is not None:
@@ -91,7 +100,7 @@ async def _threads(
 
 
 async def _forwarded_authors(
-    conn: Connection, threads: _Threads | None, participants: Mapping[int, Sequence[Person]]
+    conn: Connection, threads: _Threads | None, participants: Mapping[int, Sequence[ParticipantRow]]
 ) -> dict[int, list[Person]]:
     """Authors of forwarded messages who do not take part, by conversation (semantics.md 7.6)."""
     if threads is None:
@@ -105,6 +114,23 @@ async def _forwarded_authors(
     return {id_: [known[a] for a in sorted(found) if a in known] for id_, found in authors.items()}
 
 
+async def _common(
+    conn: Connection,
+    view: Viewpoint,
+    rows: Sequence[ParticipantConversation],
+    participants: Mapping[int, Sequence[ParticipantRow]],
+    authors: Mapping[int, Sequence[Person]],
+) -> dict[int, Common]:
+    """What the viewer shares with everybody who is shown: read with the participants, looked up for the others."""
+    common = common_contexts(chain.from_iterable(participants.values()))
+    added = sorted({person.id for group in authors.values() for person in group} - common.keys() - {view.user_id})
+    if added:
+        common |= await shared_with(conn, view.user_id, added)
+    if any(row.by_administrator for row in rows):
+        await add_rosters(conn, view.user_id, common)
+    return common
+
+
 async def _visible(
     conn: Connection, view: Viewpoint, rows: Sequence[ParticipantConversation], fixed: bool | None
 ) -> set[int]:
@@ -116,37 +142,23 @@ async def _visible(
     return await inbox.listed(conn, view.user_id, view.scope, await criteria_of(conn, view), ids)
 
 
-async def _context_names(conn: Connection, rows: Sequence[ParticipantConversation]) -> dict[int, str | None]:
-    """The explicit context's name, else that of the conversation's first tag (endpoints.md 3.8)."""
-    meant = {row.id: _named_context(row) for row in rows}
-    names = await conversations.context_names(conn, {context for context in meant.values() if context})
-    return {id_: names.get(context) if context else None for id_, context in meant.items()}
-
-
-def _named_context(row: ParticipantConversation) -> Context | None:
-    if row.context is not None:
-        return row.context
-    return next((tag for code in row.conversation_tags if (tag := parse_code(code))), None)
-
-
 @dataclass(frozen=True, slots=True)
 class _Page:
     """All that was loaded for one answer."""
 
     view: Viewpoint
-    participants: Mapping[int, Sequence[Person]]
+    participants: Mapping[int, Sequence[ParticipantRow]]
     forwarded_authors: Mapping[int, Sequence[Person]]
-    audiences: Mapping[int, list[int]]
-    audience_contexts: Mapping[int, CommonContexts]
     visible: set[int]
     portrait: Portrait
     threads: _Threads | None
-    context_names: Mapping[int, str | None] | None
+    context_names: bool
     beta: bool
 
     def conversation(self, row: ParticipantConversation) -> Conversation:
         """One conversation object; keys in the order of endpoints.md 3.1."""
         id_ = row.id
+        audience = [person.id for person in self.participants[id_] if person.id != self.view.user_id]
         shown: Conversation = {
             "id": id_,
             "subject": row.subject,
@@ -160,15 +172,15 @@ class _Page:
             "private": row.private,
             "starred": row.starred,
             "properties": self._properties(row),
-            "audience": self.audiences[id_],
-            "audience_contexts": self.audience_contexts[id_],
+            "audience": audience,
+            "audience_contexts": audience_contexts(row.own_tags, audience, row.roles()),
             "avatar_url": self._avatar(id_),
             "participants": self.portrait.show([*self.participants[id_], *self.forwarded_authors.get(id_, ())]),
             "visible": id_ in self.visible,
             "context_code": self._context_code(row),
         }
-        if self.context_names is not None:
-            shown["context_name"] = self.context_names[id_]
+        if self.context_names:
+            shown["context_name"] = row.context_name
         if self.beta:
             shown["beta"] = row.context is not None
         if self.threads is not None:

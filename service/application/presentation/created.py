@@ -27,13 +27,7 @@ async def answer_created(
     if outcome.single is None:
         shown = await present(conn, view, written, CREATED_MANY, uuids=uuids)
     else:
-        conversation_id, message_id = outcome.single
-        shown = await present(
-            conn,
-            view,
-            written,
-            CREATED_ONE,
-            uuids=uuids,
-            message_ids={conversation_id: message_id},
-        )
+        (conversation_id,) = outcome.conversation_ids
+        single = {conversation_id: outcome.single}
+        shown = await present(conn, view, written, CREATED_ONE, uuids=uuids, single_messages=single)
     return Answer(201, shown)

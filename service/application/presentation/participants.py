@@ -1,18 +1,18 @@
 """Participants as the API shows them, and what the viewer shares with them (canvas/endpoints.md 3.4, 3.5)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from service.application.address_book import rights
 from service.application.address_book.recipients import accounts_with
 from service.application.presentation.shapes import CommonContexts, Participant
-from service.application.presentation.viewpoint import Viewpoint
 from service.domain.avatars import Avatars
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.rights import Right
 from sql import address_book, people
 from sql.connection import Connection
+from sql.conversations import ParticipantRow
 
 # With more people than that no pictures are sent.
 MAX_PICTURED = 100
@@ -43,32 +43,39 @@ class Common:
     courses: dict[str, list[str]] = field(default_factory=dict)
     groups: dict[str, list[str]] = field(default_factory=dict)
 
+    def add(self, course_id: int | None, group_id: int | None, types: Sequence[str] | None) -> None:
+        """One more course, with the person's enrolment types there, or one more group."""
+        if course_id is not None:
+            self.courses[str(course_id)] = sorted(types or ())
+        else:
+            self.groups[str(group_id)] = ["Member"]
+
 
 async def shared_with(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> dict[int, Common]:
     """The courses and groups that the viewer shares with each user."""
     found = {id_: Common() for id_ in user_ids}
     for shared in await people.shared_contexts(conn, viewer_id, user_ids):
-        if shared.course_id is not None:
-            found[shared.user_id].courses[str(shared.course_id)] = sorted(shared.types or ())
-        else:
-            found[shared.user_id].groups[str(shared.group_id)] = ["Member"]
+        found[shared.user_id].add(shared.course_id, shared.group_id, shared.types)
     return found
 
 
-async def common_contexts(
-    conn: Connection, viewer_id: int, user_ids: Sequence[int], *, administrator: bool = True
-) -> dict[int, Common]:
-    """What the viewer shares with each user; nothing with themselves.
-
-    Who is seen only through the roster of an account has the pseudo course "0". ``administrator``: whether the viewer
-    may be one of any account; if not, there is no such roster.
-    """
-    others = [id_ for id_ in user_ids if id_ != viewer_id]
-    found = {id_: Common() for id_ in user_ids} | await shared_with(conn, viewer_id, others)
-    for user_id in await _on_rosters(conn, viewer_id, others) if administrator else ():
-        if not found[user_id].courses and not found[user_id].groups:
-            found[user_id].courses = dict(_ROSTER_ONLY)
+def common_contexts(participants: Iterable[ParticipantRow]) -> dict[int, Common]:
+    """What the viewer shares with each participant, as it was read with them."""
+    found: dict[int, Common] = {}
+    for person in participants:
+        if person.id not in found:
+            found[person.id] = Common()
+            for context in person.contexts or ():
+                found[person.id].add(*context)
     return found
+
+
+async def add_rosters(conn: Connection, viewer_id: int, common: Mapping[int, Common]) -> None:
+    """The pseudo course "0" for those whom the viewer sees only as an administrator, on the roster of an account."""
+    others = sorted(common.keys() - {viewer_id})
+    for user_id in await _on_rosters(conn, viewer_id, others):
+        if not common[user_id].courses and not common[user_id].groups:
+            common[user_id].courses = dict(_ROSTER_ONLY)
 
 
 async def _on_rosters(conn: Connection, viewer_id: int, user_ids: Sequence[int]) -> Collection[int]:
@@ -110,28 +117,14 @@ class Portrait:
         return shown
 
 
-async def audience_contexts(
-    conn: Connection,
-    view: Viewpoint,
-    tags: Mapping[int, Sequence[str]],
-    audiences: Mapping[int, Sequence[int]],
-) -> dict[int, CommonContexts]:
-    """``{"courses": …, "groups": …}`` by conversation, from the viewer's own tags there.
+def audience_contexts(tags: Sequence[str], audience: Sequence[int], roles: Mapping[str, list[str]]) -> CommonContexts:
+    """``{"courses": …, "groups": …}`` of a conversation, from the viewer's own tags there.
 
-    Roles are looked up for conversations with exactly one other person, all of them in one statement.
+    ``roles``: of the one other person, by tag; empty where there are more.
     """
-    found: dict[int, CommonContexts] = {}
-    asked: list[tuple[int, int, Context]] = []
-    for conversation_id, audience in audiences.items():
-        found[conversation_id] = {"courses": {}, "groups": {}}
-        for context in _contexts(tags[conversation_id]) if audience else ():
-            found[conversation_id][_KEYS[context.type]][str(context.id)] = []
-            if len(audience) == 1 and view.private_enrollments:
-                asked.append((conversation_id, audience[0], context))
-    if asked:
-        roles = await people.audience_roles(conn, [(user, context) for _, user, context in asked])
-        for (conversation_id, _, context), held in zip(asked, roles, strict=True):
-            found[conversation_id][_KEYS[context.type]][str(context.id)] = held
+    found: CommonContexts = {"courses": {}, "groups": {}}
+    for context in _contexts(tags) if audience else ():
+        found[_KEYS[context.type]][str(context.id)] = roles.get(context.code, [])
     return found
 
 

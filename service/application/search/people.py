@@ -132,9 +132,9 @@ async def _within(conn: Connection, reach: Reach, user_id: int, conversation_id:
         if fellows and await address_book.existing_users(conn, fellows):
             return True
     return bool(
-        await address_book.reachable_by_enrollment(conn, reach.ranges, viewer_id, [user_id])
-        or await address_book.group_members(conn, reach.groups, viewer_id, [user_id])
-        or await address_book.reachable_by_roster(conn, [user_id], reach.accounts)
+        await address_book.reachable(
+            conn, [user_id], viewer_id, ranges=reach.ranges, groups=reach.groups, account_ids=reach.accounts
+        )
     )
 
 

@@ -124,4 +124,4 @@ async def test_the_number_of_statements_does_not_depend_on_the_number_of_recipie
     few = await cost(users[0], f"course_{courses[0]}", f"group_{groups[0]}")
     many = await cost(*users, *(f"course_{c}" for c in courses), *(f"group_{g}" for g in groups))
 
-    assert (few, many) == (5, 5)
+    assert (few, many) == (4, 4)

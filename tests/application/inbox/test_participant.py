@@ -356,7 +356,7 @@ async def test_removing_from_hundreds_costs_as_many_statements_as_from_one(
     made = [await threads.private(ann, me, tags=["course_1"]) for _ in range(60)]
     replies = [await threads.reply(conversation, ann) for conversation in made]
     tag_sets = TagSets()
-    await tag_sets.intern(conn, [("course_1",)])
+    await tag_sets.lists(conn, (await tag_sets.intern(conn, [("course_1",)])).values())
 
     async def cost(some: slice) -> int:
         asked: list[str] = []

@@ -28,7 +28,7 @@ async def batch_of(
     members_of_course: int | None = None,
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
-    send_id, now = await sends.insert_send(
+    send_id, now, _ = await sends.insert_send(
         conn,
         sends.NewSend(
             author_id=sender,

@@ -261,6 +261,18 @@ class TestContexts:
         assert [c["context_code"] for c in shown] == [None, None]
         assert [c["beta"] for c in shown] == [False, False]
 
+    async def test_a_context_gives_its_name_whatever_the_tags_are(
+        self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
+    ) -> None:
+        """Also when the directory does not know the context."""
+        tags = [f"course_{await institution.course('Botany')}"]
+        in_account = await threads.private(you, me, context=("Account", 1), tags=tags)
+        unknown = await threads.private(you, me, context=("Course", 999_999), tags=tags)
+
+        shown = await look(conn, me, in_account, unknown)
+
+        assert [c["context_name"] for c in shown] == ["Root", None]
+
     async def test_roles_are_given_for_a_single_other_person_only(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
     ) -> None:
@@ -287,10 +299,12 @@ class TestContexts:
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
     ) -> None:
         shared, theirs = await institution.course(), await institution.course()
+        second = await institution.course()
         group = await institution.group(members=[me, you])
         await institution.group(members=[me, you], tag=True)
-        await institution.enroll(shared, me, "Student")
-        for course in (shared, theirs):
+        for course in (second, shared):
+            await institution.enroll(course, me, "Student")
+        for course in (second, shared, theirs):
             await institution.enroll(course, you, "Student")
             await institution.enroll(course, you, "Ta")
 
@@ -298,8 +312,25 @@ class TestContexts:
 
         mine, yours = shown["participants"]
         assert (mine["common_courses"], mine["common_groups"]) == ({}, {})
-        assert yours["common_courses"] == {str(shared): ["StudentEnrollment", "TaEnrollment"]}
+        assert list(yours["common_courses"].items()) == [
+            (str(shared), ["StudentEnrollment", "TaEnrollment"]),
+            (str(second), ["StudentEnrollment", "TaEnrollment"]),
+        ]
         assert yours["common_groups"] == {str(group): ["Member"]}
+
+    async def test_authors_of_what_is_forwarded_are_shown_with_what_they_share(
+        self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
+    ) -> None:
+        """They take no part in the conversation."""
+        course, near, far = await institution.course(), *await institution.users(2)
+        await institution.enroll(course, [me, near], "Student")
+        sources = [await threads.private(author, me) for author in (near, far)]
+        made = [await threads.private(me, you, forwards=[source]) for source in sources]
+
+        shown = await look(conn, me, *made, profile=SHOWN)
+
+        common = {person["id"]: person["common_courses"] for one in shown for person in one["participants"]}
+        assert common == {me: {}, you: {}, near: {str(course): ["StudentEnrollment"]}, far: {}}
 
     async def test_someone_limited_to_a_section_sees_that_section(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int

@@ -9,7 +9,7 @@ from service.application.presentation.profiles import Profile
 from service.application.presentation.shapes import Conversation, Message
 from service.application.presentation.viewpoint import Viewpoint
 from service.domain.forwards import MAX_FORWARDED_DEPTH
-from sql.messages import MessageKey
+from sql.messages import MessageKey, visible_messages
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
 
@@ -20,8 +20,10 @@ async def read(conn: asyncpg.Connection, user: int, conversation: int, only: int
     """The conversation with its messages, or with one of them."""
     view = Viewpoint(user_id=user, base_url=BASE, root_account_id=1)
     profile = Profile("all" if only is None else "one", avatars=False, contexts=False, forwarded_authors=True)
-    message_ids = {} if only is None else {conversation: only}
-    (shown,) = await present(conn, view, [conversation], profile, uuids=False, message_ids=message_ids)
+    single = {}
+    if only is not None:
+        (single[conversation],) = await visible_messages(conn, user, [conversation], [only])
+    (shown,) = await present(conn, view, [conversation], profile, uuids=False, single_messages=single)
     return shown
 
 
