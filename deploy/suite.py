@@ -20,8 +20,8 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
-# Three test processes for two cores, since a test often waits for a server; the longest tests come late in the order of
-# the files, and a process that has none left takes over from the others.
+# Three test processes for two cores, since a test often waits for a server; each begins with its share of the slow ones
+# (tests/support/order.py), and a process that has none left takes over from the others.
 _IN_PARALLEL = ("-n", "3", "--dist", "worksteal")
 
 

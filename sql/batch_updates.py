@@ -9,7 +9,7 @@ from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
 from sql.attempts import Redelivery
 from sql.connection import Connection
-from sql.statements import Command, Many, One, Value
+from sql.statements import Command, Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class FoundProgress(NamedTuple):
     given_up: bool
 
 
-_INSERT = One("insert_progress", ProgressRow)
+_INSERT = Single("insert_progress", ProgressRow)
 _FIND = One("find_progress", ProgressRow)
 _CANCEL = One("cancel_progress", ProgressRow)
 _CLAIM = One("claim_progress", ProgressRow)
@@ -99,18 +99,22 @@ async def insert_progress(
     event: Event,
     conversation_ids: Sequence[str],
     patience: timedelta,
+    refused: Sequence[int] = (),
     traceparent: str | None = None,
 ) -> Progress:
-    """Stores an update; the sweeper publishes its command after ``patience`` unless it is done by then."""
+    """Stores an update; the sweeper publishes its command after ``patience`` unless it is done by then.
+
+    ``refused``: positions of the conversations that will not be touched.
+    """
     row = await _INSERT(
         conn,
         user_id=user_id,
         event=event,
         conversation_ids=conversation_ids,
+        refused=refused,
         patience=patience,
         traceparent=traceparent,
     )
-    assert row is not None  # noqa: S101 - RETURNING after an insert of one row
     return row.progress()
 
 

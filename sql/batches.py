@@ -1,6 +1,6 @@
 """Batches: bulk sends and their counters."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from typing import NamedTuple
 from service.domain.batch import BatchState, Progress
 from sql.arrays import array_text
 from sql.connection import Connection
-from sql.statements import Many, One, Value
+from sql.statements import Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class InsertedBatch(NamedTuple):
     chunks: int
 
 
-_INSERT = One("insert_batch", InsertedBatch)
+_INSERT = Single("insert_batch", InsertedBatch)
 _LIST = Many("list_batches", BatchRow)
 _COUNT = Value[int]("count_batches")
 _FIND = One("find_batch", BatchRow)
@@ -86,7 +86,7 @@ _FIND = One("find_batch", BatchRow)
 
 async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
     """Stores a batch and its chunks."""
-    row = await _INSERT(
+    return await _INSERT(
         conn,
         send_id=batch.send_id,
         sender_id=batch.sender_id,
@@ -99,24 +99,41 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
         traceparent=batch.traceparent,
         members_of_course=batch.members_of_course,
     )
-    assert row is not None  # noqa: S101 - the statement inserts the row it selects
-    return row
 
 
 async def list_batches(
-    conn: Connection, sender_id: int, states: Sequence[BatchState], *, limit: int, offset: int
+    conn: Connection,
+    sender_id: int,
+    states: Sequence[BatchState],
+    *,
+    accounts: Collection[int] | None = None,
+    limit: int,
+    offset: int,
 ) -> list[Batch]:
-    """One page of the sender's batches in these states, oldest first."""
-    rows = await _LIST(conn, sender_id=sender_id, states=states, limit=limit, offset=offset)
+    """One page of the sender's batches in these states, oldest first.
+
+    ``accounts``, here and below: only batches whose root accounts are all among them, and which have any.
+    """
+    rows = await _LIST(
+        conn, sender_id=sender_id, states=states, account_ids=_sorted(accounts), limit=limit, offset=offset
+    )
     return [row.batch() for row in rows]
 
 
-async def count_batches(conn: Connection, sender_id: int, states: Sequence[BatchState]) -> int:
+async def count_batches(
+    conn: Connection, sender_id: int, states: Sequence[BatchState], *, accounts: Collection[int] | None = None
+) -> int:
     """How many batches of the sender's are in these states."""
-    return await _COUNT(conn, sender_id=sender_id, states=states)
+    return await _COUNT(conn, sender_id=sender_id, states=states, account_ids=_sorted(accounts))
 
 
-async def find_batch(conn: Connection, batch_id: int, sender_id: int) -> Batch | None:
+async def find_batch(
+    conn: Connection, batch_id: int, sender_id: int, *, accounts: Collection[int] | None = None
+) -> Batch | None:
     """The sender's batch of that id, or None."""
-    row = await _FIND(conn, batch_id=batch_id, sender_id=sender_id)
+    row = await _FIND(conn, batch_id=batch_id, sender_id=sender_id, account_ids=_sorted(accounts))
     return None if row is None else row.batch()
+
+
+def _sorted(accounts: Collection[int] | None) -> list[int] | None:
+    return None if accounts is None else sorted(accounts)

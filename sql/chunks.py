@@ -74,6 +74,14 @@ class DueChunk(NamedTuple):
     traceparent: str | None
 
 
+class FoundBatch(NamedTuple):
+    """A batch that a dead letter names, its state, null where there is none, and whether a chunk of it is pending."""
+
+    batch_id: int
+    state: str | None
+    pending: bool
+
+
 class FoundChunk(NamedTuple):
     """A chunk that a dead letter names, with the states in which it and its batch were found; null: there is none."""
 
@@ -85,6 +93,7 @@ class FoundChunk(NamedTuple):
 
 _READ = Many("read_chunk", ChunkRow)
 _PLAN = Column[int]("plan_batch")
+_PLANNABLE = Many("plannable_batches", FoundBatch)
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
 _POSTPONE = Value[int | None]("postpone_chunk")
 _COUNT_REDELIVERY = One("count_chunk_redelivery", Redelivery)
@@ -131,6 +140,11 @@ async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingC
 async def plan_batch(conn: Connection, batch_id: int, patience: timedelta) -> list[int]:
     """Positions of the batch's pending chunks, which the sweeper now leaves alone for ``patience``."""
     return await _PLAN(conn, batch_id=batch_id, patience=patience)
+
+
+async def plannable_batches(conn: Connection, batch_ids: Sequence[int]) -> list[FoundBatch]:
+    """Of each asked batch, in any order, what there is to plan."""
+    return await _PLANNABLE(conn, batch_ids=batch_ids)
 
 
 async def take_due_chunks(conn: Connection, *, patience: timedelta, limit: int) -> list[DueChunk]:

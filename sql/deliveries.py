@@ -10,7 +10,7 @@ from service.domain.event_metadata import Cause
 from sql.connection import Connection
 from sql.outbox import cause_columns
 from sql.sends import Message
-from sql.statements import Column, Command, One
+from sql.statements import Column, Command, Single
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class DeliveredRow(NamedTuple):
     retagged: str | None
 
 
-_DELIVER = One("deliver", DeliveredRow)
+_DELIVER = Single("deliver", DeliveredRow)
 _OPEN_GROUP = Command("open_group")
 _ORDER = Column[int]("newest_authored_first")
 
@@ -94,7 +94,6 @@ async def deliver(
         cause=metadata,
         traceparent=traceparent,
     )
-    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return Delivered(
         conversation_ids=row.conversation_ids or (),
         reused=row.reused,

@@ -61,6 +61,7 @@ _TARGETS = Many("merge_targets", TargetRow)
 _LEFT_BEHIND = Column[int]("left_behind")
 _HAND_OVER_UPDATES = Command("hand_over_updates")
 _REDIRECT = Command("redirect_waiting_recipients")
+_MERGED_RECIPIENTS = Column[int]("merged_recipients")
 _LOCK_CONVERSATIONS = Many("lock_conversations_of_merged", LockedConversation)
 _LOCK_ROWS = Many("lock_rows_of_merged", LockedRow)
 _MERGE_VIEWS = Command("merge_views")
@@ -102,6 +103,12 @@ async def hand_over_updates(conn: Connection, targets: Mapping[int, MergeTarget]
 async def redirect_recipients(conn: Connection, targets: Mapping[int, MergeTarget]) -> None:
     """Bulk sends in work reach the targets, each once; before any conversation is locked."""
     await _REDIRECT(conn, user_ids=list(targets), target_ids=_ids(targets))
+
+
+async def merged_recipients(conn: Connection, chunks: Sequence[tuple[int, int]]) -> list[int]:
+    """Merged users among the recipients of chunks (batch id, position), or merged into one of these; ascending."""
+    batch_ids, positions = [batch_id for batch_id, _ in chunks], [position for _, position in chunks]
+    return await _MERGED_RECIPIENTS(conn, batch_ids=batch_ids, positions=positions)
 
 
 async def lock_conversations(conn: Connection, targets: Mapping[int, MergeTarget]) -> dict[int, bool]:

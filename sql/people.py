@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import Many, One
+from sql.statements import Many, Single
 
 
 class PersonRow(NamedTuple):
@@ -42,16 +42,14 @@ class SharedContext(NamedTuple):
     types: list[str] | None
 
 
-_OWN_USER = One("own_user", OwnUserRow)
+_OWN_USER = Single("own_user", OwnUserRow)
 _PEOPLE = Many("people_by_id", PersonRow)
 _SHARED = Many("shared_contexts", SharedContext)
 
 
 async def own_user(conn: Connection, user_id: int) -> OwnUserRow:
     """The user with this id, in the directory or not (yet)."""
-    found = await _OWN_USER(conn, user_id=user_id)
-    assert found is not None  # noqa: S101 - there is a row for any id
-    return found
+    return await _OWN_USER(conn, user_id=user_id)
 
 
 async def people_by_id(conn: Connection, user_ids: Sequence[int]) -> dict[int, PersonRow]:

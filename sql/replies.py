@@ -11,7 +11,7 @@ from sql.connection import Connection
 from sql.messages import MessageKey
 from sql.outbox import cause_columns
 from sql.sends import Message
-from sql.statements import Column, Command, Many, One, Value
+from sql.statements import Column, Command, Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ _OUTSIDERS = Column[str]("outsiders_of_course")
 _INCLUDED = Many("included_message_rows", IncludedMessage)
 _LOCK_CONVERSATION = Value[int]("lock_conversation")
 _LOCK_PARTICIPANTS = Many("lock_participants", LockedParticipant)
-_NEXT_MOMENT = One("next_moment", Moment)
+_NEXT_MOMENT = Single("next_moment", Moment)
 _JOIN = Command("join_by_message")
 _DELIVER_AGAIN = Command("deliver_again")
 _WRITE = Command("write_reply")
@@ -117,9 +117,7 @@ async def lock_thread(conn: Connection, conversation_id: int) -> LockedThread:
 
 async def next_moment(conn: Connection, conversation_id: int) -> Moment:
     """For a locked conversation."""
-    moment = await _NEXT_MOMENT(conn, conversation_id=conversation_id)
-    assert moment is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-    return moment
+    return await _NEXT_MOMENT(conn, conversation_id=conversation_id)
 
 
 async def join_by_message(conn: Connection, conversation_id: int, user_ids: Sequence[int], since: datetime) -> None:

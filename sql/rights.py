@@ -9,7 +9,7 @@ import orjson
 from service.domain.contexts import Context, ContextType
 from service.domain.rights import AdminRecord, Enrollment, Override
 from sql.connection import Connection
-from sql.statements import Many, One, Value
+from sql.statements import Many, Single, Value
 
 
 class CourseRow(NamedTuple):
@@ -72,7 +72,7 @@ class HeldRights:
     overrides: Mapping[Override, bool]
 
 
-_RIGHTS = One("rights_of", RightsRow)
+_RIGHTS = Single("rights_of", RightsRow)
 _SECTIONS = Many("sections_by_id", SectionRow)
 _GROUPS = Many("groups_by_id", GroupRow)
 _IS_ROOT = Value[bool | None]("is_root_account")
@@ -103,7 +103,6 @@ async def rights_of(
         account_ids=account_ids,
         everywhere=everywhere,
     )
-    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     return HeldRights(
         enrollments=[Enrollment(*found) for found in _rows(row.enrollments)],
         admin_records=[AdminRecord(*found) for found in _rows(row.admin_records)],

@@ -437,6 +437,7 @@ CREATE TABLE chunks (
     "position" integer NOT NULL,
     first_id bigint NOT NULL,
     recipients bigint[] COMPRESSION lz4 NOT NULL,
+    skipped integer NOT NULL DEFAULT 0,
     state text NOT NULL DEFAULT 'pending'::text,
     conversation_ids bigint[] COMPRESSION lz4,
     attempts integer NOT NULL DEFAULT 0,

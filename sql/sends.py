@@ -9,7 +9,7 @@ import orjson
 
 from service.domain.tags import Codes
 from sql.connection import Connection
-from sql.statements import Column, Command, Many, One
+from sql.statements import Column, Command, Many, Single
 from sql.tags import CodeRow, held_codes
 
 
@@ -73,7 +73,7 @@ class Forwardable:
     has_media_objects: bool
 
 
-_INSERT = One("insert_send", StoredSendRow)
+_INSERT = Single("insert_send", StoredSendRow)
 _USABLE_ATTACHMENTS = Column[int]("usable_attachments")
 _FORWARDABLE = Many("forwardable_messages", Forwardable)
 _KEEP_MEDIA_OBJECT = Command("keep_media_object")
@@ -101,7 +101,6 @@ async def insert_send(conn: Connection, send: NewSend, filed_user_ids: Sequence[
         automated=send.automated,
         filed_user_ids=filed_user_ids,
     )
-    assert stored is not None  # noqa: S101 - INSERT … RETURNING has one row
     held = [CodeRow(*found) for found in orjson.loads(stored.codes or "[]")]
     return StoredSend(stored.id, stored.created_at, held_codes(filed_user_ids, held))
 

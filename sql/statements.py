@@ -7,8 +7,8 @@ A file holds blocks of the form::
     UPDATE chunks SET state = :state::text WHERE batch_id = :batch_id::bigint RETURNING ...
 
 ``:name`` is a parameter, given by that name at every call. The mark behind the statement's name says what comes back,
-and which of the classes below runs it: ``:one`` row or none, ``:many`` rows, a ``:column`` of values, one
-``:value``, or ``:none``.
+and which of the classes below runs it: a ``:single`` row that is always there, ``:one`` row or none, ``:many`` rows,
+a ``:column`` of values, one ``:value``, or ``:none``.
 """
 
 import re
@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sql.connection import Connection
 
-_HEAD = re.compile(r"^-- name: (?P<name>[a-z0-9_]+) :(?P<mark>one|many|column|value|none)\n", re.MULTILINE)
+_HEAD = re.compile(r"^-- name: (?P<name>[a-z0-9_]+) :(?P<mark>single|one|many|column|value|none)\n", re.MULTILINE)
 # What is no parameter is matched first: comments, texts in quotes, casts.
 _PARAMETER = re.compile(r"--[^\n]*|'[^']*'|::|:(?P<name>[a-z_][a-z0-9_]*)")
 
@@ -82,14 +82,31 @@ class _Call:
         return [given[name] for name in self.statement.parameters]
 
 
-class One(_Call, Generic[RowT]):
-    """A statement of at most one row, made into ``row``, whose fields are the columns in their order."""
-
-    mark = "one"
+class _OfRows(_Call, Generic[RowT]):
+    """A statement whose rows are made into ``row``, whose fields are the columns in their order."""
 
     def __init__(self, name: str, row: type[RowT]) -> None:
         super().__init__(name)
         self.row = row
+
+
+class Single(_OfRows[RowT]):
+    """A statement of one row whatever the parameters."""
+
+    mark = "single"
+
+    async def __call__(self, conn: Connection, **parameters: Any) -> RowT:
+        """The row; LookupError where the statement does not keep its promise."""
+        found = await conn.fetchrow(self.statement.text, *self._arguments(parameters))
+        if found is None:
+            raise LookupError(f"{self.statement.name} is to have one row and had none")
+        return self.row(*found)
+
+
+class One(_OfRows[RowT]):
+    """A statement of at most one row."""
+
+    mark = "one"
 
     async def __call__(self, conn: Connection, **parameters: Any) -> RowT | None:
         """The row, or None."""
@@ -97,14 +114,10 @@ class One(_Call, Generic[RowT]):
         return None if found is None else self.row(*found)
 
 
-class Many(_Call, Generic[RowT]):
-    """A statement of any number of rows, each made into ``row``, whose fields are the columns in their order."""
+class Many(_OfRows[RowT]):
+    """A statement of any number of rows."""
 
     mark = "many"
-
-    def __init__(self, name: str, row: type[RowT]) -> None:
-        super().__init__(name)
-        self.row = row
 
     async def __call__(self, conn: Connection, **parameters: Any) -> list[RowT]:
         """The rows, in the statement's order."""

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import One
+from sql.statements import Single
 
 
 class Copies(NamedTuple):
@@ -14,11 +14,9 @@ class Copies(NamedTuple):
     missing: int  # no copy where the batch says it is
 
 
-_COUNT_COPIES = One("count_copies", Copies)
+_COUNT_COPIES = Single("count_copies", Copies)
 
 
 async def count_copies(conn: Connection, batch_id: int) -> Copies:
     """Counts the copies that the recipients of a finished batch have. The sender's own rows do not count."""
-    counted = await _COUNT_COPIES(conn, batch_id=batch_id)
-    assert counted is not None  # noqa: S101 - an aggregate without GROUP BY has one row
-    return counted
+    return await _COUNT_COPIES(conn, batch_id=batch_id)

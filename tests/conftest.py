@@ -15,6 +15,7 @@ from tests.support.conversations import Threads
 from tests.support.databases import Databases, server_url, with_database
 from tests.support.institution import Institution
 from tests.support.ledger import close_ledger, new_prefix
+from tests.support.order import dealt
 from tests.support.school import School, make_school
 
 # How long an example takes says something about the machine, which other tests share, and nothing about the code.
@@ -22,6 +23,12 @@ hypothesis.settings.register_profile(
     "shared_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("shared_machine")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """No slow test is left for the end, when tests run in several processes."""
+    if processes := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):
+        items[:] = dealt(items, int(processes))
 
 
 def pytest_unconfigure() -> None:

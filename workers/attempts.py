@@ -14,6 +14,7 @@ from typing import Protocol, TypeVar
 import asyncpg
 import structlog
 
+from service.contracts.wording import named
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT
 from sql.attempts import Redelivery
 from sql.connection import Connection
@@ -121,4 +122,4 @@ async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) 
 
 def error_text(error: Exception) -> str:
     """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
-    return f"{type(error).__name__}: {error}".replace("\0", "")[:ERROR_LIMIT]
+    return named(error).replace("\0", "")[:ERROR_LIMIT]

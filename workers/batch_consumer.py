@@ -16,7 +16,8 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
-from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
+from workers.dead_letter import Refused
+from workers.outcome import DeadLetter, Done, Requeue, outcome_of
 from workers.queue_consumer import SETTLE_TIMEOUT, QueueConsumer
 from workers.subscription import Receive
 
@@ -29,7 +30,7 @@ SetHandler = Callable[[Sequence[bytes]], Awaitable[Mapping[int, str]]]
 
 @dataclass
 class _Arrivals:
-    """What one session has brought and is not yet in work.
+    """What one session has brought: first it waits for its work, then, where it is refused, to be a dead letter.
 
     ``unburied``: how many refused messages are not settled yet. While there are any, others are acknowledged one by
     one: an acknowledgement of many would cover them, and they would be lost with this process.
@@ -37,6 +38,8 @@ class _Arrivals:
 
     waiting: deque[AbstractIncomingMessage] = field(default_factory=deque)
     in_work: bool = False
+    refused: deque[Refused] = field(default_factory=deque)
+    burying: bool = False
     unburied: int = 0
 
 
@@ -44,7 +47,8 @@ class BatchConsumer(QueueConsumer):
     """Consumes one queue, a set at a time: whatever came while the set before was in work, ``set_size`` at most.
 
     So a lone message does not wait for others, and sets grow as messages come faster than they are written. Those that
-    are refused become dead letters while the next sets are handled; the prefetch bounds how many at once.
+    are refused become dead letters in sets of their own, made in the same way, while the next sets are handled; the
+    prefetch bounds how many are on their way at once.
     """
 
     def __init__(
@@ -85,30 +89,46 @@ class BatchConsumer(QueueConsumer):
         reasons = await self._handle(session, [message.body for message in taken])
         if reasons is None:
             return
-        arrivals.unburied += len(reasons)
+        refused = [Refused(taken[place], reason) for place, reason in sorted(reasons.items())]
+        arrivals.unburied += len(refused)
         await _acknowledge(
-            [message for n, message in enumerate(taken) if n not in reasons], alone=arrivals.unburied > 0
+            [message for place, message in enumerate(taken) if place not in reasons], alone=arrivals.unburied > 0
         )
-        if reasons:
-            self._begin(self._bury(session, arrivals, [(taken[n], reason) for n, reason in reasons.items()]))
+        arrivals.refused.extend(refused)
+        if arrivals.refused and not arrivals.burying:
+            arrivals.burying = True
+            self._begin(self._bury(session, arrivals))
 
-    async def _bury(
-        self, session: Session, arrivals: _Arrivals, refused: Sequence[tuple[AbstractIncomingMessage, str]]
-    ) -> None:
-        """Publishes dead letters, all on their way at once, and settles what they were made of."""
-        with bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
-            outcomes = await asyncio.gather(*(self._dead_letter(session, *each) for each in refused))
-            if any(isinstance(outcome, Requeue) for outcome in outcomes):
-                return
-            buried = [message for (message, _), it in zip(refused, outcomes, strict=True) if isinstance(it, Done)]
-            left = [message for (message, _), it in zip(refused, outcomes, strict=True) if isinstance(it, DeadLetter)]
-            async with asyncio.timeout(SETTLE_TIMEOUT):
-                with broker_errors():
-                    for message in left:
-                        await message.nack(requeue=False)
-            # Where these are all that is not settled of what came before, one acknowledgement covers nothing else.
-            await _acknowledge(buried, alone=arrivals.unburied > len(refused))
-            arrivals.unburied -= len(refused)
+    async def _bury(self, session: Session, arrivals: _Arrivals) -> None:
+        """Set after set until none is refused and not settled; in order, so that one acknowledgement covers a set."""
+        try:
+            # Begun in the trace of one set, it goes on with others.
+            with continued(None), bound_contextvars(queue=self.name), self._settled_or_redelivered(session):
+                while arrivals.refused and not session.broken.is_set():
+                    taken = list(arrivals.refused)
+                    arrivals.refused.clear()
+                    if not await self._settle_refused(session, arrivals, taken):
+                        return
+        finally:
+            arrivals.burying = False
+
+    async def _settle_refused(self, session: Session, arrivals: _Arrivals, taken: Sequence[Refused]) -> bool:
+        """Publishes dead letters, all on their way at once, and settles what they were made of.
+
+        False when it was interrupted: what is not settled is then left to the end of its session.
+        """
+        outcomes = await self._publish_dead_letters(session, taken)
+        buried = [each.message for each, it in zip(taken, outcomes, strict=True) if isinstance(it, Done)]
+        left = [each.message for each, it in zip(taken, outcomes, strict=True) if isinstance(it, DeadLetter)]
+        interrupted = len(buried) + len(left) < len(taken)
+        async with asyncio.timeout(SETTLE_TIMEOUT):
+            with broker_errors():
+                for message in left:
+                    await message.nack(requeue=False)
+        # All that came before them is settled.
+        await _acknowledge(buried, alone=interrupted)
+        arrivals.unburied -= len(buried) + len(left)
+        return not interrupted
 
     async def _handle(self, session: Session, bodies: Sequence[bytes]) -> Mapping[int, str] | None:
         """Holds the set while the database is away: requeueing it would only spin. None when interrupted.
@@ -126,10 +146,6 @@ class BatchConsumer(QueueConsumer):
                 log.warning("set_held", reason=reason, messages=len(bodies), retry_in=pause, exc_info=ours)
             if await self._interrupted_within(session, pause):
                 return None
-
-    async def _dead_letter(self, session: Session, message: AbstractIncomingMessage, reason: str) -> Outcome:
-        with bound_contextvars(message_id=message.message_id), continued(message.headers.get(HEADER)):
-            return await self._publish_dead_letter(session, message, reason)
 
 
 async def _acknowledge(messages: Sequence[AbstractIncomingMessage], *, alone: bool) -> None:

@@ -24,6 +24,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from service.runtime.tracing import HEADER, continued
 from workers.backoff import pauses
+from workers.dead_letter import Refused
 from workers.outcome import DeadLetter, Done, Outcome, Requeue, is_outside, outcome_of
 from workers.queue_consumer import SETTLE_TIMEOUT, QueueConsumer
 from workers.subscription import Receive
@@ -72,7 +73,7 @@ class MessageConsumer(QueueConsumer):
         outcome = Requeue("stopping") if self._stopping.is_set() else await self.handle(session, message)
         if isinstance(outcome, DeadLetter):
             span.set_status(StatusCode.ERROR, outcome.reason)
-            outcome = await self._publish_dead_letter(session, message, outcome.reason)
+            [outcome] = await self._publish_dead_letters(session, [Refused(message, outcome.reason)])
         async with asyncio.timeout(SETTLE_TIMEOUT):
             with broker_errors():
                 match outcome:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from service.contracts.wording import named
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
 
@@ -40,5 +41,5 @@ def is_outside(error: BaseException) -> bool:
 def outcome_of(error: Exception) -> Outcome:
     """The outcome of a message whose handler raised ``error``."""
     if is_outside(error) or isinstance(error, CONFLICT):
-        return Requeue(f"{type(error).__name__}: {error}")
-    return DeadLetter(f"{type(error).__name__}: {error}")
+        return Requeue(named(error))
+    return DeadLetter(named(error))

@@ -2,17 +2,16 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 
 import structlog
-from aio_pika.abc import AbstractIncomingMessage
 
 from service.runtime.broker import BrokerUnavailable, Session
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from workers.backoff import one_of
-from workers.dead_letter import publish_dead_letter
+from workers.dead_letter import Refused, publish_dead_letters
 from workers.outcome import Outcome
 from workers.subscription import Receive, Subscription
 
@@ -70,9 +69,9 @@ class QueueConsumer(ABC):
         """Whether, in so many seconds, the process stops or the broker takes the session's messages back."""
         return await one_of(self._stopping, session.broken, within=seconds)
 
-    async def _publish_dead_letter(self, session: Session, message: AbstractIncomingMessage, reason: str) -> Outcome:
+    async def _publish_dead_letters(self, session: Session, refused: Sequence[Refused]) -> list[Outcome]:
         ends = (self._stopping, session.broken)
-        return await publish_dead_letter(self._publisher, message, reason, source=self.queue, ends=ends)
+        return await publish_dead_letters(self._publisher, refused, source=self.queue, ends=ends)
 
     @contextmanager
     def _settled_or_redelivered(self, session: Session) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from aiohttp import web
 from pydantic import Field
 
+from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
@@ -36,7 +37,9 @@ async def update_conversations(request: web.Request, sent: BatchUpdateParameters
     """200 with the progress of what was accepted."""
     conversation_ids, event = batch_update.validate(sent.conversation_ids, sent.event)
     async with connection(request) as conn:
-        progress = await batch_update.accept(conn, caller(request).user_id, conversation_ids, event)
+        accounts = await caller_accounts(request, conn)
+        user_id = caller(request).user_id
+        progress = await batch_update.accept(conn, user_id, conversation_ids, event, accounts=accounts)
     announce(request, UpdateConversations(progress_id=progress.id))
     return respond(request, batch_update.present_progress(progress, base_url(request)))
 

@@ -3,6 +3,7 @@
 from aiohttp import web
 from pydantic import Field
 
+from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
@@ -41,8 +42,9 @@ async def list_batches(request: web.Request, sent: ListParameters) -> web.Respon
     page = page_of(sent)
     sender, base = caller(request).user_id, base_url(request)
     async with connection(request) as conn:
-        total = await batches.count_batches(conn, sender, states)
-        found = await batches.list_batches(conn, sender, states, limit=page.size, offset=page.offset)
+        accounts = await caller_accounts(request, conn)
+        total = await batches.count_batches(conn, sender, states, accounts=accounts)
+        found = await batches.list_batches(conn, sender, states, accounts=accounts, limit=page.size, offset=page.offset)
         shown = await present_batches(conn, found, viewer_id=sender, base_url=base)
     return respond(request, shown, headers=link_headers(request, page, total=total))
 
@@ -53,7 +55,7 @@ async def show_batch(request: web.Request) -> web.Response:
     batch_id = path_id(request)
     sender, base = caller(request).user_id, base_url(request)
     async with connection(request) as conn:
-        found = await batches.find_batch(conn, batch_id, sender)
+        found = await batches.find_batch(conn, batch_id, sender, accounts=await caller_accounts(request, conn))
         if found is None:
             raise Refusal(Code.NOT_FOUND)
         shown = await present_batch(conn, found, viewer_id=sender, base_url=base)

@@ -1,7 +1,10 @@
 """POST /conversations: parse, validate, then write it now or accept it for the workers."""
 
+from dataclasses import replace
+
 from aiohttp import web
 
+from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
@@ -46,6 +49,7 @@ async def create_conversation(request: web.Request, sent: CreateParameters) -> w
         if isinstance(outcome, Accepted):
             BATCHES_ACCEPTED.inc()
             announce(request, PlanBatch(batch_id=outcome.batch_id))
+        view = replace(view, accounts=await caller_accounts(request, conn))
         answer = await answer_created(conn, view, outcome, uuids=uuids)
     return respond(request, answer.body, answer.status, answer.headers)
 

@@ -1,6 +1,7 @@
 """The edge at which every error becomes an answer; the bodies stand in service/application/presentation/errors.py."""
 
 import secrets
+from http import HTTPStatus
 
 import structlog
 from aiohttp import web
@@ -35,7 +36,7 @@ def _of_exception(error: Exception) -> Answer[object]:
 def _of_http(error: web.HTTPException) -> Answer[object]:
     if error.status in _OF_STATUS:
         return answer_of(Refusal(_OF_STATUS[error.status]))
-    if error.status >= 500:  # noqa: PLR2004 - the class of statuses
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return _of_exception(error)
     return Answer(error.status, {"errors": [{"message": error.reason}]})
 

@@ -61,7 +61,8 @@ async def list_conversations(request: web.Request, sent: ListParameters) -> web.
 async def unread_count(request: web.Request) -> web.Response:
     """How many conversations are unread, as text: Canvas keeps that for old clients."""
     async with connection(request) as conn:
-        count = await count_unread(conn, caller(request).user_id)
+        accounts = await caller_accounts(request, conn)
+        count = await count_unread(conn, caller(request).user_id, accounts=accounts)
     return respond(request, {"unread_count": str(count)})
 
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Coroutine
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from typing import Any, cast
 
 import structlog
@@ -90,5 +91,5 @@ def _finish(made: Span, request: web.Request, status: int) -> None:
     if (endpoint := request.get(ENDPOINT)) is not None:
         made.update_name(f"{request.get(METHOD, request.method)} {endpoint.template}")
         made.set_attribute("http.route", endpoint.template)
-    if status >= 500:  # noqa: PLR2004 - the class of statuses
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         made.set_status(StatusCode.ERROR)

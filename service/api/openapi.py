@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
 
@@ -239,7 +240,7 @@ class _Operation:
         if self._settings.throttle_maximum == 0:
             return {}
         status = str(self._settings.throttle_status)
-        again = ("Retry-After",) if self._settings.throttle_status == 429 else ()  # noqa: PLR2004 - the status itself
+        again = ("Retry-After",) if HTTPStatus(self._settings.throttle_status) is HTTPStatus.TOO_MANY_REQUESTS else ()
         plain = {"description": "Too many requests at once.", "headers": self._headers(*again), "content": {}}
         answer = dict(made.get(status, plain))
         schema = {"type": "string", "pattern": "Rate Limit Exceeded"}

@@ -5,7 +5,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from service.api.access import own_conversation
+from service.api.access import caller_accounts, own_conversation
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
@@ -121,7 +121,8 @@ async def mark_all_as_read(request: web.Request) -> web.Response:
     """All that waits in the caller's inbox is read."""
     user_id = caller(request).user_id
     async with connection(request) as conn:
-        await committed(conn, lambda: participant.mark_all_read(conn, user_id))
+        accounts = await caller_accounts(request, conn)
+        await committed(conn, lambda: participant.mark_all_read(conn, user_id, accounts=accounts))
     return respond(request, {})
 
 

@@ -12,6 +12,7 @@ from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
 from service.api.parameters import query_of
 from service.api.responses import respond
+from service.application.address_book.masquerade import in_reach
 from service.application.parameters.types import (
     CanvasBool,
     CodeList,
@@ -107,11 +108,11 @@ async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
     avatars = Avatars(base_url(request))
     viewer_id = caller(request).user_id
     if sent.user_id:
-        shared = sent.from_conversation_id
+        shared = sent.from_conversation_id[0] if sent.from_conversation_id else None
         async with connection(request) as conn:
-            people = await find_user(
-                conn, viewer_id, sent.user_id, conversation_id=shared[0] if shared else None, avatars=avatars
-            )
+            if shared is not None and not await in_reach(conn, caller(request).actor, shared):
+                shared = None
+            people = await find_user(conn, viewer_id, sent.user_id, conversation_id=shared, avatars=avatars)
         return respond(request, people)
     asked = sent.asked()
     if asked.place is None and asked.terms is None:

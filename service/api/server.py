@@ -1,6 +1,7 @@
 """Serving the application, down to requests that are no HTTP at all."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any, cast
 
 import orjson
@@ -39,7 +40,7 @@ class _Protocol(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The request line or a header cannot be read, or something failed outside the application."""
-        if status >= 500:  # noqa: PLR2004 - the class of statuses
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.log_exception("request failed outside the application", exc_info=exc)
             answer: Answer[object] = fault(0)
         else:

@@ -9,6 +9,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import asyncpg
 import structlog
@@ -84,7 +85,7 @@ def turn_away(request: web.Request) -> web.Response:
     THROTTLED.inc()
     status, reservation = request.app[SETTINGS].throttle_status, request[RESERVATION]
     seconds = math.ceil(reservation.rules.full_for(reservation.drains_in))
-    again = {hdrs.RETRY_AFTER: str(max(seconds, 1))} if status == 429 else {}  # noqa: PLR2004 - the status itself
+    again = {hdrs.RETRY_AFTER: str(max(seconds, 1))} if HTTPStatus(status) is HTTPStatus.TOO_MANY_REQUESTS else {}
     return web.Response(text=TEXTS[status], status=status, headers=again)
 
 

@@ -5,9 +5,18 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
-from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, UpdateConversations, parse_command
+from service.application.directory.merge import redirect_revived
+from service.contracts.commands import (
+    AnyCommand,
+    DeliverChunk,
+    DeliverReply,
+    PlanBatch,
+    UpdateConversations,
+    parse_command,
+)
 from sql import batch_updates, chunks, pending_replies
 from sql.connection import Connection
+from sql.merge import lock_merging
 
 
 async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timedelta) -> list[str | None]:
@@ -18,18 +27,32 @@ async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timede
     """
     commands = [_command(body) for body in bodies]
     delivers = [(it.batch_id, it.position) for it in commands if isinstance(it, DeliverChunk)]
+    plans = [it.batch_id for it in commands if isinstance(it, PlanBatch)]
     replies = [it.reply_id for it in commands if isinstance(it, DeliverReply)]
     updates = [it.progress_id for it in commands if isinstance(it, UpdateConversations)]
     idle: dict[str, str | None] = {}
-    for chunk in await chunks.revive_chunks(conn, delivers, due_after=due_after) if delivers else ():
+    for chunk in await _revive_chunks(conn, delivers, due_after) if delivers else ():
         command: AnyCommand = DeliverChunk(batch_id=chunk.batch_id, position=chunk.position)
         idle[command.message_id] = _idle_chunk(chunk)
+    for batch in await chunks.plannable_batches(conn, plans) if plans else ():  # with the chunks that are pending again
+        idle[PlanBatch(batch_id=batch.batch_id).message_id] = _idle_batch(batch)
     for reply_id in set(replies) - set(await pending_replies.known_replies(conn, replies) if replies else ()):
         idle[DeliverReply(reply_id=reply_id).message_id] = "name a reply that is delivered"
     for update in await batch_updates.revive_progresses(conn, updates, due_after=due_after) if updates else ():
         command = UpdateConversations(progress_id=update.id)
         idle[command.message_id] = _idle_update(update)
     return [None if command is None else idle.get(command.message_id) for command in commands]
+
+
+async def _revive_chunks(
+    conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
+) -> list[chunks.FoundChunk]:
+    """Whose account was merged meanwhile has the message from the target's chunk, or gets it there, and not twice."""
+    async with conn.transaction():
+        await lock_merging(conn)
+        found = await chunks.revive_chunks(conn, asked, due_after=due_after)
+        await redirect_revived(conn, asked)
+    return found
 
 
 def _command(body: bytes) -> AnyCommand | None:
@@ -45,6 +68,18 @@ def _idle_chunk(found: chunks.FoundChunk) -> str | None:
     if found.chunk_state in ("delivered", "skipped"):
         return f"name a chunk that is {found.chunk_state}"
     return "name a chunk of a batch that is cancelled" if found.batch_state == "cancelled" else None
+
+
+def _idle_batch(found: chunks.FoundBatch) -> str | None:
+    match found.state:
+        case None:
+            return "name a batch that there is not"
+        case "created" | "sending":
+            return None if found.pending else "name a batch of which nothing is left to plan"
+        case "error":
+            return "name a batch that ended with chunks that were given up"
+        case state:
+            return f"name a batch that is {state}"
 
 
 def _idle_update(found: batch_updates.FoundProgress) -> str | None:

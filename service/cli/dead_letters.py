@@ -1,6 +1,5 @@
 """``clarion dead``: lists, shows, requeues and drops dead letters (CONTRACT 4)."""
 
-import asyncio
 import shutil
 import sys
 import tempfile
@@ -11,6 +10,7 @@ from typing import IO, Annotated, Any, TypeVar
 
 import orjson
 import typer
+import uvloop
 
 from service.application.dead_letters import revive
 from service.cli.failure import Failed
@@ -75,7 +75,7 @@ def _as_line(found: Found) -> bytes:
 
 
 def _as_json(found: Found) -> bytes:
-    return orjson.dumps(_described(found) | {"bytes": len(found.message.body)})
+    return orjson.dumps(_described(found) | {"bytes": len(found.delivered.body)})
 
 
 def _described(found: Found) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _described(found: Found) -> dict[str, Any]:
         "attempts": letter.attempts,
         "reason": letter.reason,
         "routing_key": letter.routing_key,
-        "message_id": found.message.message_id,
+        "message_id": found.delivered.header.properties.message_id,
     }
 
 
@@ -100,23 +100,24 @@ def show(letter_id: Annotated[str, typer.Argument(metavar="ID")]) -> None:
         raise Failed(f"there is no dead letter {_printable(letter_id)}")
     for name, value in _described(found).items():
         typer.echo(f"{name}: {_printable('-' if value is None else str(value))}")
+    message = found.message
     properties: Mapping[str, Any] = {
-        "type": found.message.type,
-        "content_type": found.message.content_type,
-        "correlation_id": found.message.correlation_id,
-        "reply_to": found.message.reply_to,
+        "type": message.type,
+        "content_type": message.content_type,
+        "correlation_id": message.correlation_id,
+        "reply_to": message.reply_to,
     }
     for name, value in properties.items():
         if value is not None:
             typer.echo(f"{name}: {_printable(value)}")
-    for name, value in sorted(found.message.headers.items()):
+    for name, value in sorted(message.headers.items()):
         typer.echo(f"header {_printable(name)}: {_printable(str(value))}")
     typer.echo()
     sys.stdout.flush()
     if sys.stdout.isatty():
-        typer.echo(_printable(found.message.body.decode("utf-8", "backslashreplace"), also="\n\t"))
+        typer.echo(_printable(message.body.decode("utf-8", "backslashreplace"), also="\n\t"))
     else:
-        sys.stdout.buffer.write(found.message.body)
+        sys.stdout.buffer.write(message.body)
 
 
 async def _find(settings: BrokerSettings, letter_id: str) -> Found | None:
@@ -189,7 +190,7 @@ def _report(work: Coroutine[Any, Any, None], chosen: _Chosen, tally: Tally, done
 def _run(work: Coroutine[Any, Any, _T]) -> _T:
     logs.silence()
     try:
-        return asyncio.run(work)
+        return uvloop.run(work)
     except BrokerUnavailable as error:
         raise Failed(str(error)) from None
 

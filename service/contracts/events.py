@@ -125,7 +125,7 @@ class ConversationForwarded(Event):
 
 
 class BatchStarted(Event):
-    """The first recipients of a bulk send have it."""
+    """The first recipients of a bulk send are settled. Once for a batch, also when what failed in it is tried again."""
 
     name = "batch_started"
     body: BatchBody

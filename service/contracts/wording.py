@@ -17,6 +17,8 @@ _WORDS: Mapping[str, str] = {
     "int_type": "is no whole number",
     "int_parsing": "is no whole number",
     "int_from_float": "is no whole number",
+    "int_parsing_size": "is too large a number",
+    "finite_number": "is no number",
     "float_type": "is no number",
     "float_parsing": "is no number",
     "bool_type": "is neither true nor false",
@@ -31,7 +33,7 @@ _WORDS: Mapping[str, str] = {
     "datetime_object_invalid": "is no time",
     "timezone_aware": "is a time without a zone",
     "literal_error": "is not {expected}",
-    "union_tag_invalid": "{tag} is none of {expected_tags}",
+    "union_tag_invalid": "{tag:.100} is none of {expected_tags}",
     "union_tag_not_found": "does not say what it is",
     "greater_than_equal": "is less than {ge}",
     "less_than_equal": "is more than {le}",
@@ -41,6 +43,12 @@ _WORDS: Mapping[str, str] = {
     "json_type": "is no JSON",
     "extra_forbidden": "is not known",
 }
+
+
+def named(error: BaseException) -> str:
+    """The error's kind and what it says, in one line; its kind alone where it says nothing."""
+    said = " ".join(str(error).split())
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def worded(error: ValidationError, within: str = "") -> str:

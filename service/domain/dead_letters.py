@@ -23,7 +23,7 @@ _OF_THIS_TIME = frozenset({REASON, SOURCE, KEY, LAST_TIME})
 
 _BROKERS_REASONS = {
     "delivery_limit": "handed out too often: its workers ended without a verdict",
-    "rejected": "given up; the reason could not be told",
+    "rejected": "given up; its reason could not be published",
     "expired": "expired",
     "maxlen": "its queue was full",
 }

@@ -9,7 +9,8 @@ from aio_pika.exceptions import PublishError
 
 from service.contracts.commands import AnyCommand
 from service.contracts.topology import Topology
-from service.runtime.broker import PUBLISH_TIMEOUT, Broker, BrokerUnavailable, Session, broker_errors, require
+from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_errors, require
+from service.runtime.confirms import Confirms
 from service.runtime.dead_letters.message import dead_letter_of
 from service.runtime.messaging_spans import publishing
 from service.runtime.settings import Settings
@@ -29,6 +30,7 @@ class Publisher:
         self._topology = Topology(settings.amqp_prefix)
         self._commands: AbstractExchange | None = None
         self._dead: AbstractExchange | None = None
+        self._confirms = Confirms()
         self._complaint: str | None = None
         self._try_at = 0.0
         self.faults: tuple[Fault, ...] = ()
@@ -53,6 +55,7 @@ class Publisher:
     async def _open(self, session: Session) -> None:
         await self._declare(session)
         channel = await session.channel()
+        self._confirms = Confirms()
         self._commands = await channel.get_exchange(self._topology.commands, ensure=False)
         self._dead = await channel.get_exchange(self._topology.dead, ensure=False)
 
@@ -92,7 +95,7 @@ class Publisher:
             if traceparent := current_traceparent():
                 message.headers[HEADER] = traceparent
             try:
-                await exchange.publish(message, key, mandatory=True, timeout=PUBLISH_TIMEOUT)
+                await self._confirms.publish(exchange, message, key)
             except PublishError:
                 # The queue is gone. A new session declares it.
                 self.broker.end_session("a publish was returned")

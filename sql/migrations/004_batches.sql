@@ -39,6 +39,9 @@ CREATE TABLE chunks (
     position         integer NOT NULL,
     first_id         bigint NOT NULL,             -- recipient i of the chunk gets conversation and message first_id + i
     recipients       bigint[] COMPRESSION lz4 NOT NULL,
+    -- So many were left out because a merge of accounts gives them the message otherwise. They count when the chunk is
+    -- done, even if nobody is left in it: a batch does not end while it has a pending chunk.
+    skipped          integer NOT NULL DEFAULT 0,
     state            text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'delivered', 'failed', 'skipped')),
     conversation_ids bigint[] COMPRESSION lz4,    -- only when a thread was reused; else first_id + i
     attempts         integer NOT NULL DEFAULT 0,
@@ -85,7 +88,8 @@ CREATE TABLE batch_updates (
     conversation_ids text[] COMPRESSION lz4 NOT NULL, -- as they were sent: the final message repeats those that failed
     state            text NOT NULL DEFAULT 'queued' CHECK (state IN ('queued', 'running', 'completed', 'failed')),
     done             integer NOT NULL DEFAULT 0,    -- this many of conversation_ids are dealt with, from the first on
-    refused          integer[] NOT NULL DEFAULT '{}', -- positions among those, from 0: the user does not take part
+    -- Positions in conversation_ids, from 0: the user does not take part, or who acted as the user may not touch it.
+    refused          integer[] NOT NULL DEFAULT '{}',
     message          text,
     created_at       timestamptz NOT NULL,
     updated_at       timestamptz NOT NULL,

@@ -1,8 +1,8 @@
--- name: insert_progress :one
+-- name: insert_progress :single
 -- A batch update that was accepted; from here on it is carried out by the first worker that finds it.
-INSERT INTO batch_updates (user_id, event, conversation_ids, created_at, updated_at, due_at, traceparent)
-VALUES (:user_id::bigint, :event::text, :conversation_ids::text[], statement_timestamp(), statement_timestamp(),
-        statement_timestamp() + :patience::interval, :traceparent::text)
+INSERT INTO batch_updates (user_id, event, conversation_ids, refused, created_at, updated_at, due_at, traceparent)
+VALUES (:user_id::bigint, :event::text, :conversation_ids::text[], :refused::integer[], statement_timestamp(),
+        statement_timestamp(), statement_timestamp() + :patience::interval, :traceparent::text)
 RETURNING id, user_id, event, conversation_ids, state, done, refused, message, created_at, updated_at;
 
 -- name: find_progress :one

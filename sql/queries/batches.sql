@@ -1,4 +1,4 @@
--- name: insert_batch :one
+-- name: insert_batch :single
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
 -- ids of its own. The template message gets an id too, because the batch object shows it. The array comes as text,
 -- which the driver passes on far faster than a list of 100,000 numbers.
@@ -22,21 +22,35 @@ WITH asked AS MATERIALIZED (
 SELECT batch.id, (SELECT count(*) FROM cut) AS chunks FROM batch;
 
 -- name: list_batches :many
--- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3).
+-- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3). Where accounts are given, only
+-- those of these root accounts and of no other, here and below (semantics.md 13).
 SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
        statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
+  AND (:account_ids::bigint[] IS NULL OR (
+      SELECT s.root_account_ids <> '{}' AND s.root_account_ids <@ :account_ids::bigint[]
+      FROM sends s WHERE s.id = b.send_id
+  ))
 ORDER BY b.id
 LIMIT :limit::bigint OFFSET :offset::bigint;
 
 -- name: count_batches :value
 -- For the number of the last page.
-SELECT count(*) FROM batches WHERE sender_id = :sender_id::bigint AND state = ANY (:states::text[]);
+SELECT count(*) FROM batches b
+WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
+  AND (:account_ids::bigint[] IS NULL OR (
+      SELECT s.root_account_ids <> '{}' AND s.root_account_ids <@ :account_ids::bigint[]
+      FROM sends s WHERE s.id = b.send_id
+  ));
 
 -- name: find_batch :one
 -- One batch of this sender in any state; one of another sender is not found.
 SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
        statement_timestamp() AS seen_at
 FROM batches b
-WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint;
+WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint
+  AND (:account_ids::bigint[] IS NULL OR (
+      SELECT s.root_account_ids <> '{}' AND s.root_account_ids <@ :account_ids::bigint[]
+      FROM sends s WHERE s.id = b.send_id
+  ));

@@ -24,6 +24,15 @@ WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'
   AND b.id = c.batch_id AND b.state IN ('created', 'sending')
 RETURNING c.position;
 
+-- name: plannable_batches :many
+-- Of each asked batch its state, null where there is no such batch, and whether a chunk is pending: without one there is
+-- nothing to plan. coalesce as in plan_batch.
+SELECT a.batch_id, b.state,
+       coalesce((SELECT true FROM chunks c WHERE c.batch_id = a.batch_id AND coalesce(c.state, '') = 'pending' LIMIT 1),
+                false) AS pending
+FROM (SELECT DISTINCT unnest(:batch_ids::bigint[]) AS batch_id) a
+LEFT JOIN batches b ON b.id = a.batch_id;
+
 -- name: take_due_chunks :many
 -- Committed, not done, and without a report for too long: publish again, in the trace of the request that sent it.
 -- Several sweepers share the work.
@@ -66,16 +75,18 @@ WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 WITH failed AS (
     UPDATE chunks SET state = 'failed', error = :error::text, updated_at = statement_timestamp()
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-    RETURNING batch_id, cardinality(recipients) AS recipients
+    RETURNING batch_id, cardinality(recipients) AS recipients, skipped, cardinality(recipients) + skipped AS size,
+              clock_timestamp() AS settled_at
 ), advanced AS (
     UPDATE batches b
-    SET failed = b.failed + f.recipients,
-        started_at = coalesce(b.started_at, clock_timestamp()),
-        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed + f.recipients, b.total),
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
+    SET failed = b.failed + f.recipients, skipped = b.skipped + f.skipped,
+        started_at = coalesce(b.started_at, f.settled_at),
+        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.size, b.failed + f.recipients, b.total),
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
+    RETURNING b.state, batch_body(b) AS body,
+              b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
 ), recorded_progress AS (
     INSERT INTO outbox (lane, event, body, cause, traceparent)
     SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
@@ -104,12 +115,12 @@ WHERE c.batch_id = free.batch_id AND c.position = free.position;
 
 -- name: revive_chunks :many
 -- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
--- before them; the counters of their batches go back, and a batch that ended in error goes on. Of each asked chunk its
+-- before them; the counters of their batches go back, and a batch that has ended, mostly in error, goes on. Of each asked chunk its
 -- state and its batch's as they were found; null: there is no such chunk. Locked in the order of deliver.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
 ), found AS MATERIALIZED (
-    SELECT c.batch_id, c.position, c.state, cardinality(c.recipients) AS recipients
+    SELECT c.batch_id, c.position, c.state, cardinality(c.recipients) AS recipients, c.skipped
     FROM chunks c JOIN asked a ON a.batch_id = c.batch_id AND a.position = c.position
     ORDER BY c.batch_id, c.position
     FOR UPDATE OF c
@@ -124,12 +135,14 @@ WITH asked AS MATERIALIZED (
         due_at = now() + :due_after::interval, updated_at = now()
     FROM found f JOIN batch b ON b.id = f.batch_id
     WHERE c.batch_id = f.batch_id AND c.position = f.position AND f.state = 'failed' AND b.state <> 'cancelled'
-    RETURNING c.batch_id, f.recipients
+    RETURNING c.batch_id, f.recipients, f.skipped
 ), counted AS (
     UPDATE batches b
-    SET failed = b.failed - r.recipients, finished_at = NULL,
-        state = CASE b.state WHEN 'error' THEN 'sending' ELSE b.state END
-    FROM (SELECT batch_id, sum(recipients) AS recipients FROM revived GROUP BY batch_id) r
+    SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL,
+        state = CASE WHEN b.state IN ('error', 'sent') THEN 'sending' ELSE b.state END
+    FROM (
+        SELECT batch_id, sum(recipients) AS recipients, sum(skipped) AS skipped FROM revived GROUP BY batch_id
+    ) r
     WHERE b.id = r.batch_id
 )
 SELECT a.batch_id, a.position, f.state AS chunk_state, b.state AS batch_state

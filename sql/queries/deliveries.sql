@@ -1,4 +1,4 @@
--- name: deliver :one
+-- name: deliver :single
 -- Writes one message for every recipient: into the private conversation of the pair and context where there is one,
 -- else into a new one, whose id is the message's. Then it advances the chunk and its batch, and the outbox records it.
 -- Without a batch the recipients are given; those of a chunk stand in its row, which is the idempotency key: unless it
@@ -38,14 +38,17 @@ WITH chunk AS MATERIALIZED (
         conversation_ids = (SELECT array_agg(a.conversation_id ORDER BY a.message_id) FROM addressed a
                             WHERE EXISTS (SELECT FROM reused))
     FROM chunk WHERE c.batch_id = chunk.batch_id AND c.position = chunk.position
-    RETURNING c.batch_id, cardinality(c.recipients) AS recipients
+    RETURNING c.batch_id, cardinality(c.recipients) AS recipients, c.skipped, cardinality(c.recipients) + c.skipped AS size,
+              clock_timestamp() AS settled_at
 ), advanced AS (
     UPDATE batches b
-    SET delivered = b.delivered + f.recipients, started_at = coalesce(b.started_at, clock_timestamp()),
-        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.recipients, b.failed, b.total),
-        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.recipients >= b.total THEN clock_timestamp() END
+    SET delivered = b.delivered + f.recipients, skipped = b.skipped + f.skipped,
+        started_at = coalesce(b.started_at, f.settled_at),
+        state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.size, b.failed, b.total),
+        finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM finished f WHERE b.id = f.batch_id
-    RETURNING b.state, b.total, batch_body(b) AS body, b.delivered + b.failed = f.recipients AS first
+    RETURNING b.state, b.total, batch_body(b) AS body,
+              b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
 ), recorded_progress AS (
     -- One copy for one person that is answered at once is no batch to anybody who listens.
     INSERT INTO outbox (lane, event, body, cause, traceparent)

@@ -63,11 +63,18 @@ UPDATE batch_updates p SET user_id = u.target_id FROM unfinished u WHERE p.id = 
 
 -- name: redirect_waiting_recipients :none
 -- What waits for merged accounts in bulk sends goes to their targets, and every target has it once: who has had it
--- already, under whichever account, is left out and counted as skipped, and so is the sender. Recipients stay in order,
--- which moves the ids that theirs are counted from: a new block of ids says so to a delivery that has read the chunk
--- before.
-WITH target AS MATERIALIZED (
+-- already, under whichever account, is left out and counts as skipped once the chunk is done, and so does the sender.
+-- Recipients stay in order, which moves the ids that theirs are counted from: a new block of ids says so to a delivery
+-- that has read the chunk before.
+WITH RECURSIVE target AS MATERIALIZED (
     SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
+), former AS (
+    -- The targets, and all that was merged into them, at once or by way of others, now or before.
+    SELECT target_id, target_id AS user_id FROM target
+    UNION
+    SELECT f.target_id, u.id
+    FROM former f
+    JOIN users u ON u.merged_into_user_id = f.user_id AND u.merged_into_user_id IS NOT NULL
 ), waiting AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients, b.sender_id AS named_sender_id,
            coalesce(t.target_id, b.sender_id) AS sender_id
@@ -84,14 +91,8 @@ WITH target AS MATERIALIZED (
     JOIN (SELECT user_id, target_id FROM target UNION SELECT target_id, target_id FROM target) p USING (user_id)
     WHERE (p.target_id <> w.sender_id OR u.user_id = w.named_sender_id) AND NOT EXISTS (
         SELECT FROM (SELECT state, recipients FROM chunks WHERE batch_id = w.batch_id OFFSET 0) c
-        WHERE c.state = 'delivered' AND c.recipients && array(
-            SELECT p.target_id
-            UNION
-            SELECT former.user_id FROM target former WHERE former.target_id = p.target_id
-            UNION
-            SELECT former.id FROM users former
-            WHERE former.merged_into_user_id IS NOT NULL AND former.merged_into_user_id = p.target_id
-        )
+        WHERE c.state = 'delivered'
+          AND c.recipients && array(SELECT f.user_id FROM former f WHERE f.target_id = p.target_id)
     )
     ORDER BY w.batch_id, p.target_id, u.user_id = p.target_id DESC, w.position
 ), changed AS MATERIALIZED (
@@ -103,15 +104,29 @@ WITH target AS MATERIALIZED (
                ORDER BY 1
            ) AS recipients
     FROM waiting w
-), rewritten AS (
-    UPDATE chunks c SET first_id = nextval('id_blocks'), recipients = n.recipients
-    FROM changed n
-    WHERE c.batch_id = n.batch_id AND c.position = n.position AND n.recipients <> n.before
-    RETURNING c.batch_id, cardinality(n.before) - cardinality(n.recipients) AS left_out
 )
-UPDATE batches b SET skipped = b.skipped + r.left_out
-FROM (SELECT batch_id, sum(left_out) AS left_out FROM rewritten GROUP BY batch_id HAVING sum(left_out) > 0) r
-WHERE b.id = r.batch_id;
+UPDATE chunks c
+SET first_id = nextval('id_blocks'), recipients = n.recipients,
+    skipped = c.skipped + cardinality(n.before) - cardinality(n.recipients)
+FROM changed n
+WHERE c.batch_id = n.batch_id AND c.position = n.position AND n.recipients <> n.before;
+
+-- name: merged_recipients :column
+-- Merged accounts that have to do with the recipients of these chunks: among them, or merged into one of them, at once
+-- or by way of others.
+WITH RECURSIVE former AS (
+    SELECT DISTINCT r.user_id
+    FROM unnest(:batch_ids::bigint[], :positions::integer[]) AS asked(batch_id, position)
+    CROSS JOIN LATERAL (
+        SELECT recipients FROM chunks WHERE batch_id = asked.batch_id AND position = asked.position OFFSET 0
+    ) c
+    CROSS JOIN LATERAL unnest(c.recipients) AS r(user_id)
+    UNION
+    SELECT u.id FROM former f JOIN users u ON u.merged_into_user_id = f.user_id AND u.merged_into_user_id IS NOT NULL
+)
+SELECT u.id FROM users u JOIN former f ON f.user_id = u.id
+WHERE u.merged_into_user_id IS NOT NULL AND u.workflow_state = 'deleted'
+ORDER BY u.id;
 
 -- name: lock_conversations_of_merged :many
 -- All conversations of merged accounts, and those of their targets with the same people in the same context. Replies to

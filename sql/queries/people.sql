@@ -1,4 +1,4 @@
--- name: own_user :one
+-- name: own_user :single
 -- A user as they are shown to themselves; one may have a token before the directory knows who that is.
 SELECT asked.id, coalesce(u.name, '') AS name, coalesce(nullif(u.short_name, ''), u.name, '') AS short_name,
        coalesce(u.sort_name, '') AS sortable_name, u.pronouns, u.avatar_url, u.login, u.sis_id, u.created_at

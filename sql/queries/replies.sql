@@ -38,7 +38,7 @@ SELECT c.tag_set FROM conversations c WHERE c.id = :conversation_id::bigint FOR 
 SELECT p.user_id, p.tag_set FROM participants p WHERE p.conversation_id = :conversation_id::bigint
 ORDER BY p.user_id FOR NO KEY UPDATE;
 
--- name: next_moment :one
+-- name: next_moment :single
 -- When the next message of a locked conversation is written: by the database's clock, and after all that was said or
 -- waits to be said there, whichever clock timed that. Also who is about to join by what waits, and whether any does.
 SELECT greatest(

@@ -1,4 +1,4 @@
--- name: rights_of :one
+-- name: rights_of :single
 -- All that decides on a user's rights in some courses, sections, groups and accounts, and with :everywhere in all own
 -- courses and groups: one statement, since nearly every request asks. Each column is a JSON array of rows.
 -- enrolled    those that give any standing; few per user, so the view's CASE for each costs nothing

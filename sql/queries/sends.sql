@@ -1,4 +1,4 @@
--- name: insert_send :one
+-- name: insert_send :single
 -- What one request said: stored once, however many receive it. Where no moment is given it is the database's present one:
 -- all processes have that one clock. Beside it the codes of those among whom it is to be filed, as codes_of_users has
 -- them: a JSON array of rows.

@@ -1,4 +1,4 @@
--- name: count_copies :one
+-- name: count_copies :single
 -- The proof after a bulk send, from the inboxes and not from its own counters: how many of a batch's recipients there
 -- are, and how many of them have no copy in the thread that the chunk names, or more than one copy anywhere.
 WITH batch AS (

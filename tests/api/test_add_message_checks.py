@@ -48,6 +48,25 @@ async def test_a_concluded_course_is_locked_for_its_teacher_too(
     assert await reply(school.teacher, conversation, 403) == NOT_AUTHORISED
 
 
+@pytest.mark.parametrize("named_by", ["course", "group"])
+@pytest.mark.parametrize("by_name", [True, False])
+async def test_a_concluded_course_is_no_context_of_a_reply_elsewhere(
+    *, reply: Reply, threads: Threads, school: School, institution: Institution, named_by: str, by_name: bool
+) -> None:
+    """CONTRACT 6.15; after the conversation's own lock, and before the text is asked for."""
+    student = school.students[0]
+    over = await institution.course(state="completed")
+    await institution.enroll(over, [school.teacher, student], "Teacher")
+    place = over if named_by == "course" else await institution.group(course=over, members=[school.teacher, student])
+    named = {"recipients": [student]} if by_name else {}
+    conversation = await threads.group(school.teacher, [student])
+
+    answer = await reply(school.teacher, conversation, 400, body="", context_code=f"{named_by}_{place}", **named)
+
+    assert answer == refused("Course concluded", "Unable to send messages")
+    assert await reply(school.teacher, conversation, context_code=f"course_{school.course}", **named)
+
+
 async def test_an_administrator_replies_by_name_in_a_course_without_being_in_it(
     reply: Reply, threads: Threads, school: School, institution: Institution
 ) -> None:

@@ -65,6 +65,25 @@ async def test_the_answer_shows_the_generated_message(add: Add, threads: Threads
     assert all({"uuid", "avatar_url", "common_courses"} <= p.keys() for p in shown["participants"])
 
 
+@pytest.mark.parametrize("named_by", ["course", "group", "section"])
+async def test_a_concluded_course_as_context_is_refused_like_anywhere(
+    *, add: Add, threads: Threads, school: School, institution: Institution, named_by: str
+) -> None:
+    """CONTRACT 6.15: before it is asked whom the context has; without it people are added as ever."""
+    over = await institution.course(state="completed")
+    old, new = school.students[:2]
+    group = await institution.group(course=over, members=[school.teacher, new])
+    await institution.enroll(over, school.teacher, "Teacher")
+    await institution.enroll(over, new)
+    place = {"course": over, "group": group, "section": await institution.section(over)}[named_by]
+    conversation = await threads.group(school.teacher, [old])
+
+    for recipients in ([str(new)], ["nonsense"]):
+        refused = await add(school.teacher, conversation, recipients, 400, context_code=f"{named_by}_{place}")
+        assert refused == [{"attribute": "Course concluded", "message": "Unable to send messages"}]
+    assert (await add(school.teacher, conversation, [str(new)]))["audience"] == [old, new]
+
+
 async def test_who_was_in_already_is_left_as_they_were(
     add: Add, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:

@@ -270,6 +270,7 @@ async def test_a_group_has_a_hundred_recipients_and_not_one_more(
     [{"state": "completed"}, {"conclude_at": datetime.now(UTC) - timedelta(days=1), "restrict_dates": True}],
     ids=["by its state", "by its dates"],
 )
+@pytest.mark.parametrize("named_by", ["course", "group", "section"])
 async def test_a_concluded_course_takes_no_messages_of_anybody(
     *,
     client: ClientSession,
@@ -278,9 +279,16 @@ async def test_a_concluded_course_takes_no_messages_of_anybody(
     school: School,
     institution: Institution,
     ended: dict[str, Any],
+    named_by: str,
 ) -> None:
     """Also where nobody could be found there; without the course as context people are reached as ever."""
     over = await institution.course("Latin", **ended)
+    group = await institution.group(course=over, members=[school.teacher, *school.students[:2]])
+    code = {
+        "course": f"course_{over}",
+        "group": f"group_{group}",
+        "section": f"section_{await institution.section(over)}",
+    }[named_by]
     student, other = school.students[:2]
     admin = await institution.user()
     await institution.enroll(over, school.teacher, "Teacher")
@@ -289,10 +297,20 @@ async def test_a_concluded_course_takes_no_messages_of_anybody(
     refused = [{"attribute": "Course concluded", "message": "Unable to send messages"}]
     for headers in (teacher, await token(student), await token(admin)):
         for recipients in ([str(school.teacher)], [str(student)], [str(other)], [f"course_{over}"], ["nonsense"]):
-            named: dict[str, Any] = {"recipients": recipients, "body": "x", "context_code": f"course_{over}"}
+            named: dict[str, Any] = {"recipients": recipients, "body": "x", "context_code": code}
             assert await post(client, headers, 400, **named) == refused
             assert await post(client, headers, 400, **named, bulk_message=True, group_conversation=True) == refused
     await post(client, teacher, 201, recipients=[str(student)], body="x")
+
+
+async def test_a_group_of_a_course_that_goes_on_or_of_none_takes_messages(
+    client: ClientSession, token: Token, school: School, institution: Institution
+) -> None:
+    one, other = school.students[:2]
+    for course in (school.course, None):
+        group = await institution.group(course=course, members=[one, other])
+        sent = {"recipients": [str(other)], "body": "x", "context_code": f"group_{group}"}
+        await post(client, await token(one), 201, **sent)
 
 
 async def test_arrays_by_index_and_nulls_in_arrays(

@@ -72,6 +72,33 @@ async def test_a_list_has_so_many_values(
     assert refused == {"attribute": name, "message": f"more than {MAX_ITEMS} values"}
 
 
+@pytest.mark.parametrize(
+    ("name", "joined"),
+    [
+        ("attachment_ids", True),
+        ("attachment_ids", False),
+        ("forwarded_message_ids", True),
+        ("forwarded_message_ids", False),
+        ("included_messages", False),
+        ("tags", False),
+    ],
+)
+async def test_five_hundred_values_are_as_many_as_a_list_may_have(
+    *, client: ClientSession, token: Token, threads: Threads, school: School, name: str, joined: bool
+) -> None:
+    """README names the number. Ids that are joined by commas are counted one by one."""
+    conversation, headers = await threads.group(school.teacher, school.students[:2]), await token(school.teacher)
+
+    async def attribute(values: int) -> str | None:
+        named: Any = [str(conversation)] * values
+        sent = {"body": "Hello", name: ",".join(named) if joined else named}
+        path = f"/api/v1/conversations/{conversation}/add_message"
+        async with client.post(path, headers=headers, json=sent) as response:
+            return None if response.status == 200 else (await response.json())[0]["attribute"]
+
+    assert [await attribute(500), await attribute(501)] == [None, name]
+
+
 @pytest.mark.parametrize("route", ["", "/:id/add_message", "/:id/add_recipients"])
 @pytest.mark.parametrize("joined", [True, False])
 async def test_so_many_recipients_can_be_named(

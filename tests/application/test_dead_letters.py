@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from service.application.dead_letters import revive
-from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, UpdateConversations
+from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.domain.participant import Event
 from sql import batch_updates, chunks
 from tests.support.batches import Batches
@@ -79,6 +79,44 @@ async def test_a_batch_that_has_not_ended_keeps_its_state(conn: asyncpg.Connecti
     assert await reasons(conn, failed) == [None]
 
     assert await batch_row(conn) == (state, 0, 0, 4, False)
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ("created", None),
+        ("sending", None),
+        ("paused", "name a batch that is paused"),
+        ("cancelled", "name a batch that is cancelled"),
+        ("sent", "name a batch that is sent"),
+        ("error", "name a batch that ended with chunks that were given up"),
+    ],
+)
+async def test_a_batch_is_planned_again_where_it_goes_on(
+    conn: asyncpg.Connection, state: str, reason: str | None
+) -> None:
+    failed, _ = await given_up(conn, of=2, failed=1)
+    await Batches(conn).set_state(failed.batch_id, state)
+
+    assert await reasons(conn, PlanBatch(batch_id=failed.batch_id)) == [reason]
+
+
+async def test_a_batch_of_which_no_chunk_is_pending_is_not_planned_again(conn: asyncpg.Connection) -> None:
+    """Unless chunks of it are requeued together with its plan, in whatever order."""
+    command, other = await given_up(conn, of=2, failed=2)
+    plan = PlanBatch(batch_id=command.batch_id)
+    await Batches(conn).set_state(command.batch_id, "sending")
+
+    assert await reasons(conn, plan, PlanBatch(batch_id=command.batch_id + 1)) == [
+        "name a batch of which nothing is left to plan",
+        "name a batch that there is not",
+    ]
+    assert await reasons(conn, plan, command) == [None, None]
+    await conn.execute("UPDATE chunks SET state = 'delivered'")
+    assert await reasons(conn, plan, other) == [
+        "name a batch of which nothing is left to plan",
+        "name a chunk that is delivered",
+    ]
 
 
 async def test_updates_that_were_given_up_are_queued_again_and_no_others(conn: asyncpg.Connection) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from service.cli import app
 from service.contracts.commands import DeliverChunk
 from service.contracts.topology import DELIVERY_LIMIT, Topology
+from service.runtime.dead_letters.queue import browse
 from service.runtime.dead_letters.requeue import AT_ONCE
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -26,10 +27,12 @@ from tests.support.broker import BrokerClient, broker_client
 from tests.support.commands import Outcome, clarion
 from tests.support.waiting import until
 from workers.consumer import Consumer
-from workers.dead_letter import publish_dead_letter
+from workers.dead_letter import Refused, publish_dead_letters
 from workers.deliver import Deliverer
 from workers.outcome import Done
 from workers.outcome import Outcome as Handled
+
+MANY_LOOKS = 60  # more than any limit on the deliveries of a command
 
 
 class Graveyard:
@@ -150,6 +153,23 @@ async def test_thousands_are_listed_in_order_and_stay_as_they_were(dead: Graveya
     assert await dead.bodies(dead.topology.dead) == order
 
 
+async def test_letters_stay_however_often_they_are_looked_at(dead: Graveyard) -> None:
+    """Each look is one more delivery, and a quorum queue may have a limit: RabbitMQ 4 has one of 20 by itself."""
+    for number in range(3):
+        await dead.put(str(number).encode(), {"reason": "test", "source": dead.topology.directory})
+    before = await dead.listed()
+
+    for _ in range(MANY_LOOKS):
+        async with browse(dead.settings) as browser:
+            assert [found.letter.id async for found in browser.letters()] == [letter["id"] for letter in before]
+
+    message = await dead.taken(dead.topology.dead)
+    assert (message.body, message.headers["x-delivery-count"]) == (b"0", 1 + MANY_LOOKS)
+    assert await dead.listed() == before[1:]
+    assert await dead.run("requeue", "--all") == (0, "2 requeued\n", "")
+    assert (await dead.taken(dead.topology.directory)).headers["attempts"] == 1
+
+
 async def test_a_requeued_letter_that_dies_again_remembers_its_first_death(dead: Graveyard) -> None:
     await dead.poison()
     (before,) = await dead.listed()
@@ -189,7 +209,7 @@ async def test_a_requeued_letter_succeeds_once_its_fault_is_mended(
 
 async def test_more_than_are_published_at_once_are_requeued_once_each(dead: Graveyard) -> None:
     queue = dead.topology.command_queue("reply")
-    bodies = [f"{number:03}".encode() for number in range(2 * AT_ONCE + 1)]
+    bodies = [f"{number:04}".encode() for number in range(2 * AT_ONCE + 1)]
     await asyncio.gather(*(dead.put(body, {"reason": "test", "source": queue}) for body in bodies))
 
     assert await dead.run("requeue", "--all") == (0, f"{len(bodies)} requeued\n", "")
@@ -230,7 +250,8 @@ async def test_a_letter_goes_back_as_it_came(dead: Graveyard, exchange: str, key
     )
     came = await dead.taken(f"{prefix}.{queue}")
     never = asyncio.Event()
-    assert await publish_dead_letter(dead.publisher, came, "no", source=f"{prefix}.{queue}", ends=(never,)) == Done()
+    refused = [Refused(came, "no")]
+    assert await publish_dead_letters(dead.publisher, refused, source=f"{prefix}.{queue}", ends=(never,)) == [Done()]
 
     done = await dead.run("requeue", "--all", "--source", f"{prefix}.{queue}")
 
@@ -362,11 +383,13 @@ async def test_letters_that_a_full_queue_refuses_stay(dead: Graveyard) -> None:
     assert {*went, *await dead.bodies(dead.topology.dead)} == bodies
 
 
-async def test_letters_of_a_queue_that_nothing_is_routed_to_stay(dead: Graveyard) -> None:
+@pytest.mark.parametrize("message_id", [None, "same"])
+async def test_letters_of_a_queue_that_nothing_is_routed_to_stay(dead: Graveyard, message_id: str | None) -> None:
+    """Also those of one message that was published, and dead-lettered, several times."""
     queue = await dead.outside.channel.get_queue(dead.topology.directory)
     await queue.unbind(dead.topology.directory, "#")
     for number in range(3):
-        await dead.put(str(number).encode(), {"reason": "test", "source": queue.name})
+        await dead.put(str(number).encode(), {"reason": "test", "source": queue.name}, message_id=message_id)
 
     done = await dead.run("requeue", "--all")
 

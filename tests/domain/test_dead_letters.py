@@ -44,7 +44,7 @@ def test_the_brokers_word_counts_where_it_put_the_letter_away() -> None:
 
     assert (letter.source, letter.routing_key, letter.attempts) == ("q", "a.b", 5)
     assert (letter.first_time, letter.last_time) == (FIRST, LATER)
-    assert letter.reason == "given up; the reason could not be told (broker: rejected)"
+    assert letter.reason == "given up; its reason could not be published (broker: rejected)"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import pytest
+from aio_pika import Message
 from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 
 from service.contracts.commands import PlanBatch
@@ -154,6 +155,24 @@ async def test_the_span_of_a_command_that_failed_is_marked_as_failed(running: In
     (failed,) = spans.named(f"process {queue}")
     assert failed.failed
     assert failed.parent == ""
+
+
+async def test_a_directory_event_that_is_refused_keeps_its_own_trace(running: Installation, spans: Collector) -> None:
+    """Not that of the set it was handled with, which belongs to none of the senders."""
+    await running.worker(**exporting_to(spans))
+    async with broker_client(running.settings) as outside:
+        entry = await outside.channel.get_exchange(outside.topology.directory, ensure=False)
+        await entry.publish(Message(b"nonsense", headers={"traceparent": TRACEPARENT}), "any")
+        await outside.waiting_in(outside.topology.dead, 1)
+        dead = await outside.channel.get_queue(outside.topology.dead, ensure=False)
+        letter = await dead.get(no_ack=True)
+
+    assert letter is not None
+    _, trace, parent, _ = str(letter.headers["traceparent"]).split("-")
+    await spans.until(lambda it: it.named(f"publish {outside.topology.dead}"))
+    (published,) = spans.named(f"publish {outside.topology.dead}")
+    assert (trace, parent) == (TRACE, published.id)
+    assert published.parent == PARENT
 
 
 async def test_spans_not_exported_yet_are_exported_before_the_process_ends(

@@ -246,25 +246,66 @@ async def test_what_one_page_asks_costs_a_page_however_it_is_planned(
 ) -> None:
     if analyzed:
         await conn.execute("ANALYZE participants")
+
+    plan = await explained(conn, mode, statement, parameters | {"user_id": str(busy)})
+
+    # How long a list is that is longer than its page has to be counted; the page itself is read alone.
+    pages = [node for node in plan.get("Plans", ()) if node.get("Subplan Name") == "CTE page"]
+    assert sum(map(_rows_read, pages or [plan])) < 200, plan
+
+
+async def explained(conn: asyncpg.Connection, mode: str, statement: str, literals: dict[str, str]) -> dict[str, Any]:
+    """The plan of a statement that was run, and what it read; ``mode`` as plan_cache_mode takes it."""
     await conn.execute(f"SET plan_cache_mode = {mode}")
-    found, literals = STATEMENTS[statement], parameters | {"user_id": str(busy)}
+    found = STATEMENTS[statement]
     await conn.execute(f"PREPARE asked AS {found.text}")
     arguments = ", ".join(literals[name] for name in found.parameters)
     try:
-        plan = await conn.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE asked ({arguments})")
+        plan = await conn.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, VERBOSE, FORMAT JSON) EXECUTE asked ({arguments})")
     finally:
         await conn.execute("DEALLOCATE asked")
+    (whole,) = json.loads(plan)
+    top: dict[str, Any] = whole["Plan"]
+    return top
 
-    assert _rows_read(plan) < 200, plan
+
+def _rows_read(node: dict[str, Any]) -> int:
+    own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return int(own if "Scan" in node["Node Type"] else 0) + sum(map(_rows_read, node.get("Plans", ())))
 
 
-def _rows_read(plan: str) -> int:
-    """Of a list, by its page: how long a list is that is longer than its page has to be counted."""
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+@pytest.mark.parametrize("statement", ["list_ids", "listed"])
+async def test_a_conversation_costs_the_same_however_many_filters_there_are(
+    *, conn: asyncpg.Connection, mode: str, statement: str
+) -> None:
+    """A long list under many filters would cost one times the other: each is looked up in a hash instead."""
+    await conn.execute(
+        "INSERT INTO participants (conversation_id, user_id, last_message_at, visible_last_authored_at, tag_set,"
+        " message_count, unread, has_attachments, has_media_objects)"
+        " SELECT n, u, now(), now(), 0, 1, true, false, false"
+        " FROM generate_series(1, 200) AS n, unnest(ARRAY[101, 1000 + n]) AS u"
+    )
+    conversations = ",".join(map(str, range(1, 201)))
 
-    def scans(node: dict[str, Any]) -> int:
-        own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-        return (own if "Scan" in node["Node Type"] else 0) + sum(map(scans, node.get("Plans", ())))
+    async def plan(filters: int) -> dict[str, Any]:
+        users, codes = ",".join(str(7_000 + n) for n in range(filters)), ",".join(f"course_{n}" for n in range(filters))
+        literals = {"user_id": "101", "scope": "'inbox'", "conversation_ids": f"'{{{conversations}}}'", "needed": "1"}
+        literals |= {"filter_user_ids": f"'{{{users}}}'", "filter_codes": f"'{{{codes}}}'"}
+        return await explained(conn, mode, statement, literals)
 
-    whole = json.loads(plan)[0]["Plan"]
-    pages = [node for node in whole["Plans"] if node.get("Subplan Name") == "CTE page"]
-    return int(sum(map(scans, pages or [whole])))
+    few, many = await plan(11), await plan(500)
+
+    assert _buffers(many) < 1.5 * _buffers(few)
+    texts = [str(value) for node in _nodes(many) for value in (node.get("Output"), node.get("Filter"))]
+    hashed = [text for text in texts if "hashed SubPlan" in text]
+    assert any("count(*) FILTER" in text for text in hashed), "users are not looked up in a hash"
+    assert any("IS TRUE" in text for text in hashed), "codes are not looked up in a hash"
+
+
+def _buffers(plan: dict[str, Any]) -> int:
+    return int(plan["Shared Hit Blocks"] + plan["Shared Read Blocks"])
+
+
+def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    return [plan, *(node for child in plan.get("Plans", ()) for node in _nodes(child))]

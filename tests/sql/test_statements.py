@@ -5,6 +5,7 @@ import dataclasses
 import re
 from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
 
@@ -12,12 +13,14 @@ import asyncpg
 import pytest
 
 import sql
-from sql.statements import STATEMENTS, Column, Command, Many, One, Value
+from service.domain.participant import Event
+from sql.batch_updates import insert_progress
+from sql.statements import STATEMENTS, Column, Command, Many, One, Single, Value
 from sql.tags import TagSetRow
 
 ALL = sorted(STATEMENTS.values(), key=lambda statement: statement.name)
 PACKAGE = Path(sql.__file__).parent
-Call = One[object] | Many[object] | Column[object] | Value[object] | Command
+Call = Single[object] | One[object] | Many[object] | Column[object] | Value[object] | Command
 
 
 def calls() -> Iterator[tuple[str, str, Call]]:
@@ -25,7 +28,7 @@ def calls() -> Iterator[tuple[str, str, Call]]:
     for path in sorted(PACKAGE.glob("*.py")):
         module = import_module(f"sql.{path.stem}")
         for name, found in vars(module).items():
-            if isinstance(found, One | Many | Column | Value | Command):
+            if isinstance(found, Single | One | Many | Column | Value | Command):
                 yield path.stem, name, found
 
 
@@ -41,7 +44,7 @@ async def test_every_statement_can_be_prepared(conn: asyncpg.Connection) -> None
 async def test_every_row_has_the_columns_of_its_statement(conn: asyncpg.Connection) -> None:
     """In their order, because rows are made by position."""
     for module, _, call in calls():
-        if isinstance(call, One | Many):
+        if isinstance(call, Single | One | Many):
             prepared = await conn.prepare(call.statement.text)
             columns = [column.name for column in prepared.get_attributes()]
             assert fields_of(call.row) == columns, f"sql/{module}.py: {call.statement.name}"
@@ -102,3 +105,20 @@ def test_a_statement_is_run_as_it_is_marked() -> None:
         One("tag_sets_by_id", TagSetRow)
     with pytest.raises(KeyError):
         Command("no_such_statement")
+
+
+async def test_a_statement_that_always_has_a_row_says_so_when_it_has_none(conn: asyncpg.Connection) -> None:
+    """As where a trigger of the installation's own swallows what is inserted."""
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        await conn.execute("""
+            CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+            CREATE TRIGGER swallow BEFORE INSERT ON batch_updates FOR EACH ROW EXECUTE FUNCTION swallow();
+        """)
+        with pytest.raises(LookupError, match="insert_progress"):
+            await insert_progress(
+                conn, user_id=1, event=Event.STAR, conversation_ids=["2"], patience=timedelta(seconds=1)
+            )
+    finally:
+        await transaction.rollback()

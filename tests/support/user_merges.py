@@ -7,6 +7,7 @@ from typing import Any
 from service.contracts.directory import BODIES, DirectoryEvent
 from sql.connection import Connection
 from tests.support.conversations import Threads
+from tests.support.waiting import until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -86,3 +87,9 @@ async def check_invariants(conn: Connection) -> None:
         )
         assert await conn.fetch(orphans) == []
     assert await conn.fetch("SELECT FROM participants WHERE message_count = 0 AND last_message_at IS NOT NULL") == []
+
+
+async def until_waiting(conn: Connection) -> None:
+    """Returns when a connection to the test's database waits for a lock."""
+    waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
+    await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))

@@ -52,6 +52,24 @@ async def test_the_fake_student_may_not(
     assert answer.body["status"] == "unauthorized"
 
 
+@pytest.mark.parametrize("named_by", ["course", "group"])
+async def test_a_concluded_course_is_refused_as_over_http(
+    *, requesting: Requesting, asking: RequestClient, school: School, institution: Institution, named_by: str
+) -> None:
+    """CONTRACT 6.15"""
+    over = await institution.course(state="completed")
+    await institution.enroll(over, [school.teacher, school.students[0]], "Teacher")
+    group = await institution.group(course=over, members=[school.teacher, school.students[0]])
+    code = f"course_{over}" if named_by == "course" else f"group_{group}"
+    async with requesting():
+        answer = await asking.ask(request(school, context_code=code, recipients=[str(school.students[0])]))
+
+    assert (answer.status, answer.body) == (
+        400,
+        [{"attribute": "Course concluded", "message": "Unable to send messages"}],
+    )
+
+
 MALFORMED = {
     b"": "The JSON body is malformed.",
     b"\xff{}": "The JSON body is malformed.",

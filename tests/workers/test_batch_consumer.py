@@ -3,15 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import asyncpg
 import pytest
+from aio_pika import Message
+from aio_pika.abc import AbstractMessage
 from structlog.testing import capture_logs
 
 from service.contracts.topology import Topology
+from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.broker import BrokerClient
+from tests.support.broker import BrokerClient, DeadLetter
 from tests.support.directory_feed import Feed
 from tests.support.waiting import until
 from workers.batch_consumer import BatchConsumer
@@ -34,7 +38,8 @@ class Handler:
         await self.open.wait()
         if self.errors:
             raise self.errors.pop(0)
-        return {place: f"no {body.decode()}" for place, body in enumerate(bodies) if body in self.refusing}
+        refused = [(place, f"no {body.decode()}") for place, body in enumerate(bodies) if body in self.refusing]
+        return dict(reversed(refused))  # in whatever order
 
     def has(self, how_many: int) -> bool:
         return sum(map(len, self.given)) >= how_many
@@ -196,6 +201,112 @@ async def test_a_message_not_yet_put_away_goes_back_when_the_worker_stops(
 
     await left(outside, 1)
     await outside.waiting_in(outside.topology.dead, 0)
+
+
+@pytest.mark.parametrize("message_id", [None, "same"])
+async def test_what_no_queue_takes_as_a_dead_letter_is_published_until_one_does(
+    consuming: Consuming, outside: BrokerClient, message_id: str | None
+) -> None:
+    """Nothing is bound when the set is published; the next session of the publisher binds the queue again."""
+    poison = numbered(2, SET_SIZE)
+    dead = await outside.channel.get_queue(outside.topology.dead, ensure=False)
+    await dead.unbind(outside.topology.dead, "")
+    entry = await outside.channel.get_exchange(outside.topology.directory, ensure=False)
+    handler = Handler(refusing=poison)
+    handler.open.clear()
+
+    with capture_logs() as logs:
+        async with consuming(handler):
+            for body in [b"1", *poison]:
+                await entry.publish(Message(body, message_id=message_id), "any", mandatory=True)
+            await left(outside, 0)
+            handler.open.set()
+            letters = await outside.dead_letters(len(poison))
+            await left(outside, 0)
+
+    assert {letter.body for letter in letters} == {*poison}
+    assert any(line["event"] == "dead_letter_failed" and "NO_ROUTE" in line["error"] for line in logs)
+
+
+async def test_what_a_full_queue_refuses_as_a_dead_letter_comes_there_once_it_has_room(
+    consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.PUBLISH_ATTEMPTS", 1000)
+    poison = numbered(1, SET_SIZE)
+    await outside.channel.queue_delete(outside.topology.dead)
+    full = await outside.channel.declare_queue(
+        outside.topology.dead, durable=True, arguments={"x-max-length": 1, "x-overflow": "reject-publish"}
+    )
+    await full.bind(outside.topology.dead, outside.topology.dead)
+
+    with capture_logs() as logs:
+        async with consuming(Handler(refusing=poison)):
+            await source.publish(*poison)
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            letters = await outside.dead_letters(len(poison))
+            await left(outside, 0)
+
+    assert {letter.body for letter in letters} == {*poison}
+    refusals = [line["error"] for line in logs if line["event"] == "dead_letter_failed"]
+    assert all("it is full" in refusal for refusal in refusals)
+
+
+class Choosy(Publisher):
+    """Cannot publish what has one of these bodies; no broker refuses by the message."""
+
+    refusing: Sequence[bytes] = ()
+
+    async def dead_letter(self, original: AbstractMessage, **where: Any) -> None:
+        if original.body in self.refusing:
+            raise BrokerUnavailable("not this one")
+        await super().dead_letter(original, **where)
+
+
+@pytest.fixture
+async def choosy(settings: Settings) -> AsyncIterator[Choosy]:
+    """Connected."""
+    made = Choosy(settings, "choosy")
+    await made.broker.start()
+    await until(lambda: made.connected)
+    yield made
+    await made.broker.stop()
+
+
+async def test_when_the_worker_stops_what_is_a_dead_letter_is_settled_and_the_others_go_back(
+    consuming: Consuming, source: Feed, outside: BrokerClient, choosy: Choosy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 60)
+    choosy.refusing = [b"2", b"5"]
+    handler = Handler(refusing=numbered(2, 9))
+    handler.open.clear()
+
+    with capture_logs() as logs:
+        async with consuming(handler, dead_letters=choosy):
+            await source.publish(*numbered(1, 9))
+            await left(outside, 0)
+            handler.open.set()
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+
+    letters = await outside.dead_letters(6)
+    assert {letter.body for letter in letters} == {b"3", b"4", b"6", b"7", b"8", b"9"}
+    await left(outside, 2)
+    await outside.waiting_in(outside.topology.dead, 0)
+
+
+async def test_what_cannot_be_published_is_left_to_the_broker_and_takes_no_other_with_it(
+    consuming: Consuming, source: Feed, outside: BrokerClient, choosy: Choosy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 0.001)
+    choosy.refusing = [b"2", b"5"]
+
+    async with consuming(Handler(refusing=numbered(1, 30)), dead_letters=choosy):
+        await source.publish(*numbered(1, 30))
+        letters = await outside.dead_letters(30)
+
+    assert sorted(letters, key=lambda letter: int(letter.body)) == [
+        DeadLetter(body, "None" if body in choosy.refusing else f"no {body.decode()}") for body in numbered(1, 30)
+    ]
+    await left(outside, 0)
 
 
 async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_them(

@@ -8,9 +8,13 @@ import asyncpg
 import orjson
 import pytest
 
+from service.application.directory.events import apply
 from service.contracts.commands import DeliverChunk
+from service.runtime import event_metadata
 from service.runtime.settings import Settings
+from sql import chunks
 from tests.support.batches import Batches
+from tests.support.user_merges import merged
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Requeue, outcome_of
@@ -96,6 +100,24 @@ async def test_a_stopped_batch_is_left_alone(
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
 
 
+async def test_a_chunk_whose_recipients_were_all_merged_away_is_swept_up_and_ends_its_batch(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    await apply(conn, [merged(10, 12), merged(11, 13)])
+    deliverer = Deliverer(settings, pool)
+
+    assert await deliverer.handle(DeliverChunk(batch_id=batch, position=1)) == Done()
+    for left in (1, 0):
+        due = await chunks.take_due_chunks(conn, patience=timedelta(), limit=10)
+        assert [found.position for found in due] == [0] * left
+        for _ in range(2):
+            assert await deliverer.handle(DeliverChunk(batch_id=batch, position=0)) == Done()
+
+    counted = await conn.fetchrow("SELECT state, delivered, failed, skipped, total FROM batches")
+    assert tuple(counted or ()) == ("sent", 2, 0, 2, 4)
+
+
 async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
 ) -> None:
@@ -139,6 +161,40 @@ async def test_what_a_command_changes_is_caused_by_it(
         ),
         ("batch_failed", {**root, "job_id": f"deliver.{batch}.1"}),
     ]
+
+
+@pytest.mark.parametrize("again", ["delivered", "given up again"])
+async def test_a_batch_starts_once_also_when_all_that_was_given_up_is_requeued(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, again: str
+) -> None:
+    """Its counters stand at 0 again; who listens must not take it for another batch."""
+    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    commands = [DeliverChunk(batch_id=batch, position=position) for position in range(2)]
+    deliverer = Deliverer(settings, pool)
+    cause = event_metadata.job(settings, message_id="deliver", name="deliver")
+
+    async def give_up() -> None:
+        for position in range(2):
+            await chunks.fail_chunk(conn, batch, position, error="no", cause=cause)
+
+    await give_up()
+    began = await conn.fetchval("SELECT started_at FROM batches")
+    await chunks.revive_chunks(conn, [(batch, 0), (batch, 1)], due_after=timedelta())
+    if again == "delivered":
+        assert [await deliverer.handle(command) for command in commands] == [Done(), Done()]
+    else:
+        await give_up()
+
+    recorded = await conn.fetch("SELECT event FROM outbox WHERE event <> 'delivered' ORDER BY id")
+    last = "batch_finished" if again == "delivered" else "batch_failed"
+    assert [row["event"] for row in recorded] == [
+        "batch_started",
+        "batch_progress",
+        "batch_failed",
+        "batch_progress",
+        last,
+    ]
+    assert await conn.fetchval("SELECT started_at FROM batches") == began
 
 
 async def test_with_events_switched_off_nothing_is_recorded(

@@ -71,3 +71,7 @@ def test_what_lies_in_the_command_goes_to_the_dead_letters(error: Exception) -> 
 
     assert isinstance(outcome, DeadLetter)
     assert outcome.reason == f"{type(error).__name__}: {error}"
+
+
+def test_a_reason_is_never_half_a_sentence() -> None:
+    assert outcome_of(AssertionError()) == DeadLetter("AssertionError")

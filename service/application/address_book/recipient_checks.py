@@ -6,7 +6,7 @@ from service.application.address_book.rights import UserRights
 from service.domain.contexts import Context, ContextType, parse_code
 from service.domain.errors import invalid
 from service.domain.messages import Kind
-from service.domain.recipients import OBSERVER, STUDENT, Recipients
+from service.domain.recipients import OBSERVER, STUDENT, Recipients, sent_context
 from service.domain.rights import Course, Right
 from service.domain.visibility import observed
 from service.runtime.settings import Settings
@@ -46,9 +46,9 @@ async def check_context(
 
 
 def check_not_concluded(known: UserRights, context_code: str | None) -> None:
-    """Refuses a course that is concluded for the sender, staff or not, before recipients are asked (CONTRACT 6.15)."""
-    context = parse_code(context_code or "")
-    course = known.courses.get(context.id) if context is not None and context.type is ContextType.COURSE else None
+    """Refuses a course that is concluded for the sender, staff or not, and its groups and sections (CONTRACT 6.15)."""
+    context = sent_context(context_code)
+    course = None if context is None else known.course_at(context)
     if course is not None and known.roles.concluded(course):
         raise invalid("Course concluded", "Unable to send messages")
 

@@ -44,7 +44,7 @@ async def is_locked(
 ) -> bool:
     """The same in a context that may lock, for a user whose rights there are known."""
     # A context that is gone, and a group whose course is, grants no right in the end: locked.
-    course = _course(known, context)
+    course = known.course_at(context)
     if course is not None:
         if course.completed or not await _takes_part(conn, known, course):
             return True
@@ -54,13 +54,6 @@ async def is_locked(
         ):
             return False
     return not any(known.may(right, context) for right in WRITING)
-
-
-def _course(known: UserRights, context: Context) -> Course | None:
-    if context.type is ContextType.COURSE:
-        return known.courses.get(context.id)
-    group = known.groups.get(context.id)
-    return None if group is None else known.course_of(group)
 
 
 async def _takes_part(conn: Connection, known: UserRights, course: Course) -> bool:

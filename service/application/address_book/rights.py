@@ -23,6 +23,19 @@ class UserRights:
         """The course a group belongs to."""
         return None if group.course_id is None else self.courses.get(group.course_id)
 
+    def course_at(self, context: Context) -> Course | None:
+        """The course that a context is or is a part of; None without one, and where it is not known."""
+        match context.type:
+            case ContextType.COURSE:
+                return self.courses.get(context.id)
+            case ContextType.SECTION:
+                return self.courses.get(self.sections.get(context.id, 0))
+            case ContextType.GROUP:
+                group = self.groups.get(context.id)
+                return None if group is None else self.course_of(group)
+            case _:
+                return None
+
     def own_groups(self) -> list[Group]:
         """Groups the user belongs to."""
         return [group for id_, group in self.groups.items() if id_ in self.roles.group_ids]
@@ -35,11 +48,9 @@ class UserRights:
             case ContextType.GROUP:
                 group = self.groups.get(context.id)
                 return group is not None and self.roles.may_in_group(right, group, self.course_of(group))
-            case ContextType.SECTION:
-                course = self.courses.get(self.sections.get(context.id, 0))
-            case ContextType.COURSE:
-                course = self.courses.get(context.id)
-        return course is not None and self.roles.may(right, course)
+            case _:
+                course = self.course_at(context)
+                return course is not None and self.roles.may(right, course)
 
     def root_accounts(self, context: Context | None) -> tuple[int, ...]:
         """The account at the top above a context; empty without one, and where it is not known."""

@@ -11,6 +11,7 @@ import asyncpg
 
 from service.application.directory.merge import merge
 from service.contracts.directory import DirectoryEvent
+from service.contracts.wording import named
 from service.domain.directory import Change, change_of, rounds
 from service.domain.directory_shapes import SHAPES, Kind
 from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
@@ -64,7 +65,7 @@ async def follow(conn: Connection, events: Sequence[DirectoryEvent]) -> Followed
             if not _is_about_events(error):
                 raise
             if len(part) == 1:
-                followed.refused[first] = " ".join(f"{type(error).__name__}: {error}".split())
+                followed.refused[first] = named(error)
             else:
                 half = len(part) // 2
                 parts += [(first + half, part[half:]), (first, part[:half])]

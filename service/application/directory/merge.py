@@ -4,7 +4,7 @@ A fixed number of statements, whatever the number of accounts and conversations.
 write: conversations, ascending, then participant rows, ascending by conversation and user.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from service.domain.merge import plan
 from sql.connection import Connection
@@ -16,6 +16,7 @@ from sql.merge import (
     lock_merging,
     lock_rows,
     merge_targets,
+    merged_recipients,
     move_rows,
     move_views,
     recount,
@@ -43,6 +44,16 @@ async def merge(conn: Connection, user_ids: Collection[int]) -> None:
     await move_rows(conn, planned.merged_rows, planned.pairs)
     await hand_over_authorship(conn, targets, conversations.keys() - planned.homes.keys())
     await recount(conn, planned.merged_rows)
+
+
+async def redirect_revived(conn: Connection, chunks: Sequence[tuple[int, int]]) -> None:
+    """What merges have passed over in chunks (batch id, position) that had been given up and are pending again.
+
+    In the caller's transaction, which has called lock_merging before it locked the chunks.
+    """
+    targets = await merge_targets(conn, await merged_recipients(conn, chunks))
+    if targets:
+        await redirect_recipients(conn, targets)
 
 
 async def follow_up(conn: Connection) -> int:

@@ -14,6 +14,7 @@ from service.domain.participant import Event
 from service.runtime.tracing import current_traceparent
 from sql.batch_updates import Progress, cancel_progress, claim_progress, find_progress, finish_progress, insert_progress
 from sql.connection import Connection
+from sql.participants import conversations_within
 
 # Longer than any id: text that is no id comes back in the final message, cut to this.
 MAX_ID_LENGTH = 64
@@ -42,16 +43,34 @@ def _refused(message: str) -> Refusal:
     return Refusal(Code.INVALID_BATCH_UPDATE, message)
 
 
-async def accept(conn: Connection, user_id: int, conversation_ids: Sequence[str], event: Event) -> Progress:
-    """Stores an update that passed validation, for a worker to carry out."""
+async def accept(
+    conn: Connection,
+    user_id: int,
+    conversation_ids: Sequence[str],
+    event: Event,
+    *,
+    accounts: frozenset[int] | None = None,
+) -> Progress:
+    """Stores an update that passed validation, for a worker to carry out.
+
+    ``accounts``: null, or the conversations that are not within these fail as if the user took no part in them.
+    """
     return await insert_progress(
         conn,
         user_id=user_id,
         event=event,
         conversation_ids=conversation_ids,
+        refused=[] if accounts is None else await _outside(conn, conversation_ids, accounts),
         patience=UNSTARTED_AFTER,
         traceparent=current_traceparent(),
     )
+
+
+async def _outside(conn: Connection, conversation_ids: Sequence[str], accounts: frozenset[int]) -> list[int]:
+    """Positions of what is not within the accounts."""
+    asked = list(map(parse_id, conversation_ids))
+    within = await conversations_within(conn, [id_ for id_ in asked if id_ is not None], accounts)
+    return [position for position, id_ in enumerate(asked) if id_ not in within]
 
 
 async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
@@ -64,11 +83,13 @@ async def carry_out(conn: Connection, progress_id: int) -> ProgressState | None:
     if progress is None:
         return None
     left = {
-        position: parse_id(progress.conversation_ids[position]) for position in range(progress.done, progress.total)
+        position: parse_id(progress.conversation_ids[position])
+        for position in range(progress.done, progress.total)
+        if position not in progress.refused
     }
     wanted = sorted({id_ for id_ in left.values() if id_ is not None})
     found = await apply_event(conn, progress.user_id, wanted, progress.event) if wanted else set()
-    refused = [*progress.refused, *(position for position, id_ in left.items() if id_ not in found)]
+    refused = sorted([*progress.refused, *(position for position, id_ in left.items() if id_ not in found)])
     state = batch_updates.final_state(progress.total, len(refused))
     message = batch_updates.summary(progress.total, [progress.conversation_ids[position] for position in refused])
     await finish_progress(conn, progress_id, done=progress.total, refused=refused, state=state, message=message)

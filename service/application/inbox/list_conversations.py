@@ -1,5 +1,6 @@
-"""The list of one's conversations, and how many of them are unread (canvas/endpoints.md 4.1, 4.7)."""
+"""The list of one's conversations, and which of them are unread (canvas/endpoints.md 4.1, 4.12)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from service.application.presentation.conversations import present
@@ -7,6 +8,7 @@ from service.application.presentation.profiles import Profile
 from service.application.presentation.shapes import Conversation
 from service.application.presentation.viewpoint import Viewpoint, criteria_of
 from service.domain.pagination import Page
+from service.domain.scopes import Criteria, Scope
 from sql import inbox
 from sql.connection import Connection
 from sql.participants import conversations_within
@@ -37,9 +39,11 @@ async def load_page(
 
 async def _all_ids(conn: Connection, view: Viewpoint) -> list[int]:
     listed = await inbox.list_ids(conn, view.user_id, view.scope, await criteria_of(conn, view))
-    if view.accounts is None:
-        return listed
-    within = await conversations_within(conn, listed, view.accounts)
+    return listed if view.accounts is None else await _within(conn, listed, view.accounts)
+
+
+async def _within(conn: Connection, listed: Sequence[int], accounts: frozenset[int]) -> list[int]:
+    within = await conversations_within(conn, listed, accounts)
     return [conversation_id for conversation_id in listed if conversation_id in within]
 
 
@@ -51,6 +55,13 @@ async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int
     return found, total or 0
 
 
-async def count_unread(conn: Connection, user_id: int) -> int:
-    """How many of the user's visible conversations are unread."""
-    return await inbox.unread_count(conn, user_id)
+async def count_unread(conn: Connection, user_id: int, *, accounts: frozenset[int] | None = None) -> int:
+    """How many of the user's visible conversations are unread; ``accounts``: of those within these, null for all."""
+    if accounts is None:
+        return await inbox.unread_count(conn, user_id)
+    return len(await list_unread(conn, user_id, accounts))
+
+
+async def list_unread(conn: Connection, user_id: int, accounts: frozenset[int]) -> list[int]:
+    """The user's visible conversations that are unread and within these accounts, newest first."""
+    return await _within(conn, await inbox.list_ids(conn, user_id, Scope.UNREAD, Criteria()), accounts)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
+from service.application.inbox.list_conversations import list_unread
 from service.application.messages.tag_sets import TagSets
 from service.domain import participant
 from service.domain.errors import Code, Refusal
@@ -57,9 +58,12 @@ async def _save(conn: Connection, user_id: int, before: Sequence[Participant], a
         await participants.save_participant_rows(conn, user_id, changed)
 
 
-async def mark_all_read(conn: Connection, user_id: int) -> None:
-    """Empties the unread list (canvas/endpoints.md 4.6)."""
-    await participants.mark_all_read(conn, user_id)
+async def mark_all_read(conn: Connection, user_id: int, *, accounts: frozenset[int] | None = None) -> None:
+    """Empties the unread list (canvas/endpoints.md 4.6); ``accounts``: of what is within these, null for all."""
+    if accounts is None:
+        await participants.mark_all_read(conn, user_id)
+    elif unread := await list_unread(conn, user_id, accounts):
+        await apply_event(conn, user_id, unread, Event.MARK_AS_READ)
 
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from service.application.address_book.recipient_checks import check_room, check_tags
+from service.application.address_book.recipient_checks import check_not_concluded, check_room, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
 from service.application.messages.reply_tags import file_message
@@ -38,7 +38,7 @@ class Checked:
 
 
 async def validate(work: Work, conn: Connection, request: AddRecipients) -> Checked:
-    """Raises the first Refusal: no user to add, too many, a private conversation."""
+    """Raises the first Refusal: a context that is concluded, no user to add, too many, a private conversation."""
     thread = await replies.find_thread(conn, request.adder_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)
@@ -46,6 +46,7 @@ async def validate(work: Work, conn: Connection, request: AddRecipients) -> Chec
     known = await sender_rights(conn, request.adder_id, named, request.context_code)
     check_tags(known, named, group_conversation=True, bulk_message=False)
     recipients = await resolve(conn, known, named, request.context_code)
+    check_not_concluded(known, request.context_code)
     if not recipients:
         raise Refusal(Code.NO_RECIPIENTS)
     _check(work.settings, thread, recipients)

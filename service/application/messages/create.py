@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from service.application.address_book.masquerade import in_reach
 from service.application.address_book.recipient_checks import (
     check_context,
     check_not_concluded,
@@ -80,7 +81,7 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         raise invalid("recipients", "blank")
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
-    recipients = await resolve(conn, known, named, request.context_code, conversation_id=request.from_conversation_id)
+    recipients = await resolve(conn, known, named, request.context_code, conversation_id=await _shared(conn, request))
     check_not_concluded(known, request.context_code)
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
     _check_given(request, recipients)
@@ -115,6 +116,12 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
     )
     return Validated(kind, named, recipients, context, filed_under, send)
+
+
+async def _shared(conn: Connection, request: CreateConversation) -> int | None:
+    """The conversation whose participants may be written to; none that who acts as the author does not get to see."""
+    shared = request.from_conversation_id
+    return shared if shared is not None and await in_reach(conn, request.actor, shared) else None
 
 
 def _check_given(request: CreateConversation, recipients: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from service.application.address_book import rights
 from service.application.address_book.masquerade import in_reach
-from service.application.address_book.recipient_checks import check_room, check_tags
+from service.application.address_book.recipient_checks import check_not_concluded, check_room, check_tags
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.reply_lock import is_locked, may_lock
 from service.application.address_book.rights import UserRights
@@ -14,7 +14,7 @@ from service.domain.contexts import ContextType
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.ids import parse_id
 from service.domain.messages import MAX_BODY
-from service.domain.recipients import STUDENT, Recipients, parse
+from service.domain.recipients import STUDENT, Recipients, parse, sent_context
 from service.domain.rights import Right
 from sql import replies
 from sql.connection import Connection
@@ -42,7 +42,8 @@ class Checked:
 async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: int) -> Checked:
     """Raises the Refusal of the first check that fails.
 
-    The second one, a concluded course, has nothing left to refuse: the first locks replies there for everybody.
+    Of the second one, a concluded course, the first leaves only what context_code names (CONTRACT 6.15): replies in a
+    concluded course are locked for everybody.
     """
     thread = await replies.find_thread(conn, request.author_id, request.conversation_id)
     if thread is None or not await in_reach(conn, request.actor, request.conversation_id):
@@ -51,6 +52,7 @@ async def check_reply(conn: Connection, request: AddMessage, *, max_group_size: 
     known = await _author_rights(conn, request, thread, named)
     if known is not None:
         await _check_lock(conn, known, thread, named)
+        check_not_concluded(known, request.context_code)
     if not request.body.strip():
         raise invalid("empty_message", "Unable to create message without a body")
     recipients = None
@@ -71,7 +73,9 @@ async def _author_rights(
     own = [thread.context] if may_lock(thread.context) else []
     if named is not None:
         return await sender_rights(conn, request.author_id, named, request.context_code, also=own)
-    return await rights.load(conn, request.author_id, own) if own else None
+    asked = sent_context(request.context_code)
+    contexts = own if asked is None else [*own, asked]
+    return await rights.load(conn, request.author_id, contexts) if contexts else None
 
 
 async def _check_lock(conn: Connection, known: UserRights, thread: Thread, named: Recipients | None) -> None:

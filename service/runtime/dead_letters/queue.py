@@ -7,12 +7,16 @@ and their channel then ends, by closing or with its connection. Messages of basi
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from math import ceil
+from typing import cast
 
+from aio_pika import IncomingMessage
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aiormq.abc import DeliveredMessage
 
 from service.contracts.topology import Topology
 from service.domain.dead_letters import DeadLetter, read_dead_letter
@@ -37,10 +41,15 @@ POLL = 0.02  # seconds
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A dead letter, held as long as the browser is open."""
+    """A dead letter, held as long as the browser is open, and how it came."""
 
     letter: DeadLetter
-    message: AbstractIncomingMessage
+    delivered: DeliveredMessage
+
+    @property
+    def message(self) -> AbstractIncomingMessage:
+        """With all properties. It costs as much as reading the letter, and a list needs none of them."""
+        return IncomingMessage(self.delivered)
 
 
 class Browser:
@@ -51,13 +60,13 @@ class Browser:
         self._watch = watch
         self._broken = broken
         self._queue = queue
-        self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()
+        self._arrived: deque[DeliveredMessage] = deque()
         self._arrival = asyncio.Event()
         self._per_consumer = 0
         self._consumers = 0
         self._current: str | None = None
         self._room = 0  # messages that the current consumer may still be given
-        self._held = 0
+        self._held: dict[int, None] = {}  # delivery tags of what was found and not removed, in their order
 
     async def waiting(self) -> int:
         """How many messages no consumer holds."""
@@ -71,25 +80,37 @@ class Browser:
             self._per_consumer = min(max(LEAST_HELD, ceil(count / CONSUMERS)), MOST_HELD)
             await self._channel.set_qos(prefetch_count=self._per_consumer)
         for _ in range(count):
-            with broker_errors():
-                message = await self._next()
-            if message is None:
-                return
-            self._held += 1
-            self._room -= message.consumer_tag == self._current
-            yield Found(read_dead_letter(message.body, message.headers, message_id=message.message_id), message)
+            if not self._arrived:
+                with broker_errors():
+                    if not await self._more():
+                        return
+            delivered = self._arrived.popleft()
+            self._held[_tag(delivered)] = None
+            self._room -= delivered.consumer_tag == self._current
+            properties = delivered.header.properties
+            letter = read_dead_letter(delivered.body, properties.headers or {}, message_id=properties.message_id)
+            yield Found(letter, delivered)
 
-    async def remove(self, found: Found) -> None:
-        """Takes a dead letter out of the queue, for good once ``end`` has returned."""
+    async def remove(self, found: Sequence[Found]) -> None:
+        """Takes dead letters, in their order, out of the queue, for good once ``end`` has returned."""
+        if not found:
+            return
+        tags = [_tag(each.delivered) for each in found]
+        for tag in tags:
+            del self._held[tag]
         with broker_errors():
-            await found.message.ack()
-        self._held -= 1
-        self._room += found.message.consumer_tag == self._current
+            wire = await self._channel.get_underlay_channel()
+            if next(iter(self._held), tags[-1]) < tags[-1]:  # others before it stay
+                for tag in tags:
+                    await wire.basic_ack(tag, wait=False)
+            else:
+                await wire.basic_ack(tags[-1], multiple=True)
+        self._room += sum(each.delivered.consumer_tag == self._current for each in found)
 
     async def end(self) -> None:
         """Returns when what was not removed is back in the queue, or another consumer has it."""
         with broker_errors():
-            expected = await self.waiting() + self._held
+            expected = await self.waiting() + len(self._held)
             await self._channel.close()
             with suppress(TimeoutError):
                 async with asyncio.timeout(BACK_WITHIN):
@@ -98,37 +119,40 @@ class Browser:
                             return
                         await asyncio.sleep(POLL)
 
-    async def _next(self) -> AbstractIncomingMessage | None:
-        """None when all that is left is held by another consumer."""
+    async def _more(self) -> bool:
+        """Returns when more have arrived; False when all that is left is held by another consumer."""
         silences = 0
-        while self._arrived.empty():
+        while not self._arrived:
             if self._room == 0:
                 await self._consume()
             if await self._wait_for_arrival():
                 silences = 0
             elif await self.waiting() == 0:
-                return None
+                return False
             elif (silences := silences + 1) == SILENCES:
                 raise BrokerUnavailable(f"{self._queue} has letters and does not hand them out")
-            if self._broken.is_set() and self._arrived.empty():
+            if self._broken.is_set() and not self._arrived:
                 raise BrokerUnavailable("the connection was lost")
-        return self._arrived.get_nowait()
+        return True
 
     async def _consume(self) -> None:
-        """One more consumer, by a name behind those before: in that order their messages are requeued."""
+        """One more consumer, by a name behind those before: in that order their messages are requeued.
+
+        By aiormq: aio-pika makes two tasks and a message of its own of each delivery.
+        """
         self._current = f"look-{self._consumers:02}"
         self._consumers += 1
         self._room = self._per_consumer
-        queue = await self._channel.get_queue(self._queue, ensure=False)
-        await queue.consume(self._receive, consumer_tag=self._current, timeout=PUBLISH_TIMEOUT)
+        wire = await self._channel.get_underlay_channel()
+        await wire.basic_consume(self._queue, self._receive, consumer_tag=self._current, timeout=PUBLISH_TIMEOUT)
 
-    async def _receive(self, message: AbstractIncomingMessage) -> None:
-        self._arrived.put_nowait(message)
+    async def _receive(self, delivered: DeliveredMessage) -> None:
+        self._arrived.append(delivered)
         self._arrival.set()
 
     async def _wait_for_arrival(self) -> bool:
         self._arrival.clear()
-        if not self._arrived.empty():
+        if self._arrived:
             return True
         waits = [asyncio.create_task(event.wait()) for event in (self._arrival, self._broken)]
         try:
@@ -137,6 +161,10 @@ class Browser:
             for wait in waits:
                 wait.cancel()
         return bool(done)
+
+
+def _tag(delivered: DeliveredMessage) -> int:
+    return cast(int, delivered.delivery_tag)  # no delivery is without
 
 
 @asynccontextmanager

@@ -1,19 +1,20 @@
 """Dead letters requeued where they came from, or dropped."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 from aio_pika.abc import AbstractChannel, AbstractExchange
 
 from service.contracts.topology import Topology
 from service.domain.dead_letters import DeadLetter
-from service.runtime.broker import PUBLISH_TIMEOUT, Session, broker_errors
+from service.runtime.broker import Session, broker_errors
+from service.runtime.confirms import Confirms
 from service.runtime.dead_letters.message import requeued_message
 from service.runtime.dead_letters.queue import Browser, Found, browse, connected
 from service.runtime.settings import BrokerSettings
 
-AT_ONCE = 100  # publishes that are not confirmed
+AT_ONCE = 500  # dead letters that are published before they are confirmed, and removed together
 
 
 class Sender:
@@ -23,6 +24,7 @@ class Sender:
         self._topology = topology
         self._session = session
         self._channel = channel
+        self._confirms = Confirms()
         self._routes: dict[str, tuple[AbstractExchange, str]] = {}
 
     def knows(self, letter: DeadLetter) -> bool:
@@ -34,11 +36,10 @@ class Sender:
         source = found.letter.source or ""
         exchange, key = self._routes[source]
         with broker_errors():
-            await exchange.publish(
+            await self._confirms.publish(
+                exchange,
                 requeued_message(found.letter, found.message),
                 found.letter.routing_key if key == "#" else key,
-                mandatory=True,
-                timeout=PUBLISH_TIMEOUT,
             )
 
     async def open_routes(self, sources: set[str]) -> None:
@@ -93,23 +94,31 @@ async def requeue(settings: BrokerSettings, chosen: Choice, tally: Tally, revive
     async with browse(settings) as browser, connected(settings) as session:
         with broker_errors():
             sender = Sender(topology, session, await session.channel())
-        together: list[Found] = []
-        async for found in browser.letters():
-            if not chosen(found.letter):
-                continue
-            if not sender.knows(found.letter):
-                tally.leave(found, "came from no queue of ours")
-                continue
+        async for together in _sets(browser, chosen):
+            known = []
+            for found in together:
+                if sender.knows(found.letter):
+                    known.append(found)
+                else:
+                    tally.leave(found, "came from no queue of ours")
+            await _send_back(browser, sender, await _with_work(known, revive, tally), tally)
+
+
+async def _sets(browser: Browser, chosen: Choice) -> AsyncIterator[list[Found]]:
+    """The chosen dead letters, AT_ONCE at most at a time."""
+    together: list[Found] = []
+    async for found in browser.letters():
+        if chosen(found.letter):
             together.append(found)
             if len(together) == AT_ONCE:
-                await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
+                yield together
                 together = []
-        await _send_back(browser, sender, await _with_work(together, revive, tally), tally)
+    yield together
 
 
 async def _with_work(together: Sequence[Found], revive: Revive, tally: Tally) -> list[Found]:
     """Those that something is left to do for."""
-    reasons = await revive([found.message.body for found in together])
+    reasons = await revive([found.delivered.body for found in together])
     working = []
     for found, reason in zip(together, reasons, strict=True):
         if reason is None:
@@ -123,10 +132,9 @@ async def _send_back(browser: Browser, sender: Sender, together: Sequence[Found]
     """Removes what the broker has confirmed; raises the first error of what it has not, which stays."""
     await sender.open_routes({found.letter.source for found in together if found.letter.source is not None})
     outcomes = await asyncio.gather(*map(sender.send, together), return_exceptions=True)
-    for found, outcome in zip(together, outcomes, strict=True):
-        if outcome is None:
-            await browser.remove(found)
-            tally.done += 1
+    confirmed = [found for found, outcome in zip(together, outcomes, strict=True) if outcome is None]
+    await browser.remove(confirmed)
+    tally.done += len(confirmed)
     for outcome in outcomes:
         if outcome is not None:
             raise outcome
@@ -135,7 +143,6 @@ async def _send_back(browser: Browser, sender: Sender, together: Sequence[Found]
 async def drop(settings: BrokerSettings, chosen: Choice, tally: Tally) -> None:
     """Removes the chosen dead letters."""
     async with browse(settings) as browser:
-        async for found in browser.letters():
-            if chosen(found.letter):
-                await browser.remove(found)
-                tally.done += 1
+        async for together in _sets(browser, chosen):
+            await browser.remove(together)
+            tally.done += len(together)

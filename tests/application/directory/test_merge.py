@@ -10,19 +10,14 @@ import pytest
 
 from service.application.directory.events import apply
 from service.application.directory.merge import follow_up
-from service.application.messages.chunk import deliver_at_once, deliver_chunk, read_chunk
-from service.application.messages.tag_sets import TagSets
 from service.contracts.directory import DirectoryEvent
 from service.runtime.settings import Settings
 from sql import deliveries
-from sql.chunks import PendingChunk
 from sql.sends import Message
-from tests.support.batches import Batches
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participants import bodies, messages_of, participant_row, participant_rows
-from tests.support.user_merges import Pairs, check_invariants, merged, seen
-from tests.support.waiting import until
+from tests.support.user_merges import Pairs, check_invariants, merged, seen, until_waiting
 from workers.merge import MergeSweeper
 
 
@@ -296,82 +291,6 @@ class TestWhatElseIsTheirs:
         assert await follower.sweep() == 0
 
 
-class TestABulkSendInWork:
-    """What has not been delivered when an account is merged reaches the target, once."""
-
-    @pytest.mark.parametrize("chunk_size", [1, 2, 6])
-    @pytest.mark.parametrize("delivered", [None, 0, 1])
-    @pytest.mark.parametrize("reads_before", [False, True])
-    async def test_gives_a_recipient_one_copy(
-        self, *, conn: asyncpg.Connection, chunk_size: int, delivered: int | None, reads_before: bool
-    ) -> None:
-        """101 and 104 become 103 and 106: the one is a recipient as well, the other is not."""
-        await conn.executemany(
-            "INSERT INTO users (id, name, workflow_state, as_of) VALUES ($1, 'User', 'registered', 'epoch')",
-            [(id_,) for id_ in (1, *range(101, 108))],
-        )
-        batch = await Batches(conn).accept([101, 102, 103, 104, 105], chunk_size=chunk_size)
-        tag_sets, chunks = TagSets(), -(-5 // chunk_size)
-        read = [await read_chunk(conn, batch, position) for position in range(chunks)]
-        if delivered is not None and delivered < chunks:
-            await deliver_at_once(conn, tag_sets, batch, delivered, cause=None)
-        before = set(await conn.fetchval("SELECT coalesce(array_agg(user_id), '{}') FROM participants"))
-
-        await apply(conn, [merged(101, 103), merged(104, 106)])
-        for position in range(chunks):
-            if reads_before and isinstance(pending := read[position], PendingChunk):
-                async with conn.transaction():
-                    await deliver_chunk(conn, tag_sets, pending, cause=None)
-            else:
-                await deliver_at_once(conn, tag_sets, batch, position, cause=None)
-        await follow_up(conn)
-
-        copies = {row["user_id"]: row["message_count"] for row in await conn.fetch("SELECT * FROM participants")}
-        del copies[1]
-        both_had_it = {101, 103} <= before
-        assert copies == {102: 1, 103: 2 if both_had_it else 1, 105: 1, 106: 1}
-        for position, row in enumerate(await conn.fetch("SELECT first_id, recipients FROM chunks ORDER BY position")):
-            # As its recipients were when it was written, not as they were when it was read.
-            first = await conn.fetchval("SELECT count(*) FROM conversations WHERE id = $1", row["first_id"])
-            assert position == delivered or not row["recipients"] or first == 1
-        counted = await conn.fetchrow("SELECT state, total, delivered, failed, skipped FROM batches")
-        skipped = 0 if both_had_it else 1
-        assert tuple(counted or ()) == ("sent", 5, 5 - skipped, 0, skipped)
-        await check_invariants(conn)
-
-    async def test_of_several_accounts_that_become_one_and_of_the_sender(self, conn: asyncpg.Connection) -> None:
-        await conn.executemany(
-            "INSERT INTO users (id, name, workflow_state, as_of) VALUES ($1, 'User', 'registered', 'epoch')",
-            [(id_,) for id_ in (1, *range(101, 108))],
-        )
-        batch = await Batches(conn).accept([101, 102, 103, 104], chunk_size=1)
-
-        await apply(conn, [merged(101, 107), merged(102, 107), merged(103, 1)])
-        for position in range(4):
-            await deliver_at_once(conn, TagSets(), batch, position, cause=None)
-
-        received = "SELECT user_id, message_count FROM participants WHERE user_id <> 1 ORDER BY 1"
-        assert [tuple(row) for row in await conn.fetch(received)] == [(104, 1), (107, 1)]
-        counted = await conn.fetchrow("SELECT state, delivered, failed, skipped FROM batches")
-        assert tuple(counted or ()) == ("sent", 2, 0, 2)
-
-    async def test_whom_a_former_account_had_it_for_does_not_get_it_again(self, conn: asyncpg.Connection) -> None:
-        """The account that had it was merged earlier than the one for which it waits."""
-        await conn.executemany(
-            "INSERT INTO users (id, name, workflow_state, as_of) VALUES ($1, 'User', 'registered', 'epoch')",
-            [(id_,) for id_ in (1, *range(101, 108))],
-        )
-        batch = await Batches(conn).accept([101, 102], chunk_size=1)
-        await deliver_at_once(conn, TagSets(), batch, 0, cause=None)
-
-        await apply(conn, [merged(101, 107)])
-        await apply(conn, [merged(102, 107)])
-        await deliver_at_once(conn, TagSets(), batch, 1, cause=None)
-
-        received = "SELECT user_id, message_count FROM participants WHERE user_id <> 1"
-        assert [tuple(row) for row in await conn.fetch(received)] == [(107, 1)]
-
-
 NoPublisher: Any = None  # sweeping merges publishes nothing
 
 
@@ -461,9 +380,3 @@ async def test_a_send_that_meets_a_merge_is_not_lost(
         assert await follow_up(conn) == 1
     assert await pairs.between(peer, target) == [made]
     assert await bodies(conn, made, target) == ["1", "2"]
-
-
-async def until_waiting(conn: asyncpg.Connection) -> None:
-    """Returns when a connection to the test's database waits for a lock."""
-    waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
-    await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))

@@ -231,7 +231,12 @@ async def test_only_files_of_the_right_folder_are_sent(
 ) -> None:
     mine = await institution.attachment(school.teacher)
     others = await institution.attachment(school.students[0])
-    (conversation,) = (await create([str(school.students[0])], attachment_ids=[others, mine, 987654])).conversation_ids
+    elsewhere = await institution.attachment(school.teacher, folder="unfiled")
+    gone, of_a_course = [await institution.attachment(school.teacher) for _ in range(2)]
+    await conn.execute("UPDATE attachments SET workflow_state = 'deleted' WHERE id = $1", gone)
+    await conn.execute("UPDATE attachments SET context_type = 'Course' WHERE id = $1", of_a_course)
+    named = [others, elsewhere, gone, of_a_course, mine, 987654]
+    (conversation,) = (await create([str(school.students[0])], attachment_ids=named)).conversation_ids
     assert await conn.fetchval("SELECT attachment_ids FROM sends") == [mine]
     assert (await row(conn, conversation, school.students[0]))["has_attachments"] is True
 

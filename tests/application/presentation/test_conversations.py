@@ -113,6 +113,27 @@ async def test_what_was_not_asked_for_is_absent(conn: asyncpg.Connection, thread
     assert [set(person) for person in shown["participants"]] == [{"id", "name", "full_name", "pronouns"}] * 2
 
 
+async def test_the_time_of_what_one_wrote_last_is_the_messages_own(
+    conn: asyncpg.Connection, threads: Threads, me: int, you: int
+) -> None:
+    """A reply to some leaves the author's row behind (semantics.md 7.3); without a message there is the row alone."""
+    made = await threads.group(me, [you], "First")
+    stored = START + timedelta(days=1)
+    await threads.reply(made, me, "Only you", only=[you])
+    await threads.update(made, me, visible_last_authored_at=stored)
+
+    (shown,) = await look(conn, me, made)
+    assert shown["last_authored_message"] == "Only you"
+    assert shown["last_authored_message_at"] == await conn.fetchval(
+        "SELECT created_at FROM sends WHERE body = 'Only you'"
+    )
+
+    await threads.delete(made, me)
+    await threads.update(made, me, visible_last_authored_at=stored)
+    (shown,) = await look(conn, me, made)
+    assert (shown["last_authored_message"], shown["last_authored_message_at"]) == (None, stored)
+
+
 async def test_the_sender_of_a_new_thread_has_received_nothing(
     conn: asyncpg.Connection, threads: Threads, me: int, you: int
 ) -> None:
