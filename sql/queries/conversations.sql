@@ -10,6 +10,7 @@
 --                  conversation's messages finds both; only so much of a body as a preview can show
 -- Every look is one into a key, whatever the statistics say (sql/README.md).
 WITH common AS MATERIALIZED (
+    -- What the viewer shares with each of the others, by their id: looked up once, in however many conversations they are.
     SELECT jsonb_object_agg(user_id, contexts) AS by_user
     FROM (
         SELECT s.user_id, jsonb_agg(jsonb_build_array(s.course_id, s.group_id, s.types)

@@ -249,7 +249,9 @@ async def test_what_one_page_asks_costs_a_page_however_it_is_planned(
 
     plan = await explained(conn, mode, statement, parameters | {"user_id": str(busy)})
 
-    assert _rows_read(plan) < 200, plan
+    # How long a list is that is longer than its page has to be counted; the page itself is read alone.
+    pages = [node for node in plan.get("Plans", ()) if node.get("Subplan Name") == "CTE page"]
+    assert sum(map(_rows_read, pages or [plan])) < 200, plan
 
 
 async def explained(conn: asyncpg.Connection, mode: str, statement: str, literals: dict[str, str]) -> dict[str, Any]:
@@ -265,6 +267,11 @@ async def explained(conn: asyncpg.Connection, mode: str, statement: str, literal
     (whole,) = json.loads(plan)
     top: dict[str, Any] = whole["Plan"]
     return top
+
+
+def _rows_read(node: dict[str, Any]) -> int:
+    own = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+    return int(own if "Scan" in node["Node Type"] else 0) + sum(map(_rows_read, node.get("Plans", ())))
 
 
 @pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
@@ -302,14 +309,3 @@ def _buffers(plan: dict[str, Any]) -> int:
 
 def _nodes(plan: dict[str, Any]) -> list[dict[str, Any]]:
     return [plan, *(node for child in plan.get("Plans", ()) for node in _nodes(child))]
-
-
-def _rows_read(plan: dict[str, Any]) -> int:
-    """Of a list, by its page: how long a list is that is longer than its page has to be counted."""
-    pages = [node for node in plan.get("Plans", ()) if node.get("Subplan Name") == "CTE page"]
-    return sum(_scanned(node) for page in pages or [plan] for node in _nodes(page))
-
-
-def _scanned(node: dict[str, Any]) -> int:
-    rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-    return int(rows) if "Scan" in node["Node Type"] else 0
