@@ -10,16 +10,17 @@ from typing import Any, NoReturn
 import asyncpg
 
 from deploy.failure import CannotRun
+from deploy.signals import STOPPING, hold, ignored, release
 from service.client.http import RequestFailed
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FAILURES = (CannotRun, RequestFailed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end and exit with its status.
 
-    The first signal cancels the work; more of them do not disturb its cleaning up. Neither does a terminal that has
-    gone, on which every word fails.
+    The first signal cancels the work, also one that came while the script was loaded (deploy/signals.py); more of them
+    do not disturb its cleaning up. Neither does a terminal that has gone, on which every word fails.
     """
     received: list[signal.Signals] = []
 
@@ -33,16 +34,21 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
                 task.cancel()
                 _say(f"\ndeploy/{script}: stopping")
 
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, stop, number)
-        return await task
+        for number in STOPPING:
+            if not ignored(number):
+                loop.add_signal_handler(number, stop, number)
+        release()
+        try:
+            return await task
+        finally:
+            hold()
 
     try:
         status = asyncio.run(supervised())
     except asyncio.CancelledError:
         status = 128 + received[0]
-    except (CannotRun, RequestFailed, OSError, asyncpg.PostgresError) as error:
-        _say(f"deploy/{script}: {error}")
+    except _FAILURES as error:
+        _say(f"deploy/{script}: {error or type(error).__name__}")
         status = 128 + received[0] if received else 1
     raise SystemExit(status)
 
