@@ -87,13 +87,31 @@ async def test_a_host_on_which_it_cannot_listen_is_named_by_its_variable(
     assert re.fullmatch(rf"clarion: CLARION_HOST: [^\n]*{reason}\n", done.err)
 
 
-async def test_a_used_port_is_named_by_its_variable(settings: Settings) -> None:
+@pytest.mark.parametrize(
+    ("command", "variable"),
+    [("api", "CLARION_PORT"), ("api", "CLARION_METRICS_PORT"), ("worker", "CLARION_WORKER_PORT")],
+)
+async def test_a_used_port_is_named_by_its_variable(settings: Settings, command: str, variable: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
+        ports = {"CLARION_PORT": str(free_port()), variable: str(port)}
 
-        done = await clarion(settings, "api", CLARION_PORT=str(port), CLARION_LOG_LEVEL="error")
+        done = await clarion(settings, command, CLARION_LOG_LEVEL="error", **ports)
 
-    assert done == (1, "", f"clarion: CLARION_PORT: cannot listen on port {port} of 127.0.0.1: it is in use\n")
+    assert done == (1, "", f"clarion: {variable}: cannot listen on port {port} of 127.0.0.1: it is in use\n")
+
+
+@pytest.mark.parametrize("arguments", [["token", "list"], ["migrate"], ["api"], ["worker"]])
+async def test_an_option_that_the_database_does_not_know_stops_the_start(
+    settings: Settings, arguments: list[str]
+) -> None:
+    url = f"{settings.database_url}?no_such_option=1"
+
+    done = await clarion(settings, *arguments, CLARION_DATABASE_URL=url, CLARION_LOG_LEVEL="error")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clarion: CLARION_DATABASE_URL: cannot connect: ")
+    assert done.err.endswith('"no_such_option"\n')
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "x"], ["requeue", "--all"], ["drop", "--all"]])
