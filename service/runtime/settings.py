@@ -105,7 +105,7 @@ class BrokerSettings(_FromEnvironment):
 class Settings(DatabaseSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)  # an empty one would be every address of the machine
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     forwarded_allow: Annotated[str, AfterValidator(_networks)] = ""

@@ -10,7 +10,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.commands import clarion
-from tests.support.processes import free_port
+from tests.support.processes import free_port, installation
 
 _SERVERS = ("CLARION_DATABASE_URL", "CLARION_AMQP_URL")
 
@@ -76,6 +76,7 @@ async def test_what_serves_names_everything_that_it_lacks(settings: Settings, co
         ("no-such-host.invalid", "there is no such host"),
         ("192.0.2.1", "it is not an address of this machine"),
         ("a" * 70, "is not the name of a host"),
+        ("", "String should have at least 1 character"),
     ],
 )
 async def test_a_host_on_which_it_cannot_listen_is_named_by_its_variable(
@@ -112,6 +113,40 @@ async def test_an_option_that_the_database_does_not_know_stops_the_start(
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("clarion: CLARION_DATABASE_URL: cannot connect: ")
     assert done.err.endswith('"no_such_option"\n')
+
+
+@pytest.mark.parametrize("command", ["api", "worker"])
+async def test_a_broker_that_is_away_is_named_by_its_variable_and_nowhere_else(
+    settings: Settings, command: str
+) -> None:
+    away = {"CLARION_AMQP_URL": f"amqp://127.0.0.1:{free_port()}/"}
+    async with installation(settings) as made:
+        process = await made.start(command, **away)
+        await process.logged("broker_unavailable", times=2)
+
+        assert all("CLARION_AMQP_URL: cannot reach " in line for line in process.lines if "Err" in line)
+
+
+@pytest.mark.parametrize(
+    ("caller", "said"),
+    [
+        (("hello", "t"), "CLARION_URL: 'hello' is no address of a service, such as http://127.0.0.1:8080"),
+        (("http://", "t"), "CLARION_URL: 'http://' is no address of a service, such as http://127.0.0.1:8080"),
+        (("ftp://127.0.0.1", "t"), "CLARION_URL: 'ftp://127.0.0.1' is no address of a service,"),
+        (("http://[::1", "t"), "CLARION_URL: 'http://[::1' is no address of a service,"),
+        (("http://127.0.0.1:1", "t"), "CLARION_URL: cannot reach http://127.0.0.1:1: "),
+        (("http://127.0.0.1:1", "a\nb"), "CLARION_TOKEN: this is no token"),
+        (("http://127.0.0.1:1", "ü"), "CLARION_TOKEN: this is no token"),
+    ],
+)
+async def test_a_client_names_what_it_cannot_use(settings: Settings, caller: tuple[str, str], said: str) -> None:
+    url, token = caller
+    message = ("send", "--recipient", "1", "--body", "Hello")
+
+    done = await clarion(settings, *message, without=_SERVERS, CLARION_URL=url, CLARION_TOKEN=token)
+
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert done.err.startswith(f"clarion: {said}")
 
 
 @pytest.mark.parametrize("arguments", [["list"], ["show", "x"], ["requeue", "--all"], ["drop", "--all"]])
