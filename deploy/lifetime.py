@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import asyncpg
 
 from deploy.failure import CannotRun
-from deploy.signals import STOPPING, hold, ignored, release
+from deploy.signals import STOPPING, hold, ignored, release, waiting
 from service.client.http import RequestFailed
 
 _FAILURES = (CannotRun, RequestFailed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
@@ -19,9 +19,13 @@ _FAILURES = (CannotRun, RequestFailed, OSError, asyncpg.PostgresError, asyncpg.I
 def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end and exit with its status.
 
-    The first signal cancels the work, also one that came while the script was loaded (deploy/signals.py); more of them
-    do not disturb its cleaning up. Neither does a terminal that has gone, on which every word fails.
+    A signal that came while the script was loaded (deploy/signals.py) ends it before the work begins. The first one
+    after that cancels the work; more of them do not disturb its cleaning up. Neither does a terminal that has gone, on
+    which every word fails.
     """
+    for early in waiting():
+        work.close()
+        raise SystemExit(128 + early)
     received: list[signal.Signals] = []
 
     async def supervised() -> int:

@@ -18,6 +18,11 @@ def release() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
 
 
+def waiting() -> list[signal.Signals]:
+    """Those that have come and were held."""
+    return [number for number in STOPPING if number in signal.sigpending() and not ignored(number)]
+
+
 def ignored(number: signal.Signals) -> bool:
     """Whether the caller wants it to change nothing, as nohup does of a terminal's end."""
     return number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN
