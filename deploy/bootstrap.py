@@ -21,7 +21,7 @@ from deploy.environment import (
     python,
 )
 from deploy.failure import CannotRun
-from deploy.signals import STOPPING, hold, ignored
+from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
 _MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
@@ -64,6 +64,7 @@ def main() -> None:
     for number in STOPPING:
         if not ignored(number):
             signal.signal(number, _end)
+    release()
     if script == "run" and arguments not in ([], ["--once"], _STOP):
         print("usage: deploy/run [--once | --stop]", file=sys.stderr)
         raise SystemExit(2)

@@ -1,7 +1,9 @@
 """``clarion`` itself: what it has, and what it says where it cannot work (CONTRACT 2)."""
 
+import asyncio
 import re
 import socket
+import sys
 from importlib.metadata import version
 
 import pytest
@@ -12,6 +14,22 @@ from tests.support.broker import broker_client
 from tests.support.commands import clarion
 from tests.support.processes import free_port, installation
 
+# Ctrl-C at the moment in which the program wants that module.
+_INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = sys.argv[1]
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+sys.argv[1:] = ["migrate"]
+runpy.run_module("service", run_name="__main__")
+"""
+
 _SERVERS = ("CLARION_DATABASE_URL", "CLARION_AMQP_URL")
 
 
@@ -21,6 +39,19 @@ async def test_every_command_is_listed_with_what_it_is_for(settings: Settings) -
     assert (done.code, done.err) == (0, "")
     for command in ("migrate", "api", "worker", "directory", "dead", "token", "send", "batch"):
         assert any(line.split()[1:2] == [command] and len(line.split()) > 4 for line in done.out.splitlines()), command
+
+
+@pytest.mark.parametrize("module", ["asyncpg", "service.cli.migrate"])
+async def test_ctrl_c_while_it_is_loaded_leaves_no_traceback(module: str) -> None:
+    done = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", _INTERRUPTED, module),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await done.communicate()
+
+    assert done.returncode in {1, 130}
+    assert said.strip() in {b"", b"Aborted."}
 
 
 async def test_what_is_no_command_is_wrong_usage(settings: Settings) -> None:

@@ -33,20 +33,6 @@ os.chdir(environment.CHECKOUT)
 sys.argv = ["bootstrap", "run"]
 bootstrap.main()
 """
-# Ctrl-C at the moment in which the program wants that module.
-_INTERRUPTED = """
-import os, runpy, signal, sys
-
-class Interrupt:
-    def find_spec(self, name, path, target=None):
-        if name == sys.argv[1]:
-            os.kill(os.getpid(), signal.SIGINT)
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.meta_path.insert(0, Interrupt())
-program, sys.argv[1:] = sys.argv[2], [sys.argv[1], *sys.argv[3:]]
-runpy.run_module(program, run_name="__main__")
-"""
 
 
 @pytest.fixture
@@ -154,16 +140,16 @@ def test_waiting_for_another_script_is_said(tmp_path: Path) -> None:
     assert other.communicate(timeout=60)[0] == "alone\n"
 
 
-@pytest.mark.parametrize(
-    ("module", "program", "argument"),
-    [("deploy.packages", "deploy", "run"), ("asyncpg", "service", "migrate"), ("pydantic", "service", "--version")],
-)
-def test_ctrl_c_while_a_program_is_loaded_leaves_no_traceback(module: str, program: str, argument: str) -> None:
-    command = [sys.executable, "-c", _INTERRUPTED, module, program, argument]
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_python_starts_ends_a_script_without_a_word(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import os; os.kill(os.getpid(), {int(number)})")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
 
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [_CHECKOUT / "deploy" / "run"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
 
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
 def test_what_was_begun_and_not_finished_is_begun_again(
