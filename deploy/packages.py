@@ -36,7 +36,7 @@ if [ ! -e "$policy" ]; then
 fi
 echo "step: reading the lists of packages"
 apt-get -qq update
-echo "step: installing $# packages and what they need, which takes a minute or two"
+echo "step: installing them and what they need, which takes a minute or two"
 apt-get -qq install -y --no-install-recommends "$@"
 """
 _STEP = "step: "
