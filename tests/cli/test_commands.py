@@ -12,7 +12,7 @@ from aiormq.exceptions import ChannelNotFoundEntity
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.commands import clarion
-from tests.support.processes import free_port, installation
+from tests.support.processes import environment, free_port, installation
 
 # Ctrl-C at the moment in which the program wants that module.
 _INTERRUPTED = """
@@ -77,6 +77,18 @@ async def test_a_database_that_cannot_be_reached_is_named_by_its_variable(
 
 async def test_the_version_is_that_of_the_package(settings: Settings) -> None:
     assert await clarion(settings, "--version", without=_SERVERS) == (0, f"clarion {version('clarion')}\n", "")
+
+
+@pytest.mark.parametrize("arguments", ["directory load -", "token revoke -"])
+async def test_a_closed_standard_input_is_one_line(settings: Settings, arguments: str) -> None:
+    closed = ["/bin/sh", "-c", f'exec "$0" -m service {arguments} <&-', sys.executable]
+
+    process = await asyncio.create_subprocess_exec(
+        *closed, env=environment(settings), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+
+    assert (process.returncode, said) == (1, b"clarion: - is standard input, and it is closed\n")
 
 
 @pytest.mark.parametrize("arguments", [["migrate"], ["token", "list"], ["directory", "load", "-"]])
