@@ -131,18 +131,16 @@ async def test_a_host_on_which_it_cannot_listen_is_named_by_its_variable(
     assert re.fullmatch(rf"clarion: CLARION_HOST: [^\n]*{reason}\n", done.err)
 
 
-@pytest.mark.parametrize(
-    ("command", "variable"),
-    [("api", "CLARION_PORT"), ("api", "CLARION_METRICS_PORT"), ("worker", "CLARION_WORKER_PORT")],
-)
-async def test_a_used_port_is_named_by_its_variable(settings: Settings, command: str, variable: str) -> None:
+@pytest.mark.parametrize(("command", "setting"), [("api", "port"), ("api", "metrics_port"), ("worker", "worker_port")])
+async def test_a_used_port_is_named_by_its_variable(settings: Settings, command: str, setting: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        ports = {"CLARION_PORT": str(free_port()), variable: str(port)}
+        ports = {"port": free_port(), setting: port, "log_level": "error"}
 
-        done = await clarion(settings, command, CLARION_LOG_LEVEL="error", **ports)
+        done = await clarion(settings.model_copy(update=ports), command)
 
-    assert done == (1, "", f"clarion: {variable}: cannot listen on port {port} of 127.0.0.1: it is in use\n")
+    reason = f"cannot listen on port {port} of 127.0.0.1: it is in use"
+    assert done == (1, "", f"clarion: CLARION_{setting.upper()}: {reason}\n")
 
 
 @pytest.mark.parametrize("arguments", [["token", "list"], ["migrate"], ["api"], ["worker"]])
