@@ -29,6 +29,10 @@ async def work():
     folder = Path(sys.argv[1])
     if what == "fails":
         raise CannotRun("it cannot be done")
+    if what == "nohup":
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(5):
+            await asyncio.sleep(0)  # by now the loop has looked at what came
     (folder / "begun").touch()
     try:
         await asyncio.Event().wait()
@@ -117,11 +121,10 @@ def test_a_signal_while_it_is_loaded_ends_it_before_it_begins(
 
 
 def test_under_nohup_it_outlives_its_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.close()
     process = _start(terminal, tmp_path, "nohup")
     _wait_for(tmp_path / "begun", process)
-    terminal.close()
 
-    process.send_signal(signal.SIGHUP)
     process.send_signal(signal.SIGTERM)
 
     assert process.wait(60) == 128 + signal.SIGTERM
