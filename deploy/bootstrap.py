@@ -3,9 +3,11 @@ checkout's own environment. Standard library only.
 """
 
 import os
+import signal
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from types import FrameType
 from typing import NoReturn
 
 from deploy import packages
@@ -19,6 +21,7 @@ from deploy.environment import (
     python,
 )
 from deploy.failure import CannotRun
+from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
 _MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
@@ -56,8 +59,12 @@ def stop() -> NoReturn:
 
 
 def main() -> None:
-    """``python3 -m deploy.bootstrap run|test|bench|schema [arguments]``."""
+    """The script that the first argument names, with the others."""
     script, arguments = sys.argv[1], sys.argv[2:]
+    for number in STOPPING:
+        if not ignored(number):
+            signal.signal(number, _end)
+    release()
     if script == "run" and arguments not in ([], ["--once"], _STOP):
         print("usage: deploy/run [--once | --stop]", file=sys.stderr)
         raise SystemExit(2)
@@ -67,20 +74,20 @@ def main() -> None:
         # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
             prepare(tests=script in ("test", "bench"))
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
     except (CannotRun, OSError) as error:
         print(f"deploy/{script}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     _go_on(python(), _MODULES[script], arguments)
 
 
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """What runs is killed on the way out (``subprocess.run``), or waited for (deploy/packages.py)."""
+    raise SystemExit(128 + number)
+
+
 def _go_on(interpreter: Path, module: str, arguments: list[str]) -> NoReturn:
     """In the environment of this interpreter."""
     environment = {**os.environ, "PATH": f"{interpreter.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     os.chdir(CHECKOUT)
+    hold()  # until the module knows what to do with them (deploy/lifetime.py)
     os.execve(interpreter, [str(interpreter), "-m", module, *arguments], environment)
-
-
-if __name__ == "__main__":
-    main()

@@ -7,6 +7,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from deploy.failure import CannotRun
@@ -16,6 +17,9 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 STATE = CHECKOUT / ".clarion"
 _RUNTIME = CHECKOUT / "deploy" / "requirements.txt"
 _TEST = CHECKOUT / "deploy" / "requirements-test.txt"
+
+# Takes the descriptor of the lock: should this script be killed, what it runs holds the lock until it ends.
+Step = Callable[[int], None]
 
 
 def can_make_environments() -> bool:
@@ -45,20 +49,20 @@ def make_environment(*, tests: bool) -> None:
     """Install the locked packages and the project itself, or only what is missing of that."""
     STATE.mkdir(exist_ok=True)
     STATE.chmod(0o755)  # PostgreSQL's own user has to pass through when root runs this
-    with alone(STATE / "environment.lock"):
+    with alone(STATE / "environment.lock", busy="Waiting for another script that makes the Python environment") as lock:
         steps = _missing_steps(tests=tests)
         for number, (what, step) in enumerate(steps, 1):
             print(f"Python environment, step {number} of {len(steps)}: {what}", flush=True)
-            step()
+            step(lock)
 
 
-def _missing_steps(*, tests: bool) -> list[tuple[str, Callable[[], None]]]:
+def _missing_steps(*, tests: bool) -> list[tuple[str, Step]]:
     """What is left to do, in order; each with the words that announce it."""
-    steps: list[tuple[str, Callable[[], None]]] = []
+    steps: list[tuple[str, Step]] = []
     if not _stamp(_RUNTIME).exists():
         steps += [
             (f"making {_folder().relative_to(CHECKOUT)}", _make_new),
-            (f"installing {_locked(_RUNTIME)} locked packages", lambda: _install_locked(_RUNTIME)),
+            (f"installing {_locked(_RUNTIME)} locked packages", partial(_install_locked, _RUNTIME)),
             ("installing Clarion from this checkout", _install_project),
         ]
     if tests and not _stamp(_TEST).exists():
@@ -70,7 +74,7 @@ def _locked(requirements: Path) -> int:
     return requirements.read_text("utf-8").count("==")
 
 
-def _make_new() -> None:
+def _make_new(lock: int) -> None:
     folder = _folder()
     # The newest of the others stays: a service started before the lock changed may still run on it.
     others = [other for other in folder.parent.glob("*") if other != folder]
@@ -78,26 +82,26 @@ def _make_new() -> None:
         shutil.rmtree(old)
     # What was begun and not finished is not worth repairing.
     shutil.rmtree(folder, ignore_errors=True)
-    _call([sys.executable, "-m", "venv", str(folder)])
+    _call([sys.executable, "-m", "venv", str(folder)], lock)
 
 
-def _install_project() -> None:
-    _pip("--no-build-isolation", "--editable", str(CHECKOUT))
+def _install_project(lock: int) -> None:
+    _pip(lock, "--no-build-isolation", "--editable", str(CHECKOUT))
     _stamp(_RUNTIME).touch()
 
 
-def _install_tests() -> None:
-    _install_locked(_TEST)
+def _install_tests(lock: int) -> None:
+    _install_locked(_TEST, lock)
     _stamp(_TEST).touch()
 
 
-def _install_locked(requirements: Path) -> None:
-    _pip("--require-hashes", "-r", str(requirements))
+def _install_locked(requirements: Path, lock: int) -> None:
+    _pip(lock, "--require-hashes", "-r", str(requirements))
 
 
-def _pip(*what: str) -> None:
+def _pip(lock: int, *what: str) -> None:
     pip = [str(python()), "-m", "pip", "--quiet", "--disable-pip-version-check", "--no-input"]
-    _call([*pip, "install", "--no-deps", *what])
+    _call([*pip, "install", "--no-deps", *what], lock)
 
 
 def _folder() -> Path:
@@ -117,8 +121,10 @@ def _stamp(requirements: Path) -> Path:
     return _folder() / f"{requirements.stem}.installed"
 
 
-def _call(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+def _call(command: list[str], lock: int) -> None:
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, pass_fds=(lock,)
+    )
     if done.returncode:
         sys.stderr.write(done.stdout + done.stderr)
         raise CannotRun(f"the Python environment could not be made: {' '.join(command[1:4])} failed, see above")

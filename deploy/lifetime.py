@@ -10,17 +10,22 @@ from typing import Any, NoReturn
 import asyncpg
 
 from deploy.failure import CannotRun
+from deploy.signals import STOPPING, hold, ignored, release, waiting
 from service.client.http import RequestFailed
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_FAILURES = (CannotRun, RequestFailed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
 def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     """Run to the end and exit with its status.
 
-    The first signal cancels the work; more of them do not disturb its cleaning up. Neither does a terminal that has
-    gone, on which every word fails.
+    A signal that came while the script was loaded (deploy/signals.py) ends it before the work begins. The first one
+    after that cancels the work; more of them do not disturb its cleaning up. Neither does a terminal that has gone, on
+    which every word fails.
     """
+    for early in waiting():
+        work.close()
+        raise SystemExit(128 + early)
     received: list[signal.Signals] = []
 
     async def supervised() -> int:
@@ -33,16 +38,21 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
                 task.cancel()
                 _say(f"\ndeploy/{script}: stopping")
 
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, stop, number)
-        return await task
+        for number in STOPPING:
+            if not ignored(number):
+                loop.add_signal_handler(number, stop, number)
+        release()
+        try:
+            return await task
+        finally:
+            hold()
 
     try:
         status = asyncio.run(supervised())
     except asyncio.CancelledError:
         status = 128 + received[0]
-    except (CannotRun, RequestFailed, OSError, asyncpg.PostgresError) as error:
-        _say(f"deploy/{script}: {error}")
+    except _FAILURES as error:
+        _say(f"deploy/{script}: {error or type(error).__name__}")
         status = 128 + received[0] if received else 1
     raise SystemExit(status)
 

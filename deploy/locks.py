@@ -48,12 +48,18 @@ async def alone_here(path: Path) -> AsyncIterator[None]:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold the lock while the block runs; waits for other holders."""
+def alone(path: Path, *, busy: str = "") -> Iterator[int]:
+    """Hold the lock while the block runs; waits for other holders, after saying why where that takes long.
+
+    The block gets its descriptor: a process that inherits it holds the lock, too, until it ends.
+    """
     fd = open_lock(path)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        if not try_lock(fd):
+            if busy:
+                print(busy, flush=True)
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
     finally:
         os.close(fd)
 

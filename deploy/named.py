@@ -8,6 +8,7 @@ from deploy.amqp import FAILURES, server_version
 from deploy.binaries import OLDEST_POSTGRES, OLDEST_RABBITMQ
 from deploy.failure import CannotRun
 from service.runtime.broker_faults import unreachable
+from service.runtime.postgres import reason_of
 from service.runtime.settings import nodes_of
 
 _PATIENCE = 10.0  # seconds
@@ -22,7 +23,7 @@ async def check_database(url: str) -> None:
         finally:
             await conn.close()
     except (OSError, ValueError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise CannotRun(_unreachable("CLARION_DATABASE_URL", url, error)) from None
+        raise CannotRun(_unreachable(url, error)) from None
     if major < OLDEST_POSTGRES:
         raise CannotRun(f"CLARION_DATABASE_URL: PostgreSQL {OLDEST_POSTGRES} or newer is needed, this is {major}")
 
@@ -46,11 +47,10 @@ def _check_release(version: str) -> None:
         raise CannotRun(f"CLARION_AMQP_URL: RabbitMQ 3.10 or newer is needed, this is {version}")
 
 
-def _unreachable(variable: str, url: str, error: Exception) -> str:
+def _unreachable(url: str, error: Exception) -> str:
     try:
         parts = urlsplit(url)
         place = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
     except ValueError:
         place = "what it names"
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return f"{variable}: cannot reach {place}: {reason}"
+    return f"CLARION_DATABASE_URL: cannot reach {place}: {reason_of(error)}"

@@ -23,7 +23,8 @@ async def end_everything(state: Path) -> int:
         print(f"Stopped {scripts} running script{'s' if scripts > 1 else ''} and what belonged to {_them(scripts)}")
     left = await asyncio.to_thread(clear_ended, state / "runs")
     left += [f"the private {name}" for name in await stop_servers(state, also_used=True)]
-    print(f"Stopped {', '.join(left)}" if left else "Nothing else of this checkout is running")
+    nothing = f"Nothing {'else ' if scripts else ''}of this checkout is running"
+    print(f"Stopped {', '.join(left)}" if left else nothing)
     return 0
 
 

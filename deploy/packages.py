@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 
 from deploy.failure import CannotRun
@@ -27,12 +28,15 @@ _APT_SCRIPT = """
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
+    trap 'exit 129' HUP
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     printf '#!/bin/sh\\nexit 101\\n' > "$policy"
     chmod 755 "$policy"
 fi
 echo "step: reading the lists of packages"
 apt-get -qq update
-echo "step: installing $# packages and what they need, which takes a minute or two"
+echo "step: installing them and what they need, which takes a minute or two"
 apt-get -qq install -y --no-install-recommends "$@"
 """
 _STEP = "step: "
@@ -71,11 +75,18 @@ def _run(command: list[str]) -> tuple[int, str]:
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         assert process.stdout is not None
-        for line in process.stdout:
-            if line.startswith(_STEP):
-                print(f"  {line.removeprefix(_STEP)}", end="", flush=True)
-            else:
-                said.append(line)
+        try:
+            for line in process.stdout:
+                if line.startswith(_STEP):
+                    print(f"  {line.removeprefix(_STEP)}", end="", flush=True)
+                else:
+                    said.append(line)
+        except SystemExit:
+            with suppress(OSError):  # it may be root's, by sudo
+                process.terminate()
+            with suppress(OSError):  # there may be no terminal any more
+                print("  stopping when the package manager has done what it does now", flush=True)
+            raise
     return process.returncode, "".join(said)
 
 

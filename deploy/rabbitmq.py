@@ -26,6 +26,7 @@ class PrivateRabbitMQ:
         self._password = password
         self.log = state / "rabbitmq.log"
         self.process = Process(state / "rabbitmq.json")
+        self._ready = self._home / "ready"  # there when the broker that runs has been seen to answer
         self._epmd = Process(state / "epmd.json")
 
     @property
@@ -45,8 +46,13 @@ class PrivateRabbitMQ:
         return self.process.alive() or self._epmd.alive()
 
     def stop(self) -> None:
-        """An orderly stop; without one, kill."""
-        self.process.stop((signal.SIGTERM, 60), (signal.SIGKILL, 10))
+        """An orderly stop; without one, kill.
+
+        A broker that only begins has nothing to put in order and is killed at once: asked to end in its first second,
+        Erlang neither goes on nor ends.
+        """
+        orderly = [(signal.SIGTERM, 60.0)] if self._ready.exists() else []
+        self.process.stop(*orderly, (signal.SIGKILL, 10))
         self._epmd.stop((signal.SIGTERM, 5), (signal.SIGKILL, 5))
 
     async def _start(self) -> None:
@@ -61,6 +67,7 @@ class PrivateRabbitMQ:
         environment = self._environment()
         self._start_epmd(environment)
         self.log.unlink(missing_ok=True)
+        self._ready.unlink(missing_ok=True)
         with reserved_port(self.process.facts().get("port")) as port:
             self._configure(port)
             self.process.start(
@@ -71,6 +78,7 @@ class PrivateRabbitMQ:
             self.stop()
             raise CannotRun(f"the private RabbitMQ did not start: {last_line(self.log)} (all of it: {self.log})")
         complete.touch()
+        self._ready.touch()
 
     def _configure(self, port: int) -> None:
         lines = [

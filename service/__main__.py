@@ -1,5 +1,15 @@
-"""``python -m service`` is the ``clarion`` command."""
+"""``clarion``, or ``python -m service``."""
 
-from service.cli import main
+from importlib import import_module
 
-main()
+
+def main() -> None:
+    """The command line. Ctrl-C while it is loaded, or between two steps, is no fault that has to be traced."""
+    try:
+        import_module("service.cli").main()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+
+
+if __name__ == "__main__":
+    main()

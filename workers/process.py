@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
+from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.probe_server import ProbeServer
 from service.runtime.publisher import Publisher
@@ -190,7 +191,8 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
         if settings.worker_port is not None:
             probes = ProbeServer(readiness, "worker")
             stack.push_async_callback(probes.stop)
-            await probes.start(host=settings.host, port=settings.worker_port)
+            with listening(settings.host, settings.worker_port, variable="CLARION_WORKER_PORT"):
+                await probes.start(host=settings.host, port=settings.worker_port)
         await worker.start(names)
         log.info("worker_started", consumers=list(names))
         try:

@@ -47,7 +47,8 @@ async def _serve(settings: Settings) -> None:
         if settings.metrics_port is not None:
             figures = ProbeServer(gateway[READINESS], "api")
             stack.push_async_callback(figures.stop)
-            await figures.start(host=settings.host, port=settings.metrics_port, figures_only=True)
+            with listening(settings.host, settings.metrics_port, variable="CLARION_METRICS_PORT"):
+                await figures.start(host=settings.host, port=settings.metrics_port, figures_only=True)
         with listening(settings.host, settings.port):
             runner = await server.start(gateway, host=settings.host, port=settings.port)
         stack.push_async_callback(runner.cleanup)

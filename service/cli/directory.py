@@ -13,9 +13,10 @@ import typer
 from rich.console import Console
 
 from service.application.directory import events as directory_events
-from service.cli.directory_files import STDIN, opened
+from service.cli.directory_files import opened
 from service.cli.directory_progress import LoadProgress
 from service.cli.ndjson import blocks_of_lines
+from service.cli.stdin import STDIN
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
 from service.runtime import settings as configuration

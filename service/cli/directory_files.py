@@ -1,7 +1,6 @@
 """The files of ``clarion directory load``: plain or gzip, with or without a byte order mark, or standard input."""
 
 import gzip
-import sys
 import zlib
 from codecs import BOM_UTF8
 from collections.abc import Iterator
@@ -11,8 +10,8 @@ from pathlib import Path
 from typing import cast
 
 from service.cli.failure import Failed
+from service.cli.stdin import STDIN, standard_input
 
-STDIN = "-"
 _GZIP = b"\x1f\x8b"
 
 
@@ -48,7 +47,7 @@ class DirectoryFile:
 def opened(path: str) -> Iterator[DirectoryFile]:
     """The file of that name, open during the block."""
     if path == STDIN:
-        yield DirectoryFile(path, cast(BufferedReader, sys.stdin.buffer))
+        yield DirectoryFile(path, cast(BufferedReader, standard_input().buffer))
         return
     with Path(path).open("rb") as stored:
         yield DirectoryFile(path, stored)

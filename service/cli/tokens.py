@@ -10,6 +10,7 @@ import orjson
 import typer
 
 from service.cli.failure import Failed
+from service.cli.stdin import STDIN, standard_input
 from service.contracts.directory_bodies import local_id
 from service.domain.ids import parse_id
 from service.domain.tokens import hash_token, is_scope, new_token
@@ -24,7 +25,6 @@ from sql.tokens import TokenRow
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Create, list and revoke access tokens.")
 
-STDIN = "-"
 _FORMS = "an id, sis_user_id:X, sis_login_id:X or uuid:X"
 _COLUMNS = ("ID", "USER", "USER'S NAME", "NAME", "MADE", "EXPIRES", "LAST USED", "REVOKED")
 
@@ -144,7 +144,7 @@ def revoke(
 ) -> None:
     """Make a token useless, for good."""
     if token == STDIN:
-        token, token_id = sys.stdin.readline().strip(), None
+        token, token_id = standard_input().readline().strip(), None
     else:
         token_id = parse_id(token)
     if not _run(lambda conn: tokens.revoke_token(conn, hash_token(token), token_id)):

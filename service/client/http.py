@@ -9,6 +9,7 @@ from typing import Any, Self
 import aiohttp
 import orjson
 import stamina
+from yarl import URL
 
 
 class RequestFailed(Exception):
@@ -78,11 +79,14 @@ class NewMessage:
 
 
 class Client:
-    """One caller of one service; an async context manager."""
+    """One caller of one service; an async context manager. RequestFailed where the address or the token can be none."""
 
     def __init__(self, url: str, token: str) -> None:
+        self._url = _service(url)
+        if not (token.isascii() and token.isprintable()):
+            raise RequestFailed("CLARION_TOKEN: this is no token: it has other characters than one can have")
         self._session = aiohttp.ClientSession(
-            url.rstrip("/") + "/",
+            self._url.rstrip("/") + "/",
             headers={"Authorization": f"Bearer {token}"},
             timeout=aiohttp.ClientTimeout(total=300, sock_connect=10),
         )
@@ -102,7 +106,7 @@ class Client:
                 body = await _body(response)
                 batch_id = response.headers.get("X-Conversation-Batch-Id")
         except (aiohttp.ClientError, TimeoutError, _Unavailable) as error:
-            raise RequestFailed(_reason(error)) from None
+            raise RequestFailed(self._reason(error)) from None
         return Sent(tuple(int(c["id"]) for c in body), int(batch_id) if batch_id else None)
 
     async def progress(self, batch_id: int) -> Progress:
@@ -116,7 +120,7 @@ class Client:
                     async with self._session.get(f"api/v1/conversations/batches/{batch_id}") as response:
                         body = await _body(response)
         except (aiohttp.ClientError, TimeoutError, _Unavailable) as error:
-            raise RequestFailed(_reason(error)) from None
+            raise RequestFailed(self._reason(error)) from None
         return Progress(
             id=int(body["id"]),
             state=body["workflow_state"],
@@ -126,6 +130,25 @@ class Client:
             skipped=body["skipped"],
             rate=body["recipients_per_second"] or 0.0,
         )
+
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, _Unavailable):
+            return str(error)
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        why = _one_line(str(cause)) or (
+            "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
+        )
+        return f"CLARION_URL: cannot reach {self._url}: {why}"
+
+
+def _service(url: str) -> str:
+    try:
+        known = URL(url)
+    except ValueError:
+        known = URL()
+    if known.scheme not in {"http", "https"} or not known.host:
+        raise RequestFailed(f"CLARION_URL: {url!r} is no address of a service, such as http://127.0.0.1:8080")
+    return url
 
 
 async def _body(response: aiohttp.ClientResponse) -> Any:
@@ -142,7 +165,3 @@ async def _body(response: aiohttp.ClientResponse) -> Any:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())[:300]
-
-
-def _reason(error: Exception) -> str:
-    return _one_line(str(error)) or type(error).__name__

@@ -3,7 +3,12 @@
 from urllib.parse import unquote, urlsplit
 
 from aio_pika.exceptions import DeliveryError, PublishError
-from aiormq.exceptions import IncompatibleProtocolError, InvalidFrameError, ProbableAuthenticationError
+from aiormq.exceptions import (
+    AMQPConnectionError,
+    IncompatibleProtocolError,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
 
 
 def unreachable(url: str, error: BaseException) -> str:
@@ -32,5 +37,7 @@ def reason_of(error: BaseException) -> str:
             return "what answers there is no RabbitMQ"
         case DeliveryError() if not isinstance(error, PublishError):
             return "a queue that it was routed to refused it: it is full, or cannot be used"
+        case AMQPConnectionError() if "bytes expected" in str(error):
+            return "the connection was closed: what answers there may be no RabbitMQ"
         case _:
             return " ".join(str(error).split()) or type(error).__name__

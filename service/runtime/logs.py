@@ -35,6 +35,8 @@ def configure(settings: Settings) -> None:
     finish = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=[finish, renderer]))
     logging.basicConfig(handlers=[handler], level=max(level, logging.WARNING), force=True)
+    # A connection that cannot be had is logged by who wanted it, in plain words (service/runtime/broker.py).
+    logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
 
 
 def silence() -> None:

@@ -94,6 +94,19 @@ def is_unavailable(error: BaseException) -> bool:
     return isinstance(error, UNAVAILABLE) and not isinstance(error, ValueError)
 
 
+def unreachable(error: BaseException) -> str:
+    """One line that names the variable and the reason."""
+    return f"CLARION_DATABASE_URL: cannot connect: {reason_of(error)}"
+
+
+def reason_of(error: BaseException) -> str:
+    """Why there is no connection, in plain words and never empty."""
+    said = " ".join(str(error).split())
+    if "connection_lost" in said or isinstance(error, ConnectionResetError):
+        return "the connection was closed at once: what answers there may be no PostgreSQL"
+    return said or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
+
+
 async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
@@ -139,14 +152,19 @@ async def require_schema(conn: asyncpg.Connection) -> None:
 
 
 async def look_at_schema(pool: asyncpg.Pool) -> None:
-    """Says in the log whether a process that begins has to wait for ``clarion migrate``; it begins in any case."""
+    """Says in the log whether a process that begins has to wait for ``clarion migrate``, or for the database.
+
+    Raises SettingsError where no waiting helps: there is an option in the URL that the server does not know.
+    """
     try:
         async with pool.acquire(timeout=LOOK_TIMEOUT):
             pass
     except SchemaBehind as error:
         log.warning("waiting_for_schema", error=str(error))
-    except UNAVAILABLE as error:
-        log.warning("database_unavailable", error=str(error) or type(error).__name__)
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+        if not is_unavailable(error):
+            raise SettingsError(unreachable(error)) from error
+        log.warning("database_unavailable", error=unreachable(error))
 
 
 @asynccontextmanager
@@ -162,10 +180,8 @@ async def connected(settings: DatabaseSettings, *, migrated: bool = True) -> Asy
             statement_cache_size=settings.database_statement_cache,
             timeout=CONNECT_TIMEOUT,
         )
-    except Exception as error:
-        if not is_unavailable(error):
-            raise
-        raise SettingsError(f"CLARION_DATABASE_URL: cannot connect: {error or type(error).__name__}") from error
+    except (*UNAVAILABLE, asyncpg.PostgresError) as error:
+        raise SettingsError(unreachable(error)) from error
     try:
         if migrated:
             await require_schema(conn)

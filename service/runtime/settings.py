@@ -10,8 +10,26 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from service.domain.origins import Network, parse_networks
 
+# The options of a database's URL that have their own words (libpq); the driver would find a wrong one much later.
+_WORDS = {
+    "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+    "target_session_attrs": ("any", "primary", "standby", "read-write", "read-only", "prefer-standby"),
+}
+
+
+def _known_options(url: MultiHostUrl) -> MultiHostUrl:
+    for name, value in url.query_params():
+        if name in _WORDS and value not in _WORDS[name]:
+            raise ValueError(f"{name} is one of {', '.join(_WORDS[name])}")
+    return url
+
+
 # What asyncpg reads; SQLAlchemy's names of drivers are none of its schemes.
-DatabaseUrl = Annotated[MultiHostUrl, UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True)]
+DatabaseUrl = Annotated[
+    MultiHostUrl,
+    UrlConstraints(allowed_schemes=["postgres", "postgresql"], host_required=True),
+    AfterValidator(_known_options),
+]
 _NODE: TypeAdapter[Url] = TypeAdapter(
     Annotated[Url, UrlConstraints(allowed_schemes=["amqp", "amqps"], host_required=True)]
 )
@@ -87,7 +105,7 @@ class BrokerSettings(_FromEnvironment):
 class Settings(DatabaseSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
-    host: str = "127.0.0.1"
+    host: str = Field("127.0.0.1", min_length=1)  # an empty one would be every address of the machine
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
     forwarded_allow: Annotated[str, AfterValidator(_networks)] = ""

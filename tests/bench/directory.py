@@ -29,7 +29,7 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.environment import fresh_settings, print_report
 from tests.bench.progress import log
 from tests.bench.resources import machine, peak_memory
 from tests.support.directory_feed import directory_event, feed
@@ -254,4 +254,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.directory", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     chosen = QUICK if parser.parse_args().quick else Sizes()
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(chosen))), indent=2) + "\n")
+    print_report(measure(chosen))

@@ -1,16 +1,18 @@
 """The surroundings of a run: a fresh database and broker names of its own, gone afterwards."""
 
+import json
 import os
 import sys
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, redirect_stdout
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import aio_pika
 import asyncpg
 
 from deploy.environment import STATE
+from deploy.lifetime import run_until_stopped
 from deploy.servers import servers
 from service.contracts.topology import Topology
 from service.runtime.settings import Settings
@@ -34,6 +36,16 @@ async def on_servers(work: Coroutine[Any, Any, T]) -> T:
                 return await work
             finally:
                 close_ledger()
+
+
+def print_report(work: Coroutine[Any, Any, dict[str, Any]]) -> NoReturn:
+    """The whole of a benchmark's program: does the work on those servers, and prints as JSON what it has found."""
+
+    async def printed() -> int:
+        sys.stdout.write(json.dumps(await on_servers(work), indent=2, ensure_ascii=False) + "\n")
+        return 0
+
+    run_until_stopped("bench", printed())
 
 
 @asynccontextmanager

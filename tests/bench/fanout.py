@@ -8,9 +8,7 @@ measured in turns.
 
 import argparse
 import asyncio
-import json
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +28,7 @@ from tests.bench.environment import (
     empty,
     forget_events,
     fresh_settings,
-    on_servers,
+    print_report,
     second_settings,
     settle,
 )
@@ -296,4 +294,4 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(_sizes()))), indent=2, ensure_ascii=False) + "\n")
+    print_report(measure(_sizes()))

@@ -6,9 +6,7 @@ plan of each statement that looks for people or counts them is printed as well, 
 """
 
 import argparse
-import asyncio
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
@@ -25,7 +23,7 @@ from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
 from sql.connection import Connection
 from sql.statements import STATEMENTS
-from tests.bench.environment import fresh_settings, on_servers, settle
+from tests.bench.environment import fresh_settings, print_report, settle
 from tests.bench.institution import Course, Institution
 from tests.bench.progress import log
 
@@ -209,4 +207,4 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(_sizes()))), indent=2, ensure_ascii=False) + "\n")
+    print_report(measure(_sizes()))

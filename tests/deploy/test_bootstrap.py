@@ -2,16 +2,37 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import sysconfig
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from deploy import bootstrap, environment, packages
+from deploy import bootstrap, environment, packages, signals
 from deploy.environment import environment_ready, make_environment, python
+from deploy.locks import alone, held
 
 _CHECKOUT = environment.CHECKOUT
+# Makes an environment whose first step takes for ever: it says so, and its process id.
+_MAKING = """
+import os, sys
+from pathlib import Path
+from deploy import bootstrap, environment
+
+environment.STATE = Path(sys.argv[1])
+slow = "import os, signal; print(os.getpid(), file=open('begun', 'w'), flush=True); signal.pause()"
+environment._make_new = lambda lock: environment._call([sys.executable, "-c", slow], lock)
+environment.CHECKOUT = environment.STATE.parent
+bootstrap.environment_ready = lambda *, tests: False
+bootstrap.missing = lambda *, tests: []
+os.chdir(environment.CHECKOUT)
+sys.argv = ["bootstrap", "run"]
+bootstrap.main()
+"""
 
 
 @pytest.fixture
@@ -23,13 +44,22 @@ def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     monkeypatch.setattr(environment, "CHECKOUT", tmp_path)
     shutil.copy(_CHECKOUT / "pyproject.toml", tmp_path)
 
-    def note(command: list[str]) -> None:
+    def note(command: list[str], _: int) -> None:
         found.append(command)
         if "venv" in command:
             Path(command[-1]).mkdir(parents=True)
 
     monkeypatch.setattr(environment, "_call", note)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """The script sets them for the process that it runs in."""
+    before = {number: signal.getsignal(number) for number in signals.STOPPING}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_every_step_is_announced_and_none_is_done_twice(
@@ -51,6 +81,75 @@ def test_every_step_is_announced_and_none_is_done_twice(
 
     make_environment(tests=True)
     assert (len(calls), capsys.readouterr().out) == (4, "")
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Iterator["tuple[subprocess.Popen[str], int]"]:
+    """A script that makes its environment, and the id of the process that takes so long."""
+    (tmp_path / ".clarion").mkdir()
+    shutil.copy(_CHECKOUT / "pyproject.toml", tmp_path)
+    command = [sys.executable, "-c", _MAKING, str(tmp_path / ".clarion")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as script:
+        begun = tmp_path / "begun"
+        while not (begun.exists() and begun.read_text()):
+            assert script.poll() is None
+        child = int(begun.read_text())
+        yield script, child
+        script.kill()
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_what_makes_the_environment_too(
+    making: "tuple[subprocess.Popen[str], int]", number: signal.Signals
+) -> None:
+    script, child = making
+
+    script.send_signal(number)
+    said, _ = script.communicate(timeout=60)
+
+    assert script.returncode == 128 + number
+    assert len(said.splitlines()) == 1  # what it was doing
+    with pytest.raises(ProcessLookupError):
+        os.kill(child, 0)
+
+
+def test_who_comes_after_a_killed_script_waits_for_what_it_left(
+    making: "tuple[subprocess.Popen[str], int]", tmp_path: Path
+) -> None:
+    script, child = making
+    lock = tmp_path / ".clarion" / "environment.lock"
+
+    script.kill()
+    script.wait()
+    assert held(lock)
+
+    os.kill(child, signal.SIGKILL)
+    with alone(lock):
+        pass
+
+
+def test_waiting_for_another_script_is_said(tmp_path: Path) -> None:
+    lock, wait = tmp_path / "lock", "import sys; from deploy.locks import alone; from pathlib import Path\n"
+    wait += "with alone(Path(sys.argv[1]), busy='Waiting'): print('alone')"
+    with alone(lock, busy="Never said"):
+        other = subprocess.Popen([sys.executable, "-c", wait, str(lock)], stdout=subprocess.PIPE, text=True)
+        assert other.stdout is not None
+        assert other.stdout.readline() == "Waiting\n"
+    assert other.communicate(timeout=60)[0] == "alone\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_python_starts_ends_a_script_without_a_word(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "sitecustomize.py").write_text(f"import os; os.kill(os.getpid(), {int(number)})")
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+
+    done = subprocess.run(
+        [_CHECKOUT / "deploy" / "run"], env=environment, capture_output=True, text=True, check=False, timeout=60
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", "")
 
 
 def test_what_was_begun_and_not_finished_is_begun_again(
@@ -125,14 +224,17 @@ def test_what_runs_in_the_environment_of_an_earlier_lock_is_stopped_from_there(
     monkeypatch.setattr(os, "chdir", lambda _: None)
 
     def replace(*arguments: object) -> None:
-        replaced.extend(arguments[:2])
+        replaced.extend([*arguments[:2], signal.pthread_sigmask(signal.SIG_BLOCK, ())])
         raise SystemExit(0)
 
     monkeypatch.setattr(os, "execve", replace)
     with pytest.raises(SystemExit):
         bootstrap.main()
+    signals.release()
 
-    assert replaced == [earlier, [str(earlier), "-m", "deploy.orphans"]]
+    interpreter, command, waiting = replaced
+    assert (interpreter, command) == (earlier, [str(earlier), "-m", "deploy.orphans"])
+    assert waiting == {signal.SIGHUP, signal.SIGINT, signal.SIGTERM}
 
 
 def test_what_is_missing_depends_on_what_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,15 +11,28 @@ from pathlib import Path
 import pytest
 
 _SCRIPT = """
-import asyncio, sys
+import os, signal, sys
+from deploy import signals
+
+what = sys.argv[2]
+signal.signal(signal.SIGHUP, signal.SIG_IGN if what == "nohup" else signal.SIG_DFL)
+if what.startswith("early_"):
+    signals.hold()  # as deploy/bootstrap.py does before it becomes the script
+    os.kill(os.getpid(), int(what.removeprefix("early_")))
+
+import asyncio
 from pathlib import Path
 from deploy.failure import CannotRun
 from deploy.lifetime import run_until_stopped
 
 async def work():
-    folder, what = Path(sys.argv[1]), sys.argv[2]
+    folder = Path(sys.argv[1])
     if what == "fails":
         raise CannotRun("it cannot be done")
+    if what == "nohup":
+        os.kill(os.getpid(), signal.SIGHUP)
+        for _ in range(5):
+            await asyncio.sleep(0)  # by now the loop has looked at what came
     (folder / "begun").touch()
     try:
         await asyncio.Event().wait()
@@ -94,6 +107,27 @@ def test_the_first_signal_ends_it_with_or_without_a_terminal(
     assert (tmp_path / "cleaned_up").exists()
     if not closed:
         assert "deploy/run: stopping" in terminal.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_is_loaded_ends_it_before_it_begins(
+    terminal: Terminal, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = _start(terminal, tmp_path, f"early_{int(number)}")
+
+    assert process.wait(60) == 128 + number
+    assert terminal.said() == ""
+    assert not (tmp_path / "begun").exists()
+
+
+def test_under_nohup_it_outlives_its_terminal(terminal: Terminal, tmp_path: Path) -> None:
+    terminal.close()
+    process = _start(terminal, tmp_path, "nohup")
+    _wait_for(tmp_path / "begun", process)
+
+    process.send_signal(signal.SIGTERM)
+
+    assert process.wait(60) == 128 + signal.SIGTERM
 
 
 def test_a_failure_is_one_line_and_status_1(terminal: Terminal, tmp_path: Path) -> None:

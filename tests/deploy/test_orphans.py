@@ -115,7 +115,9 @@ async def test_stopping_ends_whatever_still_runs(state: Path, capsys: pytest.Cap
     assert script.process.wait(_PATIENCE) == 128 + signal.SIGTERM
     assert not script.running()
     assert not script.server_running()
-    assert "Stopped 1 running script" in capsys.readouterr().out
+    assert capsys.readouterr().out == (
+        "Stopped 1 running script and what belonged to it\nNothing else of this checkout is running\n"
+    )
     await end_everything(state)
-    assert capsys.readouterr().out == "Nothing else of this checkout is running\n"
+    assert capsys.readouterr().out == "Nothing of this checkout is running\n"
     script.end(signal.SIGTERM)

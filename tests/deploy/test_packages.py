@@ -1,12 +1,26 @@
 """What happens when the machine lacks something."""
 
 import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from deploy import packages
 from deploy.failure import CannotRun
+
+# Installs as root would, but for the place of policy-rc.d.
+_STOPPED = """
+import os, signal, sys
+from deploy import packages
+
+signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+packages._APT_SCRIPT = packages._APT_SCRIPT.replace("/usr/sbin", sys.argv[1])
+os.geteuid = lambda: 0
+packages.install([packages.RABBITMQ])
+"""
 
 
 @pytest.fixture
@@ -60,3 +74,25 @@ def test_a_failed_installation_shows_the_package_managers_words(
         packages.install([packages.RABBITMQ])
 
     assert "no space left" in capsys.readouterr().err
+
+
+def test_a_stop_waits_for_the_package_manager_and_leaves_no_policy_behind(tmp_path: Path) -> None:
+    """apt-get is not cut short: half of an installation is worse than none."""
+    go_on = tmp_path / "go_on"
+    os.mkfifo(go_on)
+    _program(tmp_path / "apt-get", f'case "$*" in *update) exit;; esac; touch {tmp_path}/begun; read line < {go_on}')
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    script = subprocess.Popen(
+        [sys.executable, "-c", _STOPPED, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+    while not (tmp_path / "begun").exists():
+        assert script.poll() is None
+    assert (tmp_path / "policy-rc.d").exists()
+
+    script.send_signal(signal.SIGTERM)
+    assert script.stdout is not None
+    assert any("stopping when the package manager" in line for line in iter(script.stdout.readline, ""))
+    go_on.write_text("now\n")
+    assert script.wait(60) == 128 + signal.SIGTERM
+    script.stdout.close()
+    assert not (tmp_path / "policy-rc.d").exists()

@@ -1,5 +1,6 @@
 """Servers that variables name, and private ones."""
 
+import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -8,13 +9,15 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from deploy.binaries import find_postgres
+from deploy.binaries import find_postgres, find_rabbitmq
 from deploy.failure import CannotRun
 from deploy.named import check_amqp, check_database
 from deploy.ports import free_port
 from deploy.postgres import PrivatePostgres
+from deploy.rabbitmq import PrivateRabbitMQ
 from deploy.servers import servers
 from tests.support.private_servers import open_folder
+from tests.support.waiting import until
 
 
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
@@ -105,3 +108,23 @@ async def test_a_private_postgres_that_runs_is_used_again(postgres: PrivatePostg
 async def test_a_private_postgres_refuses_connections_without_the_checkouts_password(postgres: PrivatePostgres) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(postgres.url.replace("secret", "guess"))
+
+
+async def test_a_private_rabbitmq_that_only_begins_is_stopped_at_once() -> None:
+    """Stopped in order at that moment, it does not end for a minute."""
+    if find_rabbitmq() is None:
+        pytest.skip("the tests run on a named server, and this machine has no RabbitMQ of its own")
+    with open_folder() as folder:
+        server = PrivateRabbitMQ(Path(folder), "secret")
+        begins = asyncio.create_task(server.ensure())
+        await until(server.process.alive)
+        begins.cancel()
+        await asyncio.wait([begins])
+
+        await asyncio.to_thread(server.stop)
+        assert server.process.child is not None
+        assert server.process.child.returncode == -signal.SIGKILL
+
+        await server.ensure()
+        await asyncio.to_thread(server.stop)
+        assert server.process.child.returncode == 0

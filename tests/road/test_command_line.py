@@ -140,4 +140,4 @@ async def test_a_service_that_is_away_is_one_line(running: Installation) -> None
     done = await clarion(running.settings, "send", "--recipient", "1", "--body", "Hello", *caller)
 
     assert done.code == 1
-    assert re.fullmatch(r"clarion: Cannot connect [^\n]+\n", done.err)
+    assert re.fullmatch(r"clarion: CLARION_URL: cannot reach [^\n]+\n", done.err)

@@ -107,6 +107,14 @@ async def hangs_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Non
     await writer.wait_closed()
 
 
+async def speaks_http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """A server of another kind."""
+    await reader.read(8)
+    writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+
 async def why_not(url: URL) -> str:
     """The error of a connection to that node."""
     with pytest.raises(BrokerUnavailable) as raised:
@@ -125,7 +133,11 @@ async def test_why_a_node_cannot_be_used_is_said_in_plain_words(
         await why_not(there.with_port(1)): "Connect call failed",
     }
     monkeypatch.setattr("service.runtime.broker.CONNECT_TIMEOUT", 0.3)
-    for behaviour, reason in ((silent, "no answer in time"), (hangs_up, "connection")):
+    for behaviour, reason in (
+        (silent, "no answer in time"),
+        (hangs_up, "connection"),
+        (speaks_http, "there may be no RabbitMQ"),
+    ):
         server = await asyncio.start_server(behaviour, "127.0.0.1", 0)
         reasons[await why_not(there.with_port(server.sockets[0].getsockname()[1]))] = reason
         server.close()

@@ -1,0 +1,6 @@
+"""``python3 -m deploy run|test|bench|schema [arguments]``, with any Python that is new enough (deploy/start)."""
+
+from deploy.bootstrap import main
+
+if __name__ == "__main__":
+    main()
