@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -24,6 +24,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
+from tests.bench import bystanders, costly_bodies
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -58,9 +59,23 @@ class Sizes:
     slow: int = 2_000  # recipients of the baselines that take a transaction for each
     requests: int = 200  # for each median of reading
     mailbox: int = 10_000  # conversations of the user with many
+    costly_seconds: float = 4.0  # that bodies which cost much are sent
+    costly_bytes: int = costly_bodies.LARGEST  # of each
+    young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
 
 
-QUICK = Sizes(recipients=1_500, existing=3_000, rounds=1, warm_up=200, slow=60, requests=20, mailbox=300)
+QUICK = Sizes(
+    recipients=1_500,
+    existing=3_000,
+    rounds=1,
+    warm_up=200,
+    slow=60,
+    requests=20,
+    mailbox=300,
+    costly_seconds=0.2,
+    costly_bytes=500_000,
+    young=bystanders.QUICK,
+)
 
 
 @dataclass
@@ -124,7 +139,10 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
         figures |= await _reading(run)
+        figures |= await _costly_bodies(run)
+        await clarion.close()  # what comes now has installations of its own
         figures |= await _relaying(sizes)
+        figures |= await _bystanders(sizes)
         figures |= _ratios(figures)
         return {
             "sizes": asdict(sizes),
@@ -269,6 +287,21 @@ async def _relaying(sizes: Sizes) -> dict[str, float]:
     return {name: found[name] for name in names}
 
 
+async def _costly_bodies(run: Run) -> dict[str, float]:
+    """How soon /livez is answered while one client sends bodies that cost much."""
+    log("bodies that cost much")
+    (user,) = await run.institution.users(1)
+    token = await run.institution.token(user)
+    seconds, size = run.sizes.costly_seconds, run.sizes.costly_bytes
+    return await costly_bodies.measure(run.clarion.url, token, seconds=seconds, size=size)
+
+
+async def _bystanders(sizes: Sizes) -> dict[str, float]:
+    """What everybody else notices of big sends, on a database that was just made."""
+    log("others during big sends on a young installation")
+    return await bystanders.measure(sizes.young)
+
+
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
     new = figures["new_per_second"]
     return {
@@ -292,7 +325,7 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
     parser.add_argument("--rounds", type=int)
     asked = vars(parser.parse_args(arguments))
     base = QUICK if asked.pop("quick") else Sizes()
-    return Sizes(**asdict(base) | {name: value for name, value in asked.items() if value is not None})
+    return replace(base, **{name: value for name, value in asked.items() if value is not None})
 
 
 if __name__ == "__main__":
