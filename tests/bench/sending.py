@@ -60,13 +60,13 @@ async def send(conn: Connection, client: Client, course: Course) -> Sent:
 
 
 async def post(client: Client, course: Course) -> Timed:
-    """One private message to everybody in the course, asynchronously, followed to its end."""
+    """One private message to every student of the course, asynchronously, followed to its end."""
     start = perf_counter()
     status, body, headers = await client.call(
         "POST",
         "/conversations",
         json={
-            "recipients": [f"course_{course.id}"],
+            "recipients": [f"course_{course.id}_students"],
             "context_code": f"course_{course.id}",
             "subject": "Field trip",
             "body": "We meet at nine at the main gate. Please bring a packed lunch and something to write with.",
