@@ -12,6 +12,7 @@ import json
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from statistics import median
 from typing import Any
@@ -25,8 +26,8 @@ from tests.bench.environment import fresh_settings, on_servers
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
-from tests.bench.sending import Timed, assert_exactly_once, post
-from tests.support.processes import Client, Installation, installation
+from tests.bench.sending import assert_exactly_once, post
+from tests.support.processes import Client, installation
 
 _PAGE = 10  # messages that each bystander has before; a page of the list
 Latencies = Mapping[str, Sequence[float]]  # seconds of each kind of request
@@ -34,9 +35,8 @@ Latencies = Mapping[str, Sequence[float]]  # seconds of each kind of request
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much is done."""
+    """How much is done besides."""
 
-    recipients: int = 100_000
     sends: int = 8
     bystanders: int = 200
     per_second: float = 10  # of each kind of request
@@ -44,7 +44,7 @@ class Sizes:
     idle: float = 10  # seconds
 
 
-QUICK = Sizes(recipients=1_500, sends=1, bystanders=20, warm_up=0.1, idle=0.5)
+QUICK = Sizes(sends=1, bystanders=20, warm_up=0.1, idle=0.3)
 
 
 class Bystanders:
@@ -109,51 +109,29 @@ async def _bystanders(
     return Bystanders(course, clients, dict(shown))
 
 
-async def _send_in_a_row(sends: Sequence[tuple[Client, Course]]) -> list[Timed]:
-    return [await post(client, course) for client, course in sends]
-
-
-async def measure(sizes: Sizes) -> dict[str, float]:
-    """Milliseconds of each kind of request, idle and during the sends; on a database of its own."""
-    async with (
-        fresh_settings() as settings,
-        installation(settings) as clarion,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        logs.configure(settings.model_copy(update={"log_level": "warning"}))
-        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
-        try:
-            return await _measure(sizes, conn, clarion, session)
-        finally:
-            await conn.close()
-
-
-async def _measure(
-    sizes: Sizes, conn: Connection, clarion: Installation, session: aiohttp.ClientSession
+async def measure(
+    sizes: Sizes,
+    conn: Connection,
+    institution: Institution,
+    course: Course,
+    client: Callable[[str], Client],
 ) -> dict[str, float]:
-    def client(token: str) -> Client:
-        return Client(session, clarion.url, token)
-
-    institution = Institution(conn)
-    await institution.open()
-    course = await institution.course(sizes.recipients)
+    """Milliseconds of each kind of request, idle and during sends to the course; ``client`` makes one of a token."""
     seen_by = await institution.more_teachers(course, sizes.sends)
     teachers = [client(token) for token in await institution.tokens([seen.teacher for seen in seen_by])]
-    await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
     bystanders = await _bystanders(conn, institution, course, client, sizes.bystanders)
     await bystanders.ask(per_second=sizes.per_second, done=await set_after(sizes.warm_up))
     idle = await bystanders.ask(per_second=sizes.per_second, done=await set_after(sizes.idle))
     log(f"  idle: {_milliseconds('', idle)}")
-    done = asyncio.Event()
+    bystanders.refused, done = 0, asyncio.Event()
     asking = asyncio.create_task(bystanders.ask(per_second=sizes.per_second, done=done))
-    bystanders.refused = 0
-    sent = await _send_in_a_row(list(zip(teachers, seen_by, strict=True)))
+    sent = [await post(teacher, seen) for teacher, seen in zip(teachers, seen_by, strict=True)]
     done.set()
     during = await asking
     log(f"  during sends: {_milliseconds('', during)}")
     for timed in sent:
-        await assert_exactly_once(conn, timed.batch_id, sizes.recipients)
-    rates = [sizes.recipients / timed.finished_after for timed in sent]
+        await assert_exactly_once(conn, timed.batch_id, len(course.students))
+    rates = [len(course.students) / timed.finished_after for timed in sent]
     log("  " + ", ".join(f"{rate:,.0f}" for rate in rates) + " recipients a second")
     return (
         _milliseconds("idle_", idle)
@@ -174,8 +152,26 @@ def _milliseconds(prefix: str, latencies: Latencies) -> dict[str, float]:
     }
 
 
+async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
+    async with (
+        fresh_settings() as settings,
+        installation(settings) as clarion,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        logs.configure(settings.model_copy(update={"log_level": "warning"}))
+        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
+        institution = Institution(conn)
+        await institution.open()
+        course = await institution.course(recipients)
+        await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
+        figures = await measure(sizes, conn, institution, course, partial(Client, session, clarion.url))
+        await conn.close()
+        return figures
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bystanders", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
-    chosen_sizes = QUICK if parser.parse_args().quick else Sizes()
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(chosen_sizes))), indent=2) + "\n")
+    quick = parser.parse_args().quick
+    work = _main(QUICK, 1_500) if quick else _main(Sizes(), 100_000)
+    sys.stdout.write(json.dumps(asyncio.run(on_servers(work)), indent=2) + "\n")

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -127,22 +128,21 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
         stack.push_async_callback(conn.close)
         clarion = await stack.enter_async_context(installation(settings))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         run = Run(sizes, settings, conn, Institution(conn), clarion, session)
         await run.institution.open()
         warm_up = await run.institution.course(sizes.warm_up)
         course = await run.institution.course(sizes.recipients)
         await run.start()
-        figures = await _sending(run, warm_up, course)
+        figures = await _bystanders(run, course)
+        figures |= await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
         figures |= await _slow_baselines(run)
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
         figures |= await _reading(run)
         figures |= await _costly_bodies(run)
-        await clarion.close()  # what comes now has installations of its own
         figures |= await _relaying(sizes)
-        figures |= await _bystanders(sizes)
         figures |= _ratios(figures)
         return {
             "sizes": asdict(sizes),
@@ -151,6 +151,13 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
             "figures": {name: round(value, 4) for name, value in figures.items()},
             "targets": [target.judge(figures) for target in TARGETS],
         }
+
+
+async def _bystanders(run: Run, course: Course) -> dict[str, float]:
+    """What everybody else notices of big sends, while the database is still as it was made."""
+    log("others during big sends")
+    client = partial(Client, run.session, run.clarion.url)
+    return await bystanders.measure(run.sizes.young, run.conn, run.institution, course, client)
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
@@ -294,12 +301,6 @@ async def _costly_bodies(run: Run) -> dict[str, float]:
     token = await run.institution.token(user)
     seconds, size = run.sizes.costly_seconds, run.sizes.costly_bytes
     return await costly_bodies.measure(run.clarion.url, token, seconds=seconds, size=size)
-
-
-async def _bystanders(sizes: Sizes) -> dict[str, float]:
-    """What everybody else notices of big sends, on a database that was just made."""
-    log("others during big sends on a young installation")
-    return await bystanders.measure(sizes.young)
 
 
 def _ratios(figures: dict[str, float]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 from sql.connection import Connection
 from sql.verification import count_copies
@@ -62,17 +63,14 @@ async def send(conn: Connection, client: Client, course: Course) -> Sent:
 async def post(client: Client, course: Course) -> Timed:
     """One private message to every student of the course, asynchronously, followed to its end."""
     start = perf_counter()
-    status, body, headers = await client.call(
-        "POST",
-        "/conversations",
-        json={
-            "recipients": [f"course_{course.id}_students"],
-            "context_code": f"course_{course.id}",
-            "subject": "Field trip",
-            "body": "We meet at nine at the main gate. Please bring a packed lunch and something to write with.",
-            "mode": "async",
-        },
-    )
+    message = {
+        "recipients": [f"course_{course.id}_students"],
+        "context_code": f"course_{course.id}",
+        "subject": "Field trip",
+        "body": "We meet at nine at the main gate. Please bring a packed lunch and something to write with.",
+        "mode": "async",
+    }
+    status, body, headers = await _answered(client, "POST", "/conversations", json=message)
     accepted = perf_counter() - start
     assert (status, body) == (202, []), body
     batch_id = int(headers["X-Conversation-Batch-Id"])
@@ -80,10 +78,19 @@ async def post(client: Client, course: Course) -> Timed:
     return Timed(batch_id, accepted, perf_counter() - start)
 
 
+async def _answered(client: Client, method: str, path: str, **parameters: Any) -> tuple[int, Any, Any]:
+    """Asks again after a 503, of which nothing takes effect later: a machine may be busy with much else."""
+    while True:
+        answer = await client.call(method, path, **parameters)
+        if answer[0] != 503:
+            return answer
+        await asyncio.sleep(LONGEST_WAIT)
+
+
 async def _finished(client: Client, batch_id: int, start: float) -> None:
     """Asks for the batch until its end, the more often the nearer that seems."""
     while True:
-        _, batch, _ = await client.call("GET", f"/conversations/batches/{batch_id}")
+        _, batch, _ = await _answered(client, "GET", f"/conversations/batches/{batch_id}")
         if batch["workflow_state"] not in ("created", "sending"):
             assert batch["workflow_state"] == "sent", batch
             return
