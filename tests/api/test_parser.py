@@ -81,6 +81,11 @@ async def test_a_process_that_is_stuck_is_ended() -> None:
         os.kill(pid, 0)
 
 
+async def test_it_goes_behind_the_gateway_where_processors_are_scarce(parser: Parser) -> None:
+    ours = os.getpriority(os.PRIO_PROCESS, 0)
+    assert os.getpriority(os.PRIO_PROCESS, await process_of(parser)) == min(ours + 5, 19)
+
+
 async def test_signals_to_the_whole_group_leave_it_alone(parser: Parser) -> None:
     """The gateway decides when it ends."""
     pid = await process_of(parser)
