@@ -11,7 +11,7 @@ from service.runtime.settings import load
 from service.runtime.tracing_export import exporting
 from workers import process
 
-# Of a worker, where processors are scarce: a gateway beside it goes first. It answers people and needs little; with equal
+# Where processors are scarce, a gateway beside the worker goes first. It answers people and needs little; with equal
 # rights a big send, whose events are published meanwhile, makes everybody wait, and is no faster for it.
 _NICENESS = 10
 
