@@ -83,7 +83,7 @@ async def read_parameters(request: web.Request, *, limit: int | None = None) -> 
     return parameters
 
 
-async def _read_body(request: web.Request, limit: int) -> bytes:
+async def _read_body(request: web.Request, limit: int) -> bytearray:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise Refusal(Code.UNSUPPORTED_ENCODING)
     if request.content_length is not None and request.content_length > limit:
@@ -101,13 +101,13 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     except (ConnectionError, TimeoutError) as error:
         log.info("body_incomplete", error=type(error).__name__, bytes=len(body))
         raise Disconnected from error
-    return bytes(body)
+    return body
 
 
-async def _parsed(request: web.Request, raw: bytes) -> dict[str, Any]:
+async def _parsed(request: web.Request, raw: bytearray) -> dict[str, Any]:
     encoding, content_type = _encoding(request), request.headers.get(hdrs.CONTENT_TYPE, "")
     if len(raw) <= _INLINE:
-        return read_body(encoding, content_type, raw)
+        return read_body(encoding, content_type, bytes(raw))
     unknown = b""
     async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown)):
         parameters, seconds = await request.app[PARSER].parse(encoding, content_type, raw)

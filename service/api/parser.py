@@ -31,25 +31,27 @@ class Parser:
         self._turn = asyncio.Lock()
         self._process: Process | None = None
 
-    async def parse(self, encoding: Encoding, content_type: str, raw: bytes) -> tuple[dict[str, Any], float]:
+    async def parse(
+        self, encoding: Encoding, content_type: str, raw: bytes | bytearray
+    ) -> tuple[dict[str, Any], float]:
         """The parameters, and the CPU seconds that it took; waits for its turn.
 
         Raises the Refusal of service/domain/encodings.py, and Unavailable when the process has ended or is stuck.
         """
         await self._turn.acquire()
         # Who waits may be cancelled; what is under way still has to come to its end before the next may begin.
-        exchange = asyncio.create_task(self._exchange(pickle.dumps((encoding, content_type, raw))))
+        exchange = asyncio.create_task(self._exchange(pickle.dumps((encoding, content_type)), raw))
         exchange.add_done_callback(lambda _: self._turn.release())
         result, seconds = await asyncio.shield(exchange)
         if isinstance(result, Refusal):
             raise result
         return result, seconds
 
-    async def _exchange(self, question: bytes) -> Parsed:
+    async def _exchange(self, kind: bytes, raw: bytes | bytearray) -> Parsed:
         try:
             process = await self._running()
             async with asyncio.timeout(self._patience):
-                return await _ask(process, question)
+                return await _ask(process, kind, raw)
         except (OSError, EOFError, TimeoutError) as error:
             log.warning("parser_ended", error=repr(error))
             await self.close()
@@ -71,10 +73,11 @@ class Parser:
             await process.wait()
 
 
-async def _ask(process: Process, question: bytes) -> Parsed:
+async def _ask(process: Process, kind: bytes, raw: bytes | bytearray) -> Parsed:
     assert process.stdin is not None  # noqa: S101 - both are pipes
     assert process.stdout is not None  # noqa: S101
-    process.stdin.writelines((LENGTH.pack(len(question)), question))
+    process.stdin.write(b"".join((LENGTH.pack(len(kind)), kind, LENGTH.pack(len(raw)))))
+    process.stdin.write(raw)
     await process.stdin.drain()
     (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
     parsed: Parsed = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - written by our own process

@@ -1,8 +1,11 @@
-"""The process behind service/api/parser.py: questions on stdin, answers on stdout, each a length and a pickle.
+"""The process behind service/api/parser.py: bodies on stdin, answers on stdout.
 
-It ends when its stdin does, so with the gateway, however that ends. Signals to the whole group leave it alone: the
-gateway may still have something to parse while it drains. The gateway and the database go first where processors are
-scarce.
+A body is two parts, its encoding and type as a pickle and then itself; an answer is one, a pickle. Before each part
+stands its length.
+
+The process ends when its stdin does, so with the gateway, however that ends. Signals to the whole group leave it alone:
+the gateway may still have something to parse while it drains. The gateway and the database go first where processors
+are scarce.
 """
 
 import os
@@ -39,9 +42,10 @@ def serve() -> None:
         signal.signal(number, signal.SIG_IGN)
     os.nice(_NICENESS)
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
-    while head := questions.read(LENGTH.size):
-        question = questions.read(*LENGTH.unpack(head))
-        answer = pickle.dumps(_parse(*pickle.loads(question)))  # noqa: S301 - written by the gateway
+    while length := questions.read(LENGTH.size):
+        encoding, content_type = pickle.loads(questions.read(*LENGTH.unpack(length)))  # noqa: S301 - of the gateway
+        raw = questions.read(*LENGTH.unpack(questions.read(LENGTH.size)))
+        answer = pickle.dumps(_parse(encoding, content_type, raw))
         answers.write(LENGTH.pack(len(answer)))
         answers.write(answer)
         answers.flush()

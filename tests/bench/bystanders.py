@@ -103,10 +103,11 @@ async def _bystanders(
     for seen, token in zip(before, await institution.tokens([seen.teacher for seen in before]), strict=True):
         await post(client(token), seen)
     shown = await conn.fetch(
-        "SELECT user_id, min(conversation_id) FROM participants WHERE user_id = ANY ($1) GROUP BY user_id", chosen
+        "SELECT user_id, min(conversation_id) AS shown FROM participants WHERE user_id = ANY ($1) GROUP BY user_id",
+        chosen,
     )
     clients = dict(zip(chosen, map(client, await institution.tokens(chosen)), strict=True))
-    return Bystanders(course, clients, dict(shown))
+    return Bystanders(course, clients, {row["user_id"]: row["shown"] for row in shown})
 
 
 async def measure(

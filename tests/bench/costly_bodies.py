@@ -81,7 +81,9 @@ def send_costly(url: str, token: str | None, kinds: Sequence[str], size: int, se
     In a process of its own, whose work a gateway would not find on its machine: it takes what is left of that.
     """
     os.nice(19)
-    return asyncio.run(_send_costly(url, token, [KINDS[kind](size // _BYTES) for kind in kinds], seconds))
+    return asyncio.run(
+        _send_costly(url, token, [KINDS[kind](min(size // _BYTES, MAX_VALUES - 1)) for kind in kinds], seconds)
+    )
 
 
 async def _send_costly(url: str, token: str | None, bodies: Sequence[Costly], seconds: float) -> Mapping[int, int]:
