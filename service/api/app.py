@@ -31,7 +31,8 @@ from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, B
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.origin import require_host
-from service.api.parameters import PARSER, close_parser, new_parser
+from service.api.parameters import PARSER, close_parser
+from service.api.parser import Parser
 from service.api.places import PLACES, Places
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
@@ -70,7 +71,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()
     app[READINESS] = Readiness(settings, broker)
-    app[PLACES], app[PARSER] = Places(pool.get_max_size()), new_parser()
+    app[PLACES], app[PARSER] = Places(pool.get_max_size()), Parser(settings.request_timeout)
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
     app.on_shutdown.append(hurry)
     app.on_cleanup.extend([_finish_publishing, finish_settling, close_parser, _close_readiness])

@@ -28,7 +28,7 @@ class Meter:
         return self._cpu + time.thread_time() - self._step_started
 
     def add(self, seconds: float) -> None:
-        """CPU seconds that another thread has spent on the request."""
+        """CPU seconds that another process has spent on the request."""
         self._cpu += seconds
 
     @property

@@ -1,12 +1,10 @@
 """The parameters of a request, in whichever encoding they came (canvas/conventions.md 1).
 
-A body is read once it is known who sends it, or as far as a token may stand in it; what is big is parsed in a thread,
-so that the event loop goes on answering others.
+A body is read once it is known who sends it, or as far as a token may stand in it; what is long is parsed in a process
+of its own (parser.py), so that the event loop goes on answering others.
 """
 
 import asyncio
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import structlog
@@ -15,20 +13,21 @@ from aiohttp import hdrs, web
 from service.api.deadline import DEADLINE
 from service.api.keys import SETTINGS
 from service.api.metering import METER
+from service.api.parser import Parser
 from service.api.places import PLACES, TOKEN_HASH
-from service.domain.encodings import read_form, read_json, read_multipart
+from service.domain.encodings import Encoding, read_body, read_form
 from service.domain.errors import Code, Refusal, unreadable
 
 PARAMETERS: web.RequestKey[dict[str, Any]] = web.RequestKey("parameters")  # as they came, once they are read
 BODY: web.RequestKey[dict[str, Any]] = web.RequestKey("body")  # those of them that the body brought
 _QUERY: web.RequestKey[dict[str, Any]] = web.RequestKey("query")
-PARSER: web.AppKey[ThreadPoolExecutor] = web.AppKey("parser", ThreadPoolExecutor)  # of one thread: see new_parser
+PARSER = web.AppKey("parser", Parser)
 
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
 
 MAX_UNKNOWN = 65_536  # bytes that are read of the body of a caller who is not known yet
-_INLINE = 16_384  # bytes; parsing more takes longer than handing it to a thread and back
+_INLINE = 16_384  # bytes; parsing more takes longer than handing it to another process and back
 
 log = structlog.get_logger(__name__)
 
@@ -37,14 +36,9 @@ class Disconnected(Exception):
     """The client has gone, or has not sent the whole of its body in time: no answer is waited for."""
 
 
-def new_parser() -> ThreadPoolExecutor:
-    """One thread: the event loop shares the interpreter with it, and with more of them would wait for each."""
-    return ThreadPoolExecutor(1, "parser")
-
-
 async def close_parser(app: web.Application) -> None:
     """Nothing is left to parse when the gateway stops."""
-    app[PARSER].shutdown(wait=False, cancel_futures=True)
+    await app[PARSER].close()
 
 
 def is_form(request: web.Request) -> bool:
@@ -89,7 +83,7 @@ async def read_parameters(request: web.Request, *, limit: int | None = None) -> 
     return parameters
 
 
-async def _read_body(request: web.Request, limit: int) -> bytes:
+async def _read_body(request: web.Request, limit: int) -> bytearray:
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().lower() != "identity":
         raise Refusal(Code.UNSUPPORTED_ENCODING)
     if request.content_length is not None and request.content_length > limit:
@@ -107,37 +101,26 @@ async def _read_body(request: web.Request, limit: int) -> bytes:
     except (ConnectionError, TimeoutError) as error:
         log.info("body_incomplete", error=type(error).__name__, bytes=len(body))
         raise Disconnected from error
-    return bytes(body)
+    return body
 
 
-async def _parsed(request: web.Request, raw: bytes) -> dict[str, Any]:
+async def _parsed(request: web.Request, raw: bytearray) -> dict[str, Any]:
+    encoding, content_type = _encoding(request), request.headers.get(hdrs.CONTENT_TYPE, "")
     if len(raw) <= _INLINE:
-        return _parse(request, raw)
-    loop, unknown = asyncio.get_running_loop(), b""
+        return read_body(encoding, content_type, bytes(raw))
+    unknown = b""
     async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown)):
-        parameters, seconds = await loop.run_in_executor(request.app[PARSER], _parse_timed, request, raw)
+        parameters, seconds = await request.app[PARSER].parse(encoding, content_type, raw)
     request[METER].add(seconds)
-    if isinstance(parameters, Refusal):
-        raise parameters
     return parameters
 
 
-def _parse_timed(request: web.Request, raw: bytes) -> tuple[dict[str, Any] | Refusal, float]:
-    """The parameters, or why there are none, and the seconds of CPU that it took."""
-    started = time.thread_time()
-    try:
-        result: dict[str, Any] | Refusal = _parse(request, raw)
-    except Refusal as refusal:
-        result = refusal
-    return result, time.thread_time() - started
-
-
-def _parse(request: web.Request, raw: bytes) -> dict[str, Any]:
+def _encoding(request: web.Request) -> Encoding:
     kind = request.content_type
     if kind == "application/json" or kind.endswith("+json"):
-        return read_json(raw)
+        return Encoding.JSON
     if kind == MULTIPART:
-        return read_multipart(raw, request.headers[hdrs.CONTENT_TYPE])
+        return Encoding.MULTIPART
     if is_form(request):
-        return read_form(raw)
+        return Encoding.FORM
     raise unreadable(f"A body must be application/json, {FORM} or {MULTIPART}.")

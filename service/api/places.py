@@ -16,7 +16,7 @@ TOKEN_HASH: web.RequestKey[bytes] = web.RequestKey("token_hash")  # of what the 
 
 
 class Places:
-    """Places at a pool of ``size`` connections, and at the one thread that parses."""
+    """Places at a pool of ``size`` connections, and at the one process that parses."""
 
     def __init__(self, size: int) -> None:
         self._each = max(1, size // 2)

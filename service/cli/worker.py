@@ -1,5 +1,6 @@
 """``clarion worker``."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -9,6 +10,10 @@ from service.runtime import logs
 from service.runtime.settings import load
 from service.runtime.tracing_export import exporting
 from workers import process
+
+# Where processors are scarce, a gateway beside the worker goes first. It answers people and needs little; with equal
+# rights a big send, whose events are published meanwhile, makes everybody wait, and is no faster for it.
+_NICENESS = 10
 
 app = typer.Typer(add_completion=False)
 
@@ -25,5 +30,6 @@ def worker(
         raise typer.BadParameter(f"no consumer {', '.join(unknown)}; there are {known}", param_hint="--only")
     settings = load()
     logs.configure(settings)
+    os.nice(_NICENESS)
     with exporting("clarion-worker"):
         uvloop.run(process.run(settings, names))

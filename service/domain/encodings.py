@@ -5,6 +5,7 @@ Refusal(BAD_REQUEST). PostgreSQL has no NUL in text, so a NUL is refused here ra
 """
 
 import re
+from enum import Enum, auto
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -12,6 +13,15 @@ import orjson
 
 from service.domain.brackets import MAX_DEPTH, MAX_NAMES, MAX_VALUES, expand, nest, too_many_names
 from service.domain.errors import Refusal, unreadable
+
+
+class Encoding(Enum):
+    """How a body is written."""
+
+    FORM = auto()
+    MULTIPART = auto()
+    JSON = auto()
+
 
 _BROKEN_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _BOUNDARY = re.compile(r';\s*boundary=(?:"([^"]{1,200})"|([^\s;"]{1,200}))', re.IGNORECASE)
@@ -66,7 +76,7 @@ def read_form(raw: bytes) -> dict[str, Any]:
 
 
 def _unescape(text: str) -> str:
-    """One name or value of a form: a search through all of them would hold the interpreter until it is done."""
+    """One name or value of a form."""
     if "%" in text and _BROKEN_ESCAPE.search(text):
         raise unreadable("Parameters have a broken percent escape.")
     return _unquote(text)
@@ -164,3 +174,14 @@ def read_json(raw: bytes) -> dict[str, Any]:
     if b"\\u0000" in raw and _has_nul(body):
         raise _nul()
     return expand(body)
+
+
+def read_body(encoding: Encoding, content_type: str, raw: bytes) -> dict[str, Any]:
+    """A body in its encoding; ``content_type`` is the header, which has the boundary of a multipart body."""
+    match encoding:
+        case Encoding.FORM:
+            return read_form(raw)
+        case Encoding.MULTIPART:
+            return read_multipart(raw, content_type)
+        case Encoding.JSON:
+            return read_json(raw)

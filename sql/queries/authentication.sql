@@ -2,7 +2,8 @@
 -- Everything authentication needs, in the one statement that every request pays for. A user who is not (yet)
 -- in the directory has a null workflow_state. The fake student (CONTRACT 6.6) has student view enrolments only.
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
--- :reserving and :longest are seconds. That the token was used is noted once a minute at most.
+-- :reserving and :longest are seconds. That the token was used is noted once a minute at most. A crash of the server may
+-- forget both, so no reader waits for the disk, nor for what a big send is writing there; a statement of its own.
 WITH found AS (
     SELECT t.token_hash, t.user_id, t.scopes, t.expires_at,
            coalesce(t.expires_at <= statement_timestamp(), false) AS expired, t.revoked_at, t.last_used_at,
@@ -12,7 +13,7 @@ WITH found AS (
                AS fake_student
     FROM access_tokens t
     LEFT JOIN users u ON u.id = t.user_id
-    WHERE t.token_hash = :token_hash::bytea
+    WHERE t.token_hash = :token_hash::bytea AND set_config('synchronous_commit', 'off', true) = 'off'
 ), bucket AS (
     INSERT INTO throttle_buckets AS b (token_hash, empties_at)
     SELECT f.token_hash, clock_timestamp() + least(:reserving::float8, :longest::float8) * interval '1 second'

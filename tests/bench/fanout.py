@@ -11,7 +11,8 @@ import asyncio
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -22,6 +23,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
+from tests.bench import bystanders, costly_bodies
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -56,9 +58,23 @@ class Sizes:
     slow: int = 2_000  # recipients of the baselines that take a transaction for each
     requests: int = 200  # for each median of reading
     mailbox: int = 10_000  # conversations of the user with many
+    costly_seconds: float = 4.0  # that bodies which cost much are sent
+    costly_bytes: int = costly_bodies.LARGEST  # of each
+    young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
 
 
-QUICK = Sizes(recipients=1_500, existing=3_000, rounds=1, warm_up=200, slow=60, requests=20, mailbox=300)
+QUICK = Sizes(
+    recipients=1_500,
+    existing=3_000,
+    rounds=1,
+    warm_up=200,
+    slow=60,
+    requests=20,
+    mailbox=300,
+    costly_seconds=0.2,
+    costly_bytes=500_000,
+    young=bystanders.QUICK,
+)
 
 
 @dataclass
@@ -110,18 +126,20 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
         stack.push_async_callback(conn.close)
         clarion = await stack.enter_async_context(installation(settings))
-        session = await stack.enter_async_context(aiohttp.ClientSession())
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         run = Run(sizes, settings, conn, Institution(conn), clarion, session)
         await run.institution.open()
         warm_up = await run.institution.course(sizes.warm_up)
         course = await run.institution.course(sizes.recipients)
         await run.start()
-        figures = await _sending(run, warm_up, course)
+        figures = await _bystanders(run, course)
+        figures |= await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
         figures |= await _slow_baselines(run)
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
         figures |= await _reading(run)
+        figures |= await _costly_bodies(run)
         figures |= await _relaying(sizes)
         figures |= _ratios(figures)
         return {
@@ -131,6 +149,13 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
             "figures": {name: round(value, 4) for name, value in figures.items()},
             "targets": [target.judge(figures) for target in TARGETS],
         }
+
+
+async def _bystanders(run: Run, course: Course) -> dict[str, float]:
+    """What everybody else notices of big sends, while the database is still as it was made."""
+    log("others during big sends")
+    client = partial(Client, run.session, run.clarion.url)
+    return await bystanders.measure(run.sizes.young, run.conn, run.institution, course, client)
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
@@ -267,6 +292,15 @@ async def _relaying(sizes: Sizes) -> dict[str, float]:
     return {name: found[name] for name in names}
 
 
+async def _costly_bodies(run: Run) -> dict[str, float]:
+    """How soon /livez is answered while one client sends bodies that cost much."""
+    log("bodies that cost much")
+    (user,) = await run.institution.users(1)
+    token = await run.institution.token(user)
+    seconds, size = run.sizes.costly_seconds, run.sizes.costly_bytes
+    return await costly_bodies.measure(run.clarion.url, token, seconds=seconds, size=size)
+
+
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
     new = figures["new_per_second"]
     return {
@@ -290,7 +324,7 @@ def _sizes(arguments: Sequence[str] | None = None) -> Sizes:
     parser.add_argument("--rounds", type=int)
     asked = vars(parser.parse_args(arguments))
     base = QUICK if asked.pop("quick") else Sizes()
-    return Sizes(**asdict(base) | {name: value for name, value in asked.items() if value is not None})
+    return replace(base, **{name: value for name, value in asked.items() if value is not None})
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The institution of a run, made by the set: courses and their people, and what they have written before."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 
 from service.domain.tokens import hash_token, new_token
@@ -97,18 +97,34 @@ class Institution:
         made = Course(next(self._courses), teacher, students)
         await self._conn.execute(_COURSE, made.id)
         await self._conn.execute(_SECTION, made.id)
-        for people, role in (([teacher], "TeacherEnrollment"), (students, "StudentEnrollment")):
-            await self._conn.execute(_ENROLLMENTS, made.id, people, role, self._next_enrollment)
-            self._next_enrollment += len(people)
+        await self._enrol(made, [teacher], "TeacherEnrollment")
+        await self._enrol(made, students, "StudentEnrollment")
         return made
+
+    async def more_teachers(self, course: Course, how_many: int) -> Sequence[Course]:
+        """The course as each of so many new teachers sees it, whom no student has a thread with."""
+        teachers = await self.users(how_many)
+        await self._enrol(course, teachers, "TeacherEnrollment")
+        return [replace(course, teacher=teacher) for teacher in teachers]
+
+    async def _enrol(self, course: Course, people: Sequence[int], role: str) -> None:
+        await self._conn.execute(_ENROLLMENTS, course.id, people, role, self._next_enrollment)
+        self._next_enrollment += len(people)
 
     async def token(self, user_id: int) -> str:
         """A token for the API."""
-        token = new_token()
-        await self._conn.execute(
-            "INSERT INTO access_tokens (token_hash, user_id) VALUES ($1, $2)", hash_token(token), user_id
-        )
+        (token,) = await self.tokens([user_id])
         return token
+
+    async def tokens(self, user_ids: Sequence[int]) -> Sequence[str]:
+        """A token for each of them, in their order."""
+        tokens = [new_token() for _ in user_ids]
+        await self._conn.execute(
+            "INSERT INTO access_tokens (token_hash, user_id) SELECT * FROM unnest($1::bytea[], $2::bigint[])",
+            [hash_token(token) for token in tokens],
+            user_ids,
+        )
+        return tokens
 
     async def threads(self, authors: Sequence[int], readers: Sequence[int]) -> None:
         """A private thread with one unread message for each pair; one author's pairs follow each other."""

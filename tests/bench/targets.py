@@ -38,4 +38,9 @@ TARGETS = (
     Target("rate_with_past_to_empty", 0.65, at_least=True),
     Target("list_page_large_to_small", 2),
     Target("unread_count_large_to_small", 10),
+    Target("livez_beside_costly_bodies_max_ms", 100),
+    Target("list_during_sends_to_idle", 2),
+    Target("show_during_sends_to_idle", 2),
+    Target("unread_count_during_sends_to_idle", 2),
+    Target("post_during_sends_to_idle", 2),
 )

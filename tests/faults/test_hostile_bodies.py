@@ -1,6 +1,10 @@
 """Bodies that cost much: others are answered meanwhile (a real server, as an operator runs it)."""
 
 import asyncio
+import json
+import os
+import select
+import signal
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -9,7 +13,8 @@ import aiohttp
 import pytest
 
 from service.domain.encodings import read_form, read_multipart
-from tests.support.fault_environment import FaultEnvironment
+from tests.support.fault_environment import FaultEnvironment, logged
+from tests.support.waiting import until
 
 SENT_AT_ONCE = 4
 FORM, MULTIPART = "application/x-www-form-urlencoded", "multipart/form-data; boundary=b"
@@ -82,3 +87,17 @@ async def test_another_s_long_body_does_not_wait_for_all_of_a_greedy_client_s(th
 
     assert status == 400
     assert done < SENT_AT_ONCE - 1
+
+
+async def test_the_process_that_parses_ends_with_its_gateway(there: FaultEnvironment) -> None:
+    gateway = await there.running.api()
+    body = {"recipients": ["0"], "body": "x" * 60_000}
+    status, _, _ = await there.teacher.call("POST", "/conversations", json=body)
+    assert status == 400
+    (line,) = logged(gateway, "parser_started")
+    parser = os.pidfd_open(json.loads(line)["pid"])
+
+    await gateway.stop(signal.SIGKILL)
+
+    await until(lambda: bool(select.select([parser], [], [], 0)[0]))
+    os.close(parser)

@@ -28,6 +28,22 @@ async def test_reading_leaves_the_row_in_place_and_every_index_alone(
     assert tuple(updates or ()) == (1, 1)
 
 
+async def test_reading_does_not_wait_for_the_disk(
+    conn: asyncpg.Connection, threads: Threads, people: list[int]
+) -> None:
+    """It may be forgotten in a crash; what the same connection writes next may not."""
+    me, ann = people
+    made = await threads.private(ann, me)
+    await conn.execute("SET synchronous_commit = on")
+
+    async with conn.transaction():
+        await conversations.mark_read(conn, me, made)
+        assert await conn.fetchval("SHOW synchronous_commit") == "off"
+
+    assert not await conn.fetchval("SELECT unread FROM participants WHERE user_id = $1", me)
+    assert await conn.fetchval("SHOW synchronous_commit") == "on"
+
+
 @pytest.mark.parametrize("column", ["archived", "unread"])
 async def test_reading_touches_nothing_that_does_not_wait(
     conn: asyncpg.Connection, threads: Threads, people: list[int], column: str
