@@ -16,7 +16,7 @@ from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_er
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 COMMAND = PlanBatch(batch_id=1)
 
@@ -215,7 +215,7 @@ async def test_a_cancellation_lost_in_the_setup_does_not_keep_it_from_stopping(
     broker = Broker(settings, "test", setup)
     await broker.start()
     await entered.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await broker.stop()
 
     assert not broker.connected
