@@ -57,6 +57,29 @@ async def test_a_batch_has_its_end_with_its_last_chunk_and_not_before(conn: asyn
     assert before < under_way["started_at"] == ended["started_at"] <= ended["finished_at"]
 
 
+@pytest.mark.parametrize("failed_first", [False, True])
+async def test_a_batch_of_which_a_chunk_is_given_up_ends_in_error_with_its_last_chunk(
+    conn: asyncpg.Connection, *, failed_first: bool
+) -> None:
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+
+    if failed_first:
+        await chunks.fail_chunk(conn, batch_id, 0, error="no", cause=CAUSE)
+        under_way = await batch_row(conn, batch_id)
+        await deliver(conn, batch_id, 1)
+    else:
+        await deliver(conn, batch_id, 0)
+        under_way = await batch_row(conn, batch_id)
+        await chunks.fail_chunk(conn, batch_id, 1, error="no", cause=CAUSE)
+    ended = await batch_row(conn, batch_id)
+
+    assert (under_way["state"], under_way["finished_at"]) == ("sending", None)
+    assert (ended["state"], ended["delivered"], ended["failed"]) == ("error", *((1, 2) if failed_first else (2, 1)))
+    assert under_way["started_at"] == ended["started_at"] <= ended["finished_at"]
+    events = await conn.fetch("SELECT event FROM outbox WHERE lane = 16 ORDER BY id")
+    assert [row["event"] for row in events] == ["batch_started", "batch_progress", "batch_failed"]
+
+
 async def test_events_of_a_reused_thread_are_in_the_lane_of_the_thread(conn: asyncpg.Connection) -> None:
     """Of its conversation, whatever the ids of the new messages are: one lane keeps their order."""
     first, second = await accept(conn), await accept(conn)
