@@ -70,6 +70,16 @@ def test_one_of_several_enrolments_is_enough() -> None:
     assert both.best_role(51) is None
 
 
+def test_of_two_enrolments_the_higher_is_the_best_role() -> None:
+    """A student who observes another one is above all a student (canvas/endpoints.md 4.9 check 5, 5.1)."""
+    ranking = (TEACHER, TA, DESIGNER, STUDENT, OBSERVER)
+
+    for place, higher in enumerate(ranking):
+        for lower in ranking[place:]:
+            held = [Enrollment(50, 1, lower, "active"), Enrollment(50, 2, higher, "completed")]
+            assert Roles(7, held).best_role(50) == higher
+
+
 def test_a_deleted_course_grants_nothing() -> None:
     deleted = Course(COURSE.id, "Course", "deleted", COURSE.accounts)
 
