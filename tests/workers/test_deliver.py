@@ -302,6 +302,7 @@ async def test_a_commit_on_its_way_holds_up_no_lane(
         DeliverChunk(batch_id=await batches.accept(recipients, chunk_size=2), position=0)
         for recipients in ([10, 11], [12, 13])
     ]
+    assert deliverer.commands_at_once == len(commands)
     await conn.execute("""
         CREATE FUNCTION commit_late() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;
@@ -312,7 +313,7 @@ async def test_a_commit_on_its_way_holds_up_no_lane(
         async with conn.transaction():
             await conn.execute("SELECT pg_advisory_xact_lock(77)")
             handled = [asyncio.create_task(deliverer.handle(command)) for command in commands]
-            await doing(pool, WAITS + " AND query = 'COMMIT;'", deliverer.commands_at_once)
+            await doing(pool, WAITS + " AND query = 'COMMIT;'", len(commands))
         assert await asyncio.gather(*handled) == [Done()] * 2
     finally:
         await conn.execute("DROP FUNCTION commit_late() CASCADE")
