@@ -110,6 +110,35 @@ async def test_a_chunk_that_is_settled_is_not_given_up(conn: asyncpg.Connection,
     assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == state
 
 
+@pytest.mark.parametrize(("state", "event"), [("paused", "batch_progress"), ("cancelled", "batch_finished")])
+async def test_a_chunk_of_a_stopped_batch_that_is_given_up_does_not_set_it_going(
+    conn: asyncpg.Connection, state: str, event: str
+) -> None:
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+    await Batches(conn).set_state(batch_id, state)
+
+    assert await chunks.fail_chunk(conn, batch_id, 0, error="no", cause=CAUSE) == state
+
+    row = await batch_row(conn, batch_id)
+    assert (row["state"], row["failed"], row["finished_at"]) == (state, 2, None)
+    recorded = await conn.fetch("SELECT event, body ->> 'state' AS state FROM outbox ORDER BY id")
+    assert [tuple(each) for each in recorded] == [("batch_started", state), (event, state)]
+
+
+@pytest.mark.parametrize("state", ["delivered", "failed"])
+async def test_a_chunk_that_is_settled_is_neither_postponed_nor_put_off(conn: asyncpg.Connection, state: str) -> None:
+    """By a worker that fails late, or waits in vain for its lock."""
+    batch_id = await Batches(conn).accept([10, 11], chunk_size=2)
+    await conn.execute("UPDATE chunks SET state = $1, due_at = now() + interval '1 day'", state)
+    before = await conn.fetchrow("SELECT * FROM chunks")
+
+    late = await chunks.postpone_chunk(conn, batch_id, 0, error="late", first_wait=timedelta(seconds=1))
+    await chunks.defer_chunk(conn, batch_id, 0, wait=timedelta(seconds=1))
+
+    assert late is None
+    assert await conn.fetchrow("SELECT * FROM chunks") == before
+
+
 @pytest.mark.parametrize("state", ["paused", "cancelled"])
 async def test_a_batch_that_is_stopped_between_reading_and_writing_is_not_delivered(
     conn: asyncpg.Connection, state: str

@@ -313,7 +313,7 @@ class TestContexts:
         (shown,) = await look(conn, me, await threads.group(me, people))
 
         common = {person["id"]: person["common_courses"] for person in shown["participants"]}
-        assert common == {me: {}, **dict.fromkeys(people, {str(course): ["StudentEnrollment"]})}
+        assert common == {me: {}, **{id_: {str(course): ["StudentEnrollment"]} for id_ in people}}
 
     async def test_the_roster_of_an_account_is_a_pseudo_course(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int
