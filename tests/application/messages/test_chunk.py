@@ -102,13 +102,57 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
         async with conn.transaction():
             await deliver_at_once(conn, tag_sets, batch_id, position, cause=None)
 
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, students, asked)
+
+
+async def tagged_alone(
+    conn: Connection, sender: int, students: Sequence[int], asked: Sequence[str]
+) -> dict[int, tuple[list[str], ...]]:
+    """What ``stored_tags`` has to hold, worked out pair by pair."""
     codes = await codes_of_users(conn, [sender, *students])
     expected = {}
     for student in students:
         pair = {sender: codes[sender], student: codes[student]}
         tagging = tags.infer(asked, (), pair, pair)
         expected[student] = tuple(map(list, (tagging.effective, tagging.own[student], tagging.own[sender])))
-    assert await stored_tags(conn) == expected
+    return expected
+
+
+async def test_members_of_different_courses_that_were_asked_for_are_told_apart(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Together they are the recipients, one for one, as the members of one course often are."""
+    courses = [await institution.course() for _ in range(2)]
+    sender, *students = await institution.users(5)
+    for course, members in zip(courses, (students[:2], students[2:]), strict=True):
+        await institution.enroll(course, sender, "Teacher")
+        await institution.enroll(course, members)
+    asked = [f"course_{course}" for course in courses]
+    batch_id, _ = await batch_of(conn, sender, students, asked, 10)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
+
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, students, asked)
+
+
+async def test_a_group_that_was_asked_for_beside_a_course_is_found_for_its_members(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course = await institution.course()
+    sender, *students = await institution.users(5)
+    await institution.enroll(course, sender, "Teacher")
+    await institution.enroll(course, students)
+    group = await institution.group(members=[sender, *students[:2]])
+    asked = [f"course_{course}", f"group_{group}"]
+    batch_id, _ = await batch_of(conn, sender, students, asked, 10)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
+
+    found = await stored_tags(conn)
+    assert found == await tagged_alone(conn, sender, students, asked)
+    assert [whole for whole, _, _ in found.values()].count(asked) == 2
 
 
 async def test_members_of_one_course_are_tagged_as_they_were_when_the_send_was_accepted(
