@@ -227,6 +227,21 @@ async def test_an_attempt_is_bounded_by_rows(conn: asyncpg.Connection) -> None:
         assert await take(conn, rows=3) == [17, 18, 19]
 
 
+async def test_rows_come_in_their_order_however_the_statement_is_planned(conn: asyncpg.Connection) -> None:
+    """What a DELETE brings back has no order of its own."""
+    for message in range(17, 21):
+        await record(conn, 5, message)
+    await conn.execute("UPDATE outbox SET created_at = created_at WHERE message_ids[1] < 19")  # now behind the others
+
+    for way in ("nestloop", "hashjoin", "mergejoin"):
+        transaction = conn.transaction()
+        await transaction.start()
+        for other in {"nestloop", "hashjoin", "mergejoin"} - {way}:
+            await conn.execute(f"SET LOCAL enable_{other} = off")
+        assert await take(conn) == [17, 18, 19, 20]
+        await transaction.rollback()
+
+
 async def test_while_a_bulk_send_is_written_young_rows_wait(conn: asyncpg.Connection) -> None:
     batch = await Batches(conn).accept([10, 11], chunk_size=2)
     await record(conn, 5, 17)
