@@ -3,12 +3,15 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import datetime
 
 import asyncpg
 import pytest
+from aio_pika.abc import AbstractMessage
 from structlog.testing import capture_logs
 
 from service.contracts.topology import Topology
+from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
@@ -220,6 +223,53 @@ async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_th
         await until(lambda: handler.has(30))
 
     await left(outside, 2)
+
+
+class Choosy(Publisher):
+    """Publishes no dead letter of one body."""
+
+    async def dead_letter(
+        self, original: AbstractMessage, *, reason: str, source: str, routing_key: str, now: datetime
+    ) -> None:
+        if original.body == b"1":
+            raise BrokerUnavailable("not this one")
+        await super().dead_letter(original, reason=reason, source=source, routing_key=routing_key, now=now)
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+async def test_a_dead_letter_that_is_published_takes_none_with_it_that_is_not(
+    consuming: Consuming,
+    source: Feed,
+    outside: BrokerClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sets: int,
+) -> None:
+    """Whether they were refused together or one after the other; what is in doubt comes again, and nothing is lost."""
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 3600)
+    choosy = Choosy(settings, "choosy")
+    await choosy.broker.start()
+    await until(lambda: choosy.connected)
+    handler = Handler(refusing=[b"1", b"2"])
+
+    with capture_logs() as logs:
+        async with consuming(handler, dead_letters=choosy):
+            handler.open.clear()
+            await source.publish(b"0" if sets == 1 else b"1")
+            await until(lambda: handler.has(1))
+            await source.publish(*([b"1", b"2"] if sets == 1 else [b"2"]))
+            await left(outside, 0)
+            handler.open.set()
+            await outside.waiting_in(outside.topology.dead, 1)
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            if sets == 2:
+                await source.publish(b"3")  # handled once what came before is settled
+                await until(lambda: handler.has(3))
+
+    assert {line["reason"] for line in logs if line["event"] == "dead_lettered"} == {"no 2"}
+    await left(outside, 2 if sets == 1 else 1)
+    await choosy.broker.stop()
 
 
 async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
