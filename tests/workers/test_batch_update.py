@@ -91,7 +91,7 @@ async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) 
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 day'")
 
 
 @pytest.mark.usefixtures("unstarrable")

@@ -79,7 +79,7 @@ async def unblock(conn: asyncpg.Connection, reply: Queued) -> None:
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 day'")
 
 
 async def give_up(writer: ReplyWriter, conn: asyncpg.Connection, reply: Queued) -> list[Outcome]:
