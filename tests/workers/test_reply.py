@@ -166,6 +166,21 @@ async def test_a_reply_that_kills_its_workers_is_given_up_and_the_others_pass(
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
 
 
+async def test_a_reply_behind_one_that_kills_its_workers_is_not_given_up_for_it(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection
+) -> None:
+    """However often its own command comes back."""
+    first, second, _ = (DeliverReply(reply_id=reply.reply_id) for reply in line)
+
+    for _ in range(MAX_REDELIVERIES + 1):
+        assert await writer.redelivered(second) is None
+
+    assert await conn.fetchval("SELECT count(*) FROM pending_replies WHERE failed_at IS NOT NULL") == 0
+    assert await writer.redelivered(first) == DeadLetter(TOO_MANY_REDELIVERIES)
+    failed = await conn.fetch("SELECT id FROM pending_replies WHERE failed_at IS NOT NULL")
+    assert [row["id"] for row in failed] == [first.reply_id]
+
+
 async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
