@@ -113,6 +113,20 @@ async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
 
 
+async def test_a_failure_counts_against_the_reply_that_was_in_work(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
+) -> None:
+    """Not against the one that was commanded, which is written by then."""
+    first, second, _ = line
+    await block(conn, second)
+
+    assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
+
+    assert await bodies(conn, school) == ["Hello, all", "One"]
+    attempts = await conn.fetch("SELECT attempts FROM pending_replies ORDER BY id")
+    assert [row["attempts"] for row in attempts] == [1, 0]
+
+
 async def test_the_wait_between_attempts_doubles_and_doubled_commands_do_not_count(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, settings: Settings
 ) -> None:
@@ -191,3 +205,15 @@ async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
 
     assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
     assert await writer.redelivered(command) is None
+
+
+async def test_no_more_redeliveries_are_forgiven_than_there_were(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection
+) -> None:
+    command = DeliverReply(reply_id=line[0].reply_id)
+    await writer.redelivered(command)
+
+    for _ in range(3):
+        await writer.survived(command)
+
+    assert await conn.fetchval("SELECT sum(redeliveries) FROM pending_replies") == 0
