@@ -1,5 +1,6 @@
 """The outbox as relays see it: lanes, order, who waits and what returns."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from service.domain.event_metadata import Cause
 from service.domain.outbox import BatchEventRow, MessagesRow
-from service.runtime.ids import BLOCK
+from service.runtime.ids import BLOCK, IdBlocks
 from sql import outbox
 from sql.connection import Connection
 from tests.support.batches import Batches
@@ -174,6 +175,21 @@ async def test_the_ids_of_a_block_share_a_lane(conn: asyncpg.Connection) -> None
     )
 
     assert len(lanes) == 1
+
+
+async def test_no_id_is_handed_out_twice(pool: asyncpg.Pool) -> None:
+    """By one process or several, by the one or the block, to requests that ask at the same time."""
+    one, other = IdBlocks(), IdBlocks()
+
+    async def take(blocks: IdBlocks, count: int) -> range:
+        async with pool.acquire() as conn:
+            first = await blocks.take(conn, count)
+        return range(first, first + count)
+
+    asked = [(one, BLOCK), (other, 1), (one, 1), (one, BLOCK - 1), (other, BLOCK - 1), (one, 1), (other, 1), (one, 2)]
+    taken = [*await asyncio.gather(*(take(*each) for each in asked)), *[await take(*each) for each in asked]]
+
+    assert len({id_ for ids in taken for id_ in ids}) == sum(map(len, taken))
 
 
 async def test_the_lane_that_waits_longest_comes_first(conn: asyncpg.Connection) -> None:

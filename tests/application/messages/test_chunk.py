@@ -8,6 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from service.application.directory.events import apply
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.domain import tags
@@ -15,6 +16,7 @@ from sql import batches, sends
 from sql.connection import Connection
 from sql.tags import codes_of_users
 from tests.support.institution import Institution
+from tests.support.user_merges import merged
 from tests.support.waiting import until
 
 
@@ -191,6 +193,27 @@ async def test_without_the_sender_in_the_course_the_members_are_looked_up_again(
 
     shared = asked if state == "completed" else []
     assert await stored_tags(conn) == {stays: (shared, shared, shared), leaves: ([], [], [])}
+
+
+async def test_a_chunk_that_a_merge_has_changed_after_it_was_read_is_read_again(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Its recipients have other places then, and the tags that were worked out for them are others' tags."""
+    courses = [await institution.course() for _ in range(2)]
+    sender, old, one, two, target = await institution.users(5)
+    for course, members in zip(courses, ([one], [two, target]), strict=True):
+        await institution.enroll(course, sender, "Teacher")
+        await institution.enroll(course, members)
+    asked = [f"course_{course}" for course in courses]
+    batch_id, _ = await batch_of(conn, sender, [old, one, two], asked, 10)
+    pending = await read_chunk(conn, batch_id, 0)
+    assert not isinstance(pending, Nothing)
+
+    await apply(conn, [merged(old, target)])
+    async with conn.transaction():
+        assert isinstance(await deliver_chunk(conn, TagSets(), pending, cause=None), ChunkOutcome)
+
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, [one, two, target], asked)
 
 
 async def test_what_cannot_be_delivered_says_why(conn: asyncpg.Connection, institution: Institution) -> None:
