@@ -277,6 +277,20 @@ async def test_the_statements_count_as_the_rules_do(
         assert is_as_expected(settled)
 
 
+async def test_a_first_reservation_fills_the_bucket_no_further_than_to_its_brim(
+    institution: Institution, token: Token, conn: asyncpg.Connection
+) -> None:
+    """Where an operator has a request reserve more than there is."""
+    headers = await token(await institution.user())
+    token_hash = hashlib.sha256(headers["Authorization"].removeprefix("Bearer ").encode()).digest()
+
+    found = await find_caller(conn, token_hash, reserving=2 * CANVAS.longest, longest=CANVAS.longest)
+
+    assert found is not None
+    assert found.drains_in is not None
+    assert 0 < found.drains_in <= CANVAS.longest
+
+
 async def test_what_is_empty_fills_from_now_on(
     institution: Institution, token: Token, conn: asyncpg.Connection
 ) -> None:
