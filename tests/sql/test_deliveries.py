@@ -1,5 +1,6 @@
 """What one statement writes when a chunk is delivered, into threads that it opens and into those that are there."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -10,7 +11,9 @@ from service.application.messages.tag_sets import TagSets
 from service.domain.event_metadata import Cause
 from sql import chunks
 from sql.chunks import PendingChunk
+from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.waiting import until
 
 CAUSE = Cause({"root_account_id": "1"})
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -155,6 +158,28 @@ async def test_a_batch_that_is_stopped_between_reading_and_writing_is_not_delive
     assert (await batch_row(conn, batch_id))["delivered"] == 0
     for table in ("conversations", "participants", "outbox"):
         assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
+
+
+async def test_of_two_who_write_a_chunk_at_once_the_second_waits_and_finds_it_done(
+    conn: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """Without a conflict, after which all its work would have to be done again."""
+    pending = await read_chunk(conn, await accept(conn), 0)
+    assert isinstance(pending, PendingChunk)
+
+    async def write(own: Connection) -> ChunkOutcome | Nothing:
+        async with own.transaction():
+            return await deliver_chunk(own, TagSets(), pending, cause=CAUSE)
+
+    async def waits() -> bool:
+        return bool(await pool.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", second.get_server_pid()))
+
+    async with pool.acquire() as second:
+        async with conn.transaction():
+            assert isinstance(await deliver_chunk(conn, TagSets(), pending, cause=CAUSE), ChunkOutcome)
+            writing = asyncio.create_task(write(second))
+            await until(waits)
+        assert await writing == Nothing("delivered", "sent")
 
 
 async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 # Seconds after which a wait fails, so that the test says what it waited for. Far more than anything takes on a slow and
 # busy machine, and less than a whole test may take (pyproject.toml).
-PATIENCE = 20.0
+PATIENCE = 240.0
 LOOK_AGAIN = 0.02  # seconds
 
 

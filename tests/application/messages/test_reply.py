@@ -188,6 +188,21 @@ async def test_time_does_not_run_backwards_in_a_conversation(
     assert await conn.fetchval("SELECT max(created_at) FROM sends") == ahead + timedelta(microseconds=1)
 
 
+async def test_what_waits_to_be_said_is_before_what_is_said_later(
+    reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """Also where a clock that was ahead has timed it."""
+    conversation = await threads.group(school.teacher, school.students[:3])
+    await reply(school.teacher, conversation, "Waits")
+    ahead = datetime.now(UTC) + timedelta(minutes=5)
+    await conn.execute("UPDATE sends SET created_at = $1 WHERE body = 'Waits'", ahead)
+
+    await reply(school.teacher, conversation, "Later")
+
+    later = await conn.fetchval("SELECT created_at FROM sends WHERE body = 'Later'")
+    assert later == ahead + timedelta(microseconds=1)
+
+
 async def test_an_author_who_is_gone_by_then_writes_nothing(
     reply_settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
