@@ -8,6 +8,7 @@ import pytest
 
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
+from service.domain.contexts import Context, ContextType
 from service.domain.event_metadata import Cause
 from sql import chunks
 from sql.chunks import PendingChunk
@@ -194,6 +195,18 @@ async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection
     assert recipient["last_message_at"] == NOW + timedelta(hours=1)
     assert sender["last_authored_at"] == sender["visible_last_authored_at"] == NOW + timedelta(hours=1)
     assert [row["message_count"] for row in rows] == [2, 2]
+
+
+async def test_a_context_has_one_key_for_single_and_for_bulk_sends(conn: asyncpg.Connection) -> None:
+    """The one takes it from the domain, the other from the schema; by it both find the same private thread."""
+    kinds = (ContextType.COURSE, ContextType.GROUP, ContextType.ACCOUNT)
+    contexts = [Context(kind, id_) for kind in kinds for id_ in (1, 2, 3, 10**12)]
+
+    found = [await conn.fetchval("SELECT context_key($1, $2)", each.type, each.id) for each in contexts]
+
+    assert found == [each.key for each in contexts]
+    assert len({0, *found}) == len(contexts) + 1
+    assert await conn.fetchval("SELECT context_key(NULL, NULL)") == 0
 
 
 @pytest.mark.parametrize("flag", FLAGS)
