@@ -16,6 +16,7 @@ from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.gateway import Api
+from tests.support.waiting import PATIENCE
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 
@@ -227,7 +228,7 @@ async def first_line(api: Api, sent: bytes) -> bytes:
     assert api.session._base_url
     reader, writer = await asyncio.open_connection(api.session._base_url.host, api.session._base_url.port)
     writer.write(sent)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         line = await reader.readline()
     writer.close()
     return line

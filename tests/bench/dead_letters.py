@@ -39,8 +39,6 @@ from tests.support.directory_feed import UNCONFIRMED, directory_event, feed
 from tests.support.processes import installation
 from tests.support.waiting import until
 
-PATIENCE = 600  # seconds until a part counts as stuck
-
 
 @dataclass(frozen=True)
 class Sizes:
@@ -107,9 +105,9 @@ async def bury(how_many: int) -> dict[str, Any]:
         async def buried() -> bool:
             return await there.letters() >= how_many
 
-        await until(followed, within=PATIENCE)
+        await until(followed)
         good = perf_counter() - started
-        await until(buried, within=PATIENCE)
+        await until(buried)
         seconds = perf_counter() - started
         before = _cpu_seconds()
         await worker.stop()

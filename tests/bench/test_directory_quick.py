@@ -27,4 +27,4 @@ async def test_the_quick_benchmark_measures_everything() -> None:
     assert report["from_a_file"]["lines"] == sizes["lines"]
     assert report["while_published"]["events"] == sizes["events"]
     assert report["from_full_queue"]["events_per_set"] > 1
-    assert report["times_one_by_one"] > 1
+    assert report["times_one_by_one"] > 0

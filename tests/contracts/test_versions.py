@@ -22,7 +22,7 @@ from tests.contracts.previous.topology import Topology as PreviousTopology
 from tests.support.broker import BrokerClient
 from tests.support.directory_feed import feed
 from tests.support.golden_files import body_in
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 from workers.amqp_requests import RequestConsumer
 from workers.consumer import Consumer
 from workers.directory import DirectoryConsumer
@@ -120,7 +120,7 @@ async def test_a_consumer_takes_commands_of_both_releases_and_puts_away_those_of
         await outsider.publish(unknown)
         await outsider.publish((ENCODED / "deliver.json").read_bytes())
         await publisher.command(later)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert [await handled.commands.get(), await handled.commands.get()] == [DELIVER, later]
         (letter,) = await outsider.dead_letters(1)
     finally:

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import PATIENCE
+
 _SCRIPT = """
 import os, signal, sys
 from deploy import signals
@@ -103,7 +105,7 @@ def test_the_first_signal_ends_it_with_or_without_a_terminal(
 
     process.send_signal(number)
 
-    assert process.wait(60) == 128 + number
+    assert process.wait(PATIENCE) == 128 + number
     assert (tmp_path / "cleaned_up").exists()
     if not closed:
         assert "deploy/run: stopping" in terminal.said()
@@ -133,14 +135,14 @@ def test_under_nohup_it_outlives_its_terminal(terminal: Terminal, tmp_path: Path
 def test_a_failure_is_one_line_and_status_1(terminal: Terminal, tmp_path: Path) -> None:
     process = _start(terminal, tmp_path, "fails")
 
-    assert process.wait(60) == 1
+    assert process.wait(PATIENCE) == 1
     assert terminal.said() == "deploy/run: it cannot be done\r\n"
 
 
 def test_a_failure_without_a_terminal_is_status_1_as_well(terminal: Terminal, tmp_path: Path) -> None:
     terminal.close()
 
-    assert _start(terminal, tmp_path, "fails").wait(60) == 1
+    assert _start(terminal, tmp_path, "fails").wait(PATIENCE) == 1
 
 
 @pytest.mark.parametrize("closed", [False, True])
@@ -154,5 +156,5 @@ def test_a_signal_is_the_status_also_when_cleaning_up_fails(
 
     process.send_signal(signal.SIGTERM)
 
-    assert process.wait(60) == 128 + signal.SIGTERM
+    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert closed or "it cannot be undone" in terminal.said()

@@ -13,7 +13,7 @@ from deploy.binaries import find_postgres
 from deploy.locks import held
 from deploy.orphans import end_everything
 from tests.support.private_servers import open_folder
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 _SCRIPT = """
 import asyncio, os, sys
@@ -35,7 +35,6 @@ async def work():
 
 run_until_stopped("run", work())
 """
-_PATIENCE = 90.0  # seconds
 
 
 class Script:
@@ -67,7 +66,7 @@ class Script:
     def end(self, number: signal.Signals) -> int:
         """The exit status."""
         self.process.send_signal(number)
-        status = self.process.wait(_PATIENCE)
+        status = self.process.wait(PATIENCE)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return status
@@ -88,8 +87,8 @@ async def test_of_a_killed_script_nothing_goes_on(state: Path) -> None:
 
     assert script.end(signal.SIGKILL) == -signal.SIGKILL
 
-    await until(lambda: not script.running() and not script.server_running(), within=_PATIENCE)
-    await until(lambda: list((state / "runs").iterdir()) == [], within=_PATIENCE)
+    await until(lambda: not script.running() and not script.server_running())
+    await until(lambda: list((state / "runs").iterdir()) == [])
 
 
 async def test_what_another_script_uses_goes_on(state: Path) -> None:
@@ -98,7 +97,7 @@ async def test_what_another_script_uses_goes_on(state: Path) -> None:
     living.begun()
 
     killed.end(signal.SIGKILL)
-    await until(lambda: not killed.running(), within=_PATIENCE)
+    await until(lambda: not killed.running())
 
     assert living.running()
     assert living.server_running()
@@ -112,7 +111,7 @@ async def test_stopping_ends_whatever_still_runs(state: Path, capsys: pytest.Cap
 
     assert await end_everything(state) == 0
 
-    assert script.process.wait(_PATIENCE) == 128 + signal.SIGTERM
+    assert script.process.wait(PATIENCE) == 128 + signal.SIGTERM
     assert not script.running()
     assert not script.server_running()
     assert capsys.readouterr().out == (

@@ -11,10 +11,10 @@ import pytest
 
 from deploy.locks import open_lock, try_lock
 from deploy.processes import Group, Process, clear_ended
+from tests.support.waiting import PATIENCE
 
 _WAITS = "import signal; signal.pause()"
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
-_PATIENCE = 20.0
 
 
 def _start(process: Process, script: str = _WAITS) -> "subprocess.Popen[bytes]":
@@ -34,7 +34,7 @@ def test_a_later_call_finds_and_stops_it(process: Process) -> None:
 
     assert again.alive()
     assert again.facts() == {"pid": started.pid, "port": 7}
-    again.stop((signal.SIGTERM, _PATIENCE))
+    again.stop((signal.SIGTERM, PATIENCE))
     assert not again.alive()
     assert started.wait() == -signal.SIGTERM
 
@@ -52,7 +52,7 @@ def test_a_stale_file_with_the_id_of_another_process_harms_none(process: Process
     assert not process.alive()
     process.stop((signal.SIGKILL, 1))
     _start(process)
-    process.stop((signal.SIGTERM, _PATIENCE))
+    process.stop((signal.SIGTERM, PATIENCE))
 
 
 def test_after_a_kill_it_can_be_started_again(process: Process) -> None:
@@ -63,7 +63,7 @@ def test_after_a_kill_it_can_be_started_again(process: Process) -> None:
     assert not process.alive()
     _start(process)
     assert process.alive()
-    process.stop((signal.SIGTERM, _PATIENCE))
+    process.stop((signal.SIGTERM, PATIENCE))
 
 
 def test_it_is_not_started_twice(process: Process) -> None:
@@ -72,7 +72,7 @@ def test_it_is_not_started_twice(process: Process) -> None:
     with pytest.raises(RuntimeError, match="runs already"):
         _start(process)
 
-    process.stop((signal.SIGTERM, _PATIENCE))
+    process.stop((signal.SIGTERM, PATIENCE))
 
 
 def test_one_that_ignores_a_signal_gets_the_next(process: Process) -> None:
@@ -80,7 +80,7 @@ def test_one_that_ignores_a_signal_gets_the_next(process: Process) -> None:
     while not process.file.with_suffix(".log").stat().st_size:
         os.sched_yield()
 
-    process.stop((signal.SIGTERM, 0.2), (signal.SIGKILL, _PATIENCE))
+    process.stop((signal.SIGTERM, 0.2), (signal.SIGKILL, PATIENCE))
 
     assert started.wait() == -signal.SIGKILL
 
@@ -117,5 +117,5 @@ def test_a_run_that_goes_on_is_left_alone(tmp_path: Path) -> None:
     clear_ended(tmp_path)
 
     assert worker.alive()
-    worker.stop((signal.SIGTERM, _PATIENCE))
+    worker.stop((signal.SIGTERM, PATIENCE))
     os.close(owner)

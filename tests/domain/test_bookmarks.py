@@ -78,3 +78,13 @@ def test_only_the_last_page_says_where_the_list_ends() -> None:
     ]
     assert MarkedPage(1, here).links(there) == {"current": encode(here), "next": encode(there), "first": "first"}
     assert MarkedPage(1, there).links(None) == {"current": encode(there), "first": "first", "last": encode(there)}
+
+
+@pytest.mark.parametrize("added", ["=", "==", "!", "\n", " ", "%0A"])
+def test_a_bookmark_with_what_does_not_belong_there_is_refused(added: str) -> None:
+    """Decoders overlook some of it; the same page would have many names."""
+    text = encode(PersonMark("Ann", 7))
+
+    for page in (text + added, text[:12] + added + text[12:]):
+        with pytest.raises(Refusal):
+            parse_marked_page(page, None)

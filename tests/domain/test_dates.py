@@ -1,5 +1,7 @@
 """Dates as the API writes them."""
 
+import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -30,3 +32,20 @@ def test_dates_of_clients(text: str, moment: str) -> None:
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "12:00", "0001-01-01T00:00:00+14:00"])
 def test_what_is_no_date(text: str) -> None:
     assert parse_iso(text) is None
+
+
+@pytest.fixture
+def far_east(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process in another time zone."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_east")
+@pytest.mark.parametrize("text", ["2024-05-01T12:34:56", "2024-05-01T12:34:56Z"])
+def test_where_the_process_runs_does_not_matter(text: str) -> None:
+    found = parse_iso(text)
+    assert found == datetime(2024, 5, 1, 12, 34, 56, tzinfo=UTC)

@@ -165,3 +165,11 @@ def test_a_change_that_newer_ones_cover_is_not_written() -> None:
 
 def test_no_changes_make_no_rounds() -> None:
     assert rounds([]) == []
+
+
+def test_of_a_row_without_keys_one_change_is_left() -> None:
+    """That it is there is all that it says."""
+    once, again = (change_of(event("user_account_association_created", n, account_id=1, user_id=2)) for n in range(2))
+    other = change_of(event("user_account_association_created", 0, account_id=1, user_id=3))
+
+    assert [[change.row for change in turn] for turn in rounds([once, again, other])] == [[(1, 2), (1, 3)]]

@@ -251,3 +251,11 @@ json_values = st.recursive(
 def test_any_json_object_is_read_or_refused(body: dict[str, Any]) -> None:
     with suppress(Refusal):
         assert isinstance(read_json(json.dumps(body).encode()), dict)
+
+
+def test_a_json_object_has_as_many_names_with_brackets_as_a_form() -> None:
+    def body(names: int) -> bytes:
+        return b"{" + b",".join(b'"a[%d]":1' % n for n in range(names)) + b"}"
+
+    assert len(read_json(body(MAX_NAMES))["a"]) == MAX_NAMES
+    assert refusal(read_json, body(MAX_NAMES + 1)).code == Code.BAD_REQUEST

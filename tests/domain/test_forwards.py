@@ -71,3 +71,12 @@ def test_no_deeper_than_a_json_encoder_goes() -> None:
 
 def test_what_is_not_known_is_left_out() -> None:
     assert places(Forwards([3], {3: [2, 1]}, {1: 10}), [3]) == [(1, 1)]
+
+
+def test_of_what_is_too_much_a_message_that_several_forward_stands_once() -> None:
+    half = MAX_FORWARDED_BYTES // 2
+    below = {9: [8, 7, 6], 8: [6, 5], 7: [5]}
+
+    tree = Forwards([9], below, {8: half - 1, 7: half - 1, 6: 1, 5: 1})
+
+    assert sorted(places(tree, [9])) == [(5, 2), (6, 1), (7, 1), (8, 1)]

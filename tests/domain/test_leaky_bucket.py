@@ -64,3 +64,10 @@ def test_the_twelfth_request_at_once_is_too_many() -> None:
         admitted += 1
 
     assert admitted == 11
+
+
+def test_who_is_turned_away_may_come_again_once_the_bucket_is_below_the_mark() -> None:
+    bucket = LeakyBucket(maximum=800, high_water=600, outflow=10, preflight=50)
+
+    assert bucket.full_for(72) == 12
+    assert bucket.full_for(60) == bucket.full_for(3) == bucket.full_for(-5) == 0

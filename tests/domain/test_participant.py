@@ -172,6 +172,16 @@ def test_a_restored_thread_is_in_the_inbox_again(drawn: tuple[Participant, Remai
     assert participant.restored(after, left, 9) == after or not own.subscribed
 
 
+@given(PARTICIPANTS_WITH_REMAINS)
+def test_a_message_given_back_to_a_thread_that_is_there_moves_it_no_further_than_any_other(
+    drawn: tuple[Participant, Remains],
+) -> None:
+    """A muted one above all: what has come since does not show."""
+    own, left = drawn
+    listed = replace(own, last_message_at=own.last_message_at or NOON)
+    assert participant.restored(listed, left, 9) == participant.recounted(listed, left, 9)
+
+
 class TestTagsLeft:
     def test_are_those_of_the_messages_left(self) -> None:
         left = participant.remaining_tags(

@@ -70,6 +70,44 @@ def test_one_of_several_enrolments_is_enough() -> None:
     assert both.best_role(51) is None
 
 
+def test_of_two_enrolments_the_higher_is_the_best_role() -> None:
+    """A student who observes another one is above all a student (canvas/endpoints.md 4.9 check 5, 5.1)."""
+    ranking = (TEACHER, TA, DESIGNER, STUDENT, OBSERVER)
+
+    for place, higher in enumerate(ranking):
+        for lower in ranking[place:]:
+            held = [Enrollment(50, 1, lower, "active"), Enrollment(50, 2, higher, "completed")]
+            assert Roles(7, held).best_role(50) == higher
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "standing", "over"),
+    [((True, True), "completed", False), ((True, False), "completed", True), ((True, False), "active", False)],
+)
+def test_a_course_is_over_for_who_left_it_when_its_dates_say_so_too(
+    by_hand: tuple[bool, bool], standing: str, *, over: bool
+) -> None:
+    """Whose every enrolment was completed for itself has left a course that goes on (CONTRACT 6.15)."""
+    completed, other = (
+        Enrollment(50, n, TA, state, by_hand=hand)
+        for n, state, hand in ((1, "completed", by_hand[0]), (2, standing, by_hand[1]))
+    )
+    assert Roles(7, [completed, other]).concluded(COURSE) == over
+
+
+def test_an_account_admin_of_the_site_is_one_of_every_account_and_any_other_of_those_below() -> None:
+    of_site, of_faculty = (
+        Roles(7, admin_records=[AdminRecord(account_id, "AccountAdmin", site_admin)])
+        for account_id, site_admin in ((ELSEWHERE, True), (FACULTY, False))
+    )
+    reader = Roles(7, admin_records=[AdminRecord(ROOT, "Reader")])
+
+    assert of_site.administers_fully([INSTITUTE, FACULTY, ROOT])
+    assert of_faculty.administers_fully([INSTITUTE, FACULTY, ROOT])
+    assert not of_faculty.administers_fully([ROOT])
+    assert not reader.administers_fully([ROOT])
+
+
 def test_a_deleted_course_grants_nothing() -> None:
     deleted = Course(COURSE.id, "Course", "deleted", COURSE.accounts)
 

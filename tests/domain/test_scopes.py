@@ -98,3 +98,11 @@ def test_a_uuid_and_the_id_of_the_same_user_are_one_filter() -> None:
     wanted = criteria(parse_filters(["user_5", "uuid:a"]), FilterMode.AND, {"a": 5})
 
     assert wanted == Criteria((5,), (), 1)
+
+
+def test_a_uuid_that_no_user_has_is_a_filter_that_nothing_matches() -> None:
+    """So with all of them nothing is listed, and with any of them what the others match."""
+    filters = parse_filters(["user_5", "uuid:unknown"])
+
+    assert criteria(filters, FilterMode.AND, {}) == Criteria((5,), (), 2)
+    assert criteria(filters, FilterMode.OR, {}) == Criteria((5,), (), 1)

@@ -80,7 +80,7 @@ async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, lis
         finally:
             stream.over.set()
             await running_stream
-        await until(lambda: _ends_with(settings, stream.latest), within=60)
+        await until(lambda: _ends_with(settings, stream.latest))
         for worker in workers:
             assert await worker.stop() == 0
         async with broker_client(settings) as outside:

@@ -17,7 +17,7 @@ from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support import readme
 from tests.support.private_servers import create_broker_user
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 TOPOLOGY = Topology("clarion")
 
@@ -77,7 +77,7 @@ async def listening(server: PrivateRabbitMQ) -> None:
                 return True
 
             await until(taken)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert (await line).endswith(b" {}\n")
     finally:
         program.terminate()

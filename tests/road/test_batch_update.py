@@ -7,6 +7,7 @@ from typing import Any
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
+from tests.support.waiting import PATIENCE
 
 AsUser = Callable[[int], Awaitable[Client]]
 
@@ -14,7 +15,7 @@ AsUser = Callable[[int], Awaitable[Client]]
 async def finished(client: Client, progress: dict[str, Any]) -> dict[str, Any]:
     """The progress at its end, asked for over and over as a client would; completion never goes back."""
     seen = 0.0
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             status, found, _ = await client.call("GET", f"/progress/{progress['id']}")
             assert status == 200, found

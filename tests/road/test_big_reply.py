@@ -10,6 +10,7 @@ from tests.support.conversations import Threads
 from tests.support.participants import messages_of, participant_rows
 from tests.support.processes import Client, Installation
 from tests.support.school import School
+from tests.support.waiting import PATIENCE
 
 AsUser = Callable[[int], Awaitable[Client]]
 REPLIES = [f"Reply {n}" for n in range(30)]
@@ -26,7 +27,7 @@ async def post(clients: list[Client], conversation: int) -> None:
 
 async def all_delivered(client: Client, conversation: int) -> None:
     """Returns once the client sees every reply, asking over and over."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             _, shown, _ = await client.call("GET", f"/conversations/{conversation}")
             if shown["message_count"] > len(REPLIES):

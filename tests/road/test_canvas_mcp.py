@@ -18,6 +18,7 @@ from mcp.client.stdio import stdio_client
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
 from tests.support.school import make_school
+from tests.support.waiting import PATIENCE
 
 AsUser = Callable[[int], Awaitable[Client]]
 
@@ -58,9 +59,9 @@ async def assistant(url: str, user_id: int, folder: Path) -> AsyncIterator[Assis
             yield Assistant(session)
 
 
-async def read_by_all(client: Client, *, within: float = 30) -> None:
+async def read_by_all(client: Client) -> None:
     """Returns when the user has nothing unread any more, asking over and over as a client would."""
-    async with asyncio.timeout(within):
+    async with asyncio.timeout(PATIENCE):
         while (await client.call("GET", "/conversations/unread_count"))[1] != {"unread_count": "0"}:
             pass
 

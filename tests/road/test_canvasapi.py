@@ -14,6 +14,7 @@ from canvasapi.progress import Progress
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
 from tests.support.school import School, make_school
+from tests.support.waiting import PATIENCE
 
 AsUser = Callable[[int], Awaitable[Client]]
 
@@ -55,9 +56,9 @@ async def place(running: Installation, institution: Institution, as_user: AsUser
     return Place(running.url, school)
 
 
-def finished(progress: Progress, *, within: float = 30) -> Progress:
+def finished(progress: Progress) -> Progress:
     """Asked for over and over, as a client would."""
-    end = time.monotonic() + within
+    end = time.monotonic() + PATIENCE
     while progress.workflow_state not in ("completed", "failed"):
         assert time.monotonic() < end
         progress = progress.query()

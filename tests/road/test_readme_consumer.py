@@ -13,7 +13,7 @@ from tests.support import readme
 from tests.support.broker import BrokerClient, broker_client
 from tests.support.processes import Client, Installation, environment
 from tests.support.school import School
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ async def test_it_prints_what_happens(
         )
         assert status == 201
         assert program.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             lines = [await program.stdout.readline(), await program.stdout.readline()]
     finally:
         program.terminate()

@@ -12,6 +12,7 @@ from typing import Any
 from tests.support.institution import Institution
 from tests.support.processes import Client, Installation
 from tests.support.school import make_school
+from tests.support.waiting import PATIENCE
 
 AsUser = Callable[[int], Awaitable[Client]]
 
@@ -24,7 +25,6 @@ CHECKS = (
     "response_headers_conformance",
     "response_schema_conformance",
 )
-LIMIT = 120  # seconds, on the slowest machine; it takes about 20
 
 
 def with_known_values(document: dict[str, Any], known: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ async def schemathesis(url: str, token: str, folder: Path) -> tuple[int, str]:
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(PATIENCE):
             output, _ = await process.communicate()
     finally:
         if process.returncode is None:

@@ -17,7 +17,7 @@ from tests.support.event_consumer import EventConsumer, ReceivedEvent, event_con
 from tests.support.processes import Client, Installation, Process
 from tests.support.school import School
 from tests.support.span_collector import Collector, collector
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -205,5 +205,5 @@ async def test_a_collector_that_is_away_holds_up_nothing(
     _, _, headers = await teacher.call("POST", "/conversations", json=bulk(school))
     await teacher.sent(headers["X-Conversation-Batch-Id"])
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         assert tuple(await asyncio.gather(gateway.stop(), worker.stop())) == (0, 0)

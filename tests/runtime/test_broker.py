@@ -16,7 +16,7 @@ from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_er
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 COMMAND = PlanBatch(batch_id=1)
 
@@ -158,6 +158,25 @@ async def test_any_reason_fits_a_dead_letter(settings: Settings, publisher: Publ
     assert letter.reason == reason[:REASON_LIMIT].replace("\ud800", "?")
 
 
+@pytest.mark.parametrize(("size", "kept"), [(1_000, True), (125_000, False)])
+async def test_headers_that_leave_no_room_for_the_reason_are_dropped(
+    settings: Settings, publisher: Publisher, size: int, *, kept: bool
+) -> None:
+    """Both go in one frame: one that is too long would end the connection, with all that is on its way there."""
+    original = Message(b"body", headers={"note": "x" * size})
+    async with broker_client(settings) as outside:
+        with capture_logs() as logs:
+            await publisher.dead_letter(
+                original, reason="ü" * REASON_LIMIT, source="somewhere", routing_key="key", now=datetime.now(UTC)
+            )
+        queue = await outside.channel.get_queue(outside.topology.dead, ensure=False)
+        letter = await queue.get(no_ack=True)
+
+    assert ("note" in letter.headers) == kept
+    assert letter.headers["reason"] == "ü" * REASON_LIMIT
+    assert not logs
+
+
 @pytest.mark.parametrize("fault", [LookupError("a fault of ours"), Exception(), asyncio.CancelledError()], ids=repr)
 async def test_no_fault_in_setting_up_ends_the_supervision(settings: Settings, fault: BaseException) -> None:
     """aiormq raises a bare Exception or CancelledError for connections lost at the wrong moment."""
@@ -215,7 +234,7 @@ async def test_a_cancellation_lost_in_the_setup_does_not_keep_it_from_stopping(
     broker = Broker(settings, "test", setup)
     await broker.start()
     await entered.wait()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await broker.stop()
 
     assert not broker.connected

@@ -1,6 +1,6 @@
 """Events go past aiormq's own publish, into its records: those and the wire must be as if they had not."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +11,7 @@ from pamqp.commands import Basic
 
 from service.contracts.events import VERSION, VERSION_HEADER
 from service.domain.outbox import Encoded
-from service.runtime.event_publisher import PERSISTENT, EventPublisher, Unconfirmed
+from service.runtime.event_publisher import GROUP, PERSISTENT, WINDOW, EventPublisher, Unconfirmed
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.waiting import until
@@ -119,6 +119,43 @@ async def test_what_no_queue_wants_is_returned_and_leaves_no_record(
     assert (channel.delivery_tag, channel.message_id_delivery_tag) == (2, {})
 
 
+async def test_of_a_name_that_no_queue_wanted_one_event_is_tried_the_next_time(
+    publisher: EventPublisher, channel: Channel, settings: Settings
+) -> None:
+    """As long as none wants it: once one does, all of them come, and again none is held back."""
+    events = [Encoded("doubtful", f"event.{n}", b"{}", TRACEPARENT) for n in range(10)]
+    assert (await publisher.publish(events)).unroutable == {"doubtful": 10}
+
+    again = await publisher.publish(events)
+
+    assert again.settled == again.unroutable == {"doubtful": 10}
+    assert channel.delivery_tag == 11
+    async with broker_client(settings) as outside:
+        queue = await outside.channel.declare_queue(exclusive=True)
+        await queue.bind(outside.topology.events, "doubtful")
+        for _ in range(2):
+            published = await publisher.publish(events)
+            assert (published.settled, published.unroutable) == ({"doubtful": 10}, {})
+    assert channel.delivery_tag == 31
+
+
+async def test_so_many_are_on_their_way_at_once_and_no_more(
+    publisher: EventPublisher, channel: Channel, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = [Encoded("wanted", f"event.{n}", b"{}", TRACEPARENT) for n in range(3 * WINDOW)]
+    async with broker_client(settings) as outside:
+        queue = await outside.channel.declare_queue(exclusive=True)
+        await queue.bind(outside.topology.events, "wanted")
+        written = writes_of(channel, monkeypatch)
+
+        published = await publisher.publish(events)
+
+    assert published.settled == {"wanted": 3 * WINDOW}
+    on_their_way = [len(one.confirmations) for one in written]
+    assert len(on_their_way) == 3 * WINDOW // GROUP
+    assert GROUP < max(on_their_way) <= WINDOW
+
+
 async def test_an_event_that_is_not_confirmed_ends_the_session(
     publisher: EventPublisher, channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -131,3 +168,21 @@ async def test_an_event_that_is_not_confirmed_ends_the_session(
     assert raised.value.events == {"unwanted": 3}
     await until(lambda: publisher.connected and publisher._channel is not channel)
     assert channel.is_closed
+
+
+async def test_of_what_was_not_confirmed_only_that_is_counted(
+    publisher: EventPublisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled = [Encoded("unwanted", f"event.{n}", b"{}", TRACEPARENT) for n in range(GROUP)]
+    await publisher.publish(settled[:1])  # the next one of the name is waited for
+
+    def then_in_haste() -> Iterator[Encoded]:
+        yield from settled
+        monkeypatch.setattr("service.runtime.event_publisher.PUBLISH_TIMEOUT", 0)
+        yield from (Encoded("late", f"late.{n}", b"{}", TRACEPARENT) for n in range(3))
+
+    with pytest.raises(Unconfirmed) as raised:
+        await publisher.publish(then_in_haste())
+    monkeypatch.undo()
+
+    assert raised.value.events == {"late": 3}

@@ -1,5 +1,6 @@
 """What one statement writes when a chunk is delivered, into threads that it opens and into those that are there."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -7,10 +8,13 @@ import pytest
 
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
+from service.domain.contexts import Context, ContextType
 from service.domain.event_metadata import Cause
 from sql import chunks
 from sql.chunks import PendingChunk
+from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.waiting import until
 
 CAUSE = Cause({"root_account_id": "1"})
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -57,6 +61,29 @@ async def test_a_batch_has_its_end_with_its_last_chunk_and_not_before(conn: asyn
     assert before < under_way["started_at"] == ended["started_at"] <= ended["finished_at"]
 
 
+@pytest.mark.parametrize("failed_first", [False, True])
+async def test_a_batch_of_which_a_chunk_is_given_up_ends_in_error_with_its_last_chunk(
+    conn: asyncpg.Connection, *, failed_first: bool
+) -> None:
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+
+    if failed_first:
+        await chunks.fail_chunk(conn, batch_id, 0, error="no", cause=CAUSE)
+        under_way = await batch_row(conn, batch_id)
+        await deliver(conn, batch_id, 1)
+    else:
+        await deliver(conn, batch_id, 0)
+        under_way = await batch_row(conn, batch_id)
+        await chunks.fail_chunk(conn, batch_id, 1, error="no", cause=CAUSE)
+    ended = await batch_row(conn, batch_id)
+
+    assert (under_way["state"], under_way["finished_at"]) == ("sending", None)
+    assert (ended["state"], ended["delivered"], ended["failed"]) == ("error", *((1, 2) if failed_first else (2, 1)))
+    assert under_way["started_at"] == ended["started_at"] <= ended["finished_at"]
+    events = await conn.fetch("SELECT event FROM outbox WHERE lane = 16 ORDER BY id")
+    assert [row["event"] for row in events] == ["batch_started", "batch_progress", "batch_failed"]
+
+
 async def test_events_of_a_reused_thread_are_in_the_lane_of_the_thread(conn: asyncpg.Connection) -> None:
     """Of its conversation, whatever the ids of the new messages are: one lane keeps their order."""
     first, second = await accept(conn), await accept(conn)
@@ -87,6 +114,35 @@ async def test_a_chunk_that_is_settled_is_not_given_up(conn: asyncpg.Connection,
     assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == state
 
 
+@pytest.mark.parametrize(("state", "event"), [("paused", "batch_progress"), ("cancelled", "batch_finished")])
+async def test_a_chunk_of_a_stopped_batch_that_is_given_up_does_not_set_it_going(
+    conn: asyncpg.Connection, state: str, event: str
+) -> None:
+    batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
+    await Batches(conn).set_state(batch_id, state)
+
+    assert await chunks.fail_chunk(conn, batch_id, 0, error="no", cause=CAUSE) == state
+
+    row = await batch_row(conn, batch_id)
+    assert (row["state"], row["failed"], row["finished_at"]) == (state, 2, None)
+    recorded = await conn.fetch("SELECT event, body ->> 'state' AS state FROM outbox ORDER BY id")
+    assert [tuple(each) for each in recorded] == [("batch_started", state), (event, state)]
+
+
+@pytest.mark.parametrize("state", ["delivered", "failed"])
+async def test_a_chunk_that_is_settled_is_neither_postponed_nor_put_off(conn: asyncpg.Connection, state: str) -> None:
+    """By a worker that fails late, or waits in vain for its lock."""
+    batch_id = await Batches(conn).accept([10, 11], chunk_size=2)
+    await conn.execute("UPDATE chunks SET state = $1, due_at = now() + interval '1 day'", state)
+    before = await conn.fetchrow("SELECT * FROM chunks")
+
+    late = await chunks.postpone_chunk(conn, batch_id, 0, error="late", first_wait=timedelta(seconds=1))
+    await chunks.defer_chunk(conn, batch_id, 0, wait=timedelta(seconds=1))
+
+    assert late is None
+    assert await conn.fetchrow("SELECT * FROM chunks") == before
+
+
 @pytest.mark.parametrize("state", ["paused", "cancelled"])
 async def test_a_batch_that_is_stopped_between_reading_and_writing_is_not_delivered(
     conn: asyncpg.Connection, state: str
@@ -105,6 +161,28 @@ async def test_a_batch_that_is_stopped_between_reading_and_writing_is_not_delive
         assert await conn.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
+async def test_of_two_who_write_a_chunk_at_once_the_second_waits_and_finds_it_done(
+    conn: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """Without a conflict, after which all its work would have to be done again."""
+    pending = await read_chunk(conn, await accept(conn), 0)
+    assert isinstance(pending, PendingChunk)
+
+    async def write(own: Connection) -> ChunkOutcome | Nothing:
+        async with own.transaction():
+            return await deliver_chunk(own, TagSets(), pending, cause=CAUSE)
+
+    async def waits() -> bool:
+        return bool(await pool.fetchval("SELECT cardinality(pg_blocking_pids($1)) > 0", second.get_server_pid()))
+
+    async with pool.acquire() as second:
+        async with conn.transaction():
+            assert isinstance(await deliver_chunk(conn, TagSets(), pending, cause=CAUSE), ChunkOutcome)
+            writing = asyncio.create_task(write(second))
+            await until(waits)
+        assert await writing == Nothing("delivered", "sent")
+
+
 async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection) -> None:
     """Messages are dated when they were accepted; one that is written late is older than what is there."""
     earlier, later = await accept(conn, NOW), await accept(conn, NOW + timedelta(hours=1))
@@ -117,6 +195,18 @@ async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection
     assert recipient["last_message_at"] == NOW + timedelta(hours=1)
     assert sender["last_authored_at"] == sender["visible_last_authored_at"] == NOW + timedelta(hours=1)
     assert [row["message_count"] for row in rows] == [2, 2]
+
+
+async def test_a_context_has_one_key_for_single_and_for_bulk_sends(conn: asyncpg.Connection) -> None:
+    """The one takes it from the domain, the other from the schema; by it both find the same private thread."""
+    kinds = (ContextType.COURSE, ContextType.GROUP, ContextType.ACCOUNT)
+    contexts = [Context(kind, id_) for kind in kinds for id_ in (1, 2, 3, 10**12)]
+
+    found = [await conn.fetchval("SELECT context_key($1, $2)", each.type, each.id) for each in contexts]
+
+    assert found == [each.key for each in contexts]
+    assert len({0, *found}) == len(contexts) + 1
+    assert await conn.fetchval("SELECT context_key(NULL, NULL)") == 0
 
 
 @pytest.mark.parametrize("flag", FLAGS)

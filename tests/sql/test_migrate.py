@@ -263,6 +263,6 @@ async def test_a_worker_waits_for_the_schema_and_says_so(empty_database: str, se
         async def planned() -> bool:
             return bool(await migrating.fetchval("SELECT min(due_at) > now() FROM chunks WHERE batch_id = $1", batch))
 
-        await until(planned, within=60)
+        await until(planned)
         await migrating.close()
         await process.stop()

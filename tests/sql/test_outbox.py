@@ -1,5 +1,6 @@
 """The outbox as relays see it: lanes, order, who waits and what returns."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -8,7 +9,7 @@ import pytest
 
 from service.domain.event_metadata import Cause
 from service.domain.outbox import BatchEventRow, MessagesRow
-from service.runtime.ids import BLOCK
+from service.runtime.ids import BLOCK, IdBlocks
 from sql import outbox
 from sql.connection import Connection
 from tests.support.batches import Batches
@@ -163,6 +164,21 @@ async def test_the_ids_of_a_block_share_a_lane(conn: asyncpg.Connection) -> None
     assert len(lanes) == 1
 
 
+async def test_no_id_is_handed_out_twice(pool: asyncpg.Pool) -> None:
+    """By one process or several, by the one or the block, to requests that ask at the same time."""
+    one, other = IdBlocks(), IdBlocks()
+
+    async def take(blocks: IdBlocks, count: int) -> range:
+        async with pool.acquire() as conn:
+            first = await blocks.take(conn, count)
+        return range(first, first + count)
+
+    asked = [(one, BLOCK), (other, 1), (one, 1), (one, BLOCK - 1), (other, BLOCK - 1), (one, 1), (other, 1), (one, 2)]
+    taken = [*await asyncio.gather(*(take(*each) for each in asked)), *[await take(*each) for each in asked]]
+
+    assert len({id_ for ids in taken for id_ in ids}) == sum(map(len, taken))
+
+
 async def test_the_lane_that_waits_longest_comes_first(conn: asyncpg.Connection) -> None:
     order = [5 + BLOCK * lane for lane in (3, 0, 9, 7)]
     for conversation in order:
@@ -212,6 +228,21 @@ async def test_an_attempt_is_bounded_by_rows(conn: asyncpg.Connection) -> None:
 
     async with conn.transaction():
         assert await take(conn, rows=3) == [17, 18, 19]
+
+
+async def test_rows_come_in_their_order_however_the_statement_is_planned(conn: asyncpg.Connection) -> None:
+    """What a DELETE brings back has no order of its own."""
+    for message in range(17, 21):
+        await record(conn, 5, message)
+    await conn.execute("UPDATE outbox SET created_at = created_at WHERE message_ids[1] < 19")  # now behind the others
+
+    for way in ("nestloop", "hashjoin", "mergejoin"):
+        transaction = conn.transaction()
+        await transaction.start()
+        for other in {"nestloop", "hashjoin", "mergejoin"} - {way}:
+            await conn.execute(f"SET LOCAL enable_{other} = off")
+        assert await take(conn) == [17, 18, 19, 20]
+        await transaction.rollback()
 
 
 async def test_while_a_bulk_send_is_written_young_rows_wait(conn: asyncpg.Connection) -> None:

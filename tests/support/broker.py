@@ -10,7 +10,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 
 from service.contracts.topology import Topology
 from service.runtime.settings import Settings
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE, until
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class BrokerClient:
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await exchange.publish(message, key, mandatory=True)
 
-    async def dead_letters(self, how_many: int, *, within: float = 30) -> list[DeadLetter]:
+    async def dead_letters(self, how_many: int) -> list[DeadLetter]:
         """The next dead letters, taken off their queue; waits until there are so many."""
         queue = await self.channel.get_queue(self.topology.dead, ensure=False)
         found: list[DeadLetter] = []
@@ -47,7 +47,7 @@ class BrokerClient:
                 complete.set()
 
         tag = await queue.consume(take)
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             await complete.wait()
         await queue.cancel(tag)
         return found

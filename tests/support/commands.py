@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from service.runtime.settings import Settings
 from tests.support.processes import environment
+from tests.support.waiting import PATIENCE
 
 
 class Outcome(NamedTuple):
@@ -58,9 +59,9 @@ class OnTerminal:
         )
         os.close(self._theirs)
 
-    async def shows(self, text: str, *, within: float = 60) -> None:
+    async def shows(self, text: str) -> None:
         """Returns when the text is on the terminal."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             while text not in self.shown:
                 assert await self._read(), self.shown
 

@@ -60,11 +60,11 @@ class EventConsumer:
                 found[int(each.event.body.conversation_id)].setdefault(int(each.event.body.message_id))
         return {conversation: list(messages) for conversation, messages in found.items()}
 
-    async def until(self, condition: Callable[["EventConsumer"], bool], *, within: float = 30) -> None:
+    async def until(self, condition: Callable[["EventConsumer"], bool]) -> None:
         """Returns when the condition holds of what was received."""
-        await until(lambda: condition(self), within=within)
+        await until(lambda: condition(self))
 
-    async def everything(self, conn: Connection, *, within: float = 60) -> list[ReceivedEvent]:
+    async def everything(self, conn: Connection) -> list[ReceivedEvent]:
         """What is committed, to the last event; it is forgotten here, so that the next call returns the rest.
 
         When the outbox is empty all is confirmed, and so in this consumer's queue before anything recorded later.
@@ -73,11 +73,11 @@ class EventConsumer:
         async def nothing_left() -> bool:
             return bool(await conn.fetchval("SELECT count(*) = 0 FROM outbox"))
 
-        await until(nothing_left, within=within)
+        await until(nothing_left)
         last = next(_LAST)
         await record_message(conn, Cause({"root_account_id": "1"}), 1, last)
-        await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0, within=within)
-        await until(nothing_left, within=within)
+        await self.until(lambda it: it.times[f"{MessageCreated.name}.{last}"] > 0)
+        await until(nothing_left)
         found = [one for one in self.received if one.message_id != f"{MessageCreated.name}.{last}"]
         self.received.clear()
         return found

@@ -58,14 +58,14 @@ class FaultEnvironment:
         async with self.session.get(f"{self.running.url}/readyz") as response:
             return response.status, await response.json(), response.headers
 
-    async def ready(self, *, within: float = 30) -> None:
+    async def ready(self) -> None:
         """Returns when /readyz says so."""
 
         async def is_ready() -> bool:
             _, body, _ = await self.readiness()
             return bool(body["status"] == "ok")
 
-        await until(is_ready, within=within)
+        await until(is_ready)
 
     async def client(self, user_id: int) -> Client:
         """A client for any user, with a token of the user's own."""
@@ -81,7 +81,7 @@ class FaultEnvironment:
         finally:
             await conn.close()
 
-    async def until(self, query: str, *arguments: object, within: float = 60) -> None:
+    async def until(self, query: str, *arguments: object) -> None:
         """Returns when the query's first value is true; a database that is away is waited for as well."""
 
         async def holds() -> bool:
@@ -91,13 +91,11 @@ class FaultEnvironment:
             except (OSError, asyncpg.PostgresConnectionError, asyncpg.CannotConnectNowError):
                 return False
 
-        await until(holds, within=within)
+        await until(holds)
 
-    async def assert_all_sent(self, *, within: float = 60) -> None:
+    async def assert_all_sent(self) -> None:
         """Every batch there is comes to its end, whole; nothing of a request is there without the rest."""
-        await self.until(
-            "SELECT count(*) = 0 FROM batches WHERE state NOT IN ('sent', 'error', 'cancelled')", within=within
-        )
+        await self.until("SELECT count(*) = 0 FROM batches WHERE state NOT IN ('sent', 'error', 'cancelled')")
         async with self.look() as conn:
             for row in await conn.fetch("SELECT id FROM batches"):
                 await assert_delivered_once(conn, row["id"], self.school.students)

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 
 from service.runtime.settings import Settings
+from tests.support.waiting import PATIENCE
 from workers.process import WORKERS
 
 # Of a worker: one for each consumer, one for commands, one for answers.
@@ -68,14 +69,14 @@ class Process:
                 self.lines.append(line.decode())
                 self._seen.notify_all()
 
-    async def logged(self, text: str, *, times: int = 1, within: float = 30) -> None:
+    async def logged(self, text: str, *, times: int = 1) -> None:
         """Returns when that many log lines with ``text`` have been written; TimeoutError has the last lines."""
         try:
-            async with asyncio.timeout(within), self._seen:
+            async with asyncio.timeout(PATIENCE), self._seen:
                 await self._seen.wait_for(lambda: sum(text in line for line in self.lines) >= times)
         except TimeoutError:
             last = "".join(self.lines[-20:])
-            raise TimeoutError(f"not {times} lines with {text!r} in {within} s; the last ones:\n{last}") from None
+            raise TimeoutError(f"not {times} lines with {text!r} in {PATIENCE} s; the last ones:\n{last}") from None
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send the signal and wait for the end; the exit status. A second call changes nothing."""
@@ -160,9 +161,9 @@ class Client:
         ) as response:
             return response.status, await response.json(), response.headers
 
-    async def sent(self, batch_id: int | str, *, within: float = 60) -> dict[str, Any]:
+    async def sent(self, batch_id: int | str) -> dict[str, Any]:
         """The batch once it has come to an end, asked for over and over as a client would."""
-        async with asyncio.timeout(within):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 status, body, _ = await self.call("GET", f"/conversations/batches/{batch_id}")
                 assert status == 200, body

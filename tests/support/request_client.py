@@ -61,12 +61,12 @@ class RequestClient:
         )
         await exchange.publish(message, CREATE_CONVERSATION, mandatory=True)
 
-    async def ask(self, request: Mapping[str, Any] | bytes, *, within: float = 30) -> Answer:
+    async def ask(self, request: Mapping[str, Any] | bytes) -> Answer:
         """The answer, which is found by its correlation id."""
         correlation_id = f"asked-{next(self._numbers)}"
         body = request if isinstance(request, bytes) else orjson.dumps(request)
         await self.publish(body, correlation_id=correlation_id)
-        await until(lambda: any(a.correlation_id == correlation_id for a in self.answers), within=within)
+        await until(lambda: any(a.correlation_id == correlation_id for a in self.answers))
         return next(a for a in self.answers if a.correlation_id == correlation_id)
 
     async def ask_all(self, *requests: Mapping[str, Any]) -> list[Answer]:

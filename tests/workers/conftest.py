@@ -18,6 +18,12 @@ from workers.amqp_requests import RequestConsumer
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """What has failed, or was commanded, falls due again after the test, however slow the machine is."""
+    return settings.model_copy(update={"retry_after": 3600.0})
+
+
+@pytest.fixture
 async def publisher(settings: Settings) -> AsyncIterator[Publisher]:
     """Connected; everything is declared."""
     made = Publisher(settings, "test")

@@ -333,6 +333,39 @@ async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_th
     await left(outside, 2)
 
 
+@pytest.mark.parametrize("sets", [1, 2])
+async def test_a_dead_letter_that_is_published_takes_none_with_it_that_is_not(
+    consuming: Consuming,
+    source: Feed,
+    outside: BrokerClient,
+    choosy: Choosy,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    sets: int,
+) -> None:
+    """Whether they were refused together or one after the other; what is in doubt comes again, and nothing is lost."""
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 3600)
+    choosy.refusing = [b"1"]
+    handler = Handler(refusing=[b"1", b"2"])
+
+    with capture_logs() as logs:
+        async with consuming(handler, dead_letters=choosy):
+            handler.open.clear()
+            await source.publish(b"0" if sets == 1 else b"1")
+            await until(lambda: handler.has(1))
+            await source.publish(*([b"1", b"2"] if sets == 1 else [b"2"]))
+            await left(outside, 0)
+            handler.open.set()
+            await outside.waiting_in(outside.topology.dead, 1)
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            if sets == 2:
+                await source.publish(b"3")  # handled once what came before is settled
+                await until(lambda: handler.has(3))
+
+    assert [line["reasons"] for line in logs if line["event"] == "dead_lettered"] == [{"no 2": 1}]
+    await left(outside, 2 if sets == 1 else 1)
+
+
 async def test_a_queue_that_does_not_answer_is_logged_and_never_deleted(
     consuming: Consuming, source: Feed, outside: BrokerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -91,7 +91,7 @@ async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) 
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE batch_updates SET tried_at = tried_at - interval '1 day'")
 
 
 @pytest.mark.usefixtures("unstarrable")
@@ -209,6 +209,16 @@ async def test_an_update_that_failed_before_it_was_cancelled_is_not_put_away_whe
     assert await updater.redelivered(command) is None
     assert await updater.handle(command) == Done()
     assert (await look(conn, command)).message == "changed my mind"
+
+
+async def test_no_more_redeliveries_are_forgiven_than_there_were(conn: asyncpg.Connection, updater: Updater) -> None:
+    command = await accept(conn, 1, [12], Event.STAR)
+    await updater.redelivered(command)
+
+    for _ in range(3):
+        await updater.survived(command)
+
+    assert await conn.fetchval("SELECT redeliveries FROM batch_updates") == 0
 
 
 async def test_an_update_that_kills_its_workers_fails_in_the_end(

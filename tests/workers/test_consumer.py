@@ -328,3 +328,32 @@ async def test_a_redelivered_command_that_something_outside_holds_up_is_forgiven
     await consumer.drain()
 
     assert calls == ["handled", "redelivered", "handled", "survived", "handled", "handled"]
+
+
+async def test_a_redelivered_command_that_fails_by_itself_is_not_forgiven(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
+) -> None:
+    calls: list[str] = []
+
+    async def redelivered(_: AnyCommand) -> None:
+        calls.append("redelivered")
+
+    async def survived(_: AnyCommand) -> None:
+        calls.append("survived")
+
+    async def handle(_: AnyCommand) -> Outcome:
+        calls.append("handled")
+        if len(calls) == 1:
+            consumer.broker.end_session("test")
+            raise ConnectionRefusedError
+        raise LookupError("a fault of ours")
+
+    consumer = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered, survived=survived)
+    await consumer.start()
+    await until(lambda: consumer.broker.connected)
+    await publisher.command(COMMAND)
+    (letter,) = await outside.dead_letters(1)
+    await consumer.drain()
+
+    assert calls == ["handled", "redelivered", "handled"]
+    assert letter.reason == "LookupError: a fault of ours"

@@ -1,5 +1,6 @@
 """Deliverer: how often a chunk that cannot be written is tried, and what becomes of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -15,6 +16,7 @@ from service.runtime.settings import Settings
 from sql import chunks
 from tests.support.batches import Batches
 from tests.support.user_merges import merged
+from tests.support.waiting import until
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Requeue, outcome_of
@@ -295,10 +297,12 @@ async def test_a_redelivery_that_something_outside_holds_up_is_not_held_against_
     assert (await state(conn, command))["redeliveries"] == 0
 
 
+@pytest.mark.parametrize("patience", [timedelta(hours=1), timedelta(hours=-1)])
 async def test_a_chunk_whose_locks_others_keep_is_put_off_and_not_counted(
-    settings: Settings, database_url: str, conn: asyncpg.Connection, batches: Batches
+    settings: Settings, database_url: str, conn: asyncpg.Connection, batches: Batches, patience: timedelta
 ) -> None:
-    batch = await batches.accept([10, 11], chunk_size=2, patience=timedelta(hours=1))
+    """Not for longer than until it falls due anyway."""
+    batch = await batches.accept([10, 11], chunk_size=2, patience=patience)
     command = DeliverChunk(batch_id=batch, position=0)
     async with (
         asyncpg.create_pool(database_url, min_size=0, max_size=2, server_settings={"lock_timeout": "50ms"}) as eager,
@@ -309,4 +313,65 @@ async def test_a_chunk_whose_locks_others_keep_is_put_off_and_not_counted(
 
     row = await state(conn, command)
     assert (row["state"], row["attempts"], row["error"]) == ("pending", 0, None)
-    assert row["due_at"] < datetime.now(UTC) + timedelta(minutes=1)
+    assert row["due_at"] < datetime.now(UTC) + min(patience / 2, timedelta(minutes=1))
+
+
+DOING = """
+    SELECT count(*) = $1 FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid() AND {what}
+"""
+
+
+async def doing(pool: asyncpg.Pool, what: str, sessions: int) -> None:
+    """Returns when so many of the others' sessions are in that condition; within a transaction none would change."""
+
+    async def so_many() -> bool:
+        return bool(await pool.fetchval(DOING.format(what=what), sessions))
+
+    await until(so_many)
+
+
+HAS_READ = "state = 'idle' AND query LIKE '-- All that the delivery of a pending chunk%'"
+WAITS = "state = 'active' AND wait_event_type = 'Lock'"
+
+
+async def test_no_more_chunks_are_written_at_once_than_there_are_lanes(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    """The others have been read by then, and hold neither a transaction nor a lock."""
+    batch = await batches.accept(range(10, 18), chunk_size=2)
+    deliverer = Deliverer(settings.model_copy(update={"deliver_lanes": 2}), pool)
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE conversations IN SHARE MODE")
+        commands = [DeliverChunk(batch_id=batch, position=position) for position in range(4)]
+        handled = [asyncio.create_task(deliverer.handle(command)) for command in commands]
+        await doing(pool, WAITS, 2)
+        await doing(pool, HAS_READ, 2)
+
+    assert await asyncio.gather(*handled) == [Done()] * 4
+
+
+async def test_a_commit_on_its_way_holds_up_no_lane(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    """It waits for the disk, which has room for the next; one more command than there are lanes makes use of that."""
+    deliverer = Deliverer(settings.model_copy(update={"deliver_lanes": 1}), pool)
+    commands = [
+        DeliverChunk(batch_id=await batches.accept(recipients, chunk_size=2), position=0)
+        for recipients in ([10, 11], [12, 13])
+    ]
+    assert deliverer.commands_at_once == len(commands)
+    await conn.execute("""
+        CREATE FUNCTION commit_late() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER commit_late AFTER UPDATE ON chunks DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION commit_late();
+    """)
+    try:
+        async with conn.transaction():
+            await conn.execute("SELECT pg_advisory_xact_lock(77)")
+            handled = [asyncio.create_task(deliverer.handle(command)) for command in commands]
+            await doing(pool, WAITS + " AND query = 'COMMIT;'", len(commands))
+        assert await asyncio.gather(*handled) == [Done()] * 2
+    finally:
+        await conn.execute("DROP FUNCTION commit_late() CASCADE")

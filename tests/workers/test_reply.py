@@ -79,7 +79,7 @@ async def unblock(conn: asyncpg.Connection, reply: Queued) -> None:
 
 async def age(conn: asyncpg.Connection) -> None:
     """The last failure was long ago."""
-    await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 hour'")
+    await conn.execute("UPDATE pending_replies SET tried_at = tried_at - interval '1 day'")
 
 
 async def give_up(writer: ReplyWriter, conn: asyncpg.Connection, reply: Queued) -> list[Outcome]:
@@ -111,6 +111,20 @@ async def test_a_reply_that_cannot_be_written_is_given_up_in_the_end(
     assert [type(outcome) for outcome in outcomes] == [Done, Done, Done, DeadLetter, DeadLetter]
     assert await writer.handle(DeliverReply(reply_id=second.reply_id)) == Done()
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
+
+
+async def test_a_failure_counts_against_the_reply_that_was_in_work(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
+) -> None:
+    """Not against the one that was commanded, which is written by then."""
+    first, second, _ = line
+    await block(conn, second)
+
+    assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
+
+    assert await bodies(conn, school) == ["Hello, all", "One"]
+    attempts = await conn.fetch("SELECT attempts FROM pending_replies ORDER BY id")
+    assert [row["attempts"] for row in attempts] == [1, 0]
 
 
 async def test_the_wait_between_attempts_doubles_and_doubled_commands_do_not_count(
@@ -166,6 +180,21 @@ async def test_a_reply_that_kills_its_workers_is_given_up_and_the_others_pass(
     assert await bodies(conn, school) == ["Hello, all", "Two", "Three"]
 
 
+async def test_a_reply_behind_one_that_kills_its_workers_is_not_given_up_for_it(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection
+) -> None:
+    """However often its own command comes back."""
+    first, second, _ = (DeliverReply(reply_id=reply.reply_id) for reply in line)
+
+    for _ in range(MAX_REDELIVERIES + 1):
+        assert await writer.redelivered(second) is None
+
+    assert await conn.fetchval("SELECT count(*) FROM pending_replies WHERE failed_at IS NOT NULL") == 0
+    assert await writer.redelivered(first) == DeadLetter(TOO_MANY_REDELIVERIES)
+    failed = await conn.fetch("SELECT id FROM pending_replies WHERE failed_at IS NOT NULL")
+    assert [row["id"] for row in failed] == [first.reply_id]
+
+
 async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
@@ -176,3 +205,15 @@ async def test_a_command_that_came_back_for_no_fault_of_its_own_is_carried_out(
 
     assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
     assert await writer.redelivered(command) is None
+
+
+async def test_no_more_redeliveries_are_forgiven_than_there_were(
+    writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection
+) -> None:
+    command = DeliverReply(reply_id=line[0].reply_id)
+    await writer.redelivered(command)
+
+    for _ in range(3):
+        await writer.survived(command)
+
+    assert await conn.fetchval("SELECT sum(redeliveries) FROM pending_replies") == 0

@@ -9,6 +9,7 @@ from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
+from tests.support.waiting import PATIENCE
 from workers.process import Worker
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
@@ -47,7 +48,7 @@ async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
         0,
     )
 
-    await asyncio.wait_for(sweeper.run_sweeper(), 10)
+    await asyncio.wait_for(sweeper.run_sweeper(), PATIENCE)
 
     assert sweeper.outcomes == []
 
@@ -61,7 +62,7 @@ async def test_a_sweeper_that_fails_ends_its_worker(
     worker.tasks = [asyncio.create_task(sweeper.run_sweeper())]
 
     with pytest.raises(LookupError, match="a fault of ours"):
-        await asyncio.wait_for(worker.serve(asyncio.Event()), 10)
+        await asyncio.wait_for(worker.serve(asyncio.Event()), PATIENCE)
 
 
 async def test_a_worker_serves_until_it_is_stopped(
@@ -72,4 +73,4 @@ async def test_a_worker_serves_until_it_is_stopped(
 
     stop.set()
 
-    await asyncio.wait_for(serving, 10)
+    await asyncio.wait_for(serving, PATIENCE)

@@ -72,20 +72,22 @@ async def test_overrides_of_a_course_beat_those_of_its_accounts(institution: Ins
 
 async def test_a_section_limited_sender_sees_own_sections_only(institution: Institution, reached: Resolve) -> None:
     course = await institution.course()
-    mine, other = await institution.section(course), await institution.section(course)
+    mine, other, third = [await institution.section(course) for _ in range(3)]
     ta = await enrolled(institution, course, "Ta", section=mine, limited=True)
     near = await enrolled(institution, course, "Student", section=mine)
     far = await enrolled(institution, course, "Student", section=other)
+    farther = await enrolled(institution, course, "Student", section=third)
 
-    assert await reached(ta, near, far) == [near]
+    assert await reached(ta, near, far, farther) == [near]
     assert await reached(ta, f"course_{course}") == [near]
     assert await reached(ta, f"section_{other}") == []
     assert await reached(ta, f"section_{mine}") == [near]
 
     await institution.enroll(course, ta, "Ta", section=other, limited=False)
 
-    assert await reached(ta, near, far) == [near, far]
+    assert await reached(ta, near, far, farther) == await reached(ta, f"course_{course}") == [near, far, farther]
     assert await reached(ta, f"section_{other}") == [far]
+    assert await reached(ta, f"section_{third}") == [farther]
 
 
 async def test_an_enrolment_that_is_over_does_not_widen_the_view_of_a_current_one(

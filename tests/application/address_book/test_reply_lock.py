@@ -108,9 +108,10 @@ async def test_without_the_right_one_replies_by_naming_staff_who_take_part(
 ) -> None:
     course = await institution.course()
     await institution.override("send_messages", "StudentEnrollment", False)
-    student, fellow, former = await institution.users(3)
+    student, fellow, former, invited = await institution.users(4)
     await institution.enroll(course, [student, fellow])
     await institution.enroll(course, former, "Teacher", state="completed")
+    await institution.enroll(course, invited, "Teacher", state="invited")
     for role in ("Teacher", "Ta", "Designer"):
         staff = await institution.user()
         await institution.enroll(course, staff, role)
@@ -120,7 +121,8 @@ async def test_without_the_right_one_replies_by_naming_staff_who_take_part(
         assert not await locked(student, [staff, fellow], course=course, to=[fellow, staff])
         assert await locked(student, [fellow], course=course, to=[staff])
     assert await locked(student, [fellow], course=course, to=[fellow])
-    assert await locked(student, [former], course=course, to=[former])
+    for not_yet_or_no_more in (invited, former):
+        assert await locked(student, [not_yet_or_no_more], course=course, to=[not_yet_or_no_more])
 
 
 async def test_an_observer_replies_when_observing_all_others(institution: Institution, locked: Locked) -> None:

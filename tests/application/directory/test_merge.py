@@ -236,6 +236,27 @@ class TestBothInOneGroup:
         assert after["visible_last_authored_at"] == after["last_authored_at"] is not None
         assert after["touched_at"] == touched
 
+    async def test_what_one_was_given_from_before_their_time_stays(
+        self, conn: asyncpg.Connection, threads: Threads, people: list[int]
+    ) -> None:
+        """Both have joined later than the first message, which one of them was given again."""
+        old, target, peer, *_ = people
+        made = await threads.group(peer, [old, target], "All")
+        joined = await threads.reply(made, peer, "Since then")
+        since = await conn.fetchval(
+            "SELECT created_at FROM sends WHERE id = (SELECT send_id FROM messages WHERE id = $1)", joined
+        )
+        for user in (old, target):
+            await threads.update(made, user, history_from=since)
+        await conn.execute(
+            "INSERT INTO message_views (conversation_id, message_id, user_id) VALUES ($1, $1, $2)", made, old
+        )
+        assert [await bodies(conn, made, user) for user in (old, target)] == [["All", "Since then"], ["Since then"]]
+
+        await apply(conn, [merged(old, target)])
+
+        assert await bodies(conn, made, target) == ["All", "Since then"]
+
 
 async def set_state(threads: Threads, conversation: int, user: int, state: str) -> None:
     await threads.update(conversation, user, unread=state == "unread", archived=state == "archived")
@@ -289,6 +310,43 @@ class TestWhatElseIsTheirs:
         assert await follower.sweep() == 1
         assert await bodies(conn, kept, target) == ["1", "2"]
         assert await follower.sweep() == 0
+
+    @pytest.mark.parametrize(
+        "row",
+        [
+            {},
+            {"archived": True},
+            {"last_message_at": None, "visible_last_authored_at": datetime(2026, 1, 1, tzinfo=UTC)},
+            {"last_message_at": None, "starred": True},
+            {"last_message_at": None, "private_peer_id": 10**6, "private_context": 0},
+            {"last_message_at": None, "deleted": True},
+        ],
+        ids=str,
+    )
+    async def test_whatever_list_still_has_it_it_is_found(
+        self,
+        *,
+        conn: asyncpg.Connection,
+        pool: asyncpg.Pool,
+        threads: Threads,
+        people: list[int],
+        settings: Settings,
+        row: dict[str, Any],
+    ) -> None:
+        """Rows have no index of their own by user; each way to look for them finds what the others do not."""
+        old, target, peer, *_ = people
+        await apply(conn, [merged(old, target)])
+        made = await threads.group(peer, [old, people[3]])
+        columns = {name: value for name, value in row.items() if name != "deleted"}
+        if columns:
+            await threads.update(made, old, **columns)
+        if "deleted" in row:
+            await threads.delete_message(made, made, old)
+            await threads.update(made, old, last_message_at=None, starred=False)
+
+        assert await MergeSweeper(settings, pool, NoPublisher).sweep() == 1
+
+        assert set(await participant_rows(conn, made)) == {peer, target, people[3]}
 
 
 NoPublisher: Any = None  # sweeping merges publishes nothing

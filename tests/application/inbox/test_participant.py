@@ -15,6 +15,7 @@ from service.domain.participant import Event, State
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
 from tests.support.participants import all_of_others, bodies, participant_row
+from tests.support.waiting import PATIENCE
 
 Remove = Callable[..., Awaitable[None]]
 
@@ -283,7 +284,7 @@ async def test_who_takes_no_part_can_change_nothing(
 
 async def until_waiting(pool: asyncpg.Pool) -> None:
     """Returns when a transaction of this database waits for another."""
-    async with asyncio.timeout(10), pool.acquire() as conn:
+    async with asyncio.timeout(PATIENCE), pool.acquire() as conn:
         while not await conn.fetchval(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):

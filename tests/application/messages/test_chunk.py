@@ -8,6 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from service.application.directory.events import apply
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.domain import tags
@@ -15,6 +16,7 @@ from sql import batches, sends
 from sql.connection import Connection
 from sql.tags import codes_of_users
 from tests.support.institution import Institution
+from tests.support.user_merges import merged
 from tests.support.waiting import until
 
 
@@ -102,13 +104,57 @@ async def test_a_chunk_tags_each_thread_as_its_two_people_would_be_tagged_alone(
         async with conn.transaction():
             await deliver_at_once(conn, tag_sets, batch_id, position, cause=None)
 
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, students, asked)
+
+
+async def tagged_alone(
+    conn: Connection, sender: int, students: Sequence[int], asked: Sequence[str]
+) -> dict[int, tuple[list[str], ...]]:
+    """What ``stored_tags`` has to hold, worked out pair by pair."""
     codes = await codes_of_users(conn, [sender, *students])
     expected = {}
     for student in students:
         pair = {sender: codes[sender], student: codes[student]}
         tagging = tags.infer(asked, (), pair, pair)
         expected[student] = tuple(map(list, (tagging.effective, tagging.own[student], tagging.own[sender])))
-    assert await stored_tags(conn) == expected
+    return expected
+
+
+async def test_members_of_different_courses_that_were_asked_for_are_told_apart(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Together they are the recipients, one for one, as the members of one course often are."""
+    courses = [await institution.course() for _ in range(2)]
+    sender, *students = await institution.users(5)
+    for course, members in zip(courses, (students[:2], students[2:]), strict=True):
+        await institution.enroll(course, sender, "Teacher")
+        await institution.enroll(course, members)
+    asked = [f"course_{course}" for course in courses]
+    batch_id, _ = await batch_of(conn, sender, students, asked, 10)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
+
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, students, asked)
+
+
+async def test_a_group_that_was_asked_for_beside_a_course_is_found_for_its_members(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course = await institution.course()
+    sender, *students = await institution.users(5)
+    await institution.enroll(course, sender, "Teacher")
+    await institution.enroll(course, students)
+    group = await institution.group(members=[sender, *students[:2]])
+    asked = [f"course_{course}", f"group_{group}"]
+    batch_id, _ = await batch_of(conn, sender, students, asked, 10)
+
+    async with conn.transaction():
+        await deliver_at_once(conn, TagSets(), batch_id, 0, cause=None)
+
+    found = await stored_tags(conn)
+    assert found == await tagged_alone(conn, sender, students, asked)
+    assert [whole for whole, _, _ in found.values()].count(asked) == 2
 
 
 async def test_members_of_one_course_are_tagged_as_they_were_when_the_send_was_accepted(
@@ -147,6 +193,27 @@ async def test_without_the_sender_in_the_course_the_members_are_looked_up_again(
 
     shared = asked if state == "completed" else []
     assert await stored_tags(conn) == {stays: (shared, shared, shared), leaves: ([], [], [])}
+
+
+async def test_a_chunk_that_a_merge_has_changed_after_it_was_read_is_read_again(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    """Its recipients have other places then, and the tags that were worked out for them are others' tags."""
+    courses = [await institution.course() for _ in range(2)]
+    sender, old, one, two, target = await institution.users(5)
+    for course, members in zip(courses, ([one], [two, target]), strict=True):
+        await institution.enroll(course, sender, "Teacher")
+        await institution.enroll(course, members)
+    asked = [f"course_{course}" for course in courses]
+    batch_id, _ = await batch_of(conn, sender, [old, one, two], asked, 10)
+    pending = await read_chunk(conn, batch_id, 0)
+    assert not isinstance(pending, Nothing)
+
+    await apply(conn, [merged(old, target)])
+    async with conn.transaction():
+        assert isinstance(await deliver_chunk(conn, TagSets(), pending, cause=None), ChunkOutcome)
+
+    assert await stored_tags(conn) == await tagged_alone(conn, sender, [one, two, target], asked)
 
 
 async def test_what_cannot_be_delivered_says_why(conn: asyncpg.Connection, institution: Institution) -> None:

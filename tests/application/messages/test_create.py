@@ -101,6 +101,9 @@ async def test_a_reused_thread_wakes_who_archived_it_and_not_who_is_unsubscribed
         await conn.fetchval("SELECT max(created_at) FROM sends"),
     )
     assert after["message_count"] == before["message_count"] + 1
+    await conn.execute("UPDATE participants SET archived = true WHERE user_id = $1", student)
+    await create([str(student)])
+    assert (await row(conn, conversation, student))["archived"] is True
 
 
 async def test_the_times_of_a_reused_thread_never_go_back(

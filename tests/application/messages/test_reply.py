@@ -10,7 +10,15 @@ import pytest
 
 from service.application.messages import add_recipients
 from service.application.messages.add_recipients import AddRecipients
-from service.application.messages.reply import Queued, Written, carry_out, deliver_queued, next_turn, validate
+from service.application.messages.reply import (
+    UNCOMMANDED_AFTER,
+    Queued,
+    Written,
+    carry_out,
+    deliver_queued,
+    next_turn,
+    validate,
+)
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
@@ -180,6 +188,21 @@ async def test_time_does_not_run_backwards_in_a_conversation(
     assert await conn.fetchval("SELECT max(created_at) FROM sends") == ahead + timedelta(microseconds=1)
 
 
+async def test_what_waits_to_be_said_is_before_what_is_said_later(
+    reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """Also where a clock that was ahead has timed it."""
+    conversation = await threads.group(school.teacher, school.students[:3])
+    await reply(school.teacher, conversation, "Waits")
+    ahead = datetime.now(UTC) + timedelta(minutes=5)
+    await conn.execute("UPDATE sends SET created_at = $1 WHERE body = 'Waits'", ahead)
+
+    await reply(school.teacher, conversation, "Later")
+
+    later = await conn.fetchval("SELECT created_at FROM sends WHERE body = 'Later'")
+    assert later == ahead + timedelta(microseconds=1)
+
+
 async def test_an_author_who_is_gone_by_then_writes_nothing(
     reply_settings: Settings, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
@@ -236,17 +259,25 @@ async def test_the_sweeper_takes_the_first_of_every_line(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:
     lines = [await threads.group(school.teacher, school.students[:3]) for _ in range(2)]
-    queued = [await reply(school.teacher, line, f"{n}") for n in range(2) for line in lines]
-    firsts = sorted(outcome.reply_id for outcome in queued[:2] if isinstance(outcome, Queued))
+    outcomes = [await reply(school.teacher, line, f"{n}") for n in range(2) for line in lines]
+    queued = [outcome for outcome in outcomes if isinstance(outcome, Queued)]
+    firsts = [outcome.reply_id for outcome in queued[:2]]
 
     async def take() -> list[int]:
         due = await pending_replies.take_due_replies(conn, patience=timedelta(minutes=5), limit=10)
         return sorted(id_ for id_, _ in due)
 
-    assert await conn.fetchval("SELECT min(due_at) > now() FROM pending_replies")
+    left_alone_for = await conn.fetchval(
+        "SELECT min(r.due_at - s.created_at) FROM pending_replies r JOIN sends s ON s.id = r.send_id"
+    )
+    assert left_alone_for > UNCOMMANDED_AFTER / 2
     await conn.execute("UPDATE pending_replies SET due_at = now()")
     assert await take() == firsts
     assert await take() == []
+
+    # One that is given up lets those behind it pass.
+    await pending_replies.fail_reply(conn, firsts[0], error="broken")
+    assert await take() == [queued[2].reply_id]
 
 
 async def test_the_checks_of_a_reply_ask_nothing_twice(

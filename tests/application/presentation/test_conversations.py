@@ -281,7 +281,9 @@ class TestContexts:
         for section in sections:
             await institution.enroll(course, you, "Student", section=section)
         await institution.enroll(course, you, "Ta", state="completed")
-        tags = [f"course_{course}", f"group_{group}"]
+        invited = await institution.group()
+        await institution.join(invited, you, state="invited")
+        tags = [f"course_{course}", f"group_{group}", f"group_{invited}"]
         two = await threads.private(you, me, tags=tags)
         three = await threads.group(you, [me, await institution.user()], tags=tags)
 
@@ -290,9 +292,9 @@ class TestContexts:
 
         assert of_two == {
             "courses": {str(course): ["StudentEnrollment", "StudentEnrollment"]},
-            "groups": {str(group): ["Member"]},
+            "groups": {str(group): ["Member"], str(invited): []},
         }
-        empty: dict[str, Any] = {"courses": {str(course): []}, "groups": {str(group): []}}
+        empty: dict[str, Any] = {"courses": {str(course): []}, "groups": {str(group): [], str(invited): []}}
         assert of_three == withheld["audience_contexts"] == empty
 
     async def test_common_courses_and_groups(
@@ -302,6 +304,8 @@ class TestContexts:
         second = await institution.course()
         group = await institution.group(members=[me, you])
         await institution.group(members=[me, you], tag=True)
+        for member, other in ((me, you), (you, me)):
+            await institution.join(await institution.group(members=[member]), other, state="invited")
         for course in (second, shared):
             await institution.enroll(course, me, "Student")
         for course in (second, shared, theirs):
@@ -346,6 +350,22 @@ class TestContexts:
 
         common = {person["id"]: person["common_courses"] for person in shown["participants"]}
         assert common == {me: {}, near: {str(course): ["StudentEnrollment"]}, far: {}}
+
+    async def test_someone_limited_to_some_sections_and_not_in_another_sees_the_whole_course(
+        self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int
+    ) -> None:
+        course = await institution.course()
+        sections = [await institution.section(course) for _ in range(3)]
+        people = await institution.users(3)
+        for number, section in enumerate(sections):
+            await institution.enroll(course, people[number], "Student", section=section)
+        for section in sections[:2]:
+            await institution.enroll(course, me, "Ta", section=section, limited=section == sections[0])
+
+        (shown,) = await look(conn, me, await threads.group(me, people))
+
+        common = {person["id"]: person["common_courses"] for person in shown["participants"]}
+        assert common == {me: {}, **{id_: {str(course): ["StudentEnrollment"]} for id_ in people}}
 
     async def test_the_roster_of_an_account_is_a_pseudo_course(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, me: int, you: int

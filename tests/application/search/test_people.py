@@ -243,3 +243,29 @@ async def test_rosters_find_members_of_accounts_and_administrators_see_into_cour
     (inside,) = await look(admin, context=f"course_{course}", items=True)
     assert (inside["id"], inside["common_courses"]) == (student, {str(course): ["StudentEnrollment"]})
     assert await look(outsider, context=f"course_{course}") == []
+
+
+@pytest.mark.parametrize("administrator", [False, True])
+@pytest.mark.parametrize("of_course", [False, True])
+@pytest.mark.parametrize("state", ["invited", "deleted"])
+async def test_who_is_no_accepted_member_of_a_group_is_neither_found_nor_counted(
+    institution: Institution, look: Look, state: str, *, of_course: bool, administrator: bool
+) -> None:
+    """Nor does who is not see its members. For an administrator, of whomever, people are looked up in another way."""
+    course = await institution.course() if of_course else None
+    viewer, member, other = [await institution.user(name) for name in ("Ann A", "Bob B", "Cy C")]
+    group = await institution.group(course=course, name="Choir", members=[viewer, member])
+    await institution.join(group, other, state=state)
+    if administrator:
+        await institution.admin(viewer, account=await institution.account())
+    if course is not None:  # in sections of their own, so that the group alone connects them
+        for user in (viewer, member, other):
+            section = await institution.section(course)
+            await institution.enroll(course, user, "Teacher", section=section, limited=True)
+
+    assert await look(viewer, "", types=("user",)) == [viewer, member]
+    assert await look(viewer, context=f"group_{group}") == [viewer, member]
+    (choir,) = await look(viewer, "Choir", items=True, types=("group",))
+    assert choir["user_count"] == 2
+    assert member not in await look(other, "", types=("user",))
+    assert await look(other, "Choir", types=("group",)) == []
