@@ -26,11 +26,12 @@ RABBITMQ = Need("RabbitMQ 3.10 or newer", "rabbitmq-server", "rabbitmq")
 # The packages would start services of their own at installation; policy-rc.d is Debian's way to say no.
 _APT_SCRIPT = """
 policy=/usr/sbin/policy-rc.d
+# A trap waits for the program that runs: half of an installation is worse than none.
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
 if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
-    trap 'exit 129' HUP
-    trap 'exit 130' INT
-    trap 'exit 143' TERM
     printf '#!/bin/sh\\nexit 101\\n' > "$policy"
     chmod 755 "$policy"
 fi
@@ -86,6 +87,8 @@ def _run(command: list[str]) -> tuple[int, str]:
                 process.terminate()
             with suppress(OSError):  # there may be no terminal any more
                 print("  stopping when the package manager has done what it does now", flush=True)
+            for _ in process.stdout:
+                pass  # a program whose words nobody takes dies of them
             raise
     return process.returncode, "".join(said)
 

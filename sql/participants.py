@@ -86,9 +86,12 @@ async def save_participant_rows(conn: Connection, user_id: int, changed: Sequenc
     )
 
 
-async def mark_all_read(conn: Connection, user_id: int) -> None:
-    """Everything unread that the user has received becomes read; the archive stays as it is."""
-    await _MARK_ALL_READ(conn, user_id=user_id)
+async def mark_all_read(conn: Connection, user_id: int, conversation_ids: Sequence[int] | None = None) -> None:
+    """Everything unread that the user has received becomes read, of these conversations; null: of all.
+
+    The archive stays as it is.
+    """
+    await _MARK_ALL_READ(conn, user_id=user_id, conversation_ids=conversation_ids)
 
 
 async def hide_messages(

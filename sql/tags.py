@@ -11,7 +11,7 @@ from sql.statements import Command, Many
 
 
 class InternedRow(NamedTuple):
-    """A tag list and its number; ``settled``: another transaction has committed it."""
+    """A tag list and its number; ``settled``: a transaction that began to write earlier has committed it."""
 
     codes: list[str]
     id: int
@@ -19,7 +19,7 @@ class InternedRow(NamedTuple):
 
 
 class TagSetRow(NamedTuple):
-    """A number and its tag list; ``settled``: another transaction has committed it."""
+    """A number and its tag list; ``settled``: a transaction that began to write earlier has committed it."""
 
     id: int
     codes: list[str]

@@ -125,8 +125,9 @@ class BatchConsumer(QueueConsumer):
             with broker_errors():
                 for message in left:
                     await message.nack(requeue=False)
-        # All that came before them is settled.
-        await _acknowledge(buried, alone=interrupted)
+        # All that came before them is settled, but for what an interrupted set before this one has left.
+        left_before = arrivals.unburied - len(taken) - len(arrivals.refused) > 0
+        await _acknowledge(buried, alone=interrupted or left_before)
         arrivals.unburied -= len(buried) + len(left)
         return not interrupted
 

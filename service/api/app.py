@@ -32,7 +32,7 @@ from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.origin import require_host
 from service.api.parameters import PARSER, close_parser
-from service.api.parser import Parser
+from service.api.parser import PATIENCE, Parser
 from service.api.places import PLACES, Places
 from service.api.publish import PUBLISHING
 from service.api.routing import choose_endpoint, register
@@ -42,6 +42,7 @@ from service.runtime.ids import IdBlocks
 from service.runtime.readiness import Readiness
 from service.runtime.settings import Settings
 
+_BODIES = 8  # of the greatest length may wait to be parsed, or so many more that are shorter
 MODULES = (
     health,
     batches,
@@ -71,7 +72,8 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()
     app[READINESS] = Readiness(settings, broker)
-    app[PLACES], app[PARSER] = Places(pool.get_max_size()), Parser(settings.request_timeout)
+    app[PLACES] = Places(pool.get_max_size(), bodies=settings.max_body_bytes * _BODIES)
+    app[PARSER] = Parser(max(settings.request_timeout, PATIENCE))
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
     app.on_shutdown.append(hurry)
     app.on_cleanup.extend([_finish_publishing, finish_settling, close_parser, _close_readiness])

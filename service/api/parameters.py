@@ -109,7 +109,7 @@ async def _parsed(request: web.Request, raw: bytearray) -> dict[str, Any]:
     if len(raw) <= _INLINE:
         return read_body(encoding, content_type, bytes(raw))
     unknown = b""
-    async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown)):
+    async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown), len(raw)):
         parameters, seconds = await request.app[PARSER].parse(encoding, content_type, raw)
     request[METER].add(seconds)
     return parameters

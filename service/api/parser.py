@@ -5,6 +5,7 @@ machine that is busy, for as long as others keep that thread from its processor.
 """
 
 import asyncio
+import os
 import pickle
 import sys
 from asyncio.subprocess import PIPE, Process
@@ -16,9 +17,16 @@ import structlog
 from service.api.parser_process import LENGTH, Parsed
 from service.api.unavailable import Unavailable
 from service.domain.encodings import Encoding
-from service.domain.errors import Refusal
 
 _BUFFER = 4_194_304  # bytes of a result that are taken at once
+PATIENCE = 30.0  # seconds at least until the process is taken for stuck; it may have to start first
+
+_PROGRAM = "from service.api.parser_process import serve; serve()"
+# Python would look for modules in the current folder first, whoever may write there.
+_SAME_MODULES = {
+    "PYTHONSAFEPATH": "1",
+    "PYTHONPATH": os.pathsep.join(folder or os.getcwd() for folder in sys.path),
+}
 
 log = structlog.get_logger(__name__)
 
@@ -26,8 +34,8 @@ log = structlog.get_logger(__name__)
 class Parser:
     """One process, which is started when there is something to parse, and ends with this one (parser_process.py)."""
 
-    def __init__(self, patience: float) -> None:
-        self._patience = patience  # seconds after which the process is taken for stuck
+    def __init__(self, patience: float = PATIENCE) -> None:
+        self._patience = patience
         self._turn = asyncio.Lock()
         self._process: Process | None = None
 
@@ -36,14 +44,16 @@ class Parser:
     ) -> tuple[dict[str, Any], float]:
         """The parameters, and the CPU seconds that it took; waits for its turn.
 
-        Raises the Refusal of service/domain/encodings.py, and Unavailable when the process has ended or is stuck.
+        Raises the Refusal of service/domain/encodings.py, Unavailable when the process ends meanwhile, is stuck or
+        cannot be started, and ParserError for what the parser did not foresee.
         """
+        kind = pickle.dumps((encoding, content_type))
         await self._turn.acquire()
         # Who waits may be cancelled; what is under way still has to come to its end before the next may begin.
-        exchange = asyncio.create_task(self._exchange(pickle.dumps((encoding, content_type)), raw))
+        exchange = asyncio.create_task(self._exchange(kind, raw))
         exchange.add_done_callback(lambda _: self._turn.release())
         result, seconds = await asyncio.shield(exchange)
-        if isinstance(result, Refusal):
+        if isinstance(result, Exception):
             raise result
         return result, seconds
 
@@ -52,15 +62,23 @@ class Parser:
             process = await self._running()
             async with asyncio.timeout(self._patience):
                 return await _ask(process, kind, raw)
-        except (OSError, EOFError, TimeoutError) as error:
-            log.warning("parser_ended", error=repr(error))
+        except (OSError, EOFError, TimeoutError, RuntimeError) as error:  # uvloop's RuntimeError: the pipe is closed
+            log.warning("parser_failed", error=repr(error))
             await self.close()
-            raise Unavailable("the process that parses has ended") from error
+            raise Unavailable("the process that parses has ended, is stuck or cannot be started") from error
 
     async def _running(self) -> Process:
+        if self._process is not None and self._process.returncode is not None:
+            await self.close()  # it has ended since, as by the OOM killer
         if self._process is None:
-            command = (sys.executable, "-m", "service.api.parser_process")
-            self._process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, limit=_BUFFER)
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-c", _PROGRAM),
+                stdin=PIPE,
+                stdout=PIPE,
+                limit=_BUFFER,
+                env=os.environ | _SAME_MODULES,
+                start_new_session=True,  # Ctrl-C is for the gateway
+            )
             log.info("parser_started", pid=self._process.pid)
         return self._process
 

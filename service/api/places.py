@@ -1,8 +1,8 @@
 """What one client may take of what all share, so that none holds a gateway alone."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from weakref import WeakValueDictionary
 
 from aiohttp import web
@@ -16,12 +16,13 @@ TOKEN_HASH: web.RequestKey[bytes] = web.RequestKey("token_hash")  # of what the 
 
 
 class Places:
-    """Places at a pool of ``size`` connections, and at the one process that parses."""
+    """Places at a pool of ``size`` connections, and at the one process that parses, for so many bytes of ``bodies``."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, *, bodies: int) -> None:
         self._each = max(1, size // 2)
         self._longest = size * _QUEUE
         self._waiting = 0
+        self._bodies = bodies
         self._tokens: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
         self._parsing: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
@@ -36,9 +37,21 @@ class Places:
         finally:
             self._waiting -= 1
 
-    def parsing(self, token_hash: bytes) -> asyncio.Lock:
-        """Held while a body that came with that token is parsed: another client waits for one of each token at most."""
-        return self._parsing.setdefault(token_hash, asyncio.Lock())
+    @asynccontextmanager
+    async def parsing(self, token_hash: bytes, size: int) -> AsyncIterator[None]:
+        """While a body of ``size`` bytes that came with that token waits and is parsed.
+
+        Bodies of one token go one by one, so that another client does not wait for all of them. Unavailable when those
+        that wait would be more bytes than they may.
+        """
+        if size > self._bodies:
+            raise Unavailable("too many long bodies wait to be parsed")
+        self._bodies -= size
+        try:
+            async with self._parsing.setdefault(token_hash, asyncio.Lock()):
+                yield
+        finally:
+            self._bodies += size
 
     def of(self, token_hash: bytes) -> asyncio.Semaphore:
         """Held by a request of that token while it has a connection: all of them together have half of the pool."""

@@ -6,6 +6,7 @@ from datetime import timedelta
 from pydantic import ValidationError
 
 from service.application.directory.merge import redirect_revived
+from service.application.transactions import committed
 from service.contracts.commands import (
     AnyCommand,
     DeliverChunk,
@@ -47,12 +48,20 @@ async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timede
 async def _revive_chunks(
     conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
 ) -> list[chunks.FoundChunk]:
-    """Whose account was merged meanwhile has the message from the target's chunk, or gets it there, and not twice."""
-    async with conn.transaction():
+    """Brings chunks that were given up back to work; how each of the asked ones was found.
+
+    Who was merged meanwhile has the message from a chunk of the account's target, or gets it there, and not twice.
+    """
+
+    async def step() -> list[chunks.FoundChunk]:
         await lock_merging(conn)
         found = await chunks.revive_chunks(conn, asked, due_after=due_after)
-        await redirect_revived(conn, asked)
-    return found
+        revived = [(it.batch_id, it.position) for it in found if it.chunk_state == "failed" and _idle_chunk(it) is None]
+        if revived:
+            await redirect_revived(conn, revived)
+        return found
+
+    return await committed(conn, step)
 
 
 def _command(body: bytes) -> AnyCommand | None:

@@ -12,7 +12,7 @@ from service.runtime.tracing_export import exporting
 from workers import process
 
 # Where processors are scarce, a gateway beside the worker goes first. It answers people and needs little; with equal
-# rights a big send, whose events are published meanwhile, makes everybody wait, and is no faster for it.
+# rights a big send, whose events are published meanwhile, makes everybody wait, and beside it is no faster for that.
 _NICENESS = 10
 
 app = typer.Typer(add_completion=False)
@@ -30,6 +30,7 @@ def worker(
         raise typer.BadParameter(f"no consumer {', '.join(unknown)}; there are {known}", param_hint="--only")
     settings = load()
     logs.configure(settings)
-    os.nice(_NICENESS)
+    if os.nice(0) == 0:  # else the operator has chosen
+        os.nice(_NICENESS)
     with exporting("clarion-worker"):
         uvloop.run(process.run(settings, names))

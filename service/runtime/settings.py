@@ -20,7 +20,8 @@ _WORDS = {
 def _known_options(url: MultiHostUrl) -> MultiHostUrl:
     for name, value in url.query_params():
         if name in _WORDS and value not in _WORDS[name]:
-            raise ValueError(f"{name} is one of {', '.join(_WORDS[name])}")
+            words = {"name": name, "known": ", ".join(_WORDS[name])}
+            raise PydanticCustomError("database_url", "{name} is one of {known}", words)
     return url
 
 

@@ -115,8 +115,9 @@ WHERE c.batch_id = free.batch_id AND c.position = free.position;
 
 -- name: revive_chunks :many
 -- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
--- before them; the counters of their batches go back, and a batch that has ended, mostly in error, goes on. Of each asked chunk its
--- state and its batch's as they were found; null: there is no such chunk. Locked in the order of deliver.
+-- before them; the counters of their batches go back, and a batch that has ended goes on: one in error, or a sent one whose
+-- chunk had no recipient left. Of each asked chunk its state and its batch's as they were found; null: there is no such
+-- chunk. Locked in the order of deliver.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
 ), found AS MATERIALIZED (

@@ -31,11 +31,12 @@ FROM (
 WHERE p.conversation_id = v.conversation_id AND p.user_id = :user_id::bigint;
 
 -- name: mark_all_read :none
--- Everything that waits in the inbox; a thread without an answer is in none (endpoints.md 4.6). Locked in the order of
--- lock_participant_rows first, because a delivery may be at the same rows.
+-- Everything that waits in the inbox, or what of the given conversations does; a thread without an answer is in none
+-- (endpoints.md 4.6). Locked in the order of lock_participant_rows first, because a delivery may be at the same rows.
 WITH waiting AS (
     SELECT conversation_id FROM participants
     WHERE user_id = :user_id::bigint AND last_message_at IS NOT NULL AND NOT archived AND unread
+      AND (:conversation_ids::bigint[] IS NULL OR conversation_id = ANY (:conversation_ids))
     ORDER BY conversation_id
     FOR UPDATE
 )

@@ -1,10 +1,11 @@
 -- name: intern_tag_sets :many
--- Numbers of tag lists, new ones added. settled: committed by another transaction, so the number may be remembered even
--- if this one is rolled back. A list added elsewhere in this very moment is in neither half: ask again.
+-- Numbers of tag lists, new ones added. settled: from a transaction that began to write before this one, so it has been
+-- committed and the number may be remembered even if this one is rolled back; a savepoint of this one is younger. A list
+-- added elsewhere in this very moment is in neither half: ask again.
 WITH asked AS MATERIALIZED (
     SELECT array(SELECT jsonb_array_elements_text(value)) AS codes FROM jsonb_array_elements(:lists::jsonb)
 ), known AS MATERIALIZED (
-    SELECT t.id, t.codes, t.xmin IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid AS settled
+    SELECT t.id, t.codes, coalesce(age(t.xmin) > age(pg_current_xact_id_if_assigned()::xid), true) AS settled
     FROM tag_sets t JOIN asked ON asked.codes = t.codes
 ), added AS (
     INSERT INTO tag_sets (codes)
@@ -18,7 +19,7 @@ SELECT codes, id, false FROM added;
 
 -- name: tag_sets_by_id :many
 -- The lists behind numbers met in rows; settled as in intern_tag_sets.
-SELECT id, codes, xmin IS DISTINCT FROM pg_current_xact_id_if_assigned()::xid AS settled
+SELECT id, codes, coalesce(age(xmin) > age(pg_current_xact_id_if_assigned()::xid), true) AS settled
 FROM tag_sets WHERE id = ANY (:set_ids::integer[]);
 
 -- name: codes_of_users :many

@@ -4,11 +4,14 @@ import asyncio
 import os
 import signal
 from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import cast
 
 import pytest
 from structlog.testing import capture_logs
 
 from service.api.parser import Parser
+from service.api.parser_process import ParserError
 from service.api.unavailable import Unavailable
 from service.domain.brackets import Nested, Repeated
 from service.domain.encodings import Encoding, read_body
@@ -66,9 +69,29 @@ async def test_a_refusal_is_the_same(parser: Parser) -> None:
 
 
 async def test_after_its_process_has_ended_another_one_parses(parser: Parser) -> None:
-    os.kill(await process_of(parser), signal.SIGKILL)
+    """What the one that ended had been given is not asked again: it may be what it died of."""
+    pid = await process_of(parser)
+    os.kill(pid, signal.SIGSTOP)
+    given = asyncio.create_task(parser.parse(Encoding.FORM, "", FORM))
+    for _ in range(3):
+        await asyncio.sleep(0)  # it has asked
+    os.kill(pid, signal.SIGKILL)
     with pytest.raises(Unavailable):
-        await parser.parse(Encoding.FORM, "", FORM)
+        await given
+    assert (await parser.parse(Encoding.FORM, "", b"a=1"))[0] == {"a": "1"}
+
+
+async def test_what_the_parser_did_not_foresee_is_an_error_of_ours(parser: Parser) -> None:
+    with pytest.raises(ParserError, match="Traceback"):
+        await parser.parse(Encoding.MULTIPART, cast(str, None), PART)
+    assert (await parser.parse(Encoding.FORM, "", b"a=1"))[0] == {"a": "1"}
+
+
+async def test_modules_of_the_current_folder_are_none_of_its_own(
+    parser: Parser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "orjson.py").write_text("raise SystemExit")
+    monkeypatch.chdir(tmp_path)
     assert (await parser.parse(Encoding.FORM, "", b"a=1"))[0] == {"a": "1"}
 
 

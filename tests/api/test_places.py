@@ -86,8 +86,18 @@ async def test_only_so_many_wait_for_a_connection(
         assert [(await task).status for task in asked].count(200) == 16
 
 
+async def test_long_bodies_that_wait_to_be_parsed_are_so_many_bytes_at_most() -> None:
+    places = Places(2, bodies=100)
+    async with places.parsing(b"one", 60), places.parsing(b"other", 40):
+        with pytest.raises(Unavailable):
+            async with places.parsing(b"third", 1):
+                pass
+    async with places.parsing(b"third", 100):
+        pass
+
+
 def test_a_place_is_free_again_when_its_request_is_done() -> None:
-    places = Places(2)
+    places = Places(2, bodies=0)
     for _ in range(100):
         with places.waiting():
             pass

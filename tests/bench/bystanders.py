@@ -8,8 +8,6 @@ begins, they have learnt from a few hundred rows.
 
 import argparse
 import asyncio
-import json
-import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +20,7 @@ import asyncpg
 
 from service.runtime import logs
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.environment import fresh_settings, print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
@@ -175,4 +173,4 @@ if __name__ == "__main__":
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     quick = parser.parse_args().quick
     work = _main(QUICK, 1_500) if quick else _main(Sizes(), 100_000)
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(work)), indent=2) + "\n")
+    print_report(work)

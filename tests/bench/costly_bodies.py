@@ -8,10 +8,8 @@ another connection, and before that while nothing else happens.
 import argparse
 import asyncio
 import gzip
-import json
 import multiprocessing
 import os
-import sys
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -26,7 +24,7 @@ import asyncpg
 
 from service.domain.brackets import MAX_VALUES
 from service.runtime import logs
-from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.environment import fresh_settings, print_report
 from tests.bench.institution import Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
@@ -153,5 +151,4 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=3.0, help="for which they are sent")
     parser.add_argument("--kind", action="append", choices=KINDS, help="all of them")
     asked = parser.parse_args()
-    figures = asyncio.run(on_servers(_main(asked.seconds, asked.kind or tuple(KINDS))))
-    sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    print_report(_main(asked.seconds, asked.kind or tuple(KINDS)))

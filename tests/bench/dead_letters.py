@@ -12,7 +12,6 @@ import asyncio
 import json
 import os
 import resource
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
@@ -30,7 +29,7 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, on_servers
+from tests.bench.environment import fresh_settings, print_report
 from tests.bench.progress import log
 from tests.bench.resources import machine
 from tests.support.broker import BrokerClient, broker_client
@@ -199,4 +198,4 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.dead_letters", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     chosen = QUICK if parser.parse_args().quick else Sizes()
-    sys.stdout.write(json.dumps(asyncio.run(on_servers(measure(chosen))), indent=2) + "\n")
+    print_report(measure(chosen))

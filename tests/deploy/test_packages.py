@@ -80,7 +80,8 @@ def test_a_stop_waits_for_the_package_manager_and_leaves_no_policy_behind(tmp_pa
     """apt-get is not cut short: half of an installation is worse than none."""
     go_on = tmp_path / "go_on"
     os.mkfifo(go_on)
-    _program(tmp_path / "apt-get", f'case "$*" in *update) exit;; esac; touch {tmp_path}/begun; read line < {go_on}')
+    install = f"touch {tmp_path}/begun; read line < {go_on}; echo Setting up; touch {tmp_path}/whole"
+    _program(tmp_path / "apt-get", f'case "$*" in *update) exit;; esac; {install}')
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
     script = subprocess.Popen(
         [sys.executable, "-c", _STOPPED, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
@@ -96,3 +97,4 @@ def test_a_stop_waits_for_the_package_manager_and_leaves_no_policy_behind(tmp_pa
     assert script.wait(60) == 128 + signal.SIGTERM
     script.stdout.close()
     assert not (tmp_path / "policy-rc.d").exists()
+    assert (tmp_path / "whole").exists()

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Callable
 from io import BytesIO
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -93,6 +94,24 @@ async def test_another_s_long_body_does_not_wait_for_all_of_a_greedy_client_s(th
         if done < SENT_AT_ONCE - 1:
             break
     assert done < SENT_AT_ONCE - 1
+
+
+async def kill_parser(pid: int) -> None:
+    """Returns when its gateway has noticed."""
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not Path(f"/proc/{pid}").exists())
+
+
+async def test_a_parser_that_was_killed_while_it_had_nothing_to_do_is_replaced(there: FaultEnvironment) -> None:
+    gateway = await there.running.api()
+    body = {"recipients": ["0"], "body": "x" * 60_000}
+
+    for times in (1, 2):
+        status, _, _ = await there.teacher.call("POST", "/conversations", json=body)
+        assert status == 400
+        await kill_parser(json.loads(logged(gateway, "parser_started")[times - 1])["pid"])
+
+    await there.ready()
 
 
 async def test_the_process_that_parses_ends_with_its_gateway(there: FaultEnvironment) -> None:

@@ -86,6 +86,18 @@ async def test_a_number_is_settled_once_the_transaction_that_gave_it_has_ended(c
     assert await tag_sets_by_id(conn, [number]) == [(codes, number, True)]
 
 
+async def test_a_number_given_within_a_savepoint_is_not_settled_either(conn: asyncpg.Connection) -> None:
+    """A request over AMQP writes within one, and all of it may be rolled back."""
+    async with conn.transaction():
+        await conn.execute("SELECT pg_current_xact_id()")
+        async with conn.transaction():
+            (added,) = await intern_tag_sets(conn, [("course_1",)])
+        codes, number, settled = added
+        assert (codes, settled) == (("course_1",), False)
+        assert await intern_tag_sets(conn, [("course_1",)]) == [added]
+        assert await tag_sets_by_id(conn, [number]) == [added]
+
+
 async def test_codes_read_with_a_send_are_those_read_alone(conn: asyncpg.Connection, institution: Institution) -> None:
     course, over = await institution.course(), await institution.course(state="completed")
     both, former, without = await institution.users(3)

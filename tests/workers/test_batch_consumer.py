@@ -333,6 +333,38 @@ async def test_good_messages_do_not_wait_for_dead_letters_nor_take_those_with_th
     await left(outside, 2)
 
 
+async def test_what_an_interrupted_set_has_left_is_not_acknowledged_with_the_next(
+    consuming: Consuming, source: Feed, outside: BrokerClient, choosy: Choosy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The set that is in work when the worker stops is still settled, behind one whose dead letter has to wait."""
+    monkeypatch.setattr("workers.dead_letter.FIRST_RETRY", 3600)
+    choosy.refusing = [b"1"]
+    handler = Handler(refusing=[b"1", b"2"])
+
+    with capture_logs() as logs:
+        async with consuming(handler, dead_letters=choosy) as consumer:
+            await source.publish(b"1")
+            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            handler.open.clear()
+            await source.publish(b"2")
+            await until(lambda: handler.has(2))
+            drained = asyncio.create_task(consumer.drain())
+            for _ in range(20):
+                await asyncio.sleep(0)  # the waiting of the first set is over
+            choosy.refusing = []
+            handler.open.set()
+            await drained
+
+    async def waiting(queue: str) -> int:
+        declared = await outside.channel.declare_queue(queue, passive=True)
+        return declared.declaration_result.message_count or 0
+
+    async def both_are_somewhere() -> bool:
+        return await waiting(outside.topology.directory) + await waiting(outside.topology.dead) == 2
+
+    await until(both_are_somewhere)
+
+
 @pytest.mark.parametrize("sets", [1, 2])
 async def test_a_dead_letter_that_is_published_takes_none_with_it_that_is_not(
     consuming: Consuming,

@@ -48,7 +48,7 @@ async def _within(conn: Connection, listed: Sequence[int], accounts: frozenset[i
 
 
 async def _page(conn: Connection, view: Viewpoint, page: Page) -> tuple[list[int], int]:
-    """The page's ids and the list's length. Behind the end, only the first page knows that."""
+    """The page's ids and the list's length. A page behind the end has no row to say it, so the first is asked."""
     found, total = await inbox.list_page(conn, view.user_id, view.scope, page.size, page.offset)
     if total is None and page.offset > 0:
         _, total = await inbox.list_page(conn, view.user_id, view.scope, 1, 0)

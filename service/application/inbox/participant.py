@@ -63,7 +63,7 @@ async def mark_all_read(conn: Connection, user_id: int, *, accounts: frozenset[i
     if accounts is None:
         await participants.mark_all_read(conn, user_id)
     elif unread := await list_unread(conn, user_id, accounts):
-        await apply_event(conn, user_id, unread, Event.MARK_AS_READ)
+        await participants.mark_all_read(conn, user_id, unread)
 
 
 async def apply_event(conn: Connection, user_id: int, conversation_ids: Sequence[int], event: Event) -> set[int]:

@@ -15,8 +15,8 @@ async def answer_created(
 ) -> Answer[list[Conversation]]:
     """202 with the batch's id for an asynchronous bulk send, else 201 with the conversations.
 
-    A thread that was written into and is not within the accounts of the view is left out: it was there before, and who
-    acts as its user gets to see nothing of it (semantics.md 13).
+    A thread that is not within the accounts of the view is left out: who acts as its user gets to see nothing of it
+    (semantics.md 13).
     """
     if isinstance(outcome, Accepted):
         return Answer(202, [], {"X-Conversation-Batch-Id": str(outcome.batch_id)})

@@ -12,6 +12,7 @@ from service.application.inbox.participant import Change
 from service.application.messages.tag_sets import TagSets
 from service.domain.errors import Code, Refusal
 from service.domain.participant import Event, State
+from sql import participants
 from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
 from tests.support.participants import all_of_others, bodies, participant_row
@@ -383,3 +384,17 @@ async def test_reading_all_leaves_rows_in_place(conn: asyncpg.Connection, thread
         after = await conn.fetchrow(counted)
 
     assert [now - then for now, then in zip(after or (), before or (), strict=True)] == [3, 3]
+
+
+async def test_what_is_archived_before_it_is_read_with_others_stays_archived(
+    conn: asyncpg.Connection, threads: Threads, people: list[int]
+) -> None:
+    """The conversations that an administrator may see are chosen before their rows are locked."""
+    me, ann, bob, *_ = people
+    archived, waiting = await threads.private(ann, me), await threads.private(bob, me)
+    await threads.update(archived, me, archived=True)
+
+    await participants.mark_all_read(conn, me, [archived, waiting])
+
+    rows = [await participant_row(conn, id_, me) for id_ in (archived, waiting)]
+    assert [(row["archived"], row["unread"]) for row in rows] == [(True, True), (False, False)]
