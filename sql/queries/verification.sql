@@ -14,12 +14,20 @@ WITH batch AS (
     FROM message m
     JOIN participants p ON p.conversation_id = m.conversation_id
     WHERE p.user_id <> (SELECT sender_id FROM batch)
+), placed AS (
+    -- Counted side by side and not joined: tables that were never analysed would have it compare each with each.
+    SELECT user_id, conversation_id, count(*) FILTER (WHERE meant) AS meant, count(*) FILTER (WHERE NOT meant) AS copies
+    FROM (
+        SELECT user_id, conversation_id, true AS meant FROM recipient
+        UNION ALL
+        SELECT user_id, conversation_id, false FROM copy
+    ) AS both_sides
+    GROUP BY user_id, conversation_id
 ), counted AS (
-    SELECT r.user_id, count(c.user_id) AS copies,
-           coalesce(bool_or(c.conversation_id = r.conversation_id), false) AS in_place
-    FROM recipient r
-    LEFT JOIN copy c ON c.user_id = r.user_id
-    GROUP BY r.user_id
+    SELECT user_id, sum(copies) AS copies, bool_or(meant > 0 AND copies > 0) AS in_place
+    FROM placed
+    GROUP BY user_id
+    HAVING sum(meant) > 0
 )
 SELECT count(*) AS recipients,
        count(*) FILTER (WHERE copies > 1) AS duplicates,
