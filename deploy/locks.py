@@ -35,7 +35,7 @@ def held(path: Path) -> bool:
 
 @asynccontextmanager
 async def alone_here(path: Path) -> AsyncIterator[None]:
-    """``alone`` for coroutines: can be cancelled while it waits."""
+    """``alone`` for coroutines: can be cancelled while it waits, which a thread that is within flock cannot."""
     fd = open_lock(path)
     try:
         while True:

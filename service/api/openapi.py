@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 from pydantic import TypeAdapter
+from pydantic.json_schema import JsonSchemaMode
 
 from service.api.description import Description, Outcome, Tag, describe, description_of
 from service.api.examples import Example, named, recorded
@@ -99,8 +100,10 @@ class Document:
     def content(self) -> dict[str, Any]:
         """The OpenAPI object."""
         adapters = {shape: TypeAdapter(shape) for shape in self._shapes()}
-        inputs = [(repr(shape), "serialization", adapter) for shape, adapter in adapters.items()]
-        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)  # type: ignore[arg-type]
+        inputs: list[tuple[str, JsonSchemaMode, TypeAdapter[Any]]] = [
+            (repr(shape), "serialization", adapter) for shape, adapter in adapters.items()
+        ]
+        schemas, shared = TypeAdapter.json_schemas(inputs, ref_template=_REF)
         named = {shape: schemas[(repr(shape), "serialization")] for shape in adapters}
         paths: defaultdict[str, dict[str, Any]] = defaultdict(dict)
         for route, found in self._routes:

@@ -8,9 +8,10 @@ import asyncio
 import os
 import pickle
 import sys
+from asyncio import StreamReader, StreamWriter
 from asyncio.subprocess import PIPE, Process
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -92,11 +93,10 @@ class Parser:
 
 
 async def _ask(process: Process, kind: bytes, raw: bytes | bytearray) -> Parsed:
-    assert process.stdin is not None  # noqa: S101 - both are pipes
-    assert process.stdout is not None  # noqa: S101
-    process.stdin.write(b"".join((LENGTH.pack(len(kind)), kind, LENGTH.pack(len(raw)))))
-    process.stdin.write(raw)
-    await process.stdin.drain()
-    (length,) = LENGTH.unpack(await process.stdout.readexactly(LENGTH.size))
-    parsed: Parsed = pickle.loads(await process.stdout.readexactly(length))  # noqa: S301 - written by our own process
+    questions, answers = cast(StreamWriter, process.stdin), cast(StreamReader, process.stdout)  # both are pipes
+    questions.write(b"".join((LENGTH.pack(len(kind)), kind, LENGTH.pack(len(raw)))))
+    questions.write(raw)
+    await questions.drain()
+    (length,) = LENGTH.unpack(await answers.readexactly(LENGTH.size))
+    parsed: Parsed = pickle.loads(await answers.readexactly(length))  # noqa: S301 - written by our own process
     return parsed

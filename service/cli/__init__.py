@@ -1,6 +1,5 @@
 """The ``clarion`` command (CONTRACT 2): exit 0 ok, 1 failed with one line on stderr, 2 wrong usage."""
 
-import sys
 from importlib import import_module
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -67,7 +66,7 @@ def main() -> None:
     try:
         app()
     except (SettingsError, Failed, SchemaBehind, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        print(f"clarion: {_in_one_line(error)}", file=sys.stderr)  # noqa: T201 - a command line speaks on stderr
+        typer.echo(f"clarion: {_in_one_line(error)}", err=True)
         raise SystemExit(1) from None
 
 

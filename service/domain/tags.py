@@ -40,7 +40,7 @@ def majority(codes: Mapping[int, Codes]) -> tuple[str, ...]:
 
     Step 4. A conversation of one has none.
     """
-    if len(codes) < 2:  # noqa: PLR2004 - alone
+    if len(codes) == 1:
         return ()
     counts = Counter(code for held in codes.values() for code in held.all)
     shared = sorted((code for code, n in counts.items() if n > len(codes) // 2), reverse=True)

@@ -16,8 +16,7 @@ from service.runtime.settings import Settings
 from sql.connection import Connection
 from tests.bench.resources import next_transaction, rows_written_since
 from tests.support.processes import Process
-
-_TIMEOUT = 60  # seconds
+from tests.support.waiting import until
 
 
 @dataclass(frozen=True)
@@ -39,11 +38,9 @@ async def redeliver(conn: Connection, settings: Settings, workers: Sequence[Proc
     await _publish(settings, commands)
     start = datetime.now(UTC)
     _signal(workers, signal.SIGCONT)
-    async with asyncio.timeout(_TIMEOUT):
-        # Lines of several processes are awaited; their stamps count, and not when they are seen here.
-        while len(ends := _ends(workers, seen)) < len(commands):  # noqa: ASYNC110
-            await asyncio.sleep(0.02)
-    seconds = (max(ends) - start).total_seconds()
+    await until(lambda: len(_ends(workers, seen)) >= len(commands))
+    # The stamps of the lines count, and not when they are seen here.
+    seconds = (max(_ends(workers, seen)) - start).total_seconds()
     return Redelivered(len(commands), seconds, await rows_written_since(conn, transaction))
 
 

@@ -49,7 +49,8 @@ def peak_memory(pid: int) -> int:
 async def machine(conn: Connection, settings: Settings) -> dict[str, Any]:
     """Cores, versions, and the server's settings that decide what a commit costs."""
     async with await aio_pika.connect(str(settings.amqp_url)) as broker:
-        properties = broker.transport.connection.server_properties  # type: ignore[union-attr]
+        assert broker.transport is not None
+        properties = broker.transport.connection.server_properties
     asked = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_compression", "shared_buffers")
     return {
         "cores": os.cpu_count(),

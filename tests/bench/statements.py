@@ -7,10 +7,12 @@ from service.application.messages.chunk import ChunkOutcome, deliver_chunk, read
 from service.application.messages.tag_sets import TagSets
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
-from sql import batches, sends
+from sql import batches
 from sql.chunks import PendingChunk
 from sql.connection import Connection
+from sql.sends import insert_send
 from tests.bench.institution import Course
+from tests.support.sends import send_of
 
 # The first makes the tag sets known to the database, the second to the process; the third is like all others.
 CHUNKS = 3
@@ -43,24 +45,8 @@ async def statements_per_chunk(conn: Connection, settings: Settings, course: Cou
 
 async def _batch(conn: Connection, course: Course) -> int:
     """A batch of a few chunks that no sweeper takes."""
-    send_id, now, _ = await sends.insert_send(
-        conn,
-        sends.NewSend(
-            author_id=course.teacher,
-            body="Hello",
-            subject=None,
-            private=True,
-            context_type="Course",
-            context_id=course.id,
-            root_account_ids=[1],
-            attachment_ids=[],
-            forwarded_message_ids=[],
-            forwarded_conversation_id=None,
-            media_id=None,
-            has_attachments=False,
-            has_media_objects=False,
-            automated=True,
-        ),
+    send_id, now, _ = await insert_send(
+        conn, send_of(course.teacher, context_type="Course", context_id=course.id, automated=True)
     )
     batch_id, _ = await batches.insert_batch(
         conn,

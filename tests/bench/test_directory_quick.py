@@ -1,25 +1,12 @@
 """The benchmark of directory events runs, and what it says that is not a matter of time is true."""
 
-import asyncio
-import json
-import sys
-from pathlib import Path
-
-CHECKOUT = Path(__file__).parents[2]
+from tests.support.benchmarks import quick_report
 
 
 async def test_the_quick_benchmark_measures_everything() -> None:
     """Exit 0 and one JSON object; each part has checked that all its events are in the tables."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.bench.directory", "--quick"),
-        cwd=CHECKOUT,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    output, progress = await process.communicate()
-    assert process.returncode == 0, progress.decode()
+    report = await quick_report("directory")
 
-    report = json.loads(output)
     sizes = report["sizes"]
     for part, events in (("from_full_queue", sizes["events"]), ("one_by_one", sizes["one_by_one"])):
         assert report[part]["events"] == events

@@ -4,29 +4,10 @@ import asyncpg
 import pytest
 
 from service.domain.tags import Codes
-from sql.sends import NewSend, insert_send
+from sql.sends import insert_send
 from sql.tags import codes_of_users, intern_tag_sets, tag_sets_by_id
 from tests.support.institution import Institution
-
-
-def send_of(author: int) -> NewSend:
-    """A plain message."""
-    return NewSend(
-        author_id=author,
-        body="Hello",
-        subject=None,
-        private=True,
-        context_type=None,
-        context_id=None,
-        root_account_ids=[1],
-        attachment_ids=[],
-        forwarded_message_ids=[],
-        forwarded_conversation_id=None,
-        media_id=None,
-        has_attachments=False,
-        has_media_objects=False,
-        automated=False,
-    )
+from tests.support.sends import send_of
 
 
 async def codes_of(conn: asyncpg.Connection, user: int) -> Codes:

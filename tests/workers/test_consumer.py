@@ -1,7 +1,7 @@
 """The life of a command, on a real queue."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import asyncpg
@@ -298,12 +298,11 @@ async def test_a_redelivered_command_is_noted_once_before_it_is_tried(
     assert letter.reason == "too often"
 
 
-async def test_a_redelivered_command_that_something_outside_holds_up_is_forgiven_once(
-    settings: Settings, publisher: Publisher, outside: BrokerClient
-) -> None:
-    """However often a worker is restarted before the fault is mended, none of the attempts counts."""
-    calls: list[str] = []
-    errors = [ConnectionRefusedError(), asyncpg.UndefinedFunctionError("no such function")]
+def redelivering(
+    settings: Settings, publisher: Publisher, calls: list[str], errors: Sequence[Exception]
+) -> Consumer[DeliverChunk]:
+    """A consumer that loses its session at the first command, which comes again and fails so; notes what it calls."""
+    left = list(errors)
 
     async def redelivered(_: AnyCommand) -> None:
         calls.append("redelivered")
@@ -314,13 +313,23 @@ async def test_a_redelivered_command_that_something_outside_holds_up_is_forgiven
     async def handle(_: AnyCommand) -> Outcome:
         calls.append("handled")
         if len(calls) == 1:
-            consumer.broker.end_session("test")
+            made.broker.end_session("test")
             raise ConnectionRefusedError
-        if errors:
-            raise errors.pop()
+        if left:
+            raise left.pop(0)
         return Done()
 
-    consumer = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered, survived=survived)
+    made = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered, survived=survived)
+    return made
+
+
+async def test_a_redelivered_command_that_something_outside_holds_up_is_forgiven_once(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
+) -> None:
+    """However often a worker is restarted before the fault is mended, none of the attempts counts."""
+    calls: list[str] = []
+    errors = [asyncpg.UndefinedFunctionError("no such function"), ConnectionRefusedError()]
+    consumer = redelivering(settings, publisher, calls, errors)
     await consumer.start()
     await until(lambda: consumer.broker.connected)
     await publisher.command(COMMAND)
@@ -334,21 +343,7 @@ async def test_a_redelivered_command_that_fails_by_itself_is_not_forgiven(
     settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
     calls: list[str] = []
-
-    async def redelivered(_: AnyCommand) -> None:
-        calls.append("redelivered")
-
-    async def survived(_: AnyCommand) -> None:
-        calls.append("survived")
-
-    async def handle(_: AnyCommand) -> Outcome:
-        calls.append("handled")
-        if len(calls) == 1:
-            consumer.broker.end_session("test")
-            raise ConnectionRefusedError
-        raise LookupError("a fault of ours")
-
-    consumer = Consumer(settings, DeliverChunk, handle, publisher, redelivered=redelivered, survived=survived)
+    consumer = redelivering(settings, publisher, calls, [LookupError("a fault of ours")])
     await consumer.start()
     await until(lambda: consumer.broker.connected)
     await publisher.command(COMMAND)

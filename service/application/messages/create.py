@@ -15,7 +15,7 @@ from service.application.address_book.recipient_checks import (
 )
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
-from service.application.messages.chunk import ChunkOutcome, deliver_at_once, note_recipients
+from service.application.messages.chunk import Nothing, deliver_at_once, note_recipients
 from service.application.messages.draft import Draft, compose, store, store_among
 from service.application.messages.tag_sets import retag
 from service.application.messages.work import Work
@@ -216,7 +216,8 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
     written: list[int] = []
     for position in range(count):
         outcome = await deliver_at_once(conn, work.tag_sets, batch_id, position, cause=work.cause)
-        assert isinstance(outcome, ChunkOutcome), outcome  # noqa: S101 - only this transaction knows the chunk
+        if isinstance(outcome, Nothing):  # cannot be: no other transaction knows the chunk
+            raise TypeError(f"chunk {position} of batch {batch_id}: {outcome}")
         written.extend(outcome.conversation_ids)
     return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 

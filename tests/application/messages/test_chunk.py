@@ -12,10 +12,12 @@ from service.application.directory.events import apply
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.domain import tags
-from sql import batches, sends
+from sql import batches
 from sql.connection import Connection
+from sql.sends import insert_send
 from sql.tags import codes_of_users
 from tests.support.institution import Institution
+from tests.support.sends import send_of
 from tests.support.user_merges import merged
 from tests.support.waiting import until
 
@@ -30,25 +32,7 @@ async def batch_of(
     members_of_course: int | None = None,
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
-    send_id, now, _ = await sends.insert_send(
-        conn,
-        sends.NewSend(
-            author_id=sender,
-            body="Hello",
-            subject=None,
-            private=True,
-            context_type=None,
-            context_id=None,
-            root_account_ids=[1],
-            attachment_ids=[],
-            forwarded_message_ids=[],
-            forwarded_conversation_id=None,
-            media_id=None,
-            has_attachments=False,
-            has_media_objects=False,
-            automated=True,
-        ),
-    )
+    send_id, now, _ = await insert_send(conn, send_of(sender, automated=True))
     return await batches.insert_batch(
         conn,
         batches.NewBatch(

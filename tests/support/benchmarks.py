@@ -1,0 +1,23 @@
+"""Benchmarks, run as an operator runs them."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+_CHECKOUT = Path(__file__).parents[2]
+
+
+async def quick_report(name: str) -> dict[str, Any]:
+    """The one JSON object that ``python -m tests.bench.NAME --quick`` prints before it exits with 0."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", f"tests.bench.{name}", "--quick"),
+        cwd=_CHECKOUT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, progress = await process.communicate()
+    assert process.returncode == 0, progress.decode()
+    report: dict[str, Any] = json.loads(output)
+    return report
