@@ -154,7 +154,7 @@ async def require_schema(conn: asyncpg.Connection) -> None:
 async def look_at_schema(pool: asyncpg.Pool) -> None:
     """Says in the log whether a process that begins has to wait for ``clarion migrate``, or for the database.
 
-    Raises SettingsError where no waiting helps: there is an option in the URL that the server does not know.
+    Raises SettingsError where no waiting helps, as with an option in the URL that the server does not know.
     """
     try:
         async with pool.acquire(timeout=LOOK_TIMEOUT):
