@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import structlog
 
@@ -49,11 +49,13 @@ class QueueConsumer(ABC):
         """Takes no new message, finishes those in work, disconnects. What was only waiting returns to the queue."""
         self._stopping.set()
         await self._subscription.cancel()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=DRAIN)
-            for task in late:
-                log.warning("work_abandoned", queue=self.name)
-                task.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN):
+                while self._tasks:  # what is in work may begin more of it
+                    await asyncio.wait(self._tasks)
+        for task in self._tasks:
+            log.warning("work_abandoned", queue=self.name)
+            task.cancel()
         await self.broker.stop()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
