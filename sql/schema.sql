@@ -425,10 +425,14 @@ CREATE TABLE batches (
     finished_at timestamp with time zone,
     traceparent text,
     members_of_course bigint,
+    send_at timestamp with time zone,
+    error text,
+    recheck boolean NOT NULL DEFAULT false,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
-    CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
+    CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['scheduled'::text, 'created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
 );
+CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
 
@@ -446,6 +450,8 @@ CREATE TABLE chunks (
     due_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     redeliveries integer NOT NULL DEFAULT 0,
+    lowest_user_id bigint GENERATED ALWAYS AS (recipients[1]) STORED,
+    highest_user_id bigint GENERATED ALWAYS AS (recipients[cardinality(recipients)]) STORED,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
@@ -561,6 +567,15 @@ CREATE TABLE idempotency_keys (
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key)
 );
 CREATE INDEX idempotency_keys_created_at ON idempotency_keys USING btree (created_at);
+
+CREATE TABLE skipped_recipients (
+    batch_id bigint NOT NULL,
+    user_id bigint NOT NULL,
+    reason text NOT NULL,
+    skipped_at timestamp with time zone NOT NULL,
+    CONSTRAINT skipped_recipients_pkey PRIMARY KEY (batch_id, user_id),
+    CONSTRAINT skipped_recipients_reason_check CHECK (reason = ANY (ARRAY['cancelled'::text, 'user_deleted'::text, 'no_longer_reachable'::text, 'sender_not_allowed'::text]))
+);
 
 -- sql/schema/01_directory.sql
 

@@ -6,8 +6,9 @@ from enum import StrEnum
 
 
 class BatchState(StrEnum):
-    """Lifecycle of a batch: created, sending, then one of the last three; paused in between."""
+    """Lifecycle of a batch: scheduled or created, sending, then one of the last three; paused in between."""
 
+    SCHEDULED = "scheduled"
     CREATED = "created"
     SENDING = "sending"
     PAUSED = "paused"
