@@ -2,14 +2,12 @@
 
 import asyncio
 from datetime import timedelta
-from itertools import chain
 from time import monotonic
 
 import asyncpg
 import structlog
 
 from service.contracts.topology import Topology
-from service.domain.outbox import events_of
 from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.event_publisher import EventPublisher, Published, Unconfirmed
@@ -121,7 +119,7 @@ class Relay:
         rows = taken.rows
         with publishing_set(self._exchange, len(rows), (row.cause.traceparent for row in rows)):
             try:
-                return await self.publisher.publish(chain.from_iterable(map(events_of, rows)))
+                return await self.publisher.publish(rows)
             except Unconfirmed as error:
                 for name, count in error.events.items():
                     metrics.EVENTS_UNCONFIRMED.labels(name).inc(count)

@@ -36,6 +36,10 @@ Bind a queue of your own to the exchange, by names of events or `#` for all. The
 ids are strings, local in the body and global (shard * 10^13 + local) in the metadata. What no queue wants is
 counted and gone.
 """
+_EVENT_SETS = """\
+The same events for those who take them in bulk: an array of them, of one name, in order. What an event says and what
+it is known by stands in its metadata, `message_id` included; when it comes again, it may be in another set.
+"""
 _DIRECTORY = """\
 The institution publishes its users, courses and enrolments; Clarion owns none. Late, doubled and disordered events
 end in the same directory as ordered ones, since the newest `updated_at` wins for each key; a member may come before
@@ -126,6 +130,11 @@ class _Document:
         for message in messages.EVENTS:
             self._channel(message.name, message.name, [message], binding, _EVENTS)
             self._operation(f"send_{message.name}", "send", message.name, message.text)
+        binding = self._routed(self._topology.event_sets)
+        for message in messages.EVENT_SETS:
+            channel = f"{message.name}_set"
+            self._channel(channel, message.name, [message], binding, _EVENT_SETS)
+            self._operation(f"send_{channel}", "send", channel, message.text)
 
     def _directory(self) -> None:
         names = [message.name for message in messages.DIRECTORY]

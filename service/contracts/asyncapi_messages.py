@@ -12,6 +12,7 @@ from service.contracts import directory, events, examples
 from service.contracts.asyncapi_schemas import (
     ANSWER_HEADERS,
     CORRELATION_ID,
+    COUNT,
     DEATH,
     MESSAGE_ID,
     REPLY_TO,
@@ -117,6 +118,35 @@ def _event(name: str, example: Mapping[str, Any]) -> Message:
     )
 
 
+def _event_set(name: str, example: Mapping[str, Any]) -> Message:
+    model = events.EVENTS[name]
+    return Message(
+        key=f"event_set.{name}",
+        name=name,
+        text=_first_line(model),
+        headers=headers(
+            MESSAGE_ID, TYPE, VERSION, COUNT, required=("type", events.VERSION_HEADER, events.COUNT_HEADER)
+        ),
+        payload={
+            "type": "array",
+            "items": _about(name, named("events", model)),
+            "minItems": 1,
+            "maxItems": events.MAX_SET_EVENTS,
+        },
+        examples=[
+            {
+                "headers": {
+                    "message_id": examples.set_id(name),
+                    "type": name,
+                    events.VERSION_HEADER: events.VERSION,
+                    events.COUNT_HEADER: 1,
+                },
+                "payload": [dict(example)],
+            }
+        ],
+    )
+
+
 def _directory_event(name: str, body: type[BaseModel]) -> Message:
     envelope = {
         "type": "object",
@@ -145,6 +175,7 @@ def _first_line(model: type[BaseModel]) -> str:
 
 COMMANDS = [_command(command) for command in examples.COMMANDS]
 EVENTS = [_event(name, example) for name, example in examples.EVENTS.items()]
+EVENT_SETS = [_event_set(name, example) for name, example in examples.EVENTS.items()]
 DIRECTORY = [_directory_event(name, body) for name, body in directory.BODIES.items()]
 
 REQUEST = Message(

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from service.contracts.events import VERSION_HEADER
+from service.contracts.events import COUNT_HEADER, MAX_SET_EVENTS, VERSION_HEADER
 from service.contracts.requests import OMITTED, REPLAYED
 
 # Where a rule comes from: "(CONTRACT 5)".
@@ -25,6 +25,9 @@ TYPE: Mapping[str, Any] = {
 }
 VERSION: Mapping[str, Any] = {
     VERSION_HEADER: {"type": "integer", "description": "Version of the contract; another number is another meaning."}
+}
+COUNT: Mapping[str, Any] = {
+    COUNT_HEADER: {"type": "integer", "minimum": 1, "maximum": MAX_SET_EVENTS, "description": "Events in the set."}
 }
 TRACEPARENT: Mapping[str, Any] = {
     "traceparent": {

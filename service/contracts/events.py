@@ -14,6 +14,11 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 VERSION = 1
 VERSION_HEADER = "contract-version"
 
+# Of one message on the exchange of sets, whose header says how many events it has.
+MAX_SET_EVENTS = 500
+MAX_SET_BYTES = 256_000
+COUNT_HEADER = "count"
+
 Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
 Moment = Annotated[datetime, Field(description="ISO 8601, UTC.")]
 
@@ -51,6 +56,8 @@ class Metadata(_Part):
 
     batch_id: Digits | None = Field(None, description="Of the bulk send of which the message is a copy.")
     recipient_id: Digits | None = Field(None, description="Of the user for whom that copy is.")
+
+    message_id: str | None = Field(None, description="The same whenever the event comes again; as the message's own.")
 
 
 class ConversationBody(_Part):

@@ -79,32 +79,35 @@ REFUSED: Mapping[str, Any] = MappingProxyType(
 )
 
 
-def _event(name: str, cause: Mapping[str, str], **body: str) -> dict[str, Any]:
+def _event(name: str, cause: Mapping[str, str], number: str | int, **body: str) -> dict[str, Any]:
+    """``number``: what its message id has behind the name."""
     metadata = {"event_name": name, "event_time": HAPPENED, "producer": "canvas", **cause}
-    return {"metadata": metadata, "body": body}
+    return {"metadata": {**metadata, "message_id": f"{name}.{number}"}, "body": body}
 
 
 def _batch(name: str, state: str, delivered: int, failed: int = 0) -> dict[str, Any]:
     counts = {"total": 2000, "delivered": delivered, "failed": failed, "skipped": 0}
-    return _event(name, OF_JOB, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
+    number = f"7.{delivered + failed}" if name == "batch_progress" else "7"
+    return _event(name, OF_JOB, number, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
 
 
 # By routing key.
 EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "conversation_created": _event(
-            "conversation_created", OF_JOB, conversation_id=str(CONVERSATION), updated_at=WRITTEN
+            "conversation_created", OF_JOB, CONVERSATION, conversation_id=str(CONVERSATION), updated_at=WRITTEN
         ),
         "conversation_message_created": _event(
             "conversation_message_created",
             {**OF_JOB, "batch_id": "10000000000007", "recipient_id": "10000000000501"},
+            MESSAGE,
             author_id="42",
             conversation_id=str(CONVERSATION),
             created_at=WRITTEN,
             message_id=str(MESSAGE),
         ),
         "conversation_forwarded": _event(
-            "conversation_forwarded", OF_REQUEST, conversation_id=str(CONVERSATION), updated_at=WRITTEN
+            "conversation_forwarded", OF_REQUEST, MESSAGE, conversation_id=str(CONVERSATION), updated_at=WRITTEN
         ),
         "batch_started": _batch("batch_started", "sending", 500),
         "batch_progress": _batch("batch_progress", "sending", 1500),
@@ -116,8 +119,13 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 
 def message_id(name: str) -> str:
     """The message id of the event of that name."""
-    event = events.EVENTS[name].model_validate(EVENTS[name])
-    return f"{name}.{MESSAGE}" if isinstance(event, events.ConversationForwarded) else event.message_id
+    found: str = EVENTS[name]["metadata"]["message_id"]
+    return found
+
+
+def set_id(name: str) -> str:
+    """The message id of a set that begins with that event."""
+    return f"{message_id(name)}.set"
 
 
 _AT = {"created_at": "2026-01-01T00:00:00Z", "updated_at": WRITTEN}

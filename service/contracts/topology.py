@@ -69,6 +69,11 @@ class Topology:
         return f"{self.prefix}.events"
 
     @property
+    def event_sets(self) -> str:
+        """Topic exchange of the same events by the hundred; routing key = event name."""
+        return f"{self.prefix}.event_sets"
+
+    @property
     def directory(self) -> str:
         """Topic exchange of directory events, and the one queue that takes all of them."""
         return f"{self.prefix}.directory"
@@ -98,6 +103,7 @@ class Topology:
             Exchange(self.dead, "fanout"),
             Exchange(self.commands, "direct"),
             Exchange(self.events, "topic"),
+            Exchange(self.event_sets, "topic"),
             Exchange(self.directory, "topic"),
             Exchange(self.requests, "direct"),
         )

@@ -1,6 +1,7 @@
 """From one row of the outbox to the events that it stands for, encoded (CONTRACT 4, canvas/events.md 1 and 2)."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
@@ -58,12 +59,38 @@ class MessagesRow(OutboxRow):
     pairs: Sequence[tuple[int, int]]
     copies: BulkCopies | None = None
 
+    def counts(self) -> Counter[str]:
+        """How many events of which name the row stands for; none is made for that."""
+        counts = Counter({MessageCreated.name: len(self.pairs)})
+        if self.event == "forwarded":
+            counts[ConversationForwarded.name] = len(self.pairs)
+        elif isinstance(self.pairs, FirstMessages):
+            counts[ConversationCreated.name] = len(self.pairs)
+        else:
+            counts[ConversationCreated.name] = sum(conversation == message for conversation, message in self.pairs)
+        return +counts
+
+    def events(self, unwanted: Container[str] = ()) -> Iterator[Encoded]:
+        """The events of the row, in their order, one at a time: the conversation's before those of its messages.
+
+        ``unwanted``: names of events that are left out. It may grow meanwhile.
+        """
+        return _of_messages(self, unwanted)
+
 
 @dataclass(frozen=True, slots=True)
 class BatchEventRow(OutboxRow):
     """A bulk send went on; ``body``: the event's, to the key."""
 
     body: Mapping[str, str]
+
+    def counts(self) -> Counter[str]:
+        """The one event that the row stands for."""
+        return Counter([self.event])
+
+    def events(self, unwanted: Container[str] = ()) -> Iterator[Encoded]:
+        """That event, unless its name is ``unwanted``."""
+        return _of_batch(self, unwanted)
 
 
 class FirstMessages(Sequence[tuple[int, int]]):
@@ -85,72 +112,73 @@ def event_time(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def events_of(row: MessagesRow | BatchEventRow) -> Iterator[Encoded]:
-    """The events of a row, in their order, one at a time: the conversation's before those of its messages."""
-    return _of_messages(row) if isinstance(row, MessagesRow) else _of_batch(row)
-
-
-def _metadata(row: OutboxRow, name: str) -> orjson.Fragment:
-    """Encoded once for all events of that name."""
-    return orjson.Fragment(orjson.dumps(_metadata_values(row, name)))
-
-
-def _metadata_values(row: OutboxRow, name: str) -> dict[str, str]:
-    return {
+def _metadata(row: OutboxRow, name: str, **more: str) -> bytes:
+    """The metadata object up to what differs from event to event, which has to follow."""
+    values = {
         "event_name": name,
         "event_time": event_time(row.recorded_at),
         "producer": "canvas",
         **row.cause.metadata,
+        **more,
     }
+    return orjson.dumps(values)[:-1]
 
 
-def _metadata_of_messages(row: MessagesRow) -> Callable[[int], orjson.Fragment]:
-    """By message id: all the same, but for the recipient where each is the copy of one."""
-    values, copies = _metadata_values(row, MessageCreated.name), row.copies
+def _to_format(text: bytes) -> bytes:
+    """Text that stands as it is in bytes that are to be formatted."""
+    return text.replace(b"%", b"%%")
+
+
+def _of_conversations(row: MessagesRow, name: str) -> bytes:
+    """To be formatted with what names the event, and the conversation."""
+    body = b'"conversation_id":"%%d","updated_at":"%b"' % iso(row.created_at).encode()
+    metadata = b'%b,"message_id":"%b.%%d"' % (_to_format(_metadata(row, name)), name.encode())
+    return b'{"metadata":%b},"body":{%b}}' % (metadata, body)
+
+
+def _of_each_message(row: MessagesRow) -> bytes:
+    """To be formatted with the message, the conversation and the message; before them the recipient, where known."""
+    name, copies, more, recipient = MessageCreated.name, row.copies, {}, b""
     if copies is not None:
-        base = int(row.cause.metadata["root_account_id"]) // SHARD_SIZE * SHARD_SIZE
-        values["batch_id"] = str(base + copies.batch_id)
-    encoded = orjson.dumps(values)
-    if copies is None or not copies.recipients:
-        common = orjson.Fragment(encoded)
-        return lambda _message_id: common
-    head, first_id, recipients = encoded[:-1], copies.first_id, copies.recipients
-    return lambda message_id: orjson.Fragment(
-        b'%b,"recipient_id":"%d"}' % (head, base + recipients[message_id - first_id])
+        more = {"batch_id": str(_shard(row) + copies.batch_id)}
+        recipient = b',"recipient_id":"%d"' if copies.recipients else b""
+    metadata = b'%b%b,"message_id":"%b.%%d"' % (_to_format(_metadata(row, name, **more)), recipient, name.encode())
+    body = b'"author_id":"%d","conversation_id":"%%d","created_at":"%b","message_id":"%%d"' % (
+        row.author_id,
+        iso(row.created_at).encode(),
     )
+    return b'{"metadata":%b},"body":{%b}}' % (metadata, body)
 
 
-def _of_messages(row: MessagesRow) -> Iterator[Encoded]:
-    created, message = ConversationCreated.name, MessageCreated.name
-    of_created, of_message = _metadata(row, created), _metadata_of_messages(row)
-    author, at = str(row.author_id), iso(row.created_at)
-    forwarded = row.event == "forwarded"
+def _shard(row: MessagesRow) -> int:
+    """What the global ids of the row's installation begin with."""
+    return int(row.cause.metadata["root_account_id"]) // SHARD_SIZE * SHARD_SIZE
+
+
+def _of_messages(row: MessagesRow, unwanted: Container[str]) -> Iterator[Encoded]:
+    opening = ConversationForwarded.name if row.event == "forwarded" else ConversationCreated.name
+    message, trace = MessageCreated.name, row.cause.traceparent
+    of_conversation, of_message = _of_conversations(row, opening), _of_each_message(row)
+    first_id, recipients = (row.copies.first_id, row.copies.recipients) if row.copies else (0, ())
+    base = _shard(row) if recipients else 0
     for conversation_id, message_id in row.pairs:
-        conversation = str(conversation_id)
-        if forwarded:
-            yield _forwarded(row, conversation, message_id, at)
-        elif conversation_id == message_id:
-            body = {"conversation_id": conversation, "updated_at": at}
-            encoded = orjson.dumps({"metadata": of_created, "body": body})
-            yield Encoded(created, f"{created}.{conversation}", encoded, row.cause.traceparent)
-        number = str(message_id)
-        content = {"author_id": author, "conversation_id": conversation, "created_at": at, "message_id": number}
-        encoded = orjson.dumps({"metadata": of_message(message_id), "body": content})
-        yield Encoded(message, f"{message}.{number}", encoded, row.cause.traceparent)
+        # People may join the same conversation again and again: the message by which they do names the event.
+        if (opening == ConversationForwarded.name or conversation_id == message_id) and opening not in unwanted:
+            yield Encoded(opening, f"{opening}.{message_id}", of_conversation % (message_id, conversation_id), trace)
+        if message not in unwanted:
+            ids: tuple[int, ...] = (message_id, conversation_id, message_id)
+            if recipients:
+                ids = (base + recipients[message_id - first_id], *ids)
+            yield Encoded(message, f"{message}.{message_id}", of_message % ids, trace)
 
 
-def _forwarded(row: MessagesRow, conversation: str, message_id: int, at: str) -> Encoded:
-    """Named by the message by which the people joined, since they may join the same conversation again and again."""
-    name = ConversationForwarded.name
-    body = {"conversation_id": conversation, "updated_at": at}
-    encoded = orjson.dumps({"metadata": _metadata(row, name), "body": body})
-    return Encoded(name, f"{name}.{message_id}", encoded, row.cause.traceparent)
-
-
-def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
+def _of_batch(row: BatchEventRow, unwanted: Container[str]) -> Iterator[Encoded]:
+    if row.event in unwanted:
+        return
     body = BatchBody.model_validate(row.body)
     message_id = f"{row.event}.{body.batch_id}"
     if row.event == BatchProgress.name:
         message_id = f"{message_id}.{body.settled}"
-    encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
+    metadata = b'%b,"message_id":"%b"' % (_metadata(row, row.event), message_id.encode())
+    encoded = b'{"metadata":%b},"body":%b}' % (metadata, orjson.dumps(dict(row.body)))
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

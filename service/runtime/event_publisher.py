@@ -2,10 +2,9 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import partial
-from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from aio_pika.exceptions import PublishError
 from aiormq.abc import ChannelFrame
@@ -16,8 +15,9 @@ from pamqp.common import FieldTable
 from pamqp.frame import marshal
 from pamqp.header import ContentHeader
 
-from service.contracts.events import VERSION, VERSION_HEADER
+from service.contracts.events import COUNT_HEADER, VERSION, VERSION_HEADER
 from service.contracts.topology import Topology
+from service.domain.event_sets import EventSet, EventSets
 from service.domain.outbox import Encoded
 from service.runtime.broker import PUBLISH_TIMEOUT, Broker, BrokerUnavailable, Session, broker_errors, require
 from service.runtime.settings import Settings
@@ -25,6 +25,7 @@ from service.runtime.tracing import HEADER
 
 WINDOW = 1000  # events on their way at once
 GROUP = 100  # events handed to the connection at once
+SETS = 20  # sets on their way at once, of MAX_SET_BYTES each
 
 PERSISTENT = 2
 
@@ -44,8 +45,18 @@ class Unconfirmed(BrokerUnavailable):
         self.events = events
 
 
+class Source(Protocol):
+    """What stands for some events: a row of the outbox."""
+
+    def counts(self) -> Counter[str]:
+        """How many of which name."""
+
+    def events(self, unwanted: Container[str]) -> Iterator[Encoded]:
+        """The events in their order, but for the names in ``unwanted``, which may grow meanwhile."""
+
+
 class EventPublisher:
-    """Publishes on the exchange of events, mandatory and confirmed. For one caller at a time.
+    """Publishes on the exchange of events and that of sets, mandatory and confirmed. For one caller at a time.
 
     aiormq's own publish takes a lock, a timer and several futures for each message, which is five times the work of
     the message. Here a group of messages goes to the connection in one piece, which lets the relay publish 1.8 times
@@ -54,14 +65,16 @@ class EventPublisher:
     pyproject.toml bounds its release, and tests/runtime/test_event_publisher.py compares wire and records with aiormq's
     own publish.
 
-    The exchange routes by an event's name alone. When no queue wants one event of a name, the others of the same call
-    are as unroutable as if they had been sent and returned, which would cost more than publishing them.
+    Both exchanges route by an event's name alone. When no queue wants one event of a name, the others of the same call
+    are as unroutable as if they had been sent and returned, which would cost more than publishing them; those that
+    neither exchange can route are only counted, and not made.
     """
 
     def __init__(self, settings: Settings, name: str) -> None:
         self._topology = Topology(settings.amqp_prefix)
         self._channel: Channel | None = None
-        self._unwanted: frozenset[str] = frozenset()  # names that no queue wanted the last time
+        self._takes_sets = False
+        self._wanted: dict[str, frozenset[str]] = {}  # by exchange, names that a queue took the last time
         self.broker = Broker(settings, name, self._open)
 
     @property
@@ -70,12 +83,15 @@ class EventPublisher:
         return self.broker.connected
 
     async def _open(self, session: Session) -> None:
-        require(await session.declare(self._topology), self._topology.events)
+        faults = await session.declare(self._topology)
+        require(faults, self._topology.events)
+        # Where only others may declare exchanges, that of sets may not be there yet; single events do not wait for it.
+        self._takes_sets = all(fault.usable for fault in faults if fault.name == self._topology.event_sets)
         channel = await session.channel()
         self._channel = cast(Channel, await channel.get_underlay_channel())
 
-    async def publish(self, events: Iterable[Encoded]) -> Published:
-        """Publishes the events in their order.
+    async def publish(self, sources: Iterable[Source]) -> Published:
+        """Publishes the events of all sources in their order.
 
         Unconfirmed when one was not confirmed: then it may have been published or not, and so may any other.
         BrokerUnavailable when none was sent.
@@ -83,43 +99,153 @@ class EventPublisher:
         channel = self._channel
         if channel is None or not self.connected:
             raise BrokerUnavailable("not connected")
-        flight = _Flight(channel, self._topology.events, self._unwanted)
+        exchanges = [self._topology.events, *([self._topology.event_sets] if self._takes_sets else [])]
+        flights = [_Flight(channel, exchange, self._wanted.get(exchange, frozenset())) for exchange in exchanges]
+        passage = _Passage(*flights)
         try:
             with broker_errors():
-                for group in _groups(events):
-                    await flight.add(group)
-                await flight.at_most(0)
+                for source in sources:
+                    await passage.add(source)
+                await passage.finish()
         except BrokerUnavailable as error:
             # What is still on its way must not be mistaken for the next attempt, which says the same.
             self.broker.end_session("an event was not confirmed")
-            raise Unconfirmed(str(error), flight.unconfirmed) from error
-        self._unwanted = frozenset(flight.unwanted)
-        return flight.published
+            raise Unconfirmed(str(error), passage.unconfirmed) from error
+        self._wanted = {flight.exchange: flight.wanted for flight in flights}
+        return passage.published
+
+
+class _Passage:
+    """The events of one call: each to those who take them one by one, and in sets to those who take sets."""
+
+    def __init__(self, singles: "_Flight", sets: "_Flight | None" = None) -> None:
+        self._singles = singles
+        self._sets = sets
+        self._gathered = EventSets()
+        self._group: list[Encoded] = []
+        self._counts: Counter[str] = Counter()
+        self._unwanted = _Unwanted([flight for flight in (singles, sets) if flight is not None])
+
+    @property
+    def unconfirmed(self) -> Counter[str]:
+        """Events that were sent and are not settled, by name."""
+        return self._singles.unconfirmed | (self._sets.unconfirmed if self._sets else Counter())
+
+    @property
+    def published(self) -> Published:
+        """All that was added, once it is settled."""
+        taken = self._singles.taken | (self._sets.taken if self._sets else Counter())
+        return Published(self._counts, self._counts - taken)
+
+    async def add(self, source: Source) -> None:
+        """Sends the events of a source that any queue may want."""
+        counts = source.counts()
+        self._counts += counts
+        if all(name in self._unwanted for name in counts):
+            return
+        for event in source.events(self._unwanted):
+            await self._add_single(event)
+            if self._sets is not None:
+                await self._add_to_set(self._sets, event)
+
+    async def _add_single(self, event: Encoded) -> None:
+        if event.name in self._singles.unwanted:
+            return
+        if self._singles.doubts(event.name):
+            await self._send_group()
+            await self._singles.try_one(_single(event))
+            return
+        self._group.append(event)
+        if len(self._group) == GROUP:
+            await self._send_group()
+
+    async def _add_to_set(self, flight: "_Flight", event: Encoded) -> None:
+        if event.name in flight.unwanted:
+            return
+        ready = list(self._gathered.add(event))
+        if flight.doubts(event.name):
+            ready.extend(self._gathered.rest())
+        for each in ready:
+            if flight.doubts(each.name):
+                await flight.try_one(_set(each))
+            else:
+                await flight.send([_set(each)], at_once=SETS)
+
+    async def _send_group(self) -> None:
+        group, self._group = self._group, []
+        await self._singles.send([_single(event) for event in group], at_once=WINDOW)
+
+    async def finish(self) -> None:
+        """Returns when all is settled."""
+        await self._send_group()
+        if self._sets is not None:
+            await self._sets.send([_set(each) for each in self._gathered.rest()], at_once=SETS)
+            await self._sets.at_most(0)
+        await self._singles.at_most(0)
+
+
+class _Unwanted(Container[str]):
+    """Names that no queue wants, of either exchange."""
+
+    def __init__(self, flights: Sequence["_Flight"]) -> None:
+        self._flights = flights
+
+    def __contains__(self, name: object) -> bool:
+        return all(name in flight.unwanted for flight in self._flights)
+
+
+class _Outgoing(NamedTuple):
+    """One message; ``events``: how many it has, where it is a set."""
+
+    name: str
+    message_id: str
+    body: bytes
+    traceparent: str | None
+    events: int | None
+
+
+def _single(event: Encoded) -> _Outgoing:
+    return _Outgoing(event.name, event.message_id, event.body, event.traceparent, None)
+
+
+def _set(events: EventSet) -> _Outgoing:
+    """Its events are of many traces."""
+    return _Outgoing(events.name, events.message_id, events.body, None, events.size)
 
 
 class _Flight:
-    """The events of one call that are on their way.
+    """The messages of one call that are on their way to one exchange.
 
-    ``doubtful``: names of which one event is sent alone, to see whether a queue wants them by now.
+    Of a name that no queue is known to want one message goes alone. ``wanted``: names of which a queue took messages.
     """
 
-    def __init__(self, channel: Channel, exchange: str, doubtful: Iterable[str]) -> None:
+    def __init__(self, channel: Channel, exchange: str, wanted: frozenset[str]) -> None:
         self._channel = channel
-        self._exchange = exchange
-        self._doubtful = set(doubtful)
+        self._known = set(wanted)
+        self.exchange = exchange
         self.unwanted: set[str] = set()
+        self.taken: Counter[str] = Counter()  # events that a queue took, by name
         self._methods: dict[str, bytes] = {}
         self._open = 0
         self._limit = 0
         self._below_limit = asyncio.Event()
         self._failure: BaseException | None = None
-        self.published = Published(Counter(), Counter())
-        self._added: Counter[str] = Counter()
+        self._sent: Counter[str] = Counter()
+        self._settled_events: Counter[str] = Counter()
 
     @property
     def unconfirmed(self) -> Counter[str]:
-        """Events that were added and are not settled, by name."""
-        return self._added - self.published.settled
+        """Events that were sent and are not settled, by name."""
+        return self._sent - self._settled_events
+
+    @property
+    def wanted(self) -> frozenset[str]:
+        """Names that a queue took, or wanted before."""
+        return frozenset(self._known - self.unwanted)
+
+    def doubts(self, name: str) -> bool:
+        """Whether it has to be tried first if any queue wants events of the name."""
+        return name not in self._known
 
     async def at_most(self, count: int) -> None:
         """Returns when no more are on their way; raises the error of one that failed."""
@@ -131,82 +257,69 @@ class _Flight:
         if self._failure is not None:
             raise self._failure
 
-    async def add(self, group: Sequence[Encoded]) -> None:
-        """Sends the events in their order, but for those that no queue wants."""
-        wanted: list[Encoded] = []
-        self._added.update(event.name for event in group)
-        for event in group:
-            if event.name in self._doubtful:
-                await self._send(wanted)
-                await self._send([event])
-                await self.at_most(0)
-                self._doubtful.discard(event.name)
-                wanted = []
-            elif event.name in self.unwanted:
-                self.published.settled[event.name] += 1
-                self.published.unroutable[event.name] += 1
-            else:
-                wanted.append(event)
-        await self._send(wanted)
+    async def try_one(self, message: _Outgoing) -> None:
+        """Sends a message of a doubtful name alone; then its name is doubtful no more."""
+        await self.send([message], at_once=WINDOW)
+        await self.at_most(0)
+        self._known.add(message.name)
 
-    async def _send(self, group: Sequence[Encoded]) -> None:
-        """Hands the events to the connection, numbered."""
+    async def send(self, group: Sequence[_Outgoing], *, at_once: int) -> None:
+        """Hands the messages to the connection, numbered, when so few are on their way that these have room."""
         if not group:
             return
-        await self.at_most(WINDOW - len(group))
+        await self.at_most(max(at_once - len(group), 0))
         channel = self._channel
         if channel.is_closed:
             raise BrokerUnavailable("the channel is closed")
-        for event in group:
+        for message in group:
             channel.delivery_tag += 1
             confirmation = channel.create_future()
             channel.confirmations[channel.delivery_tag] = confirmation
-            channel.message_id_delivery_tag[event.message_id] = channel.delivery_tag
-            confirmation.add_done_callback(partial(self._settled, event))
+            channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag
+            confirmation.add_done_callback(partial(self._settled, message))
+            self._sent[message.name] += message.events or 1
         self._open += len(group)
-        payload = b"".join(self._frames(event) for event in group)
+        payload = b"".join(self._frames(message) for message in group)
         async with asyncio.timeout(PUBLISH_TIMEOUT):
             await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
 
-    def _frames(self, event: Encoded) -> bytes:
+    def _frames(self, message: _Outgoing) -> bytes:
         headers: FieldTable = {VERSION_HEADER: VERSION}
-        if event.traceparent is not None:
-            headers[HEADER] = event.traceparent
+        if message.events is not None:
+            headers[COUNT_HEADER] = message.events
+        if message.traceparent is not None:
+            headers[HEADER] = message.traceparent
         properties = Basic.Properties(
             content_type="application/json",
             delivery_mode=PERSISTENT,
             headers=headers,
-            message_id=event.message_id,
-            message_type=event.name,
+            message_id=message.message_id,
+            message_type=message.name,
         )
-        size = self._channel.max_content_size
-        frames: list[ContentHeader | ContentBody] = [ContentHeader(body_size=len(event.body), properties=properties)]
-        frames.extend(ContentBody(event.body[start : start + size]) for start in range(0, len(event.body), size))
-        return self._method(event.name) + b"".join(marshal(frame, self._channel.number) for frame in frames)
+        size, body = self._channel.max_content_size, message.body
+        frames: list[ContentHeader | ContentBody] = [ContentHeader(body_size=len(body), properties=properties)]
+        frames.extend(ContentBody(body[start : start + size]) for start in range(0, len(body), size))
+        return self._method(message.name) + b"".join(marshal(frame, self._channel.number) for frame in frames)
 
     def _method(self, name: str) -> bytes:
         """The frame that all events of a name begin with."""
         if name not in self._methods:
-            frame = Basic.Publish(exchange=self._exchange, routing_key=name, mandatory=True)
+            frame = Basic.Publish(exchange=self.exchange, routing_key=name, mandatory=True)
             self._methods[name] = marshal(frame, self._channel.number)
         return self._methods[name]
 
-    def _settled(self, event: Encoded, confirmation: asyncio.Future[object]) -> None:
+    def _settled(self, message: _Outgoing, confirmation: asyncio.Future[object]) -> None:
         self._open -= 1
-        self._channel.message_id_delivery_tag.pop(event.message_id, None)
+        self._channel.message_id_delivery_tag.pop(message.message_id, None)
         error = BrokerUnavailable("the channel was lost") if confirmation.cancelled() else confirmation.exception()
         if error is None or isinstance(error, PublishError):
-            self.published.settled[event.name] += 1
-            if error is not None:
-                self.published.unroutable[event.name] += 1
-                self.unwanted.add(event.name)
+            events = message.events or 1
+            self._settled_events[message.name] += events
+            if error is None:
+                self.taken[message.name] += events
+            else:
+                self.unwanted.add(message.name)
         else:
             self._failure = error
         if self._open <= self._limit or self._failure is not None:
             self._below_limit.set()
-
-
-def _groups(events: Iterable[Encoded]) -> Iterator[list[Encoded]]:
-    left = iter(events)
-    while group := list(islice(left, GROUP)):
-        yield group

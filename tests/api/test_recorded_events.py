@@ -12,7 +12,6 @@ from aiohttp import web
 
 from service.api.app import build_app
 from service.api.keys import BROKER, POOL, SETTINGS
-from service.domain.outbox import events_of
 from sql import outbox
 from tests.support.classroom import Classroom, Person
 from tests.support.gateway import PUBLIC_URL, Api
@@ -35,7 +34,7 @@ async def recorded(conn: asyncpg.Connection) -> Callable[[], Awaitable[list[dict
                 taken = await outbox.take_events(conn, patience=timedelta(), copies=1000, rows=1000)
             if taken is None:
                 return found
-            found += [{"key": event.name, **orjson.loads(event.body)} for row in taken.rows for event in events_of(row)]
+            found += [{"key": event.name, **orjson.loads(event.body)} for row in taken.rows for event in row.events()]
 
     return take
 

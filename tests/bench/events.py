@@ -24,7 +24,7 @@ from aio_pika.abc import AbstractChannel, AbstractQueue
 
 from service.contracts.topology import Topology
 from service.domain.event_metadata import Cause
-from service.domain.outbox import Encoded, FirstMessages, MessagesRow, events_of
+from service.domain.outbox import Encoded, FirstMessages, MessagesRow
 from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
@@ -75,7 +75,7 @@ async def raw_rate(channel: AbstractChannel, exchange_name: str, events: int) ->
     """Publishes that many events as they come, without outbox."""
     exchange = await channel.get_exchange(exchange_name, ensure=False)
     row = MessagesRow("delivered", datetime.now(UTC), CAUSE, 1, datetime.now(UTC), FirstMessages(1, events // 2))
-    left = iter(list(events_of(row)))
+    left = iter(list(row.events()))
 
     async def publish() -> None:
         for event in left:

@@ -4,7 +4,8 @@ The real code encodes and publishes, on the real broker. How to change the files
 """
 
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections import Counter
+from collections.abc import AsyncIterator, Container, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from service.contracts.commands import AnyCommand
 from service.contracts.directory import DirectoryEvent, parse_event
 from service.contracts.topology import CREATE_CONVERSATION
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, MessagesRow, events_of
+from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, MessagesRow
 from service.runtime.event_publisher import EventPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -48,8 +49,23 @@ def messages_row(event: str, cause: Cause, conversation_id: int, message_id: int
     return MessagesRow(event, HAPPENED, cause, 42, WRITTEN, [(conversation_id, message_id)])
 
 
+class Example:
+    """One event of that name, as the relay encodes it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def counts(self) -> Counter[str]:
+        """One of it."""
+        return Counter([self._name])
+
+    def events(self, unwanted: Container[str] = ()) -> Iterator[Encoded]:
+        """It, unless it is unwanted."""
+        return (event for event in [encoded(self._name)] if event.name not in unwanted)
+
+
 def encoded(name: str) -> Encoded:
-    """The example as the relay encodes it."""
+    """The example's first event."""
     row: MessagesRow | BatchEventRow
     match name:
         case "conversation_created":
@@ -63,7 +79,7 @@ def encoded(name: str) -> Encoded:
             row = messages_row("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
         case _:
             row = BatchEventRow(name, HAPPENED, OF_JOB, examples.EVENTS[name]["body"])
-    return next(events_of(row))
+    return next(row.events())
 
 
 async def listening(outsider: BrokerClient, exchange: str, key: str) -> AbstractQueue:
@@ -102,13 +118,16 @@ async def test_a_command(command: AnyCommand, publisher: Publisher, outsider: Br
 @pytest.mark.parametrize("name", examples.EVENTS)
 async def test_an_event(name: str, relaying: EventPublisher, outsider: BrokerClient) -> None:
     queue = await listening(outsider, outsider.topology.events, name)
-    event = encoded(name)
+    sets = await listening(outsider, outsider.topology.event_sets, name)
+    source = Example(name)
 
-    published = await relaying.publish([event])
+    published = await relaying.publish([source])
 
-    assert published.unroutable.total() == 0
+    assert published == ({name: 1}, {})
+    (event,) = source.events()
     assert (event.message_id, orjson.loads(event.body)) == (examples.message_id(name), examples.EVENTS[name])
     assert_golden(f"events/{name}", await text_in(queue, outsider))
+    assert_golden(f"event_sets/{name}", await text_in(sets, outsider))
 
 
 @pytest.mark.parametrize("name", examples.DIRECTORY)
@@ -215,7 +234,7 @@ def test_the_document() -> None:
 
 def test_there_is_no_golden_file_of_what_is_no_more() -> None:
     expected = {f"commands/{command.name}" for command in examples.COMMANDS}
-    expected |= {f"events/{name}" for name in examples.EVENTS}
+    expected |= {f"{kind}/{name}" for kind in ("events", "event_sets") for name in examples.EVENTS}
     expected |= {f"directory/{name}" for name in examples.DIRECTORY}
     expected |= {"requests/request", "requests/accepted", "requests/accepted_before", "requests/refused"}
     expected |= {"asyncapi.json", "dead_letter"}

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from service.contracts.events import EVENTS, parse_event
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, FirstMessages, MessagesRow, event_time, events_of
+from service.domain.outbox import BatchEventRow, BulkCopies, Encoded, FirstMessages, MessagesRow, event_time
 
 RECORDED = datetime(2024, 5, 1, 12, 34, 56, 789_999, UTC)
 CREATED = datetime(2024, 5, 1, 12, 34, 50, 999_999, UTC)
@@ -25,10 +25,11 @@ def messages_row(event: str, *pairs: tuple[int, int]) -> MessagesRow:
 def decoded(row: MessagesRow | BatchEventRow) -> list[tuple[str, str, dict[str, Any]]]:
     """(message id, event name by its metadata, body) of each event."""
     found = []
-    for event in events_of(row):
+    for event in row.events():
         parsed = orjson.loads(event.body)
         assert list(parsed) == ["metadata", "body"]
         assert parsed["metadata"]["event_name"] == event.name
+        assert parsed["metadata"]["message_id"] == event.message_id
         found.append((event.message_id, event.name, parsed["body"]))
     return found
 
@@ -72,7 +73,7 @@ def test_people_who_joined_come_before_the_message_by_which_they_did() -> None:
 
 
 def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None:
-    (_, event) = events_of(messages_row("delivered", (17, 17)))
+    (_, event) = messages_row("delivered", (17, 17)).events()
 
     assert orjson.loads(event.body)["metadata"] == {
         "event_name": "conversation_message_created",
@@ -81,6 +82,7 @@ def test_the_metadata_is_that_of_the_cause_with_name_time_and_producer() -> None
         "root_account_id": "10000000000001",
         "job_id": "deliver.7.12",
         "job_tag": "deliver",
+        "message_id": "conversation_message_created.17",
     }
     assert event.traceparent == "00-a-b-01"
 
@@ -91,21 +93,21 @@ def test_copies_of_a_bulk_send_say_of_which_and_for_whom() -> None:
         "delivered", RECORDED, CAUSE, 42, CREATED, [(17, 17), (5, 18)], BulkCopies(7, 16, [100, 101, 102])
     )
 
-    told = {event.message_id: orjson.loads(event.body)["metadata"] for event in events_of(row)}
+    told = {event.message_id: orjson.loads(event.body)["metadata"] for event in row.events()}
 
     assert {name: (of.get("batch_id"), of.get("recipient_id")) for name, of in told.items()} == {
         "conversation_created.17": (None, None),
         "conversation_message_created.17": ("10000000000007", "10000000000101"),
         "conversation_message_created.18": ("10000000000007", "10000000000102"),
     }
-    for event in events_of(row):
+    for event in row.events():
         parse_event(event.name, event.body)
 
 
 def test_copies_of_a_chunk_that_is_gone_say_of_which_send_they_are() -> None:
     row = MessagesRow("delivered", RECORDED, CAUSE, 42, CREATED, [(17, 17)], BulkCopies(7, 0, ()))
 
-    *_, event = events_of(row)
+    *_, event = row.events()
 
     metadata = orjson.loads(event.body)["metadata"]
     assert metadata["batch_id"] == "10000000000007"
@@ -131,7 +133,7 @@ def test_every_event_keeps_its_contract() -> None:
         *batch,
     ]
 
-    encoded = [event for row in rows for event in events_of(row)]
+    encoded = [event for row in rows for event in row.events()]
 
     assert {event.name for event in encoded} == set(EVENTS)
     for event in encoded:
@@ -140,7 +142,7 @@ def test_every_event_keeps_its_contract() -> None:
 
 
 def test_an_unknown_key_breaks_the_contract() -> None:
-    event = next(events_of(messages_row("delivered", (17, 17))))
+    event = next(messages_row("delivered", (17, 17)).events())
     broken = event.body.replace(b'"conversation_id"', b'"subject":"Secret","conversation_id"')
 
     with pytest.raises(ValidationError):
@@ -151,7 +153,7 @@ def test_a_chunk_takes_no_room_for_its_copies() -> None:
     """Were they made at once, this would not end."""
     row = MessagesRow("delivered", RECORDED, CAUSE, 42, CREATED, FirstMessages(2000, 10**15))
 
-    first: list[Encoded] = list(islice(events_of(row), 4))
+    first: list[Encoded] = list(islice(row.events(), 4))
 
     assert [event.message_id for event in first] == [
         "conversation_created.2000",

@@ -10,7 +10,6 @@ import orjson
 import pytest
 from structlog.testing import capture_logs
 
-from service.domain.outbox import events_of
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -222,7 +221,7 @@ async def test_events_carry_the_request_as_their_job_and_its_trace(
     async with conn.transaction():
         taken = await outbox.take_events(conn, patience=timedelta(), copies=10, rows=10)
     assert taken is not None
-    events = [event for row in taken.rows for event in events_of(row)]
+    events = [event for row in taken.rows for event in row.events()]
     assert [event.name for event in events] == ["conversation_created", "conversation_message_created"]
     for event in events:
         metadata = orjson.loads(event.body)["metadata"]
