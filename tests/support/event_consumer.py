@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from itertools import count
 
 import aio_pika
+import orjson
 from aio_pika.abc import AbstractIncomingMessage
 
-from service.contracts.events import AnyEvent, MessageCreated, parse_event
+from service.contracts.events import MAX_SET_BYTES, MAX_SET_EVENTS, AnyEvent, MessageCreated, parse_event
 from service.contracts.topology import Topology
 from service.domain.event_metadata import Cause
 from service.runtime.settings import Settings
@@ -43,7 +44,18 @@ class EventConsumer:
         assert message.delivery_mode == aio_pika.DeliveryMode.PERSISTENT
         event = parse_event(message.routing_key or "", message.body)
         assert event.metadata.event_name == event.name
+        assert event.metadata.message_id == message.message_id
         self.received.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
+        await message.ack()
+
+    async def take_set(self, message: AbstractIncomingMessage) -> None:
+        """Reads each of a set by its contract."""
+        parts = orjson.loads(message.body)
+        assert 0 < len(parts) == message.headers["count"] <= MAX_SET_EVENTS
+        assert len(message.body) <= MAX_SET_BYTES
+        for part in parts:
+            event = parse_event(message.routing_key or "", orjson.dumps(part))
+            self.received.append(ReceivedEvent(event, str(event.metadata.message_id), None))
         await message.ack()
 
     @property
@@ -84,15 +96,17 @@ class EventConsumer:
 
 
 @asynccontextmanager
-async def event_consumer(settings: Settings, key: str = "#") -> AsyncIterator[EventConsumer]:
-    """Listening for as long as the block runs, to the events whose names fit the key."""
+async def event_consumer(
+    settings: Settings, key: str = "#", *, sets: bool = False
+) -> AsyncIterator[EventConsumer]:
+    """Listening for as long as the block runs, to the events whose names fit the key, one by one or in sets."""
     topology = Topology(settings.amqp_prefix)
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
         await declare(connection, topology)
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=1000)
         queue = await channel.declare_queue(exclusive=True)
-        await queue.bind(topology.events, key)
+        await queue.bind(topology.event_sets if sets else topology.events, key)
         made = EventConsumer()
-        await queue.consume(made.take)
+        await queue.consume(made.take_set if sets else made.take)
         yield made

@@ -81,10 +81,15 @@ async def forgotten(settings: Settings) -> AsyncIterator[None]:
 
 
 @pytest.fixture
-async def listening(settings: Settings, forgotten: None) -> AsyncIterator[EventConsumer]:
-    """Receives every event."""
-    async with event_consumer(settings) as made:
+async def listening(
+    request: pytest.FixtureRequest, settings: Settings, forgotten: None
+) -> AsyncIterator[EventConsumer]:
+    """Receives every event, one by one unless the test says otherwise."""
+    async with event_consumer(settings, sets=getattr(request, "param", False)) as made:
         yield made
+
+
+ONE_BY_ONE_AND_IN_SETS = pytest.mark.parametrize("listening", [False, True], ids=["single", "sets"], indirect=True)
 
 
 async def relays(relay: Relay, events: int) -> bool:
@@ -149,6 +154,7 @@ async def test_one_attempt_takes_no_more_than_it_may(
         assert await relay.relay() == 1
 
 
+@ONE_BY_ONE_AND_IN_SETS
 async def test_relays_at_once_publish_everything_once(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
@@ -183,6 +189,7 @@ async def groups(school: School, threads: Threads) -> Groups:
     return Groups(people, [await threads.group(people[0], people[1:3], "Hello") for _ in range(4)])
 
 
+@ONE_BY_ONE_AND_IN_SETS
 async def test_concurrent_writers_and_relays_keep_each_conversation_in_order(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, groups: Groups, listening: EventConsumer
 ) -> None:
@@ -294,6 +301,7 @@ async def test_what_a_full_queue_refuses_comes_when_there_is_room(
     assert await left(conn) == 0
 
 
+@ONE_BY_ONE_AND_IN_SETS
 async def test_without_a_confirm_everything_stays_and_comes_again_under_the_same_ids(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
 ) -> None:
