@@ -1,6 +1,6 @@
 """Sets of events: what goes to those who take them in bulk (CONTRACT 4)."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from service.contracts.events import MAX_SET_BYTES, MAX_SET_EVENTS, ConversationCreated, MessageCreated
@@ -8,7 +8,7 @@ from service.domain.outbox import Encoded
 
 # Sets of these two are gathered side by side. They go in this order, as no message precedes its conversation's opening;
 # any other event could then overtake one that belongs before it.
-_SIDE_BY_SIDE = (ConversationCreated.name, MessageCreated.name)
+_SIDE_BY_SIDE = {ConversationCreated.name: 0, MessageCreated.name: 1}
 
 
 class EventSet(NamedTuple):
@@ -27,22 +27,31 @@ class EventSets:
         self._events: dict[str, list[Encoded]] = {}
         self._bytes: dict[str, int] = {}  # of each set, if it went now
 
-    def add(self, event: Encoded) -> Iterator[EventSet]:
-        """Takes one more event, when what has to go before it has been taken from the iterator."""
-        full = (
-            len(self._events.get(event.name, ())) == MAX_SET_EVENTS
-            or self._bytes.get(event.name, 1) + len(event.body) + 1 > MAX_SET_BYTES
-        )
-        mixed = any(name != event.name for name in self._events) and not {*self._events, event.name} <= {*_SIDE_BY_SIDE}
-        if full or mixed:
-            yield from self.rest()
-        self._events.setdefault(event.name, []).append(event)
-        self._bytes[event.name] = self._bytes.get(event.name, 1) + len(event.body) + 1
+    def add(self, event: Encoded) -> Sequence[EventSet]:
+        """Takes one more event; the sets that go before it, in their order."""
+        name, size = event.name, len(event.body) + 1
+        events = self._events.get(name)
+        if events is None:
+            # Whatever waits goes before an event that may not stand beside it.
+            first = [] if not self._events or {*self._events, name} <= _SIDE_BY_SIDE.keys() else self.rest()
+        elif len(events) == MAX_SET_EVENTS or self._bytes[name] + size > MAX_SET_BYTES:
+            first = self.rest()
+        else:
+            events.append(event)
+            self._bytes[name] += size
+            return ()
+        self._events[name] = [event]
+        self._bytes[name] = 1 + size
+        return first
 
-    def rest(self) -> Iterator[EventSet]:
-        """All that waits."""
-        for name in sorted(self._events, key=lambda name: name == _SIDE_BY_SIDE[1]):
-            events = self._events.pop(name)
-            body = b"[%b]" % b",".join(event.body for event in events)
-            yield EventSet(name, f"{events[0].message_id}.set", body, len(events))
+    def rest(self) -> list[EventSet]:
+        """All that waits, which waits no more."""
+        names = sorted(self._events, key=lambda name: _SIDE_BY_SIDE.get(name, 0))
+        found = [_set_of(name, self._events[name]) for name in names]
+        self._events.clear()
         self._bytes.clear()
+        return found
+
+
+def _set_of(name: str, events: Sequence[Encoded]) -> EventSet:
+    return EventSet(name, f"{events[0].message_id}.set", b"[%b]" % b",".join(each.body for each in events), len(events))

@@ -1,15 +1,15 @@
 """Publishing events: in order on one channel, many on their way at once, each confirmed."""
 
 import asyncio
+import struct
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
-from functools import partial
-from typing import NamedTuple, Protocol, cast
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self, cast
 
 from aio_pika.exceptions import PublishError
 from aiormq.abc import ChannelFrame
-from aiormq.channel import Channel
-from pamqp.body import ContentBody
+from aiormq.channel import Channel, ConfirmationType
 from pamqp.commands import Basic
 from pamqp.common import FieldTable
 from pamqp.frame import marshal
@@ -28,6 +28,11 @@ GROUP = 100  # events handed to the connection at once
 SETS = 20  # sets on their way at once, of MAX_SET_BYTES each
 
 PERSISTENT = 2
+
+# AMQP 0-9-1, 4.2.3 and 4.2.6: a frame's kind, channel and length; a header's class, weight and length of the body.
+_FRAME, _BODY, _END = struct.Struct(">BHI"), struct.Struct(">HHQ"), b"\xce"
+_HEADER_FRAME, _BODY_FRAME, _BASIC = 2, 3, 60
+_ID = b"the id of a message"
 
 
 class Published(NamedTuple):
@@ -111,6 +116,9 @@ class EventPublisher:
             # What is still on its way must not be mistaken for the next attempt, which says the same.
             self.broker.end_session("an event was not confirmed")
             raise Unconfirmed(str(error), passage.unconfirmed) from error
+        finally:
+            for flight in flights:
+                flight.end()
         self._wanted = {flight.exchange: flight.wanted for flight in flights}
         return passage.published
 
@@ -124,7 +132,7 @@ class _Passage:
         self._gathered = EventSets()
         self._group: list[Encoded] = []
         self._counts: Counter[str] = Counter()
-        self._unwanted = _Unwanted([flight for flight in (singles, sets) if flight is not None])
+        self._unwanted: set[str] = set()  # names that neither exchange can route
 
     @property
     def unconfirmed(self) -> Counter[str]:
@@ -143,33 +151,36 @@ class _Passage:
         self._counts += counts
         if all(name in self._unwanted for name in counts):
             return
+        singles, sets = self._singles, self._sets
         for event in source.events(self._unwanted):
-            await self._add_single(event)
-            if self._sets is not None:
-                await self._add_to_set(self._sets, event)
+            # What most events need stands here in a row: a call for each would cost as much as all of it.
+            if event.name not in singles.unwanted:
+                if singles.doubts(event.name):
+                    await self._send_group()
+                    await self._try(singles, _single(event))
+                else:
+                    self._group.append(event)
+                    if len(self._group) == GROUP:
+                        await self._send_group()
+            if sets is not None and event.name not in sets.unwanted:
+                ready = self._gathered.add(event)
+                if sets.doubts(event.name):
+                    ready = [*ready, *self._gathered.rest()]
+                if ready:
+                    await self._send_sets(sets, ready)
 
-    async def _add_single(self, event: Encoded) -> None:
-        if event.name in self._singles.unwanted:
-            return
-        if self._singles.doubts(event.name):
-            await self._send_group()
-            await self._singles.try_one(_single(event))
-            return
-        self._group.append(event)
-        if len(self._group) == GROUP:
-            await self._send_group()
-
-    async def _add_to_set(self, flight: "_Flight", event: Encoded) -> None:
-        if event.name in flight.unwanted:
-            return
-        ready = list(self._gathered.add(event))
-        if flight.doubts(event.name):
-            ready.extend(self._gathered.rest())
+    async def _send_sets(self, flight: "_Flight", ready: Iterable[EventSet]) -> None:
         for each in ready:
             if flight.doubts(each.name):
-                await flight.try_one(_set(each))
+                await self._try(flight, _set(each))
             else:
                 await flight.send([_set(each)], at_once=SETS)
+
+    async def _try(self, flight: "_Flight", message: "_Outgoing") -> None:
+        await flight.try_one(message)
+        others = self._singles if flight is self._sets else self._sets
+        if message.name in flight.unwanted and (others is None or message.name in others.unwanted):
+            self._unwanted.add(message.name)
 
     async def _send_group(self) -> None:
         group, self._group = self._group, []
@@ -179,19 +190,9 @@ class _Passage:
         """Returns when all is settled."""
         await self._send_group()
         if self._sets is not None:
-            await self._sets.send([_set(each) for each in self._gathered.rest()], at_once=SETS)
+            await self._send_sets(self._sets, self._gathered.rest())
             await self._sets.at_most(0)
         await self._singles.at_most(0)
-
-
-class _Unwanted(Container[str]):
-    """Names that no queue wants, of either exchange."""
-
-    def __init__(self, flights: Sequence["_Flight"]) -> None:
-        self._flights = flights
-
-    def __contains__(self, name: object) -> bool:
-        return all(name in flight.unwanted for flight in self._flights)
 
 
 class _Outgoing(NamedTuple):
@@ -225,13 +226,15 @@ class _Flight:
         self.exchange = exchange
         self.unwanted: set[str] = set()
         self.taken: Counter[str] = Counter()  # events that a queue took, by name
-        self._methods: dict[str, bytes] = {}
+        self._templates: dict[tuple[str, str | None, int | None], _Template] = {}
         self._open = 0
         self._limit = 0
         self._below_limit = asyncio.Event()
         self._failure: BaseException | None = None
         self._sent: Counter[str] = Counter()
         self._settled_events: Counter[str] = Counter()
+        self._closing = channel.closing
+        self._closing.add_done_callback(self._lost)
 
     @property
     def unconfirmed(self) -> Counter[str]:
@@ -246,6 +249,11 @@ class _Flight:
     def doubts(self, name: str) -> bool:
         """Whether it has to be tried first if any queue wants events of the name."""
         return name not in self._known
+
+    def end(self) -> None:
+        """Looks no longer whether the channel is lost."""
+        self._closing.remove_done_callback(self._lost)
+        self._closing.cancel()
 
     async def at_most(self, count: int) -> None:
         """Returns when no more are on their way; raises the error of one that failed."""
@@ -273,10 +281,8 @@ class _Flight:
             raise BrokerUnavailable("the channel is closed")
         for message in group:
             channel.delivery_tag += 1
-            confirmation = channel.create_future()
-            channel.confirmations[channel.delivery_tag] = confirmation
+            channel.confirmations[channel.delivery_tag] = cast(ConfirmationType, _Confirmation(self, message))
             channel.message_id_delivery_tag[message.message_id] = channel.delivery_tag
-            confirmation.add_done_callback(partial(self._settled, message))
             self._sent[message.name] += message.events or 1
         self._open += len(group)
         payload = b"".join(self._frames(message) for message in group)
@@ -284,34 +290,20 @@ class _Flight:
             await channel.write_queue.put(ChannelFrame(payload=payload, should_close=False))
 
     def _frames(self, message: _Outgoing) -> bytes:
-        headers: FieldTable = {VERSION_HEADER: VERSION}
-        if message.events is not None:
-            headers[COUNT_HEADER] = message.events
-        if message.traceparent is not None:
-            headers[HEADER] = message.traceparent
-        properties = Basic.Properties(
-            content_type="application/json",
-            delivery_mode=PERSISTENT,
-            headers=headers,
-            message_id=message.message_id,
-            message_type=message.name,
-        )
-        size, body = self._channel.max_content_size, message.body
-        frames: list[ContentHeader | ContentBody] = [ContentHeader(body_size=len(body), properties=properties)]
-        frames.extend(ContentBody(body[start : start + size]) for start in range(0, len(body), size))
-        return self._method(message.name) + b"".join(marshal(frame, self._channel.number) for frame in frames)
+        kind = message.name, message.traceparent, message.events
+        if kind not in self._templates:
+            self._templates[kind] = _Template.of(self._channel, self.exchange, message)
+        return self._templates[kind].frames(message)
 
-    def _method(self, name: str) -> bytes:
-        """The frame that all events of a name begin with."""
-        if name not in self._methods:
-            frame = Basic.Publish(exchange=self.exchange, routing_key=name, mandatory=True)
-            self._methods[name] = marshal(frame, self._channel.number)
-        return self._methods[name]
+    def _lost(self, _closing: object) -> None:
+        if self._open:
+            self._failure = BrokerUnavailable("the channel was lost")
+            self._below_limit.set()
 
-    def _settled(self, message: _Outgoing, confirmation: asyncio.Future[object]) -> None:
+    def settled(self, message: _Outgoing, error: BaseException | None) -> None:
+        """Notes how the broker answered to a message."""
         self._open -= 1
         self._channel.message_id_delivery_tag.pop(message.message_id, None)
-        error = BrokerUnavailable("the channel was lost") if confirmation.cancelled() else confirmation.exception()
         if error is None or isinstance(error, PublishError):
             events = message.events or 1
             self._settled_events[message.name] += events
@@ -323,3 +315,80 @@ class _Flight:
             self._failure = error
         if self._open <= self._limit or self._failure is not None:
             self._below_limit.set()
+
+
+class _Confirmation:
+    """Stands where aiormq has a future for each message, of which it uses only this.
+
+    A future of the channel's is registered in three places and runs four callbacks, which is half of the work of a
+    message. That the channel is lost is noticed once for all (_Flight).
+    """
+
+    __slots__ = ("_done", "_flight", "_message")
+
+    def __init__(self, flight: _Flight, message: _Outgoing) -> None:
+        self._flight = flight
+        self._message = message
+        self._done = False
+
+    def done(self) -> bool:
+        """Whether the broker has answered."""
+        return self._done
+
+    def cancelled(self) -> bool:
+        """Never: nobody waits for one message."""
+        return False
+
+    def set_result(self, _frame: object) -> None:
+        """A queue took it."""
+        self._done = True
+        self._flight.settled(self._message, None)
+
+    def set_exception(self, error: BaseException) -> None:
+        """No queue wanted it, or the broker refused it."""
+        self._done = True
+        self._flight.settled(self._message, error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """The frames of messages that differ in nothing but message id and body."""
+
+    channel: int
+    most: int  # bytes of the body in one frame
+    method: bytes
+    before_id: bytes  # of the properties
+    after_id: bytes
+
+    @classmethod
+    def of(cls, channel: Channel, exchange: str, message: _Outgoing) -> Self:
+        """That of this message and its like."""
+        headers: FieldTable = {VERSION_HEADER: VERSION}
+        if message.events is not None:
+            headers[COUNT_HEADER] = message.events
+        if message.traceparent is not None:
+            headers[HEADER] = message.traceparent
+        properties = Basic.Properties(
+            content_type="application/json",
+            delivery_mode=PERSISTENT,
+            headers=headers,
+            message_id=_ID.decode(),
+            message_type=message.name,
+        )
+        method = Basic.Publish(exchange=exchange, routing_key=message.name, mandatory=True)
+        header = marshal(ContentHeader(properties=properties), channel.number)[_FRAME.size + _BODY.size : -len(_END)]
+        before, after = header.split(bytes([len(_ID)]) + _ID)
+        return cls(channel.number, channel.max_content_size, marshal(method, channel.number), before, after)
+
+    def frames(self, message: _Outgoing) -> bytes:
+        """The publish, its header and its body."""
+        id_, body = message.message_id.encode(), message.body
+        header = b"".join((_BODY.pack(_BASIC, 0, len(body)), self.before_id, bytes([len(id_)]), id_, self.after_id))
+        parts = [self.method, self._frame(_HEADER_FRAME, header)]
+        parts.extend(
+            self._frame(_BODY_FRAME, body[start : start + self.most]) for start in range(0, len(body), self.most)
+        )
+        return b"".join(parts)
+
+    def _frame(self, kind: int, payload: bytes) -> bytes:
+        return b"".join((_FRAME.pack(kind, self.channel, len(payload)), payload, _END))

@@ -1,17 +1,19 @@
-"""The relay against raw publishing: ``python -m tests.bench.events`` prints one JSON object.
+"""The relay against the broker's own limit: ``python -m tests.bench.events`` prints one JSON object.
 
-Both publish persistent events of one size on the exchange of events, mandatory and confirmed, on one channel, into one
-quorum queue that takes them all, in this process and in turns. Raw publishing is aio-pika's own, with hundreds of
-messages on their way; the relay reads what a bulk send leaves in the outbox, expands and encodes it.
+In turns, in this process: frames that were encoded before, from a bare socket; aio-pika's own publishing; and the
+relay, which reads what a bulk send leaves in the outbox, expands and encodes it. All publish persistent events of one size,
+mandatory and confirmed, on one channel, into one quorum queue that takes them all. Then the relay alone: into a quorum
+queue that takes sets of events, and with no queue bound at all.
 """
 
 import argparse
 import asyncio
 import json
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from statistics import median
 from time import perf_counter, process_time
@@ -29,6 +31,7 @@ from service.runtime import logs
 from service.runtime.settings import Settings
 from service.runtime.topology import declare
 from sql.connection import Connection
+from tests.bench.bare_socket import bare_socket, frames_of
 from tests.bench.environment import fresh_settings, on_servers
 from tests.support.waiting import until
 from workers.relay import Relay
@@ -56,26 +59,43 @@ async def measured(events: int) -> AsyncIterator[list[Rate]]:
 
 
 @asynccontextmanager
-async def queue_of_all_events(settings: Settings) -> AsyncIterator[tuple[AbstractChannel, AbstractQueue]]:
-    """A connection's channel, and a queue bound to all events as a consumer has it."""
-    topology = Topology(settings.amqp_prefix)
+async def queue_of_all(channel: AbstractChannel, exchange: str) -> AsyncIterator[AbstractQueue]:
+    """A queue bound to all that is published on the exchange, as a consumer has it."""
+    queue = await channel.declare_queue(f"{exchange}.all", durable=True, arguments={"x-queue-type": "quorum"})
+    await queue.bind(exchange, "#")
+    try:
+        yield queue
+    finally:
+        await channel.queue_delete(queue.name)
+
+
+@asynccontextmanager
+async def queue_of_all_events(settings: Settings) -> AsyncIterator[AbstractQueue]:
+    """A queue bound to all events, on a connection of its own."""
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
-        await declare(connection, topology)
-        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        name = f"{settings.amqp_prefix}.consumer"
-        queue = await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
-        await queue.bind(topology.events, "#")
-        try:
-            yield channel, queue
-        finally:
-            await channel.queue_delete(name)
+        await declare(connection, Topology(settings.amqp_prefix))
+        async with queue_of_all(await connection.channel(), Topology(settings.amqp_prefix).events) as queue:
+            yield queue
+
+
+def events_to_publish(events: int) -> list[Encoded]:
+    """As the relay makes them, of as many new conversations as half of that."""
+    row = MessagesRow("delivered", datetime.now(UTC), CAUSE, 1, datetime.now(UTC), FirstMessages(1, events // 2))
+    return list(row.events())
+
+
+async def bare_rate(settings: Settings, exchange: str, events: int) -> Rate:
+    """Frames from a bare socket."""
+    frames = [frames_of(event, exchange) for event in events_to_publish(events)]
+    async with bare_socket(str(settings.amqp_url)) as sock, measured(events) as rate:
+        await sock.publish(frames)
+    return rate[0]
 
 
 async def raw_rate(channel: AbstractChannel, exchange_name: str, events: int) -> Rate:
     """Publishes that many events as they come, without outbox."""
     exchange = await channel.get_exchange(exchange_name, ensure=False)
-    row = MessagesRow("delivered", datetime.now(UTC), CAUSE, 1, datetime.now(UTC), FirstMessages(1, events // 2))
-    left = iter(list(row.events()))
+    left = iter(events_to_publish(events))
 
     async def publish() -> None:
         for event in left:
@@ -121,31 +141,39 @@ async def relay_rate(conn: Connection, relay: Relay, messages: int) -> Rate:
 
 
 async def compare(settings: Settings, *, messages: int, raw: int, rounds: int) -> dict[str, Any]:
-    """The figures: medians of the rounds, raw publishing of ``raw`` events and the relay of ``messages`` in turns."""
-    exchange = Topology(settings.amqp_prefix).events
+    """The figures: medians of the rounds. ``raw``: events of the baselines; ``messages``: of a bulk send."""
+    topology = Topology(settings.amqp_prefix)
     pool = await asyncpg.create_pool(str(settings.database_url), min_size=0, max_size=2)
     relay = Relay(settings, pool)
     await relay.start()
+    rates: defaultdict[str, list[Rate]] = defaultdict(list)
     try:
-        async with queue_of_all_events(settings) as (channel, queue), pool.acquire() as conn:
+        async with await aio_pika.connect(str(settings.amqp_url)) as connection, pool.acquire() as conn:
+            channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             await until(lambda: relay.connected)
-            raws, relays = [], []
             for _ in range(rounds):
-                raws.append(await raw_rate(channel, exchange, raw))
-                relays.append(await relay_rate(conn, relay, messages))
-                await queue.purge()
+                async with queue_of_all(channel, topology.events) as queue:
+                    rates["bare"].append(await bare_rate(settings, topology.events, raw))
+                    rates["raw"].append(await raw_rate(channel, topology.events, raw // 2))
+                    await queue.purge()
+                    rates["relay"].append(await relay_rate(conn, relay, messages))
+                async with queue_of_all(channel, topology.event_sets):
+                    rates["sets"].append(await relay_rate(conn, relay, messages))
+                rates["unbound"].append(await relay_rate(conn, relay, messages))
     finally:
         await relay.drain()
         await pool.close()
-    raw_per_second = median(rate.per_second for rate in raws)
-    relay_per_second = median(rate.per_second for rate in relays)
+    found = {
+        name: Rate(*(median(values) for values in zip(*map(astuple, each), strict=True)))
+        for name, each in rates.items()
+    }
+    bare, raw_, relayed = found["bare"].per_second, found["raw"].per_second, found["relay"].per_second
     return {
         "events": messages * 2,
-        "raw_events_per_second": round(raw_per_second),
-        "relay_events_per_second": round(relay_per_second),
-        "relay_to_raw": round(relay_per_second / raw_per_second, 2),
-        "raw_cpu_microseconds": round(median(rate.cpu_microseconds for rate in raws), 1),
-        "relay_cpu_microseconds": round(median(rate.cpu_microseconds for rate in relays), 1),
+        **{f"{name}_events_per_second": round(rate.per_second) for name, rate in found.items()},
+        **{f"{name}_cpu_microseconds": round(rate.cpu_microseconds, 1) for name, rate in found.items()},
+        "relay_to_bare": round(relayed / bare, 2),
+        "relay_to_raw": round(relayed / raw_, 2),
     }
 
 

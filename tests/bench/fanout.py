@@ -170,7 +170,7 @@ async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float
             log(f"new threads without events, round {number + 1}")
             without.append(await _on_empty_tables(silent, warm_up, course))
             log(f"new threads, round {number + 1}")
-            async with queue_of_all_events(run.settings) as (_, consumer_queue):
+            async with queue_of_all_events(run.settings) as consumer_queue:
                 sent = await _on_empty_tables(replace(run, consumer_queue=consumer_queue), warm_up, course)
             await forget_events(run.conn)  # their turn comes below; here they would slow down what is compared
             send_id = await run.conn.fetchval("SELECT send_id FROM batches WHERE id = $1", sent.batch_id)
@@ -283,13 +283,14 @@ async def _reading(run: Run) -> dict[str, float]:
 
 
 async def _relaying(sizes: Sizes) -> dict[str, float]:
-    """What one relay publishes, and raw publishing on one channel, on a database of their own."""
+    """What one relay publishes, and the broker takes at most on one channel, on a database of their own."""
     log("relaying the events of a bulk send")
     async with fresh_settings() as settings:
         found = await compare(settings, messages=sizes.recipients, raw=sizes.recipients, rounds=1)
-    names = ("raw_events_per_second", "relay_events_per_second")
-    log(f"  {found[names[1]]:,.0f} a second; raw publishing: {found[names[0]]:,.0f}")
-    return {name: found[name] for name in names}
+    names = ("bare", "relay", "sets", "unbound")
+    figures = {f"{name}_events_per_second": found[f"{name}_events_per_second"] for name in names}
+    log("  " + ", ".join(f"{name.partition('_')[0]} {rate:,.0f} a second" for name, rate in figures.items()))
+    return figures
 
 
 async def _costly_bodies(run: Run) -> dict[str, float]:
@@ -306,7 +307,7 @@ def _ratios(figures: dict[str, float]) -> dict[str, float]:
     return {
         "rate_to_canvas_way": new / figures["canvas_way_per_second"],
         "rate_to_message_per_recipient": new / figures["message_per_recipient_per_second"],
-        "relay_to_raw_publishing": figures["relay_events_per_second"] / figures["raw_events_per_second"],
+        "relay_to_bare_socket": figures["relay_events_per_second"] / figures["bare_events_per_second"],
         "accept_share": figures["accept_seconds"] / figures["new_seconds"],
         "redelivery_share": figures["redelivery_seconds"] / figures["new_seconds"],
         "reuse_to_new": figures["reuse_per_second"] / new,

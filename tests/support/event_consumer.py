@@ -96,9 +96,7 @@ class EventConsumer:
 
 
 @asynccontextmanager
-async def event_consumer(
-    settings: Settings, key: str = "#", *, sets: bool = False
-) -> AsyncIterator[EventConsumer]:
+async def event_consumer(settings: Settings, key: str = "#", *, sets: bool = False) -> AsyncIterator[EventConsumer]:
     """Listening for as long as the block runs, to the events whose names fit the key, one by one or in sets."""
     topology = Topology(settings.amqp_prefix)
     async with await aio_pika.connect(str(settings.amqp_url)) as connection:
