@@ -2,12 +2,22 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from service.domain.visibility import Members, Range, rows
+from sql.arrays import Ids
 from sql.connection import Connection
-from sql.statements import Value
+from sql.statements import Single, Value
 
-_EXPAND_RANGES = Value[list[int]]("expand_ranges")
+
+class Expanded(NamedTuple):
+    """User ids as the text of an array, and how many."""
+
+    user_ids: str
+    people: int
+
+
+_EXPAND_RANGES = Single("expand_ranges", Expanded)
 _REACHABLE = Value[list[int]]("reachable")
 _GROUP_MEMBERS = Value[list[int]]("group_members")
 _BY_ROSTER = Value[list[int]]("reachable_by_roster")
@@ -24,9 +34,9 @@ def _records(items: Iterable[Range | Members]) -> str:
     return json.dumps(rows(items))
 
 
-async def expand_ranges(conn: Connection, ranges: Sequence[Range], sender_id: int) -> list[int]:
+async def expand_ranges(conn: Connection, ranges: Sequence[Range], sender_id: int) -> Ids:
     """Messageable users of the ranges without the sender; ascending, distinct."""
-    return await _EXPAND_RANGES(conn, ranges=_records(ranges), sender_id=sender_id)
+    return Ids(*await _EXPAND_RANGES(conn, ranges=_records(ranges), sender_id=sender_id))
 
 
 async def reachable(

@@ -1,5 +1,6 @@
--- name: expand_ranges :value
--- All users in the given ranges of enrolments, as one sorted array: recipients of courses and sections.
+-- name: expand_ranges :single
+-- All users in the given ranges of enrolments, as one sorted array: recipients of courses and sections. As text, because
+-- nobody looks at each of a million.
 -- A course may have 100,000 members, so a row costs a probe of an index and a few comparisons, nothing else:
 -- * the lateral arms force an index scan per range whatever the planner believes a range to hold;
 -- * the standing of enrollment_standings is taken apart: what courses and sections decide is decided once, in
@@ -23,39 +24,41 @@ WITH ranges AS MATERIALIZED (
     WHERE course_id IN (SELECT course_id FROM ranges WHERE closed)
       AND restrict_enrollments_to_section_dates AND (start_at IS NOT NULL OR end_at IS NOT NULL)
       AND coalesce(start_at <= now(), true) AND coalesce(end_at > now(), true)
+), found AS (
+    SELECT coalesce(array_agg(DISTINCT e.user_id), '{}') AS user_ids
+    FROM ranges r
+    CROSS JOIN LATERAL (
+        SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+        FROM enrollments
+        WHERE course_id = r.course_id AND r.section_id IS NULL AND r.user_id IS NULL
+        UNION ALL
+        SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+        FROM enrollments
+        WHERE section_id = r.section_id AND r.user_id IS NULL
+        UNION ALL
+        SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
+        FROM enrollments
+        WHERE course_id = r.course_id AND user_id = r.user_id AND (r.section_id IS NULL OR section_id = r.section_id)
+    ) e
+    WHERE e.course_id = r.course_id
+      AND (r.types IS NULL OR e.type = ANY (r.types))
+      AND e.type <> 'StudentViewEnrollment'
+      AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint)
+      AND e.user_id <> :sender_id::bigint
+      AND CASE
+              WHEN e.workflow_state = 'creation_pending' AND e.date_state IS NULL THEN false
+              WHEN r.concluded THEN e.workflow_state NOT IN ('deleted', 'rejected')
+              WHEN e.workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
+              WHEN e.date_state IS NOT NULL THEN e.date_state IN ('active', 'invited')
+              WHEN r.closed THEN e.section_id IN (SELECT id FROM open_sections)
+              ELSE e.section_id IS NULL OR e.section_id NOT IN (SELECT id FROM closed_sections)
+          END
+      AND e.user_id NOT IN (SELECT id FROM users WHERE workflow_state NOT IN ('registered', 'pre_registered'))
+      AND e.user_id NOT IN (
+          SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
+      )
 )
-SELECT coalesce(array_agg(DISTINCT e.user_id), '{}') AS user_ids
-FROM ranges r
-CROSS JOIN LATERAL (
-    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
-    FROM enrollments
-    WHERE course_id = r.course_id AND r.section_id IS NULL AND r.user_id IS NULL
-    UNION ALL
-    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
-    FROM enrollments
-    WHERE section_id = r.section_id AND r.user_id IS NULL
-    UNION ALL
-    SELECT course_id, section_id, user_id, type, workflow_state, date_state, associated_user_id
-    FROM enrollments
-    WHERE course_id = r.course_id AND user_id = r.user_id AND (r.section_id IS NULL OR section_id = r.section_id)
-) e
-WHERE e.course_id = r.course_id
-  AND (r.types IS NULL OR e.type = ANY (r.types))
-  AND e.type <> 'StudentViewEnrollment'
-  AND (r.all_observers OR e.type <> 'ObserverEnrollment' OR e.associated_user_id = :sender_id::bigint)
-  AND e.user_id <> :sender_id::bigint
-  AND CASE
-          WHEN e.workflow_state = 'creation_pending' AND e.date_state IS NULL THEN false
-          WHEN r.concluded THEN e.workflow_state NOT IN ('deleted', 'rejected')
-          WHEN e.workflow_state NOT IN ('active', 'invited', 'creation_pending') THEN false
-          WHEN e.date_state IS NOT NULL THEN e.date_state IN ('active', 'invited')
-          WHEN r.closed THEN e.section_id IN (SELECT id FROM open_sections)
-          ELSE e.section_id IS NULL OR e.section_id NOT IN (SELECT id FROM closed_sections)
-      END
-  AND e.user_id NOT IN (SELECT id FROM users WHERE workflow_state NOT IN ('registered', 'pre_registered'))
-  AND e.user_id NOT IN (
-      SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
-  );
+SELECT found.user_ids::text AS user_ids, cardinality(found.user_ids) AS people FROM found;
 
 -- name: reachable :value
 -- Those of some users whom the sender sees, by an enrolment in one of the ranges, as a member of one of the groups or on

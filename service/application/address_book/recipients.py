@@ -38,7 +38,7 @@ async def resolve(
     context_code: str | None,
     *,
     conversation_id: int | None = None,
-) -> list[int]:
+) -> Sequence[int]:
     """Users the request means and the sender may write to: ids, ascending and distinct.
 
     ``known``: of sender_rights. Without the sender, unless the sender alone is named. ``conversation_id``: its
@@ -70,7 +70,7 @@ def _exists(known: UserRights, context: Context) -> bool:
             return context.id in known.groups
 
 
-async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> list[int]:
+async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> Sequence[int]:
     """Everybody in the contexts given as recipients, ascending."""
     spans: set[Range] = set()
     groups: set[Members] = set()
@@ -83,7 +83,9 @@ async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> 
         else:
             spans.update(_ranges(known, audience.context, audience))
     sender_id = known.roles.user_id
-    enrolled = await address_book.expand_ranges(conn, sorted(spans, key=repr), sender_id) if spans else []
+    enrolled: Sequence[int] = []
+    if spans:
+        enrolled = await address_book.expand_ranges(conn, sorted(spans, key=repr), sender_id)
     if not groups:
         return enrolled
     grouped = await address_book.group_members(conn, sorted(groups, key=repr), sender_id)

@@ -86,7 +86,7 @@ async def _check_lock(conn: Connection, known: UserRights, thread: Thread, named
 
 async def _recipients(
     conn: Connection, known: UserRights, thread: Thread, named: Recipients, context_code: str | None
-) -> list[int]:
+) -> Sequence[int]:
     check_tags(known, named, group_conversation=not thread.private, bulk_message=False)
     return await resolve(conn, known, named, context_code, conversation_id=thread.conversation_id)
 
