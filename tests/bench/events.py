@@ -1,9 +1,9 @@
 """The relay against the broker's own limit: ``python -m tests.bench.events`` prints one JSON object.
 
 In turns, in this process: frames that were encoded before, from a bare socket; aio-pika's own publishing; and the
-relay, which reads what a bulk send leaves in the outbox, expands and encodes it. All publish persistent events of one size,
-mandatory and confirmed, on one channel, into one quorum queue that takes them all. Then the relay alone: into a quorum
-queue that takes sets of events, and with no queue bound at all.
+relay, which reads what a bulk send leaves in the outbox, expands and encodes it. All publish persistent events of one
+size, mandatory and confirmed, on one channel, into one quorum queue that takes them all. Then the relay alone: into a
+quorum queue that takes sets of events, and with no queue bound at all.
 """
 
 import argparse

@@ -51,7 +51,8 @@ class EventConsumer:
     async def take_set(self, message: AbstractIncomingMessage) -> None:
         """Reads each of a set by its contract."""
         parts = orjson.loads(message.body)
-        assert 0 < len(parts) == message.headers["count"] <= MAX_SET_EVENTS
+        assert message.headers["count"] == len(parts)
+        assert 0 < len(parts) <= MAX_SET_EVENTS
         assert len(message.body) <= MAX_SET_BYTES
         for part in parts:
             event = parse_event(message.routing_key or "", orjson.dumps(part))
