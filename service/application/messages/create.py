@@ -15,6 +15,7 @@ from service.application.address_book.recipient_checks import (
 )
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
+from service.application.directory.merge import redirect_merged
 from service.application.messages.chunk import Nothing, deliver_at_once, note_recipients
 from service.application.messages.draft import Draft, compose, store, store_among
 from service.application.messages.tag_sets import retag
@@ -196,7 +197,7 @@ async def _group(work: Work, conn: Connection, request: CreateConversation, plan
 
 async def _batch(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
     message = await store(conn, plan.send, plan.context)
-    batch_id, count = await batches.insert_batch(
+    batch_id, count, merged = await batches.insert_batch(
         conn,
         batches.NewBatch(
             send_id=message.send_id,
@@ -211,6 +212,8 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             traceparent=current_traceparent(),
         ),
     )
+    if merged:  # since their ids were found
+        await redirect_merged(conn, merged)
     if request.asynchronous or len(plan.recipients) > work.settings.max_synchronous_recipients:
         return Accepted(batch_id)
     written: list[int] = []
