@@ -83,8 +83,8 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
     recipients = await resolve(conn, known, named, request.context_code, conversation_id=await _shared(conn, request))
-    check_not_concluded(known, request.context_code)
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
+    check_not_concluded(known, request.context_code)
     _check_given(request, recipients)
     context = await check_context(
         conn,
