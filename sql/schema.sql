@@ -425,6 +425,7 @@ CREATE TABLE batches (
     finished_at timestamp with time zone,
     traceparent text,
     members_of_course bigint,
+    revivals integer NOT NULL DEFAULT 0,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
     CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
@@ -507,6 +508,7 @@ CREATE TABLE outbox (
     conversation_ids bigint[] COMPRESSION lz4,
     message_ids bigint[] COMPRESSION lz4,
     body jsonb,
+    revivals integer,
     cause jsonb NOT NULL,
     traceparent text,
     batch_id bigint,

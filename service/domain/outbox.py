@@ -61,9 +61,10 @@ class MessagesRow(OutboxRow):
 
 @dataclass(frozen=True, slots=True)
 class BatchEventRow(OutboxRow):
-    """A bulk send went on; ``body``: the event's, to the key."""
+    """A bulk send went on; ``body``: the event's, to the key; ``revivals``: how often what failed was tried again."""
 
     body: Mapping[str, str]
+    revivals: int = 0
 
 
 class FirstMessages(Sequence[tuple[int, int]]):
@@ -148,9 +149,12 @@ def _forwarded(row: MessagesRow, conversation: str, message_id: int, at: str) ->
 
 
 def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
+    """Counters that went back may stand a second time as they did: not the same event, so it has another id."""
     body = BatchBody.model_validate(row.body)
     message_id = f"{row.event}.{body.batch_id}"
     if row.event == BatchProgress.name:
         message_id = f"{message_id}.{body.settled}"
+    if row.revivals:
+        message_id = f"{message_id}.again{row.revivals}"
     encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)
