@@ -60,7 +60,7 @@ async def _revive_chunks(
 async def _revive_together(
     conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
 ) -> list[chunks.FoundChunk]:
-    """Who was merged meanwhile has the message from a chunk of the account's target, or gets it there, and not twice."""
+    """Who was merged meanwhile has the message from a chunk of the target's, or gets it there, and not twice."""
 
     async def step() -> list[chunks.FoundChunk]:
         await lock_merging(conn)

@@ -10,13 +10,14 @@ from service.application.dead_letters import CHUNKS_AT_ONCE, revive
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.domain.participant import Event
 from sql import batch_updates, chunks
+from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.user_merges import until_waiting
 
 SOON = timedelta(seconds=30)
 
 
-async def reasons(conn: asyncpg.Connection, *commands: AnyCommand) -> list[str | None]:
+async def reasons(conn: Connection, *commands: AnyCommand) -> list[str | None]:
     """Of each command, why it has nothing to do."""
     return await revive(conn, [command.model_dump_json().encode() for command in commands], due_after=SOON)
 

@@ -38,7 +38,7 @@ class Checked:
 
 
 async def validate(work: Work, conn: Connection, request: AddRecipients) -> Checked:
-    """Raises the first Refusal: as create on recipients and context, then no user to add, too many, a private thread."""
+    """Raises the first Refusal: of recipients and context as create does; nobody to add; too many; a private one."""
     thread = await replies.find_thread(conn, request.adder_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)

@@ -33,19 +33,17 @@ async def refuse(
     conversation = await threads.group(school.teacher, [school.students[0]])
 
     async def asked(recipients: list[str], context_code: str) -> object:
+        adding = AddRecipients(school.teacher, conversation, recipients, context_code)
+        creating = CreateConversation(
+            author_id=school.teacher,
+            body="Hello",
+            recipients=recipients,
+            context_code=context_code,
+            group_conversation=True,
+        )
+        creates = request.param == "create"
         with pytest.raises(Refusal) as refused:
-            if request.param == "create":
-                command = CreateConversation(
-                    author_id=school.teacher,
-                    body="Hello",
-                    recipients=recipients,
-                    context_code=context_code,
-                    group_conversation=True,
-                )
-                await create.validate(work, conn, command)
-            else:
-                adding = AddRecipients(school.teacher, conversation, recipients, context_code)
-                await add_recipients.validate(work, conn, adding)
+            await (create.validate(work, conn, creating) if creates else add_recipients.validate(work, conn, adding))
         answer = answer_of(refused.value)
         return answer.body if answer.status == 400 else answer.status
 
