@@ -72,10 +72,11 @@ class BatchRow(NamedTuple):
 
 
 class InsertedBatch(NamedTuple):
-    """A batch that was stored, and how many chunks it has."""
+    """A batch that was stored, and how many chunks it has; merged accounts among its recipients and its sender."""
 
     id: int
     chunks: int
+    merged_user_ids: list[int]
 
 
 _INSERT = Single("insert_batch", InsertedBatch)
@@ -85,7 +86,7 @@ _FIND = One("find_batch", BatchRow)
 
 
 async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
-    """Stores a batch and its chunks."""
+    """Stores a batch and its chunks. No account is merged from then on until the transaction ends."""
     return await _INSERT(
         conn,
         send_id=batch.send_id,

@@ -27,6 +27,7 @@ log = structlog.get_logger(__name__)
 
 # Seconds that an answer waits for its settlement; then it goes out with what can be said without it.
 PATIENCE = 0.25
+FINISH = 2.0  # seconds that settlements have when the process stops; what they reserved drains by itself
 
 TEXTS = {
     403: "403 Forbidden (Rate Limit Exceeded)\n",
@@ -127,4 +128,4 @@ async def finish_settling(app: web.Application) -> None:
     """What answers did not wait for, before the pool is closed."""
     waiting = app[SETTLING]
     if waiting:
-        await asyncio.wait(waiting)
+        await asyncio.wait(waiting, timeout=FINISH)

@@ -19,6 +19,9 @@ from sql import batch_updates, chunks, pending_replies
 from sql.connection import Connection
 from sql.merge import lock_merging
 
+# Chunks that are brought back in one transaction: merges and sends wait until it ends.
+CHUNKS_AT_ONCE = 20
+
 
 async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timedelta) -> list[str | None]:
     """Why the command of each body has nothing to do, None where it has something, or is no command.
@@ -48,10 +51,16 @@ async def revive(conn: Connection, bodies: Sequence[bytes], *, due_after: timede
 async def _revive_chunks(
     conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
 ) -> list[chunks.FoundChunk]:
-    """Brings chunks that were given up back to work; how each of the asked ones was found.
+    """Brings chunks that were given up back to work, a few at a time; how each of the asked ones was found."""
+    each = sorted(set(asked))
+    parts = [each[first : first + CHUNKS_AT_ONCE] for first in range(0, len(each), CHUNKS_AT_ONCE)]
+    return [found for part in parts for found in await _revive_together(conn, part, due_after)]
 
-    Who was merged meanwhile has the message from a chunk of the account's target, or gets it there, and not twice.
-    """
+
+async def _revive_together(
+    conn: Connection, asked: Sequence[tuple[int, int]], due_after: timedelta
+) -> list[chunks.FoundChunk]:
+    """Who was merged meanwhile has the message from a chunk of the target's, or gets it there, and not twice."""
 
     async def step() -> list[chunks.FoundChunk]:
         await lock_merging(conn)

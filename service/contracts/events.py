@@ -162,7 +162,10 @@ class BatchFinished(BatchStarted):
 
 
 class BatchFailed(BatchStarted):
-    """A bulk send came to its end, and some recipients do not have it."""
+    """A bulk send came to its end, and some recipients do not have it.
+
+    Dead letters that are requeued may have it go on: its next events have ids of their own, ``batch_failed.7.again1``.
+    """
 
     name = "batch_failed"
 

@@ -1,7 +1,9 @@
 -- name: insert_batch :single
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
 -- ids of its own. The template message gets an id too, because the batch object shows it. The array comes as text,
--- which the driver passes on far faster than a list of 100,000 numbers.
+-- which the driver passes on far faster than a list of 100,000 numbers. Whose account was merged since the request
+-- found its recipients is said too: the statement waits for merges and sees what they left. There are few merged
+-- accounts, and each is looked for in the sorted recipients, of which there may be very many.
 WITH asked AS MATERIALIZED (
     SELECT :recipients::text::bigint[] AS recipients
 ), batch AS (
@@ -19,7 +21,16 @@ WITH asked AS MATERIALIZED (
     FROM asked, batch, generate_series(0, (cardinality(asked.recipients) - 1) / :chunk_size::integer) AS n
     RETURNING position
 )
-SELECT batch.id, (SELECT count(*) FROM cut) AS chunks FROM batch;
+SELECT batch.id, (SELECT count(*) FROM cut) AS chunks,
+       array(
+           SELECT u.id FROM asked, users u
+           WHERE u.merged_into_user_id IS NOT NULL
+             AND u.id BETWEEN asked.recipients[1] AND asked.recipients[cardinality(asked.recipients)]
+             AND asked.recipients[width_bucket(u.id, asked.recipients)] = u.id
+           UNION ALL
+           SELECT u.id FROM users u WHERE u.merged_into_user_id IS NOT NULL AND u.id = :sender_id::bigint
+       ) AS merged_user_ids
+FROM batch;
 
 -- name: list_batches :many
 -- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3). Where accounts are given, only

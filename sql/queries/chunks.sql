@@ -85,11 +85,11 @@ WITH failed AS (
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body,
+    RETURNING b.state, batch_body(b) AS body, b.revivals,
               b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
 ), recorded_progress AS (
-    INSERT INTO outbox (lane, event, body, cause, traceparent)
-    SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
+    INSERT INTO outbox (lane, event, body, revivals, cause, traceparent)
+    SELECT 16, e.event, a.body, a.revivals, :cause::jsonb, :traceparent::text
     FROM advanced a
     CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
     WHERE :cause::jsonb IS NOT NULL
@@ -140,6 +140,7 @@ WITH asked AS MATERIALIZED (
 ), counted AS (
     UPDATE batches b
     SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL,
+        revivals = b.revivals + 1,
         state = CASE WHEN b.state IN ('error', 'sent') THEN 'sending' ELSE b.state END
     FROM (
         SELECT batch_id, sum(recipients) AS recipients, sum(skipped) AS skipped FROM revived GROUP BY batch_id

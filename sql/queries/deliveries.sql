@@ -47,12 +47,12 @@ WITH chunk AS MATERIALIZED (
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.size, b.failed, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM finished f WHERE b.id = f.batch_id
-    RETURNING b.state, b.total, batch_body(b) AS body,
+    RETURNING b.state, b.total, batch_body(b) AS body, b.revivals,
               b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
 ), recorded_progress AS (
     -- One copy for one person that is answered at once is no batch to anybody who listens.
-    INSERT INTO outbox (lane, event, body, cause, traceparent)
-    SELECT 16, e.event, a.body, :cause::jsonb, :traceparent::text
+    INSERT INTO outbox (lane, event, body, revivals, cause, traceparent)
+    SELECT 16, e.event, a.body, a.revivals, :cause::jsonb, :traceparent::text
     FROM advanced a CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
     WHERE :cause IS NOT NULL AND NOT (:want_ids::boolean AND a.total = 1) ORDER BY e.n
 ), opened AS (

@@ -165,6 +165,21 @@ async def test_included_messages_go_to_those_who_lack_them(
         assert after[user]["has_attachments"] is (user != has)
 
 
+async def test_a_generated_message_that_is_given_again_does_not_count(
+    reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    """As little as when it was new (semantics.md 7.5)."""
+    there, new = school.students[:2]
+    conversation = await threads.group(school.teacher, [there])
+    generated = await threads.added(conversation, school.teacher, [there])
+
+    await reply(school.teacher, conversation, recipients=[str(new)], included_messages=[str(generated)])
+
+    given = await conn.fetch("SELECT id FROM participant_messages WHERE user_id = $1 AND generated", new)
+    assert [row["id"] for row in given] == [generated]
+    assert (await participant_rows(conn, conversation))[new]["message_count"] == 1
+
+
 async def test_without_recipients_everybody_lacking_it_gets_an_included_message(
     reply: Reply, threads: Threads, school: School, conn: asyncpg.Connection
 ) -> None:

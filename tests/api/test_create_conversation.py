@@ -173,6 +173,21 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
             assert [b["id"] for b in await response.json()] == found
 
 
+async def test_batches_are_listed_page_by_page(client: ClientSession, teacher: dict[str, str], school: School) -> None:
+    made = []
+    for _ in range(3):
+        body = {"recipients": [str(student) for student in school.students[:2]], "body": "Hello", "mode": "async"}
+        async with client.post(PATH, headers=teacher, json=body) as response:
+            made.append(int(response.headers["X-Conversation-Batch-Id"]))
+
+    pages = []
+    for page in (1, 2, 3):
+        async with client.get(f"{PATH}/batches?per_page=2&page={page}", headers=teacher) as response:
+            pages.append([batch["id"] for batch in await response.json()])
+
+    assert pages == [made[:2], made[2:], []]
+
+
 def _multipart(school: School) -> FormData:
     form = FormData(default_to_multipart=True)
     for student in school.students[:2]:

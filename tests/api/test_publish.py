@@ -1,5 +1,6 @@
 """What the gateway accepts for later, it commands at once, and without a broker accepts it all the same."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
@@ -7,8 +8,9 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from service.api import server
 from service.api.app import build_app
-from service.contracts.commands import DeliverReply, PlanBatch, UpdateConversations
+from service.contracts.commands import AnyCommand, DeliverReply, PlanBatch, UpdateConversations
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient, broker_client
@@ -17,6 +19,7 @@ from tests.support.gateway import Api, publishing, publishing_nowhere
 from tests.support.http_calls import call
 from tests.support.ledger import new_prefix
 from tests.support.school import School
+from tests.support.waiting import until
 
 Token = Callable[..., Awaitable[dict[str, str]]]
 Serve = Callable[[web.Application], Awaitable[aiohttp.ClientSession]]
@@ -95,6 +98,46 @@ async def test_a_reply_to_many(
     command = DeliverReply.model_validate_json(await commanded(outside, "reply"))
 
     assert command.reply_id == await conn.fetchval("SELECT id FROM pending_replies")
+
+
+class SlowPublisher(Publisher):
+    """Its commands are on their way until ``release`` is set."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings, "test")
+        self.release = asyncio.Event()
+        self.steps: list[str] = []
+
+    async def command(self, command: AnyCommand) -> None:
+        await self.release.wait()
+        await super().command(command)
+        self.steps.append("published")
+
+
+async def test_a_gateway_that_stops_waits_for_commands_on_their_way(
+    *, settings: Settings, pool: asyncpg.Pool, token: Token, school: School, outside: BrokerClient
+) -> None:
+    publisher = SlowPublisher(settings)
+    await publisher.broker.start()
+    await until(lambda: publisher.connected)
+    app = build_app(settings, pool, publisher)
+
+    async def stopping(_: web.Application) -> None:
+        publisher.release.set()
+
+    async def stopped(_: web.Application) -> None:
+        publisher.steps.append("stopped")
+
+    app.on_cleanup.insert(0, stopping)
+    app.on_cleanup.append(stopped)
+    runner = await server.start(app, host="127.0.0.1", port=0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        await send_in_bulk(client, await token(school.teacher), school)
+    await runner.cleanup()
+    await publisher.broker.stop()
+
+    assert publisher.steps == ["published", "stopped"]
+    assert await commanded(outside, "plan")
 
 
 async def test_without_a_broker_it_is_accepted_and_left_to_the_sweeper(

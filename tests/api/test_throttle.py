@@ -173,6 +173,29 @@ async def test_stopping_waits_for_what_is_not_settled(
     assert await conn.fetchval("SELECT empties_at <= clock_timestamp() + interval '1 s' FROM throttle_buckets")
 
 
+async def test_stopping_does_not_wait_for_ever_for_what_is_not_settled(
+    *,
+    edge_settings: Settings,
+    pool: asyncpg.Pool,
+    broker: Publisher,
+    institution: Institution,
+    token: Token,
+    conn: asyncpg.Connection,
+) -> None:
+    """The other transaction does not end before the gateway has."""
+    gate, app = Gate(), build_app(edge_settings, pool, broker)
+    register(app, gate.routes)
+    runner = await server.start(app, host="127.0.0.1", port=0)
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{runner.addresses[0][1]}") as client:
+        asked = asyncio.create_task(client.get("/api/v1/gate", headers=await token(await institution.user())))
+        await gate.filled(1)
+        async with conn.transaction():
+            await conn.execute("SELECT FROM throttle_buckets FOR UPDATE")
+            gate.opened.set()
+            assert (await asked).status == 200
+            await runner.cleanup()
+
+
 async def test_all_replicas_share_the_bucket_and_every_token_has_its_own(
     gateway: Gateway, institution: Institution, token: Token
 ) -> None:

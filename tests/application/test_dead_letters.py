@@ -1,20 +1,23 @@
 """Dead commands that are requeued: what was given up with them is to be done again, and what is done stays done."""
 
+import asyncio
 from datetime import timedelta
 
 import asyncpg
 import pytest
 
-from service.application.dead_letters import revive
+from service.application.dead_letters import CHUNKS_AT_ONCE, revive
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.domain.participant import Event
 from sql import batch_updates, chunks
+from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.user_merges import until_waiting
 
 SOON = timedelta(seconds=30)
 
 
-async def reasons(conn: asyncpg.Connection, *commands: AnyCommand) -> list[str | None]:
+async def reasons(conn: Connection, *commands: AnyCommand) -> list[str | None]:
     """Of each command, why it has nothing to do."""
     return await revive(conn, [command.model_dump_json().encode() for command in commands], due_after=SOON)
 
@@ -53,6 +56,26 @@ async def test_chunks_that_were_given_up_are_pending_again_and_their_batch_goes_
     ]
     assert await reasons(conn, *commands) == [None, None, None]
     assert await batch_row(conn) == ("sending", 0, 0, 6, False)
+
+
+async def test_many_chunks_are_brought_back_a_few_at_a_time(conn: asyncpg.Connection, pool: asyncpg.Pool) -> None:
+    """Merges and sends wait for each few, and never for all of them: these are committed when the last ones wait."""
+    commands = await given_up(conn, of=2 * CHUNKS_AT_ONCE + 1, failed=2 * CHUNKS_AT_ONCE + 1)
+    pending = "SELECT count(*) FROM chunks WHERE state = 'pending'"
+
+    async def bring_back() -> list[str | None]:
+        async with pool.acquire() as own:
+            return await reasons(own, *reversed(commands), commands[0])
+
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM chunks WHERE position = $1 FOR UPDATE", commands[-1].position)
+        reviving = asyncio.create_task(bring_back())
+        await until_waiting(conn)
+        assert await conn.fetchval(pending) == 2 * CHUNKS_AT_ONCE
+
+    assert await reviving == [None] * (len(commands) + 1)
+    assert await conn.fetchval(pending) == len(commands)
+    assert await batch_row(conn) == ("sending", 0, 0, 2 * len(commands), False)
 
 
 async def test_a_chunk_that_has_nothing_left_to_do_is_left_and_the_reason_is_given(conn: asyncpg.Connection) -> None:

@@ -48,7 +48,7 @@ async def _batch(conn: Connection, course: Course) -> int:
     send_id, now, _ = await insert_send(
         conn, send_of(course.teacher, context_type="Course", context_id=course.id, automated=True)
     )
-    batch_id, _ = await batches.insert_batch(
+    stored = await batches.insert_batch(
         conn,
         batches.NewBatch(
             send_id=send_id,
@@ -61,4 +61,4 @@ async def _batch(conn: Connection, course: Course) -> int:
             patience=timedelta(hours=1),
         ),
     )
-    return batch_id
+    return stored.id

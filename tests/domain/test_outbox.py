@@ -124,6 +124,14 @@ def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     assert message_id == ("batch_progress.7.6" if name == "batch_progress" else f"{name}.7")
 
 
+def test_what_a_batch_does_again_is_another_event() -> None:
+    body = {"batch_id": "7", "state": "error", "total": "9", "delivered": "7", "failed": "2", "skipped": "0"}
+
+    rows = [BatchEventRow(name, RECORDED, CAUSE, body, 2) for name in ("batch_progress", "batch_failed")]
+
+    assert [decoded(row)[0][0] for row in rows] == ["batch_progress.7.9.again2", "batch_failed.7.again2"]
+
+
 def test_every_event_keeps_its_contract() -> None:
     body = {"batch_id": "7", "state": "sent", "total": "2", "delivered": "2", "failed": "0", "skipped": "0"}
     batch = [BatchEventRow(name, RECORDED, CAUSE, body) for name in EVENTS if name.startswith("batch_")]

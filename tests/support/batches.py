@@ -31,8 +31,7 @@ class Batches:
             created_at=said["created_at"],
             patience=patience,
         )
-        batch_id, _ = await insert_batch(self._conn, accepted)
-        return batch_id
+        return (await insert_batch(self._conn, accepted)).id
 
     async def set_state(self, batch_id: int, state: str) -> None:
         """As a user who pauses or cancels it would."""

@@ -91,5 +91,5 @@ async def check_invariants(conn: Connection) -> None:
 
 async def until_waiting(conn: Connection) -> None:
     """Returns when a connection to the test's database waits for a lock."""
-    waiting = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database AND NOT l.granted"
-    await until(lambda: conn.fetchval(f"{waiting} WHERE d.datname = current_database()"))
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    await until(lambda: conn.fetchval(waiting))

@@ -51,7 +51,15 @@ async def redirect_revived(conn: Connection, chunks: Sequence[tuple[int, int]]) 
 
     In the caller's transaction, which has called lock_merging before it locked the chunks.
     """
-    targets = await merge_targets(conn, await merged_recipients(conn, chunks))
+    await redirect_merged(conn, await merged_recipients(conn, chunks))
+
+
+async def redirect_merged(conn: Connection, user_ids: Collection[int]) -> None:
+    """What waits in bulk sends for those of the users who are merged goes to their targets, each once.
+
+    In the caller's transaction, during which no merge may run.
+    """
+    targets = await merge_targets(conn, user_ids)
     if targets:
         await redirect_recipients(conn, targets)
 

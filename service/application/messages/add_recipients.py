@@ -38,14 +38,14 @@ class Checked:
 
 
 async def validate(work: Work, conn: Connection, request: AddRecipients) -> Checked:
-    """Raises the first Refusal: a context that is concluded, no user to add, too many, a private conversation."""
+    """Raises the first Refusal: of recipients and context as create does; nobody to add; too many; a private one."""
     thread = await replies.find_thread(conn, request.adder_id, request.conversation_id)
     if thread is None:
         raise Refusal(Code.NOT_FOUND)
     named = parse(request.recipients)
     known = await sender_rights(conn, request.adder_id, named, request.context_code)
-    check_tags(known, named, group_conversation=True, bulk_message=False)
     recipients = await resolve(conn, known, named, request.context_code)
+    check_tags(known, named, group_conversation=True, bulk_message=False)
     check_not_concluded(known, request.context_code)
     if not recipients:
         raise Refusal(Code.NO_RECIPIENTS)

@@ -15,6 +15,7 @@ from service.application.address_book.recipient_checks import (
 )
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
+from service.application.directory.merge import redirect_merged
 from service.application.messages.chunk import Nothing, deliver_at_once, note_recipients
 from service.application.messages.draft import Draft, compose, store, store_among
 from service.application.messages.tag_sets import retag
@@ -82,8 +83,8 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
     recipients = await resolve(conn, known, named, request.context_code, conversation_id=await _shared(conn, request))
-    check_not_concluded(known, request.context_code)
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
+    check_not_concluded(known, request.context_code)
     _check_given(request, recipients)
     context = await check_context(
         conn,
@@ -196,7 +197,7 @@ async def _group(work: Work, conn: Connection, request: CreateConversation, plan
 
 async def _batch(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
     message = await store(conn, plan.send, plan.context)
-    batch_id, count = await batches.insert_batch(
+    batch_id, count, merged = await batches.insert_batch(
         conn,
         batches.NewBatch(
             send_id=message.send_id,
@@ -211,6 +212,8 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             traceparent=current_traceparent(),
         ),
     )
+    if merged:  # since their ids were found
+        await redirect_merged(conn, merged)
     if request.asynchronous or len(plan.recipients) > work.settings.max_synchronous_recipients:
         return Accepted(batch_id)
     written: list[int] = []

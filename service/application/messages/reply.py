@@ -15,6 +15,7 @@ from service.domain.event_metadata import Cause
 from service.runtime.tracing import current_traceparent
 from sql import pending_replies, replies, sends
 from sql.connection import Connection
+from sql.merge import merge_targets
 from sql.messages import MessageKey
 from sql.pending_replies import Reply, WaitingReply
 from sql.replies import LockedThread
@@ -68,6 +69,10 @@ async def carry_out(work: Work, conn: Connection, request: AddMessage, plan: Val
     if request.author_id not in thread.participants:
         raise Refusal(Code.NOT_FOUND)
     moment = await replies.next_moment(conn, request.conversation_id)
+    if recipients is not None and plan.send.private and not thread.participants.keys() >= set(recipients):
+        # Only those in it get it, and a participant may have been merged into another account since the checks.
+        targets = await merge_targets(conn, recipients)
+        recipients = sorted({targets[user].user_id if user in targets else user for user in recipients})
     if recipients is not None and not plan.send.private:
         joined = {*thread.participants, *moment.joining}
         check_room(joined, recipients, work.settings.max_group_conversation_size)

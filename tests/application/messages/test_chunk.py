@@ -33,7 +33,7 @@ async def batch_of(
 ) -> tuple[int, int]:
     """An accepted private batch: its id and how many chunks it has."""
     send_id, now, _ = await insert_send(conn, send_of(sender, automated=True))
-    return await batches.insert_batch(
+    stored = await batches.insert_batch(
         conn,
         batches.NewBatch(
             send_id=send_id,
@@ -47,6 +47,7 @@ async def batch_of(
             members_of_course=members_of_course,
         ),
     )
+    return stored.id, stored.chunks
 
 
 async def stored_tags(conn: asyncpg.Connection) -> dict[int, tuple[list[str], list[str], list[str]]]:
