@@ -42,9 +42,9 @@ def reached(conn: asyncpg.Connection) -> Resolve:
 
     async def call(
         sender: int, *recipients: int | str, context: str | None = None, conversation: int | None = None
-    ) -> Sequence[int]:
+    ) -> list[int]:
         named = parse([str(recipient) for recipient in recipients])
         known = await sender_rights(conn, sender, named, context)
-        return await resolve(conn, known, named, context, conversation_id=conversation)
+        return list(await resolve(conn, known, named, context, conversation_id=conversation))
 
     return call
