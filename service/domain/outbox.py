@@ -173,32 +173,16 @@ def _of_messages(row: MessagesRow, unwanted: Container[str]) -> Iterator[Encoded
             yield Encoded(message, f"{message}.{message_id}", of_message % ids, trace)
 
 
-<<<<<<< HEAD
 def _of_batch(row: BatchEventRow, unwanted: Container[str]) -> Iterator[Encoded]:
+    """Counters that went back may stand a second time as they did: not the same event, so it has another id."""
     if row.event in unwanted:
         return
-=======
-def _forwarded(row: MessagesRow, conversation: str, message_id: int, at: str) -> Encoded:
-    """Named by the message by which the people joined, since they may join the same conversation again and again."""
-    name = ConversationForwarded.name
-    body = {"conversation_id": conversation, "updated_at": at}
-    encoded = orjson.dumps({"metadata": _metadata(row, name), "body": body})
-    return Encoded(name, f"{name}.{message_id}", encoded, row.cause.traceparent)
-
-
-def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
-    """Counters that went back may stand a second time as they did: not the same event, so it has another id."""
->>>>>>> main
     body = BatchBody.model_validate(row.body)
     message_id = f"{row.event}.{body.batch_id}"
     if row.event == BatchProgress.name:
         message_id = f"{message_id}.{body.settled}"
-<<<<<<< HEAD
-    metadata = b'%b,"message_id":"%b"' % (_metadata(row, row.event), message_id.encode())
-    encoded = b'{"metadata":%b},"body":%b}' % (metadata, orjson.dumps(dict(row.body)))
-=======
     if row.revivals:
         message_id = f"{message_id}.again{row.revivals}"
-    encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
->>>>>>> main
+    metadata = b'%b,"message_id":"%b"' % (_metadata(row, row.event), message_id.encode())
+    encoded = b'{"metadata":%b},"body":%b}' % (metadata, orjson.dumps(dict(row.body)))
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)
