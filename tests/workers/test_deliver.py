@@ -11,7 +11,6 @@ import pytest
 
 from service.application.directory.events import apply
 from service.contracts.commands import DeliverChunk
-from service.domain.outbox import events_of
 from service.runtime import event_metadata
 from service.runtime.settings import Settings
 from sql import chunks, outbox
@@ -193,7 +192,7 @@ async def test_a_batch_starts_once_also_when_all_that_was_given_up_is_requeued(
         recorded = await outbox.take_events(conn, patience=timedelta(), copies=10, rows=10)
     assert recorded is not None
     last = "batch_finished" if again == "delivered" else "batch_failed"
-    assert [event.message_id for row in recorded.rows for event in events_of(row)] == [
+    assert [event.message_id for row in recorded.rows for event in row.events()] == [
         f"batch_started.{batch}",
         f"batch_progress.{batch}.2",
         f"batch_failed.{batch}",
