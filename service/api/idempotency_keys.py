@@ -62,7 +62,7 @@ async def _carry_out(request: web.Request, handler: Handler) -> Handled:
     response = await handler(request)
     if not isinstance(response, web.Response) or not isinstance(response.body, bytes | None):
         raise TypeError("an answer that is not there as a whole cannot be kept")
-    own = {name: value for name, value in response.headers.items() if JSON_HEADERS.get(name) != value}
+    own = {str(name): value for name, value in response.headers.items() if JSON_HEADERS.get(name) != value}
     return Handled(KeptAnswer(response.status, own, response.body or b""), held)
 
 
