@@ -35,8 +35,10 @@ def edge_settings(edge_settings: Settings) -> Settings:
 async def refusing_keys(conn: asyncpg.Connection) -> AsyncIterator[None]:
     """Meanwhile no transaction can be committed that has stored a key."""
     await conn.execute(REFUSE)
-    yield
-    await conn.execute("DROP TRIGGER refuse ON idempotency_keys; DROP FUNCTION refuse")
+    try:
+        yield
+    finally:
+        await conn.execute("DROP TRIGGER refuse ON idempotency_keys; DROP FUNCTION refuse")
 
 
 async def content(conn: asyncpg.Connection) -> dict[str, str]:
