@@ -18,7 +18,7 @@ from sql.connection import Connection
 from sql.idempotency_keys import KeptAnswer, claim_request, find_request, keep_answer
 
 KEPT_FOR = timedelta(hours=24)
-_NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another attempt may not meet
+NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another attempt may not meet
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ async def _once(
             handled = await carry_out()
     except Refusal as refusal:
         handled = Handled(kept(answer_of(refusal)))
-        if handled.answer.status in _NOT_KEPT:
+        if handled.answer.status in NOT_KEPT:
             raise
     await keep_answer(conn, user_id, key, handled.answer)
     return handled
