@@ -8,6 +8,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import orjson
 import pytest
 from aiohttp import web
 
@@ -326,21 +327,27 @@ async def write(conn: Connection, *, batch: int, user: int) -> None:
 
 
 class Fragile:
-    """A route that writes and then fails, as often as it has errors left."""
+    """A route that writes, commands, and fails as often as it has errors left."""
 
     def __init__(self) -> None:
         self.errors: list[Exception] = []
+        self.attempts = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         """Commits once, as it believes, and again."""
+        self.attempts += 1
+        user_id = caller(request).user_id
         async with connection(request) as conn:
-            await committed(conn, lambda: write(conn, batch=1, user=caller(request).user_id))
-            announce(request, PlanBatch(batch_id=7))
-            if self.errors:
-                raise self.errors.pop()
+            await committed(conn, lambda: write(conn, batch=1, user=user_id))
+        announce(request, PlanBatch(batch_id=self.attempts))
         async with connection(request) as conn:
-            await committed(conn, lambda: write(conn, batch=2, user=caller(request).user_id))
+            await committed(conn, lambda: self._go_on(conn, user_id))
         return web.Response(status=204)
+
+    async def _go_on(self, conn: Connection, user_id: int) -> None:
+        await write(conn, batch=2, user=user_id)
+        if self.errors:
+            raise self.errors.pop()
 
 
 @pytest.fixture
@@ -362,6 +369,14 @@ async def outside(private_settings: Settings, fragile_client: Client) -> AsyncIt
     """A look at the queues."""
     async with broker_client(private_settings) as made:
         yield made
+
+
+async def commanded(outside: BrokerClient, how_many: int) -> list[int]:
+    """The batches of the first commands to plan one."""
+    await outside.waiting("plan", how_many)
+    queue = await outside.channel.get_queue(outside.topology.command_queue("plan"), ensure=False)
+    messages = [await queue.get(no_ack=True) for _ in range(how_many)]
+    return [orjson.loads(message.body)["batch_id"] for message in messages]
 
 
 @pytest.fixture
@@ -387,7 +402,7 @@ async def test_a_fault_leaves_neither_key_nor_effect_nor_command(
     first, again = [await fragile_client.send("key", "/api/v1/fragile") for _ in range(2)]
     assert (first.status, first.body, again.first, again.replayed) == (204, b"", first.first, True)
     assert await count(conn, "skipped_recipients") == 2
-    await outside.waiting("plan", 1)
+    assert await commanded(outside, 1) == [fragile.attempts] == [2]
 
 
 async def test_a_refusal_after_an_effect_leaves_the_key_alone(
@@ -406,19 +421,20 @@ async def test_after_a_conflict_with_others_it_runs_again_and_commands_once(
 
     assert (await fragile_client.send("key", "/api/v1/fragile")).status == 204
     assert await count(conn, "skipped_recipients") == 2
-    await outside.waiting("plan", 1)
+    assert await commanded(outside, 1) == [fragile.attempts] == [2]
 
 
 async def test_what_is_repeated_commands_nothing(
     fragile_client: Client, school: School, conn: asyncpg.Connection, outside: BrokerClient
 ) -> None:
-    sent = {"recipients": [f"course_{school.course}"], "body": "Hello", "mode": "async", "group_conversation": True}
-    first, again = [await fragile_client.send(json=sent | {"bulk_message": True}) for _ in range(2)]
+    to = {"recipients": [f"course_{school.course}"], "mode": "async", "group_conversation": True, "bulk_message": True}
+    first, again, other = [await fragile_client.send(key, json=to | {"body": key}) for key in ("one", "one", "two")]
 
-    (batch,) = await conn.fetch("SELECT id, state FROM batches")
-    assert (first.status, first.body, first.headers["X-Conversation-Batch-Id"]) == (202, b"[]", str(batch["id"]))
-    assert (again.first, again.replayed) == (first.first, True)
-    await outside.waiting("plan", 1)
+    batches = [row["id"] for row in await conn.fetch("SELECT id FROM batches ORDER BY id")]
+    assert (first.status, first.body) == (202, b"[]")
+    assert (again.first, again.replayed, other.replayed) == (first.first, True, False)
+    assert [int(each.headers["X-Conversation-Batch-Id"]) for each in (first, other)] == batches
+    assert await commanded(outside, 2) == batches
 
 
 @pytest.fixture
