@@ -1,4 +1,4 @@
-"""Requests over AMQP by their idempotency keys, and what they were answered with."""
+"""Requests by the keys under which they may be repeated, and what they were answered with."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from sql.statements import Command, One, Value
 
 @dataclass(frozen=True, slots=True)
 class KeptAnswer:
-    """Status and headers as HTTP has them; ``body`` is JSON."""
+    """Status and body as HTTP has them, and the headers beside those that every answer in JSON has."""
 
     status: int
     headers: Mapping[str, str]
@@ -43,14 +43,20 @@ _KEEP = Command("keep_answer")
 _FORGET = Value[int]("forget_requests")
 
 
-async def claim_request(conn: Connection, user_id: int, key: str, fingerprint: bytes) -> bool:
-    """Claims the key for this transaction; False when another has claimed it before. Waits for one in work."""
-    return await _CLAIM(conn, user_id=user_id, key=key, fingerprint=fingerprint) is not None
+async def claim_request(
+    conn: Connection, user_id: int, key: str, fingerprint: bytes, *, kept_for: timedelta, waits: bool
+) -> bool:
+    """Claims the key for this transaction; False when another request has it.
+
+    ``waits``: until the other one ends, if it is in work. ``kept_for``: what is older is overwritten.
+    """
+    claimed = await _CLAIM(conn, user_id=user_id, key=key, fingerprint=fingerprint, kept_for=kept_for, waits=waits)
+    return claimed is not None
 
 
-async def find_request(conn: Connection, user_id: int, key: str) -> KeptRequest | None:
-    """What is kept under a key; None when there is nothing, or nothing any more."""
-    row = await _FIND(conn, user_id=user_id, key=key)
+async def find_request(conn: Connection, user_id: int, key: str, *, kept_for: timedelta) -> KeptRequest | None:
+    """What is kept under a key; None when there is nothing, nothing yet, or nothing any more."""
+    row = await _FIND(conn, user_id=user_id, key=key, kept_for=kept_for)
     if row is None:
         return None
     return KeptRequest(row.fingerprint, KeptAnswer(row.status, orjson.loads(row.headers), row.body))

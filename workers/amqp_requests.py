@@ -2,7 +2,6 @@
 
 import re
 import secrets
-from datetime import timedelta
 from functools import partial
 
 import asyncpg
@@ -11,12 +10,13 @@ import structlog
 from aio_pika.abc import AbstractIncomingMessage
 from structlog.contextvars import bound_contextvars
 
-from service.application.amqp_requests import KEPT_FOR, Asked, Handled, MalformedRequest, carry_out, kept, read
+from service.application.amqp_requests import Asked, MalformedRequest, carry_out, read
+from service.application.idempotency_keys import Handled, kept
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.application.presentation.errors import fault
-from service.contracts.commands import PlanBatch
-from service.contracts.requests import REPLAYED
+from service.contracts.commands import AnyCommand
+from service.contracts.requests import MAX_ANSWER_BYTES, OMITTED, REPLAYED
 from service.contracts.topology import CREATE_CONVERSATION, Topology
 from service.runtime import event_metadata, metrics
 from service.runtime.answer_publisher import AnswerPublisher
@@ -25,11 +25,10 @@ from service.runtime.ids import IdBlocks
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql.idempotency_keys import KeptAnswer, forget_requests
+from sql.idempotency_keys import KeptAnswer
 from workers.backoff import pauses
 from workers.consumer import MessageConsumer
 from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
-from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
 
@@ -93,8 +92,8 @@ class RequestConsumer(MessageConsumer):
             answered = await self._reply(session, message, Handled(kept(fault(report_id))))
             return outcome if isinstance(answered, Done) else answered
         log.info("request_handled", status=handled.answer.status, replayed=handled.replayed)
-        if handled.batch_id is not None:
-            await self._plan(handled.batch_id)
+        for command in handled.commands:
+            await self._plan(command)
         return await self._reply(session, message, handled)
 
     def _work(self, message: AbstractIncomingMessage, asked: Asked) -> Work:
@@ -102,13 +101,13 @@ class RequestConsumer(MessageConsumer):
         cause = event_metadata.job(self._settings, message_id=message_id, name=CREATE_CONVERSATION)
         return Work(self._settings, self._ids, self._tag_sets, cause)
 
-    async def _plan(self, batch_id: int) -> None:
+    async def _plan(self, command: AnyCommand) -> None:
         """Should this fail, a sweeper finds the batch."""
         metrics.BATCHES_ACCEPTED.inc()
         try:
-            await self._publisher.command(PlanBatch(batch_id=batch_id))
+            await self._publisher.command(command)
         except BrokerUnavailable as error:
-            log.warning("command_not_published", batch_id=batch_id, error=str(error))
+            log.warning("command_not_published", message_id=command.message_id, error=str(error))
 
     async def _reply(self, session: Session, message: AbstractIncomingMessage, handled: Handled) -> Outcome:
         """Done also when the queue does not take it: the requester may repeat the key. Requeue: interrupted."""
@@ -130,31 +129,22 @@ class RequestConsumer(MessageConsumer):
         return _lost(message.reply_to, "not confirmed")
 
     async def _publish(self, queue: str, correlation_id: str | None, handled: Handled) -> bool:
-        headers = {**handled.answer.headers, **({REPLAYED: "true"} if handled.replayed else {})}
+        answer = _sendable(handled.answer)
+        headers = {**answer.headers, **({REPLAYED: "true"} if handled.replayed else {})}
+        payload = orjson.dumps({"status": answer.status, "body": orjson.Fragment(answer.body)})
         return await self._answers.publish(
-            queue, _payload(handled.answer), kind=CREATE_CONVERSATION, correlation_id=correlation_id, headers=headers
+            queue, payload, kind=CREATE_CONVERSATION, correlation_id=correlation_id, headers=headers
         )
 
 
-def _payload(answer: KeptAnswer) -> bytes:
-    return orjson.dumps({"status": answer.status, "body": orjson.Fragment(answer.body)})
+def _sendable(answer: KeptAnswer) -> KeptAnswer:
+    """Without its body when no message can carry that."""
+    if len(answer.body) <= MAX_ANSWER_BYTES:
+        return answer
+    return KeptAnswer(answer.status, {**answer.headers, OMITTED: f"{len(answer.body)} bytes"}, b"null")
 
 
 def _lost(reply_to: str, reason: str) -> Outcome:
     metrics.ANSWERS_LOST.labels(reason).inc()
     log.error("answer_lost", reply_to=reply_to, reason=reason)
     return Done()
-
-
-class KeySweeper(Sweeper):
-    """Forgets keys after their day."""
-
-    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher, kept_for: timedelta = KEPT_FOR):
-        super().__init__(settings, publisher)
-        self._pool = pool
-        self._kept_for = kept_for
-
-    async def sweep(self) -> int:
-        """Deletes old keys, SWEEP_LIMIT at most; returns how many."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            return await forget_requests(conn, older_than=self._kept_for, limit=SWEEP_LIMIT)

@@ -17,11 +17,12 @@ from service.runtime.readiness import Readiness
 from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
 from service.runtime.topology import Fault
-from workers.amqp_requests import KeySweeper, RequestConsumer
+from workers.amqp_requests import RequestConsumer
 from workers.batch_update import Updater
 from workers.consumer import Consumer
 from workers.deliver import Deliverer
 from workers.directory import DirectoryConsumer
+from workers.idempotency_keys import KeySweeper
 from workers.merge import MergeSweeper
 from workers.plan import Planner
 from workers.queue_consumer import DRAIN, QueueConsumer

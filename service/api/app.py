@@ -27,6 +27,7 @@ from service.api import (
 from service.api.authentication import authenticate
 from service.api.deadline import DEADLINES, hurry, keep_deadline
 from service.api.errors import answer_errors
+from service.api.idempotency_keys import answer_once
 from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
@@ -67,7 +68,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     """The application, for service/api/server.py to serve. Pool and broker stay the caller's to close."""
     app = web.Application(
         # Outermost first.
-        middlewares=[observe, answer_errors, keep_deadline, choose_endpoint, require_host, authenticate],
+        middlewares=[observe, answer_errors, keep_deadline, choose_endpoint, require_host, authenticate, answer_once],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()

@@ -14,6 +14,19 @@ from service.api.unavailable import Unavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT, OVERDUE, is_unavailable
 from sql.connection import Connection
 
+_WHOLE: web.RequestKey[Connection] = web.RequestKey("whole")  # the one that a request has from beginning to end
+
+
+@asynccontextmanager
+async def one_connection(request: web.Request) -> AsyncIterator[Connection]:
+    """As ``connection``, which gives this same one until it ends."""
+    async with connection(request) as conn:
+        request[_WHOLE] = conn
+        try:
+            yield conn
+        finally:
+            del request[_WHOLE]
+
 
 @asynccontextmanager
 async def connection(request: web.Request) -> AsyncIterator[Connection]:
@@ -22,6 +35,9 @@ async def connection(request: web.Request) -> AsyncIterator[Connection]:
     Unavailable when the database is away, cannot be reached within ACQUIRE_TIMEOUT or takes too long, and when too many
     requests wait for a connection already.
     """
+    if _WHOLE in request:
+        yield request[_WHOLE]
+        return
     try:
         async with AsyncExitStack() as stack:
             conn = await _acquire(request, stack)

@@ -37,6 +37,12 @@ class Deadline:
             self._timeout.reschedule(at)
             self._arm()
 
+    def lift(self) -> None:
+        """The request is done, all but its answer, which nothing may take back any more."""
+        if not self._timeout.expired():
+            self._timeout.reschedule(None)
+            self._arm()
+
     @contextmanager
     def suspended(self) -> Iterator[None]:
         """The time in the block does not count."""

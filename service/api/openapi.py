@@ -14,13 +14,17 @@ from pydantic.json_schema import JsonSchemaMode
 
 from service.api.description import Description, Outcome, Tag, describe, description_of
 from service.api.examples import Example, named, recorded
+from service.api.idempotency_keys import HEADER, METHODS
 from service.api.origin import base_url
 from service.api.parameter_schemas import body_content, path_parameters, query_parameters
 from service.api.responses import respond
 from service.api.throttle import TEXTS
+from service.application.idempotency_keys import NOT_KEPT
 from service.application.presentation.error_shapes import SHAPES, Errors
 from service.application.presentation.errors import answer_of, fault, unavailable
+from service.contracts.requests import REPLAYED
 from service.domain.errors import Code, Refusal, invalid, unreadable
+from service.domain.idempotency_keys import ATTRIBUTE, MAX_LENGTH
 from service.runtime.settings import Settings
 
 _API = "/api/"
@@ -37,6 +41,8 @@ _EVERYWHERE = (
     Code.INSUFFICIENT_SCOPE,
     Code.BAD_AS_USER,
 )
+# Any of those that take an idempotency key, may answer with these as well.
+_WITH_KEY = (Code.INVALID_ATTRIBUTE, Code.KEY_IN_USE, Code.KEY_REUSED)
 
 # Refusals that say more than their code does, as the service words them.
 _SAMPLES = {
@@ -49,6 +55,8 @@ _SAMPLES = {
         Refusal(Code.INVALID_PAGE, "Invalid page; please restart iteration and follow `next` links"),
         unreadable("The JSON body is malformed."),
         Refusal(Code.UNPROCESSABLE, "too long", details={"field": "body", "error_code": "too_long"}),
+        Refusal(Code.KEY_IN_USE, attribute=ATTRIBUTE),
+        Refusal(Code.KEY_REUSED, attribute=ATTRIBUTE),
     )
 }
 
@@ -86,6 +94,17 @@ _HEADERS: dict[str, Any] = {
         "schema": {"type": "integer", "minimum": 1},
     },
     "WWW-Authenticate": {"description": "How to say who asks.", "schema": {"type": "string"}},
+    REPLAYED: {
+        "description": "The request was carried out before, and this is the answer that it had.",
+        "schema": {"type": "string", "const": "true"},
+    },
+}
+_KEY: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "description": "Of your choice, also in double quotes. What is sent again under it within 24 hours is not done "
+    "again, and has the first answer. Another request under it is refused.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_LENGTH},
 }
 
 
@@ -142,6 +161,7 @@ class _Operation:
         self._described = described
         self._schemas = schemas
         self._in_api = route.path.startswith(_API)
+        self._takes_key = self._in_api and route.method in METHODS
         self._examples = recorded().get(operation_id(route), ())
 
     def content(self) -> dict[str, Any]:
@@ -166,7 +186,7 @@ class _Operation:
         if found and self._examples:
             found[0]["example"] = self._examples[0].path_id
         made: dict[str, Any] = {}
-        if self._route.method in {"POST", "PUT"}:
+        if self._route.method in METHODS:
             if said.parameters is not None:
                 content = body_content(said.parameters, said.required)
                 for media_type in content:
@@ -176,6 +196,7 @@ class _Operation:
                     )
                 made["requestBody"] = {"content": content, "required": bool(said.required)}
             found += query_parameters(None, masquerade=self._in_api)
+            found += [_KEY] if self._takes_key else []
         else:
             asked = query_parameters(said.parameters, said.required, masquerade=self._in_api)
             sent: dict[str, Any] = {}
@@ -188,7 +209,7 @@ class _Operation:
         made = {str(status): self._outcome(status, outcome) for status, outcome in self._described.outcomes.items()}
         if self._in_api:
             for status, codes in self._refused().items():
-                made[str(status)] = self._refusal(codes)
+                made[str(status)] = self._refusal(status, codes)
             made |= self._throttled(made)
             made["500"] = self._failure(fault(571_093_004_211).body)
             made["503"] = self._failure(unavailable().body, *unavailable().headers)
@@ -199,7 +220,8 @@ class _Operation:
         return {"examples": named(examples, value)} if examples else {}
 
     def _outcome(self, status: int, outcome: Outcome) -> dict[str, Any]:
-        made: dict[str, Any] = {"description": outcome.text, "headers": self._headers(*outcome.headers)}
+        headers = self._headers(*outcome.headers, *self._repeated(status))
+        made: dict[str, Any] = {"description": outcome.text, "headers": headers}
         if self._described.paginated:
             made["headers"] |= _header_refs("Link")
         if outcome.body is not None:
@@ -210,7 +232,7 @@ class _Operation:
 
     def _refused(self) -> dict[int, list[Code]]:
         said = self._described
-        codes = [*_EVERYWHERE, *said.refusals]
+        codes = [*_EVERYWHERE, *said.refusals, *(_WITH_KEY if self._takes_key else ())]
         if said.parameters is not None:
             codes.append(Code.INVALID_ATTRIBUTE)  # a list that is too long
         if "{" in self._route.path or said.paginated:
@@ -222,14 +244,14 @@ class _Operation:
             found[answer_of(Refusal(code)).status].append(code)
         return found
 
-    def _refusal(self, codes: Sequence[Code]) -> dict[str, Any]:
+    def _refusal(self, status: int, codes: Sequence[Code]) -> dict[str, Any]:
         answers = [answer_of(_SAMPLES.get(code, Refusal(code))) for code in codes]
         shown = {code.value: {"value": answer.body} for code, answer in zip(codes, answers, strict=True)}
         shapes = list({repr(SHAPES[code]): self._schemas[SHAPES[code]] for code in codes}.values())
         challenge = ["WWW-Authenticate"] if any(answer.headers for answer in answers) else []
         return {
             "description": "Refused: " + ", ".join(sorted(code.value.replace("_", " ") for code in codes)) + ".",
-            "headers": self._headers(*challenge),
+            "headers": self._headers(*challenge, *self._repeated(status)),
             "content": {
                 "application/json": {
                     "schema": shapes[0] if len(shapes) == 1 else {"anyOf": shapes},
@@ -257,6 +279,9 @@ class _Operation:
     def _headers(self, *names: str) -> dict[str, Any]:
         throttle = ("X-Rate-Limit-Remaining",) if self._in_api and self._settings.throttle_maximum > 0 else ()
         return _header_refs("X-Request-Context-Id", "X-Request-Cost", *throttle, *names)
+
+    def _repeated(self, status: int) -> Sequence[str]:
+        return [REPLAYED] if self._takes_key and status not in NOT_KEPT else []
 
 
 def _header_refs(*names: str) -> dict[str, Any]:

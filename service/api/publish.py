@@ -11,13 +11,30 @@ from service.runtime.broker import BrokerUnavailable
 
 PUBLISHING: web.AppKey[set[asyncio.Task[None]]] = web.AppKey("publishing")  # commands on their way
 
+_HELD: web.RequestKey[list[AnyCommand]] = web.RequestKey("held")  # until what they are about is committed
+
 log = structlog.get_logger(__name__)
+
+
+def hold_commands(request: web.Request) -> list[AnyCommand]:
+    """What the request announces from now on is not published: it comes into this list."""
+    held: list[AnyCommand] = []
+    request[_HELD] = held
+    return held
 
 
 def announce(request: web.Request, command: AnyCommand) -> None:
     """Publishes the command in the background. Should that fail, a sweeper finds the row that it names."""
-    tasks = request.app[PUBLISHING]
-    task = asyncio.create_task(_publish(request.app, command))
+    if _HELD in request:
+        request[_HELD].append(command)
+    else:
+        publish(request.app, command)
+
+
+def publish(app: web.Application, command: AnyCommand) -> None:
+    """As ``announce``, of what has been held."""
+    tasks = app[PUBLISHING]
+    task = asyncio.create_task(_publish(app, command))
     tasks.add(task)
     task.add_done_callback(tasks.discard)
 

@@ -11,8 +11,11 @@ from service.domain.string_ids import with_string_ids
 # No version of anything is given away, and no browser guesses at a type.
 SAFE_HEADERS: Mapping[str, str] = {hdrs.SERVER: "clarion", "X-Content-Type-Options": "nosniff"}
 
-_JSON = "application/json; charset=utf-8"
-_FRESH = "max-age=0, private, must-revalidate"
+# Of every answer in JSON.
+JSON_HEADERS: Mapping[str, str] = {
+    hdrs.CONTENT_TYPE: "application/json; charset=utf-8",
+    hdrs.CACHE_CONTROL: "max-age=0, private, must-revalidate",
+}
 _STRING_IDS = "application/json+canvas-string-ids"
 
 
@@ -25,5 +28,5 @@ def respond(
     return web.Response(
         body=encoded(body),
         status=status,
-        headers={hdrs.CONTENT_TYPE: _JSON, hdrs.CACHE_CONTROL: _FRESH, **(headers or {})},
+        headers={**JSON_HEADERS, **(headers or {})},
     )

@@ -2,35 +2,30 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
-from hashlib import sha256
 from typing import Any
 
-import orjson
 from pydantic import ValidationError
 
 from service.application.address_book.masquerade import find_user
+from service.application.idempotency_keys import Handled, KeyedRequest, kept, once
 from service.application.messages import create
 from service.application.messages.create import Accepted
 from service.application.messages.work import Work
 from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.parameters.view import viewpoint_of
-from service.application.presentation.answer import Answer, encoded
 from service.application.presentation.created import answer_created
 from service.application.presentation.errors import answer_of
-from service.application.transactions import committed
-from service.contracts.requests import MAX_ANSWER_BYTES, OMITTED, Request
-from service.contracts.topology import CREATE_CONVERSATION
+from service.contracts.commands import PlanBatch
+from service.contracts.requests import Request
 from service.contracts.wording import worded
 from service.domain.encodings import read_json
 from service.domain.errors import Code, Refusal, unreadable
+from service.domain.idempotency_keys import fingerprint
 from service.domain.ids import localised
 from sql.connection import Connection
-from sql.idempotency_keys import KeptAnswer, claim_request, find_request, keep_answer
 
-KEPT_FOR = timedelta(hours=24)  # CONTRACT 3.2, Idempotency-Key
-_NOT_KEPT = frozenset({401, 409, 422, 429})  # statuses of refusals that another attempt may not meet
+_OVER_HTTP = ("POST", "/api/v1/conversations")  # the same request, under the same keys
 
 
 class MalformedRequest(Exception):
@@ -55,15 +50,6 @@ class Asked:
     fingerprint: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Handled:
-    """A request that was carried out or refused. ``batch_id``: of a bulk send that is stored and not planned yet."""
-
-    answer: KeptAnswer
-    replayed: bool = False
-    batch_id: int | None = None
-
-
 def read(data: bytes, *, longest: int) -> Asked:
     """The request in a message of at most ``longest`` bytes; MalformedRequest names what is wrong with it."""
     try:
@@ -77,27 +63,13 @@ def read(data: bytes, *, longest: int) -> Asked:
         keyless = any(fault["loc"] == ("idempotency_key",) for fault in error.errors())
         raise MalformedRequest(reason, unreadable(reason), keyless=keyless) from None
     asked = {name: value for name, value in parameters.items() if name not in Request.model_fields}
-    return Asked(request.as_user_id, request.idempotency_key, asked, _fingerprint(request.version, asked))
+    return Asked(request.as_user_id, request.idempotency_key, asked, fingerprint(*_OVER_HTTP, asked))
 
 
 def _parameters(data: bytes, longest: int) -> dict[str, Any]:
     if len(data) > longest:
         raise Refusal(Code.TOO_LARGE)
     return read_json(data)
-
-
-def _fingerprint(version: int, asked: Mapping[str, Any]) -> bytes:
-    """Of what came, not of what is understood: another release must not take a repeated request for another one."""
-    whole = orjson.dumps([CREATE_CONVERSATION, version, asked], option=orjson.OPT_SORT_KEYS)
-    return sha256(whole).digest()
-
-
-def kept(answer: Answer[object]) -> KeptAnswer:
-    """The answer as it is kept and sent. One that no message can carry goes without its body."""
-    body = encoded(answer.body)
-    if len(body) > MAX_ANSWER_BYTES:
-        return KeptAnswer(answer.status, {**answer.headers, OMITTED: f"{len(body)} bytes"}, b"null")
-    return KeptAnswer(answer.status, answer.headers, body)
 
 
 async def carry_out(work: Work, conn: Connection, asked: Asked) -> Handled:
@@ -108,7 +80,8 @@ async def carry_out(work: Work, conn: Connection, asked: Asked) -> Handled:
     """
     try:
         user_id = await _sender(work, conn, asked)
-        return await committed(conn, lambda: _once(work, conn, user_id, asked))
+        keyed = KeyedRequest(user_id, asked.key, asked.fingerprint)
+        return await once(conn, keyed, lambda: _create(work, conn, user_id, asked), waits=True)
     except Refusal as refusal:
         return Handled(kept(answer_of(refusal)))
 
@@ -120,33 +93,12 @@ async def _sender(work: Work, conn: Connection, asked: Asked) -> int:
     return user.user_id
 
 
-async def _once(work: Work, conn: Connection, user_id: int, asked: Asked) -> Handled:
-    """Within a transaction; a Refusal from here leaves nothing behind, the claim of the key included."""
-    while not await claim_request(conn, user_id, asked.key, asked.fingerprint):
-        found = await find_request(conn, user_id, asked.key)
-        if found is None:
-            continue  # forgotten in between
-        if found.fingerprint != asked.fingerprint:
-            raise Refusal(Code.UNPROCESSABLE, "The idempotency key was used for another request.")
-        return Handled(found.answer, replayed=True)
-    try:
-        async with conn.transaction():
-            answer, batch_id = await _create(work, conn, user_id, asked)
-    except Refusal as refusal:
-        answer, batch_id = answer_of(refusal), None
-        if answer.status in _NOT_KEPT:
-            raise
-    handled = Handled(kept(answer), batch_id=batch_id)
-    await keep_answer(conn, user_id, asked.key, handled.answer)
-    return handled
-
-
-async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
-    """The answer, and the id of a batch that waits to be planned."""
+async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> Handled:
+    """Within a transaction."""
     sent = parse(CreateParameters, dict(asked.parameters), shard_id=work.settings.shard_id)
     view = viewpoint_of(user_id, sent, work.settings, work.settings.base_url)
     command = command_of(user_id, sent)
     plan = await create.validate(work, conn, command)
     outcome = await create.carry_out(work, conn, command, plan)
     answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)
-    return answer, outcome.batch_id if isinstance(outcome, Accepted) else None
+    return Handled(kept(answer), [PlanBatch(batch_id=outcome.batch_id)] if isinstance(outcome, Accepted) else [])

@@ -17,7 +17,12 @@ Result = TypeVar("Result")
 
 
 async def committed(conn: Connection, step: Callable[[], Awaitable[Result]]) -> Result:
-    """The step's result once its transaction is committed; after a conflict it runs again, on what the others left."""
+    """The step's result once its transaction is committed; after a conflict it runs again, on what the others left.
+
+    Within a transaction that has begun already, it is whoever began that one who commits and repeats.
+    """
+    if conn.is_in_transaction():
+        return await step()
     for _ in range(CONFLICT_RETRIES - 1):
         try:
             return await _once(conn, step)

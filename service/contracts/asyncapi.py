@@ -49,7 +49,8 @@ cannot be read goes to the dead letters and holds up nothing.
 _REQUESTS = """\
 Messages sent without HTTP, by the rules and rights of `POST /api/v1/conversations`: its JSON (arrays without `[]`)
 plus `as_user_id` and a required `idempotency_key`. What comes again under the user's key within 24 hours is
-answered as before and not sent again. A system that may publish here may send as any user, so give that right to few.
+answered as before and not sent again, also over HTTP with the header `Idempotency-Key`. A system that may publish here
+may send as any user, so give that right to few.
 """
 _ANSWERS = """\
 Answers to requests, through the default exchange to the queue that `reply_to` names, with the `correlation_id` of

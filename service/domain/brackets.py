@@ -15,6 +15,7 @@ MAX_VALUES = 131_072  # of one request: a bulk send may list 100,000 people by i
 MAX_NAMES = 4_096  # distinct ones
 MAX_DEPTH = 32
 
+_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NAME = re.compile(r"([^\[\]]+)((?:\[[^\[\]]*\])*)")
 
 
@@ -27,6 +28,19 @@ class Nested(dict[str, Any]):
 
     An object in JSON is a dict, and never an array.
     """
+
+
+def array_of(value: Any) -> Any:
+    """``name[0]=…&name[1]=…`` as the array that it stands for (CONTRACT 6.27); anything else as it is."""
+    if not isinstance(value, Nested) or not value or not all(map(_INDEX.fullmatch, value)):
+        return value
+    items = [value[index] for index in sorted(value, key=int)]
+    return [item[-1] if isinstance(item, Repeated) else item for item in items]
+
+
+def text_of(scalar: str | float | bool) -> str:
+    """A value of JSON as a form would have it."""
+    return str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
 
 
 def _path(name: str) -> list[str]:

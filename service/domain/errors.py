@@ -27,6 +27,8 @@ class Code(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     BAD_AS_USER = "bad_as_user"
     CONFLICT = "conflict"
+    KEY_IN_USE = "key_in_use"  # the first request under this idempotency key is still running
+    KEY_REUSED = "key_reused"  # it was another request that first had this idempotency key
     UNPROCESSABLE = "unprocessable"
 
 

@@ -1,15 +1,25 @@
 -- name: claim_request :value
--- The second request with a key waits here for the end of the transaction of the first, and then claims nothing.
-INSERT INTO idempotency_keys (user_id, key, fingerprint)
-VALUES (:user_id::bigint, :key::text, :fingerprint::bytea)
-ON CONFLICT (user_id, key) DO NOTHING
+-- The key for this transaction, or null: another request has it, in work or answered. A row is seen by nobody else before
+-- its transaction ends, so a lock says that it is in work; whoever may not wait for that gets null at once. What is older
+-- than it is kept counts as forgotten.
+WITH work AS MATERIALIZED (
+    SELECT CASE WHEN :waits::boolean THEN pg_advisory_xact_lock(lock) IS NOT NULL
+                ELSE pg_try_advisory_xact_lock(lock) END AS begun
+    FROM hashtextextended(:key::text, :user_id::bigint) lock
+)
+INSERT INTO idempotency_keys AS r (user_id, key, fingerprint)
+SELECT :user_id::bigint, :key::text, :fingerprint::bytea FROM work WHERE begun
+ON CONFLICT (user_id, key) DO UPDATE
+SET fingerprint = excluded.fingerprint, created_at = excluded.created_at, status = NULL, headers = NULL, body = NULL
+WHERE r.created_at < clock_timestamp() - :kept_for::interval
 RETURNING true;
 
 -- name: find_request :one
--- What was asked under a key, and the answer.
+-- What was asked under a key, and the answer, as long as it is kept.
 SELECT r.fingerprint, r.status, r.headers, r.body
 FROM idempotency_keys r
-WHERE r.user_id = :user_id::bigint AND r.key = :key::text;
+WHERE r.user_id = :user_id::bigint AND r.key = :key::text
+  AND r.created_at >= clock_timestamp() - :kept_for::interval;
 
 -- name: keep_answer :none
 -- The answer of a request that this transaction has claimed.

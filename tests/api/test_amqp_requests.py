@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 import asyncpg
+import orjson
 import pytest
 
 from service.runtime.publisher import Publisher
@@ -171,3 +172,28 @@ async def test_what_is_refused(case: str, both: Both, people: dict[str, Any]) ->
 @pytest.mark.parametrize("case", REFUSED_TO_STUDENTS)
 async def test_what_is_refused_to_students(case: str, both: Both, people: dict[str, Any]) -> None:
     assert await both(people["first"], named(REFUSED_TO_STUDENTS[case], people)) == 400
+
+
+async def test_a_key_is_one_in_both_ways(
+    client: aiohttp.ClientSession, neighbour: RequestClient, conn: asyncpg.Connection, token: Token, school: School
+) -> None:
+    """Whoever does not know what became of a request may ask in the other way."""
+    student = str(school.students[0])
+    body = {"recipients": [student], "body": "Hello", "force_new": True}
+    request = {"as_user_id": school.teacher, **body}
+    form = aiohttp.FormData([("recipients[]", student), ("body", "Hello"), ("force_new", "true")])
+
+    async def over_http(key: str, **sent: Any) -> tuple[int, bytes, str | None]:
+        headers = await token(school.teacher) | {"Idempotency-Key": key}
+        async with client.post("/api/v1/conversations", headers=headers, **sent) as response:
+            assert response.content_type == "application/json"
+            return response.status, await response.read(), response.headers.get("Idempotency-Replayed")
+
+    asked = await neighbour.ask({**request, "idempotency_key": "first here"})
+    assert await over_http("first here", data=form) == (201, orjson.dumps(asked.body), "true")
+    first = await over_http("first there", json=body)
+    again = await neighbour.ask({**request, "idempotency_key": "first there"})
+    assert (again.status, orjson.dumps(again.body), again.replayed) == (201, first[1], True)
+    assert "Content-Type" not in again.headers
+    assert (await neighbour.ask({**request, "idempotency_key": "first there", "body": "Goodbye"})).status == 422
+    assert await conn.fetchval("SELECT count(*) FROM sends") == 2

@@ -126,6 +126,23 @@ def test_faults_look_as_the_document_says() -> None:
         TypeAdapter(Errors).validate_python(answer.body, strict=True)
 
 
+async def test_what_changes_something_takes_an_idempotency_key(document: dict[str, Any]) -> None:
+    """And says so of its answers: what may be repeated, and the two refusals."""
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            keyed = method in {"post", "put"}
+            taken = [each["name"] for each in operation.get("parameters", []) if each["in"] == "header"]
+            assert taken == ["Idempotency-Key"] * keyed, (method, path)
+            repeated = {
+                status for status, said in operation["responses"].items() if "Idempotency-Replayed" in said["headers"]
+            }
+            assert bool(repeated) == keyed
+            assert not repeated & {"401", "409", "422", "429", "500", "503"}
+            for status in ("400", "409", "422") if keyed else ():
+                shown = operation["responses"][status]["content"]["application/json"]["schema"]
+                assert "InvalidAttribute" in str(shown), (method, path, status)
+
+
 async def test_throttling_is_described_when_there_is_any(document: dict[str, Any]) -> None:
     answers = document["paths"]["/api/v1/conversations"]["get"]["responses"]
 

@@ -152,6 +152,10 @@ class Client:
         self._url = url
         self._headers = {"Authorization": f"Bearer {token}"}
 
+    def at(self, url: str) -> "Client":
+        """The same user at another gateway."""
+        return Client(self._session, url, self._headers["Authorization"].removeprefix("Bearer "))
+
     async def call(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **parameters: Any
     ) -> tuple[int, Any, Any]:

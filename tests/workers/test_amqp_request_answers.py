@@ -19,7 +19,8 @@ from tests.support.request_client import RequestClient
 from tests.support.request_messages import Requesting, count, request, written
 from tests.support.school import School
 from tests.support.waiting import until
-from workers.amqp_requests import KeySweeper, RequestConsumer
+from workers.amqp_requests import RequestConsumer
+from workers.idempotency_keys import KeySweeper
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ async def test_direct_reply_to_is_answered(
 async def test_an_answer_no_message_can_carry_goes_without_its_body(
     requesting: Requesting, asking: RequestClient, school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("service.application.amqp_requests.MAX_ANSWER_BYTES", 100)
+    monkeypatch.setattr("workers.amqp_requests.MAX_ANSWER_BYTES", 100)
     async with requesting():
         answers = [await asking.ask(request(school)) for _ in range(2)]
 

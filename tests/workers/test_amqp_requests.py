@@ -20,7 +20,7 @@ from tests.support.request_client import RequestClient
 from tests.support.request_messages import Requesting, count, request
 from tests.support.school import School
 from tests.support.waiting import until
-from workers.amqp_requests import KeySweeper
+from workers.idempotency_keys import KeySweeper
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ async def test_another_request_under_the_key_is_refused_and_the_first_answer_sta
         again = await asking.ask(request(school))
 
     assert other.status == 422
-    assert other.body == {"errors": [{"message": "The idempotency key was used for another request."}]}
+    assert other.body == [{"attribute": "idempotency_key", "message": "used for another request"}]
     assert (again.body, again.replayed) == (first.body, True)
     assert await count(conn, "sends") == 1
 

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.config import JsonDict
 from pydantic_core import PydanticUseDefault
 
-from service.domain.brackets import Nested, Repeated
+from service.domain.brackets import Repeated, array_of, text_of
 from service.domain.errors import invalid, unreadable
 from service.domain.ids import localised, parse_id
 
@@ -21,7 +21,6 @@ MAX_ITEMS = 500
 MAX_RECIPIENTS = 10_000
 
 _TRUE = frozenset({"yes", "y", "true", "t", "on"})
-_INDEX = re.compile(r"[0-9]{1,9}", re.ASCII)
 _NOT_ZERO = re.compile(r"\s*[+-]?[0_]*[1-9]")
 
 
@@ -34,34 +33,22 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-def _string_of(scalar: str | float | bool) -> str:
-    return str(scalar).lower() if isinstance(scalar, bool) else str(scalar)
-
-
 def _boolean(value: Any) -> bool:
     value = _scalar(value)
     if value is None or isinstance(value, bool):
         return bool(value)
-    text = _string_of(value).lower()
+    text = text_of(value).lower()
     return text in _TRUE or _NOT_ZERO.match(text) is not None
 
 
 def _string(value: Any) -> str | None:
     value = _scalar(value)
-    return None if value is None else _string_of(value)
-
-
-def _array_of(value: Any) -> Any:
-    """``name[0]=…&name[1]=…`` as the array that it stands for (CONTRACT 6.27); anything else as it is."""
-    if not isinstance(value, Nested) or not value or not all(map(_INDEX.fullmatch, value)):
-        return value
-    items = [value[index] for index in sorted(value, key=int)]
-    return [item[-1] if isinstance(item, Repeated) else item for item in items]
+    return None if value is None else text_of(value)
 
 
 def _items(value: Any) -> list[Any]:
     """The values of an array parameter; a scalar is an array of one, an object is absent."""
-    value = _array_of(value)
+    value = array_of(value)
     if isinstance(value, dict):
         raise PydanticUseDefault
     if not isinstance(value, list):
@@ -70,7 +57,7 @@ def _items(value: Any) -> list[Any]:
 
 
 def _strings(value: Any) -> list[str]:
-    texts = (_string_of(item) for item in _items(value) if not isinstance(item, list | dict))
+    texts = (text_of(item) for item in _items(value) if not isinstance(item, list | dict))
     return [text for text in texts if text]
 
 
@@ -107,7 +94,7 @@ def _ids(value: Any, info: ValidationInfo) -> list[int]:
 
 
 def _raw(value: Any, info: ValidationInfo) -> list[Any]:
-    value = _array_of(value)
+    value = array_of(value)
     items = _items(value)
     if not isinstance(value, list) or isinstance(value, Repeated):
         items = [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
@@ -115,7 +102,7 @@ def _raw(value: Any, info: ValidationInfo) -> list[Any]:
 
 
 def _array(value: Any, info: ValidationInfo) -> list[Any]:
-    value = _array_of(value)
+    value = array_of(value)
     if not isinstance(value, list):
         raise PydanticUseDefault
     return [_local(item, info) for item in value if item is not None]

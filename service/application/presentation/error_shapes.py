@@ -104,4 +104,6 @@ SHAPES: Mapping[Code, Any] = {
     Code.BAD_AS_USER: MasqueradeError,
     Code.CONFLICT: Errors,
     Code.UNPROCESSABLE: Errors,
+    Code.KEY_IN_USE: list[InvalidAttribute],
+    Code.KEY_REUSED: list[InvalidAttribute],
 }
