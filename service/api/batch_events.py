@@ -22,6 +22,7 @@ from service.api.responses import json_of
 from service.api.routing import path_id
 from service.api.unavailable import Unavailable
 from service.application.batch_events import BatchEvents, Snapshot, Watcher, take_snapshot
+from service.application.presentation.shapes import BatchEvent
 from service.domain.errors import Code, Refusal
 from service.runtime.metrics import BATCH_STREAMS_OPEN
 from sql.batches import find_batch
@@ -66,7 +67,7 @@ async def _close(app: web.Application) -> None:
     {
         200: Outcome(
             "Server-sent events: `progress` at once and at each change, `finished` at the end.",
-            str,
+            BatchEvent,
             "text/event-stream",
         ),
         204: Outcome("The batch is finished, and this client has seen `finished` twice: it need not come back."),

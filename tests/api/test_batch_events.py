@@ -101,6 +101,7 @@ def lasting(data: bytes) -> dict[str, object]:
     return {name: value for name, value in orjson.loads(data).items() if name not in OF_THE_CLOCK}
 
 
+@pytest.mark.usefixtures("_no_second_look")
 async def test_a_stream_shows_what_polling_shows_until_the_end(
     client: aiohttp.ClientSession,
     headers: dict[str, str],

@@ -20,6 +20,7 @@ from service.api.app import MODULES
 from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
 from service.runtime.settings import Settings
+from tests.support.event_streams import EventStream
 from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school
@@ -30,7 +31,6 @@ PATHS = {operation_id(route): (route.method, route.path) for route in chain.from
 
 _TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"')
 _WHEN = b'"2026-01-01T09:00:00Z"'
-_EVENT_ID = re.compile(rb"^id: \w+", re.MULTILINE)
 _OF_THE_CLOCK = re.compile(rb'("completion"|"recipients_per_second"):0\.[0-9.e-]+')
 
 
@@ -123,9 +123,10 @@ async def answered(response: aiohttp.ClientResponse) -> Any:
     """The JSON; of a stream its first event, without the moment."""
     if response.content_type != "text/event-stream":
         return await response.json()
-    event = _TIME.sub(_WHEN, await response.content.readuntil(b"\n\n"))
-    event = _OF_THE_CLOCK.sub(rb"\1:0.0", event)
-    return _EVENT_ID.sub(b"id: 00f1a2b3c4d5e6f7", event).decode()
+    event = await EventStream(response).next()
+    assert event is not None
+    data = _OF_THE_CLOCK.sub(rb"\1:0.0", _TIME.sub(_WHEN, event.data))
+    return {"event": event.name, "id": "00f1a2b3c4d5e6f7", "data": data.decode()}
 
 
 @pytest.fixture
