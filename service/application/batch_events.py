@@ -82,15 +82,14 @@ class Watcher:
 class BatchEvents:
     """All watchers of a process, whose batches it reads over one connection of the pool for a moment at a time.
 
-    It listens from the first watcher on, on a connection of its own to ``listen_url``. ``due``: ids of batches that are
-    to be read.
+    It listens from the first watcher on, on a connection of its own to ``listen_url``.
     """
 
     def __init__(self, pool: asyncpg.Pool, listen_url: str) -> None:
         self._pool = pool
         self._listener = Listener(listen_url, CHANNEL, received=self._received, connected=self._look_at_all)
         self._watchers: defaultdict[int, set[Watcher]] = defaultdict(set)
-        self.due: set[int] = set()
+        self._due: set[int] = set()
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._closed = False
@@ -138,7 +137,7 @@ class BatchEvents:
 
     def _look_at(self, batch_ids: Collection[int]) -> None:
         if due := self._watchers.keys() & batch_ids:
-            self.due |= due
+            self._due |= due
             self._wake.set()
 
     async def _run(self) -> None:
@@ -150,9 +149,9 @@ class BatchEvents:
                     await self._wake.wait()
             self._wake.clear()
             if loop.time() >= all_at:
-                self.due |= self._watchers.keys()
+                self._due |= self._watchers.keys()
                 all_at = loop.time() + LONGEST
-            due, self.due = self.due, set()
+            due, self._due = self._due, set()
             try:
                 await self._read(due)
             except (asyncpg.PostgresError, *UNAVAILABLE) as error:
