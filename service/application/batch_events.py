@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import Context
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
@@ -101,7 +102,8 @@ class BatchEvents:
         if self._closed:
             watcher.end()
         elif not self._tasks:
-            self._tasks = [asyncio.create_task(self._listener.run()), asyncio.create_task(self._run())]
+            # In a context of their own: what they log is of no request.
+            self._tasks = [asyncio.create_task(work, context=Context()) for work in (self._listener.run(), self._run())]
         self._watchers[batch_id].add(watcher)
         self._look_at([batch_id])  # it may have changed since
         try:

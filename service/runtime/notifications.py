@@ -6,6 +6,7 @@ to look sooner; who needs to know looks from time to time as well.
 
 import asyncio
 from collections.abc import Callable
+from contextvars import Context
 
 import asyncpg
 import structlog
@@ -23,6 +24,7 @@ FIRST_RETRY, LAST_RETRY = 0.2, 5.0  # seconds between attempts to connect
 MISPLACED_RETRY = 60.0  # seconds until it is looked again whether a pooler is in between
 LOOK = 10.0  # seconds between two looks whether a connection without a word is still one
 ANSWER = 5.0  # seconds that such a look may take
+CLOSE = 1.0  # seconds for the connection to end in order
 _SESSION = {"jit": "off"}  # any setting would do: it shows whether the session is one's own
 
 
@@ -61,7 +63,7 @@ class Listener:
                 try:
                     reason = await self._listen(conn)
                 finally:
-                    conn.terminate()
+                    await conn.close(timeout=CLOSE)
             except _Misplaced:
                 log.warning("not_listening", reason="a pooler is in between: set CLARION_DATABASE_LISTEN_URL")
                 await asyncio.sleep(MISPLACED_RETRY)
@@ -103,7 +105,7 @@ class BatchNotices:
         """To be called once the change is committed; returns at once."""
         self._changed.add(batch_id)
         if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._send())
+            self._task = asyncio.create_task(self._send(), context=Context())  # what it logs is of no one command
 
     async def _send(self) -> None:
         while self._changed:

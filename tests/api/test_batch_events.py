@@ -1,6 +1,7 @@
 """The event streams of batches, on the real servers."""
 
 import asyncio
+import re
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -248,6 +249,23 @@ async def test_head_has_no_body(client: aiohttp.ClientSession, headers: dict[str
     batch = await batches.accept([10], chunk_size=1)
     async with client.head(f"/api/v1/conversations/batches/{batch}/events", headers=headers) as response:
         assert (response.status, response.content_type) == (200, "text/event-stream")
+
+
+async def test_a_proxy_that_speaks_an_older_http_gets_the_same_text(
+    client: aiohttp.ClientSession, headers: dict[str, str], batches: Batches, settings: Settings, pool: asyncpg.Pool
+) -> None:
+    """As nginx does unless it is set up otherwise; such a stream ends with its connection."""
+    batch = await batches.accept([10], chunk_size=1)
+    await Deliverer(settings, pool).handle(DeliverChunk(batch_id=batch, position=0))
+    assert client._base_url
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+    head = f"GET /api/v1/conversations/batches/{batch}/events HTTP/1.0\r\nHost: x\r\nConnection: close\r\n"
+    writer.write(f"{head}Authorization: {headers['Authorization']}\r\n\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        answer_head, _, text = (await reader.read()).partition(b"\r\n\r\n")
+    writer.close()
+    assert b"chunked" not in answer_head.lower()
+    assert re.fullmatch(rb"id: \w+\nevent: finished\ndata: {.*}\n\n", text), text
 
 
 async def test_ids_are_strings_for_who_asks_for_them(
