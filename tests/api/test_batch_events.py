@@ -324,7 +324,11 @@ async def test_a_listener_that_was_cut_off_listens_again(
 ) -> None:
     batch = await batches.accept([10], chunk_size=1)
     async with event_stream(client, headers, batch) as stream:
-        await until(listening)
+
+        async def begun() -> bool:
+            return await listening() != []
+
+        await until(begun)
         (lost,) = await listening()
         await conn.execute("SELECT pg_terminate_backend($1)", lost)
 
