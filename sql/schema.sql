@@ -436,6 +436,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
+CREATE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW WHEN (old.send_at IS DISTINCT FROM new.send_at OR old.error IS DISTINCT FROM new.error OR old.state <> new.state AND ((old.state <> ALL (ARRAY['created'::text, 'sending'::text])) OR (new.state <> ALL (ARRAY['sending'::text, 'sent'::text, 'error'::text])))) EXECUTE FUNCTION notify_of_move();
 
 CREATE TABLE chunks (
     batch_id bigint NOT NULL,
@@ -1125,3 +1126,19 @@ CREATE OR REPLACE FUNCTION attempt_counts(
 ) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;
+
+-- sql/schema/07_batch_events.sql
+
+-- Who listens learns of each move of a batch (pause, resume, cancel, retry, start of a scheduled one) as soon as it is
+-- committed, whoever makes it. Deliveries are left out, and notify once they are committed (notify_of_batches): a
+-- transaction that notifies holds a lock of the whole database while it is committed.
+CREATE OR REPLACE FUNCTION notify_of_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('clarion_batches', NEW.id::text);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW
+    WHEN (OLD.send_at IS DISTINCT FROM NEW.send_at OR OLD.error IS DISTINCT FROM NEW.error
+          OR OLD.state <> NEW.state AND (OLD.state NOT IN ('created', 'sending')
+                                         OR NEW.state NOT IN ('sending', 'sent', 'error')))
+    EXECUTE FUNCTION notify_of_move();

@@ -15,6 +15,7 @@ from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
+from service.runtime.notifications import BatchNotices
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.settings import Settings
 from sql import chunks
@@ -63,6 +64,7 @@ class Deliverer:
         self._pool = pool
         self._attempts = Attempts(pool, first_wait=timedelta(seconds=settings.retry_after))
         self._tag_sets = TagSets()
+        self._notices = BatchNotices(pool)
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
         self.commands_at_once = settings.deliver_lanes + 1
 
@@ -77,9 +79,11 @@ class Deliverer:
         except Exception as error:
             ended = await self._attempts.failed(self._row(command), error, event="chunk_postponed")
             metrics.CHUNKS_FAILED.inc()
+            self._notices.changed(command.batch_id)
             return ended
         if isinstance(outcome, Nothing):
             return _explain(outcome)
+        self._notices.changed(command.batch_id)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
         return Done()

@@ -11,6 +11,7 @@ from service.api import (
     add_recipients,
     administration,
     asyncapi,
+    batch_events,
     batch_update,
     batches,
     create_conversation,
@@ -47,6 +48,7 @@ _BODIES = 8  # of the greatest length may wait to be parsed, or so many more tha
 MODULES = (
     health,
     batches,
+    batch_events,
     create_conversation,
     add_message,
     add_recipients,
@@ -77,6 +79,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[PARSER] = Parser(max(settings.request_timeout, PATIENCE))
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
     app.on_shutdown.append(hurry)
+    batch_events.set_up(app)
     app.on_cleanup.extend([_finish_publishing, finish_settling, close_parser, _close_readiness])
     app.on_response_prepare.extend([add_headers, add_throttle_headers])
     routes = list(chain.from_iterable(module.routes for module in MODULES))

@@ -124,6 +124,13 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
     return known
 
 
+async def authorise_again(request: web.Request) -> None:
+    """For an answer that lasts: who asks is looked up anew; Refusal where a new request would be refused."""
+    async with connection(request) as conn:
+        found = _check(await find_caller(conn, request[TOKEN_HASH]))
+    request[CALLER] = await _authorise(request, found)
+
+
 @web.middleware
 async def authenticate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Under /api/: find the caller, or refuse or throttle; then read the rest, which only a known caller may make long.

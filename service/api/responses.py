@@ -19,14 +19,17 @@ JSON_HEADERS: Mapping[str, str] = {
 _STRING_IDS = "application/json+canvas-string-ids"
 
 
+def json_of(request: web.Request, body: Any) -> bytes:
+    """The body in JSON. It may contain datetimes in UTC; ids become strings if the client asks."""
+    return encoded(with_string_ids(body) if _STRING_IDS in request.headers.get(hdrs.ACCEPT, "") else body)
+
+
 def respond(
     request: web.Request, body: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """An answer in JSON. ``body`` may contain datetimes in UTC; ids become strings if the client asks."""
-    if _STRING_IDS in request.headers.get(hdrs.ACCEPT, ""):
-        body = with_string_ids(body)
+    """An answer in JSON (``json_of``)."""
     return web.Response(
-        body=encoded(body),
+        body=json_of(request, body),
         status=status,
         headers={**JSON_HEADERS, **(headers or {})},
     )

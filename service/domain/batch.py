@@ -53,6 +53,11 @@ class Progress:
         """Recipients delivered, failed or skipped."""
         return self.delivered + self.failed + self.skipped
 
+    @property
+    def finished(self) -> bool:
+        """Whether nothing of it can change any more but by a new move; chunks in work outlast a cancel."""
+        return self.state in FINAL and self.finished_at is not None
+
 
 def completion(progress: Progress, now: datetime) -> float | int:
     """0..1 as Canvas counts it: a share for waiting that grows with time, the rest by deliveries."""

@@ -33,6 +33,7 @@ REQUEST_SECONDS = Histogram(
     "clarion_http_request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, registry=API
 )
 REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answered", registry=API)
+BATCH_STREAMS_OPEN = Gauge("clarion_batch_streams_open", "Event streams of batches that are open", registry=API)
 THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling", registry=API)
 
 BATCHES_ACCEPTED = Counter("clarion_batches_accepted", "Batches accepted", registry=None)

@@ -75,10 +75,12 @@ def _pattern(text: str) -> str:
     return text
 
 
-# An empty variable is no port.
-OptionalPort = Annotated[
-    Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(lambda value: None if value == "" else value)
-]
+def _none_if_empty(value: object) -> object:
+    """An empty variable is no port and no URL."""
+    return None if value == "" else value
+
+
+OptionalPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_none_if_empty)]
 
 
 class SettingsError(Exception):
@@ -106,6 +108,7 @@ class BrokerSettings(_FromEnvironment):
 class Settings(DatabaseSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
+    database_listen_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
     host: str = Field("127.0.0.1", min_length=1)  # an empty one would be every address of the machine
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")
@@ -142,6 +145,11 @@ class Settings(DatabaseSettings, BrokerSettings):
     def trusted_proxies(self) -> tuple[Network, ...]:
         """Whose X-Forwarded-… headers are believed."""
         return parse_networks(self.forwarded_allow)
+
+    @property
+    def listen_url(self) -> str:
+        """Where PostgreSQL itself answers, for notifications."""
+        return str(self.database_listen_url or self.database_url)
 
     @property
     def base_url(self) -> str:

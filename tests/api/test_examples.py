@@ -20,6 +20,7 @@ from service.api.app import MODULES
 from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
 from service.runtime.settings import Settings
+from tests.support.event_streams import EventStream
 from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school
@@ -29,6 +30,7 @@ Token = Callable[..., Awaitable[dict[str, str]]]
 PATHS = {operation_id(route): (route.method, route.path) for route in chain.from_iterable(m.routes for m in MODULES)}
 
 _TIME = re.compile(rb'"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"')
+_WHEN = b'"2026-01-01T09:00:00Z"'
 _OF_THE_CLOCK = re.compile(rb'("completion"|"recipients_per_second"):0\.[0-9.e-]+')
 
 
@@ -69,6 +71,7 @@ def steps(school: School) -> list[Step]:
         Step("post_conversations", "To a group", 201, group, of="+conversation"),
         Step("get_conversations_batches", "Under way", 200, {"per_page": 10}),
         Step("get_conversations_batches_id", "Under way", 200, {}, of="batch"),
+        Step("get_conversations_batches_id_events", "The first event", 200, {}, of="batch"),
         Step("post_conversations_id_add_message", "A reply", 200, {"body": "Any questions?"}, of="conversation"),
         Step("post_conversations_id_add_recipients", "One more", 200, {"recipients": [third]}, of="conversation"),
         Step("post_conversations_id_add_message", "Queued", 202, {"body": "Welcome!"}, of="conversation"),
@@ -116,6 +119,16 @@ def filled(value: Any, found: dict[str, int]) -> Any:
     return str(found.get(value, value)) if isinstance(value, str) else value
 
 
+async def answered(response: aiohttp.ClientResponse) -> Any:
+    """The JSON; of a stream its first event, without the moment."""
+    if response.content_type != "text/event-stream":
+        return await response.json()
+    event = await EventStream(response).next()
+    assert event is not None
+    data = _OF_THE_CLOCK.sub(rb"\1:0.0", _TIME.sub(_WHEN, event.data))
+    return {"event": event.name, "id": "00f1a2b3c4d5e6f7", "data": data.decode()}
+
+
 @pytest.fixture
 async def _counted_anew(conn: asyncpg.Connection) -> None:
     """Ids begin as in a new database, whatever tests had this one before."""
@@ -148,12 +161,12 @@ async def test_the_examples_are_what_the_service_answers(
             sent = {"params": pairs}
         async with client.request(method, path.format(id=path_id), headers=who[step.by], **sent) as response:
             assert response.status == step.status, (step, await response.text())
-            answer = await response.json()
+            answer = await answered(response)
         noted(found, step, answer)
         made.setdefault(step.operation, []).append(example._replace(answer=answer))
 
     text = orjson.dumps({name: [each._asdict() for each in each_of] for name, each_of in made.items()})
-    text = _OF_THE_CLOCK.sub(rb"\1:0.0", _TIME.sub(b'"2026-01-01T09:00:00Z"', text))
+    text = _OF_THE_CLOCK.sub(rb"\1:0.0", _TIME.sub(_WHEN, text))
     if os.environ.get(WRITE) == "write":
         target = Path(examples.__file__).with_name(FILE)
         target.write_bytes(orjson.dumps(orjson.loads(text), option=orjson.OPT_INDENT_2) + b"\n")

@@ -36,3 +36,7 @@ class Batches:
     async def set_state(self, batch_id: int, state: str) -> None:
         """As a user who pauses or cancels it would."""
         await self._conn.execute("UPDATE batches SET state = $2 WHERE id = $1", batch_id, state)
+
+    async def set_states(self, state: str) -> None:
+        """All of them at once."""
+        await self._conn.execute("UPDATE batches SET state = $1", state)

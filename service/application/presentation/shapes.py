@@ -221,6 +221,15 @@ class BatchProgress(Batch):
 
 
 @with_config(_EXACT)
+class BatchEvent(TypedDict):
+    """An event of the stream of a batch."""
+
+    event: Annotated[Literal["progress", "finished"], Field(description="`finished` is the last one")]
+    id: Annotated[str, Field(description="Of the state that the event shows: the same as long as the batch is")]
+    data: Annotated[str, Field(description="JSON: the object of `GET /api/v1/conversations/batches/{id}`")]
+
+
+@with_config(_EXACT)
 class Progress(TypedDict):
     """Work that goes on after the answer."""
 
