@@ -85,6 +85,24 @@ async def test_a_command_that_comes_twice_or_late_does_no_harm(
     assert (await look(conn, cancelled)).state is ProgressState.FAILED
 
 
+@pytest.mark.parametrize("end", [ProgressState.COMPLETED, ProgressState.FAILED])
+async def test_an_update_that_has_ended_does_not_fail_after_all(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, end: ProgressState
+) -> None:
+    me, ann = people
+    command = await accept(conn, me, [await threads.private(ann, me)], Event.STAR)
+    if end is ProgressState.COMPLETED:
+        await updater.handle(command)
+    else:
+        await batch_update.cancel(conn, me, command.progress_id, "changed my mind")
+    ended = await look(conn, command)
+
+    await batch_updates.fail_progress(conn, command.progress_id, error="too late", message="too late")
+
+    assert await look(conn, command) == ended
+    assert ended.state is end
+
+
 async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) -> None:
     assert await updater.handle(UpdateConversations(progress_id=12)) == DeadLetter("no such progress")
 
