@@ -270,6 +270,7 @@ class TestBothInOneGroup:
         await apply(conn, [merged(old, target)])
 
         assert await bodies(conn, made, target) == ["From before", "Since then"]
+        assert (await participant_row(conn, made, target))["history_from"] is None
 
 
 async def set_state(threads: Threads, conversation: int, user: int, state: str) -> None:
