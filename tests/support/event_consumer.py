@@ -32,9 +32,10 @@ class ReceivedEvent:
 
 @dataclass
 class EventConsumer:
-    """``received``: everything so far, in the order in which it came."""
+    """``received``: everything so far, in the order in which it came; ``times``: how often each message id came."""
 
     received: list[ReceivedEvent] = field(default_factory=list)
+    times: Counter[str] = field(default_factory=Counter)
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """Reads it by its contract."""
@@ -44,12 +45,8 @@ class EventConsumer:
         event = parse_event(message.routing_key or "", message.body)
         assert event.metadata.event_name == event.name
         self.received.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
+        self.times[message.message_id] += 1
         await message.ack()
-
-    @property
-    def times(self) -> Counter[str]:
-        """How often each message id came."""
-        return Counter(each.message_id for each in self.received)
 
     @property
     def messages(self) -> dict[int, list[int]]:
@@ -80,6 +77,7 @@ class EventConsumer:
         await until(nothing_left)
         found = [one for one in self.received if one.message_id != f"{MessageCreated.name}.{last}"]
         self.received.clear()
+        self.times.clear()
         return found
 
 
