@@ -9,7 +9,7 @@ from aiohttp import ClientSession
 
 from service.runtime.settings import Settings
 from sql.inbox import unread_count
-from tests.support.conversations import Threads
+from tests.support.conversations import START, Threads
 from tests.support.institution import Institution
 from tests.support.participants import messages_of, participant_rows
 from tests.support.school import School
@@ -160,6 +160,19 @@ async def test_an_adder_who_joined_later_hands_on_no_more_than_they_have(
 
     assert [body for _, body in await messages_of(conn, conversation, later)] == ["Kept", "Welcome", ""]
     assert (await participant_rows(conn, conversation))[later]["message_count"] == 3
+
+
+async def test_what_says_who_was_added_before_is_not_counted_for_those_who_come_later(
+    add: Add, threads: Threads, school: School, conn: asyncpg.Connection
+) -> None:
+    old, new, later = school.students[:3]
+    conversation = await threads.group(school.teacher, [old])
+    await add(school.teacher, conversation, [str(new)])
+
+    await add(school.teacher, conversation, [str(later)])
+
+    rows = await participant_rows(conn, conversation)
+    assert [(rows[user]["message_count"], rows[user]["last_message_at"]) for user in (new, later)] == [(1, START)] * 2
 
 
 async def test_everybody_is_in_already(add: Add, threads: Threads, school: School, conn: asyncpg.Connection) -> None:

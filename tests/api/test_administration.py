@@ -79,6 +79,8 @@ class TestDeleted:
         assert await found(f"user_id={me}&conversation_id={made}") == [(second, me)]
         assert await found(f"user_id={me}&deleted_after=2024-05-01T12:03:30Z") == [(other, me)]
         assert await found(f"user_id={me}&deleted_before=2024-05-01T12:03:30Z") == [(second, me)]
+        assert await found(f"user_id={me}&deleted_before=2024-05-01T12:03:00Z") == []  # its own moment is not before it
+        assert await found(f"user_id={me}&deleted_after=2024-05-01T12:05:00Z") == []
         assert await found(f"user_id={ann}") == []
         assert await found("") == []
 

@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, FormData
 
+from service.runtime.metrics import BATCHES_ACCEPTED
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.school import School
@@ -136,10 +137,12 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
         "bulk_message": "1",
         "mode": "async",
     }
+    accepted = BATCHES_ACCEPTED._value.get()
     async with client.post(PATH, headers=teacher, json=body) as response:
         assert (response.status, await response.json()) == (202, [])
         batch_id = int(response.headers["X-Conversation-Batch-Id"])
 
+    assert BATCHES_ACCEPTED._value.get() == accepted + 1
     async with client.get(f"{PATH}/batches", headers=teacher) as response:
         (listed,) = await response.json()
         assert 'rel="first"' in response.headers["Link"]
@@ -148,7 +151,7 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
     assert listed["tags"] == [f"course_{school.course}"]
     assert listed["message"].keys() == MESSAGE_KEYS
     assert listed["message"]["participating_user_ids"] == []
-    assert 0 <= listed["completion"] < 1
+    assert 0 < listed["completion"] < 1
 
     async with client.get(f"{PATH}/batches/{batch_id}", headers=teacher) as response:
         one = await response.json()

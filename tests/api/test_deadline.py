@@ -12,6 +12,7 @@ from aiohttp import web
 
 from service.api.app import build_app
 from service.api.database import connection
+from service.api.deadline import Deadline
 from service.api.responses import respond
 from service.api.routing import register
 from service.application.transactions import committed
@@ -196,3 +197,26 @@ async def test_a_commit_that_has_begun_is_waited_for(conn: asyncpg.Connection, d
     assert await task == "done"
     assert await conn.fetchval("SELECT count(*) FROM written") == 1
     await other.close()
+
+
+async def test_what_does_not_count_is_added_and_a_stop_gives_no_request_more_time() -> None:
+    loop = asyncio.get_running_loop()
+    async with asyncio.timeout(3600) as timeout:
+        deadline, end = Deadline(timeout, undoing=1), timeout.when()
+        assert end is not None
+
+        deadline.hurry(7200)
+        assert timeout.when() == end
+
+        began = loop.time()
+        with deadline.suspended():
+            assert timeout.when() is None
+            await until(lambda: loop.time() > began)
+        later = timeout.when()
+        assert later is not None
+        assert later > end
+
+        deadline.hurry(60)
+        sooner = timeout.when()
+        assert sooner is not None
+        assert sooner < end

@@ -35,6 +35,19 @@ async def test_only_own_steps_are_counted() -> None:
     assert idle.cpu < 0.02
 
 
+async def test_every_step_is_counted() -> None:
+    meter = Meter()
+
+    async def work() -> None:
+        burn(0.01)
+        await asyncio.sleep(0)
+        burn(0.01)
+
+    await metered(work(), meter)
+
+    assert meter.cpu >= 0.02
+
+
 async def test_errors_pass_through() -> None:
     async def work() -> None:
         await asyncio.sleep(0)

@@ -73,6 +73,12 @@ async def test_a_public_url_wins(served: Served, token: Token) -> None:
     assert await first_link(client, headers | {"Host": "a b"}) == "https://c.example"
 
 
+@pytest.mark.parametrize("public_url", ["https://c.example", "https://c.example/"])
+def test_answers_over_amqp_have_urls_of_the_public_url(settings: Settings, public_url: str) -> None:
+    """No request says there where the client asked."""
+    assert settings.model_copy(update={"public_url": public_url}).base_url == "https://c.example"
+
+
 async def test_all_urls_of_an_answer_and_the_document_follow(
     served: Served, token: Token, school: School, threads: Threads, institution: Institution
 ) -> None:

@@ -8,7 +8,9 @@ from importlib.metadata import version
 
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
+from typer import BadParameter
 
+from service.cli.worker import worker
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.commands import clarion
@@ -203,3 +205,8 @@ async def test_a_mistyped_prefix_makes_nothing_at_the_broker(settings: Settings,
     async with broker_client(settings) as outside:
         with pytest.raises(ChannelNotFoundEntity):
             await outside.channel.declare_queue(outside.topology.dead, passive=True)
+
+
+def test_a_consumer_that_is_named_twice_is_named_once_in_the_complaint() -> None:
+    with pytest.raises(BadParameter, match=r"^no consumer nothing, none; there are "):
+        worker(["nothing", "none", "nothing"])

@@ -3,7 +3,9 @@
 import gzip
 import io
 import json
+import os
 import re
+from codecs import BOM_UTF8
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,10 @@ import asyncpg
 from pydantic_core import MultiHostUrl
 from rich.console import Console
 
+from service.cli.directory_files import DirectoryFile
 from service.cli.directory_progress import LoadProgress
+from service.cli.ndjson import blocks_of_lines
+from service.cli.stdin import STDIN
 from service.contracts.directory import MAX_EVENT_BYTES
 from service.runtime.settings import Settings
 from tests.support.commands import OnTerminal, clarion
@@ -120,6 +125,25 @@ async def test_gzip_and_a_byte_order_mark_are_understood(
     assert await users(conn) == [1, 2, 3]
 
 
+def test_a_mark_that_a_pipe_hands_over_alone_is_not_the_end() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb") as stored, open(writing, "wb", buffering=0) as pipe:
+        pipe.write(BOM_UTF8)
+        file = DirectoryFile(STDIN, stored)
+        pipe.write(b"{}\n")
+
+        assert file.read1(100) == b"{}\n"
+
+
+async def test_a_last_line_that_is_too_long_stays_so_when_it_is_shortened() -> None:
+    """Blanks at its end do not make an event of it."""
+    text = line("user_created", user_id=1).strip().ljust(2 * MAX_EVENT_BYTES).encode()
+
+    assert [[len(found) for found in block] async for block in blocks_of_lines(io.BytesIO(text))] == [
+        [MAX_EVENT_BYTES + 1]
+    ]
+
+
 async def test_a_mark_within_a_file_is_a_bad_line(settings: Settings) -> None:
     text = line("user_created", user_id=1).encode() + b"\xef\xbb\xbf" + line("user_created", user_id=2).encode()
 
@@ -175,7 +199,8 @@ def test_a_line_now_and_then_in_a_pipe() -> None:
     said = io.StringIO()
     with LoadProgress(Console(file=said), 1000, line_every=0) as progress:
         progress.show(250, 10, 1)
-        progress.next_file(400)
+        progress.next_file(300)
+        progress.next_file(100)
         progress.show(100, 20, 1)
     with LoadProgress(Console(file=said), None, line_every=3600) as quiet:
         quiet.show(1, 1, 0)

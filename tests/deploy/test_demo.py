@@ -10,6 +10,7 @@ from rich.console import Console
 
 from deploy.demo import Facts, demonstrate, send_and_check
 from deploy.failure import CannotRun
+from deploy.postgres import PrivatePostgres
 from deploy.servers import Servers
 from deploy.stack import Stack
 from service.runtime.settings import Settings
@@ -136,6 +137,14 @@ async def test_a_process_that_does_not_start_is_quoted(
     async with Stack(tmp_path / "runs", servers) as stack:
         with pytest.raises(CannotRun, match=r"^api ended with status 1 .*clarion: CLARION_HOST: cannot listen on "):
             await stack.serve()
+
+
+async def test_a_private_server_that_has_ended_is_named(installed: Settings, tmp_path: Path) -> None:
+    ended = PrivatePostgres(tmp_path, "secret")
+    stack = Stack(tmp_path / "runs", Servers(str(installed.database_url), str(installed.amqp_url), (ended,)))
+
+    with pytest.raises(CannotRun, match=r"^the private PostgreSQL has ended: "):
+        await stack.watch()
 
 
 async def test_a_command_that_fails_is_quoted(installed: Settings, tmp_path: Path) -> None:

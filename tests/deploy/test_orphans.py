@@ -11,7 +11,7 @@ import pytest
 
 from deploy.binaries import find_postgres
 from deploy.locks import held
-from deploy.orphans import end_everything
+from deploy.orphans import end_everything, end_orphans
 from tests.support.private_servers import open_folder
 from tests.support.waiting import PATIENCE, until
 
@@ -98,6 +98,7 @@ async def test_what_another_script_uses_goes_on(state: Path) -> None:
 
     killed.end(signal.SIGKILL)
     await until(lambda: not killed.running())
+    await end_orphans(state)
 
     assert living.running()
     assert living.server_running()

@@ -27,6 +27,13 @@ async def test_an_unreachable_database_is_named_without_its_password() -> None:
     assert "secret" not in str(error.value)
 
 
+async def test_a_database_that_is_too_old_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deploy.named.OLDEST_POSTGRES", 99)
+
+    with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: PostgreSQL 99 or newer is needed, this is \d+$"):
+        await check_database(os.environ["CLARION_DATABASE_URL"])
+
+
 async def test_an_unreachable_broker_is_named_without_its_password() -> None:
     with pytest.raises(CannotRun, match=r"^CLARION_AMQP_URL: cannot reach amqp://127\.0") as error:
         await check_amqp(f"amqp://someone:secret@127.0.0.1:{free_port()}/")
@@ -126,5 +133,6 @@ async def test_a_private_rabbitmq_that_only_begins_is_stopped_at_once() -> None:
         assert server.process.child.returncode == -signal.SIGKILL
 
         await server.ensure()
+        assert (Path(folder) / "rabbitmq" / "complete").exists()  # without it the next start begins with no data
         await asyncio.to_thread(server.stop)
         assert server.process.child.returncode == 0

@@ -61,10 +61,11 @@ def test_a_message_shown_twice_has_below_it_twice_what_is_little_and_once_what_i
         assert len(places(Forwards([2, 2], {2: [1]}, {1: size}), [2, 2])) == copies
 
 
-def test_no_deeper_than_a_json_encoder_goes() -> None:
-    below = {id_: [id_ - 1] for id_ in range(1, 300)}
+@pytest.mark.parametrize("deep", [MAX_FORWARDED_DEPTH, MAX_FORWARDED_DEPTH + 1, 3 * MAX_FORWARDED_DEPTH])
+def test_no_deeper_than_a_json_encoder_goes(deep: int) -> None:
+    below = {id_: [id_ - 1] for id_ in range(1, deep + 1)}
 
-    found = places(Forwards([299], below, dict.fromkeys(below, 1)), [299])
+    found = places(Forwards([deep], below, dict.fromkeys(range(deep), 1)), [deep])
 
     assert max(depth for _, depth in found) == MAX_FORWARDED_DEPTH
 

@@ -128,6 +128,8 @@ async def test_a_collector_receives_spans_of_the_request_and_all_that_came_of_it
     assert (planning.kind, planning.service) == (CONSUMER, "clarion-worker")
     command_to_plan = by_id[planning.parent]
     assert (command_to_plan.name, command_to_plan.kind) == (f"publish {topology.commands}", PRODUCER)
+    kinds = [span.attributes["messaging.operation.type"] for span in (command_to_plan, planning)]
+    assert kinds == ["send", "process"]
     assert command_to_plan.parent == request.id
     for name in (f"receive {deliver}", f"process {deliver}"):
         of_chunks = spans.named(name)

@@ -6,9 +6,9 @@ from itertools import product
 import asyncpg
 
 from service.domain.visibility import Range
-from sql.address_book import expand_ranges, reachable
+from sql.address_book import expand_ranges, reachable, reachable_by_roster
 from sql.statements import STATEMENTS
-from tests.support.institution import Institution
+from tests.support.institution import ROOT_ACCOUNT, Institution
 
 NOW = datetime.now(UTC)
 YESTERDAY, TOMORROW = NOW - timedelta(days=1), NOW + timedelta(days=1)
@@ -98,6 +98,21 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
         assert [user for user in found if user != sender] == expected
     several = [asked for asked, _ in cases]
     assert await expand_ranges(conn, several, sender) == [student, ta, watcher, outsider]
+
+
+async def test_an_enrolment_that_counts_puts_its_user_on_the_roster_of_the_account(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course = await institution.course()
+    student, former, gone, fake = await institution.users(4)
+    await institution.enroll(course, student)
+    await institution.enroll(course, former, state="completed")
+    await institution.enroll(course, gone, state="deleted")
+    await institution.enroll(course, fake, "StudentView")
+
+    found = await reachable_by_roster(conn, [student, former, gone, fake], [ROOT_ACCOUNT])
+
+    assert found == [student, former]
 
 
 async def test_the_rule_of_ranges_is_part_of_the_plan_and_not_called_for_each_row(conn: asyncpg.Connection) -> None:

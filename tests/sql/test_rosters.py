@@ -155,3 +155,15 @@ async def test_people_enrolled_in_very_many_ways_are_counted(
 
     assert await kept(conn) == await recounted(conn)
     assert (await kept(conn))[1].total() == 1
+
+
+async def test_the_last_one_to_leave_leaves_no_place_and_no_count_behind(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course = await institution.course()
+    await institution.enroll(course, await institution.user(), section=await institution.section(course))
+
+    await conn.execute("UPDATE enrollments SET workflow_state = 'deleted'")
+
+    assert await conn.fetch("SELECT * FROM rosters") == []
+    assert await conn.fetch("SELECT * FROM headcounts") == []

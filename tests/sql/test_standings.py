@@ -69,3 +69,10 @@ async def test_the_state_that_counts(conn: asyncpg.Connection, enrollment: dict[
         "SELECT standing_of($1, $2, $3, $4, $5, $6, $7, $8, $9)", *(PLAIN | enrollment).values()
     )
     assert found == standing
+
+
+async def test_a_section_is_over_at_the_moment_it_ends_and_has_begun_when_it_begins(conn: asyncpg.Connection) -> None:
+    asked = "SELECT standing_of('active', NULL, 'available', false, NULL, NULL, true, {}, {})"
+
+    assert await conn.fetchval(asked.format("NULL", "now()")) == "completed"
+    assert await conn.fetchval(asked.format("now()", "NULL")) == "active"

@@ -1,6 +1,8 @@
 """What other services are answered, and what happens when no queue takes the answer."""
 
 import re
+from functools import partial
+from itertools import repeat
 from typing import Any
 
 import aio_pika
@@ -11,6 +13,7 @@ from structlog.testing import capture_logs
 
 from service.contracts.requests import MAX_ANSWER_BYTES
 from service.runtime import metrics
+from service.runtime.answer_publisher import AnswerPublisher
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
@@ -19,7 +22,7 @@ from tests.support.request_client import RequestClient
 from tests.support.request_messages import Requesting, count, request, written
 from tests.support.school import School
 from tests.support.waiting import until
-from workers.amqp_requests import KeySweeper, RequestConsumer
+from workers.amqp_requests import ATTEMPTS, KeySweeper, RequestConsumer
 
 
 @pytest.fixture
@@ -233,6 +236,28 @@ async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
 
     assert [line["reason"] for line in logs if line["event"] == "answer_lost"] == ["not confirmed"]
     await asking.waiting(0)
+
+
+async def test_an_answer_waits_for_a_broker_that_is_away_however_often_it_is_tried(
+    *,
+    requesting: Requesting,
+    asking: RequestClient,
+    school: School,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("workers.amqp_requests.pauses", partial(repeat, 0.001))
+    nowhere = settings.model_copy(update={"amqp_url": "amqp://127.0.0.1:1/"})
+    with capture_logs() as logs:
+        async with requesting() as (consumer,):
+            there, consumer._answers = consumer._answers, AnswerPublisher(nowhere, "away")
+            await asking.publish(orjson.dumps(request(school)))
+            await until(lambda: sum(line["event"] == "answer_not_published" for line in logs) > 2 * ATTEMPTS)
+            consumer._answers = there
+            await until(lambda: len(asking.answers) == 1)
+
+    assert asking.answers[0].status == 201
+    assert [line for line in logs if line["event"] == "answer_lost"] == []
 
 
 async def test_direct_reply_to_is_answered(

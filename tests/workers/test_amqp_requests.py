@@ -149,6 +149,28 @@ async def test_an_asynchronous_bulk_send_is_accepted_once_and_commanded(
     await outside.waiting("plan", 1)
 
 
+async def test_a_bulk_send_whose_command_is_lost_is_accepted_all_the_same(
+    *,
+    requesting: Requesting,
+    asking: RequestClient,
+    school: School,
+    conn: asyncpg.Connection,
+    outside: BrokerClient,
+    publisher: Publisher,
+) -> None:
+    """A sweeper finds the batch."""
+    await outside.channel.queue_delete(outside.topology.command_queue("plan"))
+    bulk: dict[str, Any] = {"recipients": [f"course_{school.course}"], "group_conversation": True, "bulk_message": True}
+    with capture_logs() as logs:
+        async with requesting():
+            answer = await asking.ask(request(school, mode="async", **bulk))
+            await until(lambda: publisher.connected)  # it declares the queue again
+
+    assert (answer.status, answer.replayed) == (202, False)
+    assert await count(conn, "batches") == 1
+    assert [line["event"] for line in logs].count("command_not_published") == 1
+
+
 async def test_a_refusal_is_kept_and_nothing_else_of_it(
     requesting: Requesting, asking: RequestClient, school: School, institution: Institution, conn: asyncpg.Connection
 ) -> None:

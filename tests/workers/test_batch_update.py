@@ -10,6 +10,7 @@ from service.application.inbox import batch_update
 from service.contracts.commands import UpdateConversations
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
+from service.runtime import metrics
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -18,7 +19,7 @@ from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participants import participant_row
-from workers.attempts import CONFLICT_RETRIES, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
+from workers.attempts import CONFLICT_RETRIES, ERROR_LIMIT, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
 from workers.outcome import DeadLetter, Done
 
@@ -85,6 +86,24 @@ async def test_a_command_that_comes_twice_or_late_does_no_harm(
     assert (await look(conn, cancelled)).state is ProgressState.FAILED
 
 
+@pytest.mark.parametrize("end", [ProgressState.COMPLETED, ProgressState.FAILED])
+async def test_an_update_that_has_ended_does_not_fail_after_all(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], updater: Updater, end: ProgressState
+) -> None:
+    me, ann = people
+    command = await accept(conn, me, [await threads.private(ann, me)], Event.STAR)
+    if end is ProgressState.COMPLETED:
+        await updater.handle(command)
+    else:
+        await batch_update.cancel(conn, me, command.progress_id, "changed my mind")
+    ended = await look(conn, command)
+
+    await batch_updates.fail_progress(conn, command.progress_id, error="too late", message="too late")
+
+    assert await look(conn, command) == ended
+    assert ended.state is end
+
+
 async def test_a_command_for_nothing_goes_to_the_dead_letters(updater: Updater) -> None:
     assert await updater.handle(UpdateConversations(progress_id=12)) == DeadLetter("no such progress")
 
@@ -121,6 +140,28 @@ async def test_what_cannot_be_done_is_tried_again_ever_later_and_fails_with_the_
     again = await updater.redelivered(command)
     assert isinstance(again, DeadLetter)
     assert "no_stars" in again.reason
+
+
+async def test_a_reason_that_no_row_can_hold_is_kept_as_far_as_one_can(
+    conn: asyncpg.Connection, threads: Threads, people: list[int], settings: Settings, pool: asyncpg.Pool
+) -> None:
+    class Failing(Updater):
+        async def _carry_out(self, progress_id: int) -> ProgressState | None:
+            raise ValueError("no\0where" + "!" * ERROR_LIMIT)
+
+    me, ann = people
+    command = await accept(conn, me, [await threads.private(ann, me)], Event.STAR)
+    updater = Failing(settings, pool, Publisher(settings, "test"))
+    counter = metrics.UPDATES_FINISHED.labels(ProgressState.FAILED)._value
+    before = counter.get()
+
+    for _ in range(MAX_ATTEMPTS - 1):
+        assert await updater.handle(command) == Done()
+        await age(conn)
+    assert await updater.handle(command) == DeadLetter(("ValueError: nowhere" + "!" * ERROR_LIMIT)[:ERROR_LIMIT])
+
+    assert (await look(conn, command)).message == ("nowhere" + "!" * ERROR_LIMIT)[:ERROR_LIMIT]
+    assert counter.get() == before + 1
 
 
 async def test_a_failure_that_passes_leaves_no_trace(

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from service.contracts.directory import MAX_EVENT_BYTES, DirectoryEvent, parse_event
+from service.runtime import metrics
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -165,6 +166,25 @@ async def test_an_event_that_the_database_refuses_takes_no_other_with_it(
     assert letter.reason.startswith("ProgramLimitExceededError: index row ")
     assert await names(conn) == {number: f"No {number}" for number in range(1, 80) if number != 40}
     await nothing_left(outside)
+
+
+async def test_of_a_set_with_everything_among_it_each_event_is_refused_for_its_own_reason_and_counted_once(
+    settings: Settings, publisher: Publisher, pool: asyncpg.Pool, conn: asyncpg.Connection
+) -> None:
+    poison = directory_event("user_created", user_id=40, name=LONG)
+    counters = {name: metrics.DIRECTORY_EVENTS.labels(name)._value for name in ("followed", "ignored", "refused")}
+    before = {name: counter.get() for name, counter in counters.items()}
+    consumer = DirectoryConsumer(settings, pool, publisher)
+
+    reasons = await consumer.handle([b"{", directory_event("heartbeat"), USER, poison, OTHER])
+
+    assert {place: reason.partition(":")[0] for place, reason in reasons.items()} == {
+        0: "not JSON",
+        3: "ProgramLimitExceededError",
+    }
+    assert await names(conn) == {1: "Ana", 2: "Ben"}
+    counted = {name: counter.get() - before[name] for name, counter in counters.items()}
+    assert counted == {"followed": 2, "ignored": 1, "refused": 2}
 
 
 async def test_a_member_may_come_before_its_user_and_course(

@@ -18,6 +18,7 @@ from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.domain.event_metadata import Cause
 from service.runtime.broker import BrokerUnavailable
+from service.runtime.event_publisher import Published
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import outbox
@@ -326,3 +327,30 @@ async def test_a_relay_that_stops_finishes_what_it_has_begun(
     assert 0 < rows < 20
     await listening.until(lambda so_far: len(so_far.received) == (20 - rows) * COPIES)
     assert set(listening.times.values()) == {1}
+
+
+async def test_a_relay_that_drains_stays_connected_until_its_transaction_is_done(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
+) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    class Slow(Relay):
+        async def _publish(self, taken: outbox.Taken) -> Published:
+            begun.set()
+            await go_on.wait()
+            return await super()._publish(taken)
+
+    await record(conn, 5, 17)
+    relay = Slow(settings, pool)
+    await relay.start()
+    await until(lambda: relay.connected)
+    work = asyncio.create_task(relay.run())
+    await begun.wait()
+
+    draining = asyncio.create_task(relay.drain())
+    await asyncio.wait({draining}, timeout=0)
+    go_on.set()
+    await asyncio.gather(work, draining)
+
+    assert await left(conn) == 0
+    await listening.until(lambda so_far: so_far.messages.get(5) == [17])

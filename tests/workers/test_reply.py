@@ -143,6 +143,13 @@ async def test_the_wait_between_attempts_doubles_and_doubled_commands_do_not_cou
     assert [wait.total_seconds() / settings.retry_after for wait in waits] == [1, 2, 4, 8]
 
 
+async def times(conn: asyncpg.Connection) -> list[asyncpg.Record]:
+    """By which the participants' lists are ordered."""
+    return await conn.fetch(
+        "SELECT user_id, last_message_at, last_authored_at, visible_last_authored_at FROM participants ORDER BY user_id"
+    )
+
+
 async def test_a_requeued_reply_is_delivered_after_all_at_its_own_time(
     writer: ReplyWriter, line: list[Queued], conn: asyncpg.Connection, school: School
 ) -> None:
@@ -152,12 +159,14 @@ async def test_a_requeued_reply_is_delivered_after_all_at_its_own_time(
     await give_up(writer, conn, first)
     assert isinstance(await writer.handle(DeliverReply(reply_id=first.reply_id)), DeadLetter)
     await writer.handle(DeliverReply(reply_id=second.reply_id))
+    before = await times(conn)
 
     await unblock(conn, first)
     assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
     assert await writer.handle(DeliverReply(reply_id=first.reply_id)) == Done()
 
     assert await bodies(conn, school) == ["Hello, all", "One", "Two", "Three"]
+    assert await times(conn) == before
     assert await conn.fetchval("SELECT count(*) FROM pending_replies") == 0
 
 

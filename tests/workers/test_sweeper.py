@@ -17,8 +17,10 @@ from workers.sweeper import SWEEP_LIMIT, Sweeper
 class Scripted(Sweeper):
     """Every sweep has its outcome; after the last one it stops."""
 
-    def __init__(self, settings: Settings, publisher: Publisher, *outcomes: int | Exception) -> None:
-        super().__init__(settings.model_copy(update={"sweep_interval": 0.001}), publisher)
+    def __init__(
+        self, settings: Settings, publisher: Publisher, *outcomes: int | Exception, interval: float = 0.001
+    ) -> None:
+        super().__init__(settings.model_copy(update={"sweep_interval": interval}), publisher)
         self.outcomes = list(outcomes)
 
     async def sweep(self) -> int:
@@ -47,6 +49,16 @@ async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
         SWEEP_LIMIT,
         0,
     )
+
+    await asyncio.wait_for(sweeper.run_sweeper(), PATIENCE)
+
+    assert sweeper.outcomes == []
+
+
+async def test_a_sweep_that_took_all_it_may_is_followed_by_the_next_at_once(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
+) -> None:
+    sweeper = Scripted(settings, publisher, SWEEP_LIMIT, SWEEP_LIMIT, 0, interval=3600)
 
     await asyncio.wait_for(sweeper.run_sweeper(), PATIENCE)
 

@@ -167,11 +167,11 @@ async def test_roster_rights_of_a_custom_role_are_granted_and_taken_by_overrides
 async def test_a_site_admin_reaches_every_existing_user(institution: Institution, reached: Resolve) -> None:
     site = await institution.account(site_admin=True)
     admin, outsider = await institution.users(2)
-    pending = await institution.user(state="creation_pending")
+    pending, gone = await institution.user(state="creation_pending"), await institution.user(state="deleted")
     await institution.admin(admin, account=site)
     course = await institution.course()
 
-    assert await reached(admin, outsider, pending, 999_999) == [outsider, pending]
+    assert await reached(admin, outsider, pending, gone, 999_999) == [outsider, pending]
     assert await reached(admin, outsider, context=f"course_{course}") == []
 
 

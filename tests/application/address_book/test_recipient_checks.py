@@ -94,15 +94,16 @@ async def test_without_send_messages_one_writes_to_instructors_and_observees(
     institution: Institution, checked: CheckContext
 ) -> None:
     course = await institution.course("Chemistry")
-    observer, child, teacher, ta, designer, other = await institution.users(6)
+    observer, child, teacher, ta, designer, other, former = await institution.users(7)
     await institution.enroll(course, observer, "Observer", observing=child)
     await institution.enroll(course, [child, other])
     for user, role in ((teacher, "Teacher"), (ta, "Ta"), (designer, "Designer")):
         await institution.enroll(course, user, role)
+    await institution.enroll(course, former, "Teacher", state="completed")
     code = f"course_{course}"
     refused = ("Unable to send messages to users in Chemistry", "")
 
-    assert await checked(observer, code, [teacher, ta, child]) == Context(ContextType.COURSE, course)
+    assert await checked(observer, code, [teacher, ta, former, child]) == Context(ContextType.COURSE, course)
     assert await checked(observer, code, [teacher, other]) == refused
     assert await checked(observer, code, [designer]) == refused
 

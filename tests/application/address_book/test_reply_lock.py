@@ -178,6 +178,7 @@ async def test_when_the_course_is_over_by_date_all_are_locked(institution: Insti
     course = await institution.course(conclude_at=YESTERDAY, restrict_dates=True)
     over = await institution.section(course, end_at=YESTERDAY, restrict_dates=True)
     undated = await institution.section(course)
+    await institution.section(course, end_at=TOMORROW)  # dates that do not count
     teacher, student, late, admin = await institution.users(4)
     await institution.enroll(course, teacher, "Teacher")
     await institution.enroll(course, student, section=over)

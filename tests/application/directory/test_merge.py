@@ -257,6 +257,21 @@ class TestBothInOneGroup:
 
         assert await bodies(conn, made, target) == ["All", "Since then"]
 
+    @pytest.mark.parametrize("late", ["old", "target"])
+    async def test_who_joined_later_has_the_whole_that_the_other_has(
+        self, conn: asyncpg.Connection, threads: Threads, people: list[int], late: str
+    ) -> None:
+        old, target, peer, *_ = people
+        made = await threads.group(peer, [old, target], "From before")
+        await threads.reply(made, peer, "Since then")
+        since = await conn.fetchval("SELECT created_at FROM sends WHERE body = 'Since then'")
+        await threads.update(made, old if late == "old" else target, history_from=since)
+
+        await apply(conn, [merged(old, target)])
+
+        assert await bodies(conn, made, target) == ["From before", "Since then"]
+        assert (await participant_row(conn, made, target))["history_from"] is None
+
 
 async def set_state(threads: Threads, conversation: int, user: int, state: str) -> None:
     await threads.update(conversation, user, unread=state == "unread", archived=state == "archived")

@@ -13,7 +13,7 @@ from service.application.messages.work import Work
 from service.domain.errors import Refusal
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
-from tests.support.institution import Institution
+from tests.support.institution import ROOT_ACCOUNT, Institution
 from tests.support.school import School
 
 Create = Callable[..., Awaitable[Any]]
@@ -80,6 +80,18 @@ async def test_the_context_is_part_of_a_private_threads_identity(
     made = [await create([student], context_code=context) for context in (None, code, None, code)]
     ids = [m.conversation_ids[0] for m in made]
     assert ids[0] == ids[2] != ids[1] == ids[3]
+
+
+async def test_a_message_belongs_to_the_account_at_the_top_above_its_context(
+    create: Create, conn: asyncpg.Connection, school: School, institution: Institution
+) -> None:
+    institute = await institution.account(await institution.account(ROOT_ACCOUNT))
+    course = await institution.course(account=institute)
+    await institution.enroll(course, [school.teacher, school.students[0]], "Teacher")
+
+    await create([str(school.students[0])], context_code=f"course_{course}")
+
+    assert await conn.fetchval("SELECT root_account_ids FROM sends") == [ROOT_ACCOUNT]
 
 
 async def test_a_reused_thread_wakes_who_archived_it_and_not_who_is_unsubscribed(

@@ -149,6 +149,19 @@ async def test_the_sender_of_a_new_thread_has_received_nothing(
     assert (shown["visible"], sent["visible"]) == (False, True)
 
 
+async def test_who_has_received_nothing_is_the_last_author_of_what_they_wrote(
+    conn: asyncpg.Connection, threads: Threads, me: int, you: int
+) -> None:
+    """Whatever stands there since: what a merge brings in may be newer and moves no time."""
+    made = await threads.private(me, you, "Mine")
+    await threads.reply(made, you, "Brought in")
+    await threads.update(made, me, last_message_at=None)
+
+    (shown,) = await look(conn, me, made)
+
+    assert (shown["last_message"], shown["properties"]) == (None, ["last_author"])
+
+
 async def test_previews_are_of_the_newest_messages_left(
     conn: asyncpg.Connection, threads: Threads, me: int, you: int
 ) -> None:

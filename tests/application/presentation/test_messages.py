@@ -69,6 +69,18 @@ async def test_newest_first_and_only_what_the_viewer_has(
     assert [m["id"] for m in await messages(conn, ben, first, only=last)] == [last]
 
 
+async def test_the_newest_is_the_one_with_the_latest_time_whatever_the_ids_are(
+    conn: asyncpg.Connection, threads: Threads, people: list[int]
+) -> None:
+    """Every process gives out ids of blocks of its own."""
+    ann, ben, *_ = people
+    first = await threads.private(ann, ben)
+    later = await threads.reply(first, ann)
+    await conn.execute("UPDATE sends SET created_at = created_at + interval '1 day' WHERE body = 'Hello'")
+
+    assert [m["id"] for m in await messages(conn, ben, first)] == [first, later]
+
+
 async def test_everybody_with_a_row_participates_even_after_deleting(
     conn: asyncpg.Connection, threads: Threads, people: list[int]
 ) -> None:
@@ -214,7 +226,7 @@ class TestForwarding:
         assert [p["id"] for p in shown["participants"]] == [cyd, dee, ann, ben]
         assert shown["audience"] == [cyd]
 
-    async def test_withholds_the_key_of_another_users_file(
+    async def test_withholds_the_key_of_another_users_file_and_shows_ones_own(
         self, conn: asyncpg.Connection, institution: Institution, threads: Threads, people: list[int]
     ) -> None:
         ann, ben, cyd, _ = people
@@ -222,10 +234,12 @@ class TestForwarding:
         first = await threads.private(ann, ben, attachments=[file])
         outer = await threads.private(ben, cyd, forwards=[first])
 
-        (shown,) = await messages(conn, cyd, outer)
+        own = await threads.private(ann, cyd, forwards=[first])
 
-        (attachment,) = shown["forwarded_messages"][0]["attachments"]
-        assert "uuid" not in attachment
+        for viewer, conversation, with_key in ((cyd, outer, False), (ben, outer, False), (ann, own, True)):
+            (shown,) = await messages(conn, viewer, conversation)
+            (attachment,) = shown["forwarded_messages"][0]["attachments"]
+            assert ("uuid" in attachment) is with_key
 
     async def test_ends_where_a_json_encoder_would(
         self, conn: asyncpg.Connection, threads: Threads, people: list[int]

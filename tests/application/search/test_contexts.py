@@ -95,6 +95,19 @@ async def test_a_search_orders_contexts_by_state_type_and_name(institution: Inst
     ]
 
 
+async def test_inside_a_course_its_parts_are_offered_however_long_ago_it_ended(
+    institution: Institution, look: Look
+) -> None:
+    course = await institution.course(state="completed", conclude_at=NOW - timedelta(days=40))
+    teacher = await institution.user()
+    sections = [await institution.section(course, name) for name in ("A", "B")]
+    for section in sections:
+        await institution.enroll(course, teacher, "Teacher", section=section)
+
+    assert await look(teacher, context=f"course_{course}_sections") == [f"section_{section}" for section in sections]
+    assert await look(teacher, "", types=("context",)) == []
+
+
 async def test_sections_are_offered_where_the_viewer_sees_more_than_one(institution: Institution, look: Look) -> None:
     single, double = await institution.course(), await institution.course()
     only = await institution.section(single)
