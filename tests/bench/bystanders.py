@@ -154,7 +154,7 @@ def _milliseconds(prefix: str, latencies: Latencies) -> dict[str, float]:
 async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
     async with (
         fresh_settings() as settings,
-        installation(settings) as clarion,
+        installation(settings, fresh=True) as clarion,
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
     ):
         logs.configure(settings.model_copy(update={"log_level": "warning"}))

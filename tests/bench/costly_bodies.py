@@ -134,7 +134,7 @@ def _figures(name: str, seconds: Sequence[float]) -> dict[str, float]:
 
 
 async def _main(seconds: float, kinds: Sequence[str]) -> dict[str, Any]:
-    async with fresh_settings() as settings, installation(settings) as clarion:
+    async with fresh_settings() as settings, installation(settings, fresh=True) as clarion:
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         conn = await asyncpg.connect(str(settings.database_url))
         institution = Institution(conn)

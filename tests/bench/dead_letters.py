@@ -91,7 +91,7 @@ def malformed(how_many: int) -> Iterator[bytes]:
 
 async def bury(how_many: int) -> dict[str, Any]:
     """From the worker's connection to the good event's commit, and to the last dead letter."""
-    async with part() as there, installation(there.settings) as clarion_, feed(there.settings) as source:
+    async with part() as there, installation(there.settings, fresh=True) as clarion_, feed(there.settings) as source:
         await source.publish(*malformed(how_many))
         await source.publish(directory_event("user_created", user_id="1", name="Good", workflow_state="registered"))
         worker = await clarion_.start("worker", "--only", "directory")
@@ -151,7 +151,7 @@ async def _put(there: Part, how_many: int) -> None:
 async def _timed(there: Part, *arguments: str) -> tuple[dict[str, float], str]:
     """What the command took, and what it printed."""
     cpu, started = _cpu_seconds(), perf_counter()
-    done = await clarion(there.settings, "dead", *arguments)
+    done = await clarion(there.settings, "dead", *arguments, fresh=True)
     took = {"seconds": perf_counter() - started, "cpu_seconds": _cpu_seconds() - cpu}
     assert (done.code, done.err) == (0, ""), done
     return took, done.out

@@ -169,7 +169,7 @@ async def _peak_memory_of(command: asyncio.subprocess.Process) -> int:
 
 async def from_full_queue(how_many: int) -> dict[str, Any]:
     """The queue is full when the worker starts; from its connection to its last commit."""
-    async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
+    async with part() as there, installation(there.settings, fresh=True) as clarion, feed(there.settings) as source:
         await source.publish(*events(how_many))
         worker = await clarion.start("worker", "--only", "directory")
         await worker.logged("broker_connected")
@@ -188,7 +188,7 @@ async def from_full_queue(how_many: int) -> dict[str, Any]:
 
 async def while_published(how_many: int) -> dict[str, Any]:
     """From the first publish to the last commit; publisher, broker, worker and database share the machine."""
-    async with part() as there, installation(there.settings) as clarion, feed(there.settings) as source:
+    async with part() as there, installation(there.settings, fresh=True) as clarion, feed(there.settings) as source:
         worker = await clarion.start("worker", "--only", "directory")
         await worker.logged("broker_connected", times=2)
         made = list(events(how_many))

@@ -125,7 +125,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         logs.configure(settings.model_copy(update={"log_level": "warning"}))
         conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
         stack.push_async_callback(conn.close)
-        clarion = await stack.enter_async_context(installation(settings))
+        clarion = await stack.enter_async_context(installation(settings, fresh=True))
         session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         run = Run(sizes, settings, conn, Institution(conn), clarion, session)
         await run.institution.open()
@@ -163,7 +163,7 @@ async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float
     raw COPY of the same rows, in turns.
     """
     without, rounds, copies = [], [], []
-    async with second_settings(run.settings) as settings, installation(settings) as clarion:
+    async with second_settings(run.settings) as settings, installation(settings, fresh=True) as clarion:
         silent = replace(run, settings=settings, clarion=clarion)
         await silent.start(CLARION_EVENTS="false")
         for number in range(run.sizes.rounds):

@@ -36,7 +36,7 @@ _SERVERS = ("CLARION_DATABASE_URL", "CLARION_AMQP_URL")
 
 
 async def test_every_command_is_listed_with_what_it_is_for(settings: Settings) -> None:
-    done = await clarion(settings, "--help")
+    done = await clarion(settings, "--help", fresh=True)
 
     assert (done.code, done.err) == (0, "")
     for command in ("migrate", "api", "worker", "directory", "dead", "token", "send", "batch"):
@@ -78,7 +78,11 @@ async def test_a_database_that_cannot_be_reached_is_named_by_its_variable(
 
 
 async def test_the_version_is_that_of_the_package(settings: Settings) -> None:
-    assert await clarion(settings, "--version", without=_SERVERS) == (0, f"clarion {version('clarion')}\n", "")
+    assert await clarion(settings, "--version", without=_SERVERS, fresh=True) == (
+        0,
+        f"clarion {version('clarion')}\n",
+        "",
+    )
 
 
 @pytest.mark.parametrize("arguments", ["directory load -", "token revoke -"])
@@ -95,20 +99,20 @@ async def test_a_closed_standard_input_is_one_line(settings: Settings, arguments
 
 @pytest.mark.parametrize("arguments", [["migrate"], ["token", "list"], ["directory", "load", "-"]])
 async def test_what_asks_only_the_database_needs_no_broker(settings: Settings, arguments: list[str]) -> None:
-    done = await clarion(settings, *arguments, without=["CLARION_AMQP_URL"], CLARION_PORT="none")
+    done = await clarion(settings, *arguments, without=["CLARION_AMQP_URL"], fresh=True, CLARION_PORT="none")
 
     assert (done.code, done.err) == (0, "")
 
 
 async def test_what_asks_only_the_broker_needs_no_database(settings: Settings) -> None:
-    done = await clarion(settings, "dead", "list", without=["CLARION_DATABASE_URL"])
+    done = await clarion(settings, "dead", "list", without=["CLARION_DATABASE_URL"], fresh=True)
 
     assert done.err.startswith(f"clarion: there is no queue {settings.amqp_prefix}.dead at this broker")
 
 
 @pytest.mark.parametrize("command", ["api", "worker"])
 async def test_what_serves_names_everything_that_it_lacks(settings: Settings, command: str) -> None:
-    done = await clarion(settings, command, without=_SERVERS, CLARION_PORT="none")
+    done = await clarion(settings, command, without=_SERVERS, fresh=True, CLARION_PORT="none")
 
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     for variable in (*_SERVERS, "CLARION_PORT"):

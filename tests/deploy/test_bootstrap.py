@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 from deploy import bootstrap, environment, packages, signals
 from deploy.environment import environment_ready, make_environment, python
 from deploy.locks import alone, held
+from tests.support.waiting import until
 
 _CHECKOUT = environment.CHECKOUT
 # Makes an environment whose first step takes for ever: it says so, and its process id.
@@ -83,16 +84,24 @@ def test_every_step_is_announced_and_none_is_done_twice(
     assert (len(calls), capsys.readouterr().out) == (4, "")
 
 
+def _script(program: str, path: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", program, str(path)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
 @pytest.fixture
-def making(tmp_path: Path) -> Iterator["tuple[subprocess.Popen[str], int]"]:
+async def making(tmp_path: Path) -> AsyncIterator["tuple[subprocess.Popen[str], int]"]:
     """A script that makes its environment, and the id of the process that takes so long."""
     (tmp_path / ".clarion").mkdir()
     shutil.copy(_CHECKOUT / "pyproject.toml", tmp_path)
-    command = [sys.executable, "-c", _MAKING, str(tmp_path / ".clarion")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as script:
+    with _script(_MAKING, tmp_path / ".clarion") as script:
         begun = tmp_path / "begun"
-        while not (begun.exists() and begun.read_text()):
+
+        def has_begun() -> bool:
             assert script.poll() is None
+            return begun.exists() and bool(begun.read_text())
+
+        await until(has_begun)
         child = int(begun.read_text())
         yield script, child
         script.kill()
@@ -134,7 +143,7 @@ def test_waiting_for_another_script_is_said(tmp_path: Path) -> None:
     lock, wait = tmp_path / "lock", "import sys; from deploy.locks import alone; from pathlib import Path\n"
     wait += "with alone(Path(sys.argv[1]), busy='Waiting'): print('alone')"
     with alone(lock, busy="Never said"):
-        other = subprocess.Popen([sys.executable, "-c", wait, str(lock)], stdout=subprocess.PIPE, text=True)
+        other = _script(wait, lock)
         assert other.stdout is not None
         assert other.stdout.readline() == "Waiting\n"
     assert other.communicate(timeout=60)[0] == "alone\n"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 _SCRIPT = """
 import os, signal, sys
@@ -87,19 +87,21 @@ def _start(terminal: Terminal, folder: Path, what: str = "works") -> "subprocess
     return subprocess.Popen(arguments, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
 
 
-def _wait_for(path: Path, process: "subprocess.Popen[bytes]") -> None:
-    while not path.exists():
+async def _begun(folder: Path, process: "subprocess.Popen[bytes]") -> None:
+    def has_begun() -> bool:
         assert process.poll() is None
-        os.sched_yield()
+        return (folder / "begun").exists()
+
+    await until(has_begun)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("closed", [False, True])
-def test_the_first_signal_ends_it_with_or_without_a_terminal(
+async def test_the_first_signal_ends_it_with_or_without_a_terminal(
     terminal: Terminal, tmp_path: Path, number: signal.Signals, *, closed: bool
 ) -> None:
     process = _start(terminal, tmp_path)
-    _wait_for(tmp_path / "begun", process)
+    await _begun(tmp_path, process)
     if closed:
         terminal.close()
 
@@ -122,10 +124,10 @@ def test_a_signal_while_it_is_loaded_ends_it_before_it_begins(
     assert not (tmp_path / "begun").exists()
 
 
-def test_under_nohup_it_outlives_its_terminal(terminal: Terminal, tmp_path: Path) -> None:
+async def test_under_nohup_it_outlives_its_terminal(terminal: Terminal, tmp_path: Path) -> None:
     terminal.close()
     process = _start(terminal, tmp_path, "nohup")
-    _wait_for(tmp_path / "begun", process)
+    await _begun(tmp_path, process)
 
     process.send_signal(signal.SIGTERM)
 
@@ -146,11 +148,11 @@ def test_a_failure_without_a_terminal_is_status_1_as_well(terminal: Terminal, tm
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_signal_is_the_status_also_when_cleaning_up_fails(
+async def test_a_signal_is_the_status_also_when_cleaning_up_fails(
     terminal: Terminal, tmp_path: Path, *, closed: bool
 ) -> None:
     process = _start(terminal, tmp_path, "fails_to_stop")
-    _wait_for(tmp_path / "begun", process)
+    await _begun(tmp_path, process)
     if closed:
         terminal.close()
 

@@ -10,6 +10,7 @@ import pytest
 
 from deploy import packages
 from deploy.failure import CannotRun
+from tests.support.waiting import until
 
 # Installs as root would, but for the place of policy-rc.d.
 _STOPPED = """
@@ -76,18 +77,26 @@ def test_a_failed_installation_shows_the_package_managers_words(
     assert "no space left" in capsys.readouterr().err
 
 
-def test_a_stop_waits_for_the_package_manager_and_leaves_no_policy_behind(tmp_path: Path) -> None:
+def _installing(folder: Path) -> "subprocess.Popen[str]":
+    environment = os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
+    return subprocess.Popen(
+        [sys.executable, "-c", _STOPPED, str(folder)], env=environment, stdout=subprocess.PIPE, text=True
+    )
+
+
+async def test_a_stop_waits_for_the_package_manager_and_leaves_no_policy_behind(tmp_path: Path) -> None:
     """apt-get is not cut short: half of an installation is worse than none."""
     go_on = tmp_path / "go_on"
     os.mkfifo(go_on)
     install = f"touch {tmp_path}/begun; read line < {go_on}; echo Setting up; touch {tmp_path}/whole"
     _program(tmp_path / "apt-get", f'case "$*" in *update) exit;; esac; {install}')
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    script = subprocess.Popen(
-        [sys.executable, "-c", _STOPPED, str(tmp_path)], env=environment, stdout=subprocess.PIPE, text=True
-    )
-    while not (tmp_path / "begun").exists():
+    script = _installing(tmp_path)
+
+    def begun() -> bool:
         assert script.poll() is None
+        return (tmp_path / "begun").exists()
+
+    await until(begun)
     assert (tmp_path / "policy-rc.d").exists()
 
     script.send_signal(signal.SIGTERM)

@@ -11,7 +11,7 @@ import pytest
 
 from deploy.locks import open_lock, try_lock
 from deploy.processes import Group, Process, clear_ended
-from tests.support.waiting import PATIENCE
+from tests.support.waiting import PATIENCE, until
 
 _WAITS = "import signal; signal.pause()"
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print(flush=True); signal.pause()"
@@ -75,10 +75,9 @@ def test_it_is_not_started_twice(process: Process) -> None:
     process.stop((signal.SIGTERM, PATIENCE))
 
 
-def test_one_that_ignores_a_signal_gets_the_next(process: Process) -> None:
+async def test_one_that_ignores_a_signal_gets_the_next(process: Process) -> None:
     started = _start(process, _STUBBORN)
-    while not process.file.with_suffix(".log").stat().st_size:
-        os.sched_yield()
+    await until(lambda: bool(process.file.with_suffix(".log").stat().st_size))
 
     process.stop((signal.SIGTERM, 0.2), (signal.SIGKILL, PATIENCE))
 

@@ -47,7 +47,10 @@ def _one_server() -> Iterator[PrivateRabbitMQ]:
 
 @pytest.fixture
 async def server(_one_server: PrivateRabbitMQ) -> PrivateRabbitMQ:
-    """A broker on which tests may make users, and which none of them kills: one for each test process."""
+    """A broker of this test process, whose users and life are the tests': it runs again when the next one begins.
+
+    A start costs about four CPU seconds.
+    """
     await _one_server.ensure()
     return _one_server
 

@@ -11,7 +11,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering, logged
-from tests.support.private_servers import kill, own_rabbitmq
+from tests.support.private_servers import kill
 from tests.support.processes import CONNECTIONS, Process
 
 ROUNDS = 3
@@ -19,22 +19,17 @@ LOST = "the queue is lost: delete it"
 
 
 @pytest.fixture
-async def rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
-    """A broker of the test's own."""
-    async with own_rabbitmq() as server:
-        yield server
-
-
-@pytest.fixture
-async def there(small: Settings, rabbitmq: PrivateRabbitMQ) -> AsyncIterator[FaultEnvironment]:
-    """A course of 240 whose commands go through the test's own broker."""
-    settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
+async def there(small: Settings, server: PrivateRabbitMQ) -> AsyncIterator[FaultEnvironment]:
+    """A course of 240 whose commands go through a broker that may be killed."""
+    settings = Settings(**small.model_dump() | {"amqp_url": server.url})
     async with fault_environment(settings, students=240) as made:
         yield made
+    async with broker_client(settings) as cleaner:
+        await cleaner.delete_topology()
 
 
 async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
-    there: FaultEnvironment, rabbitmq: PrivateRabbitMQ, chance: random.Random
+    there: FaultEnvironment, server: PrivateRabbitMQ, chance: random.Random
 ) -> None:
     gateway = await there.running.api()
     worker = await there.running.worker()
@@ -43,12 +38,12 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
     for number in range(ROUNDS):
         await gateway.logged("broker_connected", times=number + 1)  # it waits longer between attempts than the workers
         await there.send(there.private() if number % 2 else there.bulk())
-        await killed_while_delivering(chance, worker, lambda: kill(rabbitmq))
+        await killed_while_delivering(chance, worker, lambda: kill(server))
         await gateway.logged("broker_lost", times=number + 1)
         status, answer, _ = await there.readiness()
         assert (status, answer["status"], answer["degraded"]) == (200, "degraded", ["broker"])
         await there.send(there.bulk(subject="Accepted meanwhile"))
-        await rabbitmq.ensure()
+        await server.ensure()
 
     await there.assert_all_sent()
     await there.until("SELECT count(*) = 0 FROM outbox")
@@ -69,15 +64,15 @@ async def follow_advice(worker: Process, settings: Settings) -> None:
 
 
 async def test_queues_that_come_back_without_a_leader_are_replaced(
-    there: FaultEnvironment, rabbitmq: PrivateRabbitMQ
+    there: FaultEnvironment, server: PrivateRabbitMQ
 ) -> None:
     """Killed within a second of their declaration, some are declared after the restart and never answer."""
     worker = await there.running.start("worker")
     await worker.logged("broker_connected")
-    await kill(rabbitmq)
+    await kill(server)
     await worker.logged("broker_lost")
     before = len(logged(worker, "broker_connected"))
-    await rabbitmq.ensure()
+    await server.ensure()
 
     operator = asyncio.create_task(follow_advice(worker, there.running.settings))
     await worker.logged("broker_connected", times=before + CONNECTIONS)

@@ -15,7 +15,7 @@ from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.directory_feed import Feed, directory_event, feed
 from tests.support.fault_environment import killed_while_delivering
-from tests.support.private_servers import kill, own_postgres, own_rabbitmq
+from tests.support.private_servers import kill, own_postgres
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
@@ -111,13 +111,6 @@ async def postgres() -> AsyncIterator[PrivatePostgres]:
         yield server
 
 
-@pytest.fixture
-async def rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
-    """A broker of the test's own."""
-    async with own_rabbitmq() as server:
-        yield server
-
-
 async def _restarted(chance: random.Random, worker: Process, server: PrivatePostgres | PrivateRabbitMQ) -> None:
     await killed_while_delivering(chance, worker, lambda: kill(server), done=FOLLOWED)
     await server.ensure()
@@ -133,9 +126,9 @@ async def test_a_database_killed_in_the_middle_loses_no_event(
 
 
 async def test_a_broker_killed_in_the_middle_loses_no_event(
-    settings: Settings, rabbitmq: PrivateRabbitMQ, chance: random.Random
+    settings: Settings, server: PrivateRabbitMQ, chance: random.Random
 ) -> None:
-    own = Settings(**settings.model_dump() | {"amqp_url": rabbitmq.url})
+    own = Settings(**settings.model_dump() | {"amqp_url": server.url})
     async with streaming(own) as (_, workers):
         for number in range(ROUNDS // 2):
-            await _restarted(chance, workers[number % 2], rabbitmq)
+            await _restarted(chance, workers[number % 2], server)

@@ -9,10 +9,11 @@ from typing import Any
 
 import orjson
 
+from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment
-from tests.support.private_servers import kill, own_postgres, own_rabbitmq
+from tests.support.private_servers import kill, own_postgres
 from tests.support.processes import Process
 from tests.support.request_client import Answer, RequestClient, request_client
 from tests.support.waiting import until
@@ -101,24 +102,29 @@ async def test_a_database_killed_in_the_middle_is_only_a_delay(small: Settings, 
             await cleaner.delete_topology()
 
 
-async def test_a_broker_killed_in_the_middle_is_only_a_delay(small: Settings, chance: random.Random) -> None:
+async def test_a_broker_killed_in_the_middle_is_only_a_delay(
+    small: Settings, server: PrivateRabbitMQ, chance: random.Random
+) -> None:
     """A request confirmed to its sender is carried out; an answer confirmed to the worker is there."""
-    async with own_rabbitmq() as rabbitmq:
-        settings = Settings(**small.model_dump() | {"amqp_url": rabbitmq.url})
-        async with fault_environment(settings, students=40) as there:
-            worker = await start(there)
-            async with request_client(settings, durable="answers") as asking:
-                await asyncio.sleep(SETTLED)
-                keys = await ask(there, asking, range(40))
-                await until(lambda: len(asking.answers) >= chance.randint(1, 20))
-                await kill(rabbitmq)
-            await worker.logged("broker_lost")
-            await rabbitmq.ensure()
-            async with request_client(settings, durable="answers") as again:
-                again.answers += asking.answers
-                await _all_answered(again, keys, times=1)
-                await again.waiting(0)
-            await _assert_one_send_each(there, keys)
+    settings = Settings(**small.model_dump() | {"amqp_url": server.url})
+    answers = f"{settings.amqp_prefix}-answers"
+    async with fault_environment(settings, students=40) as there:
+        worker = await start(there)
+        async with request_client(settings, durable=answers) as asking:
+            await asyncio.sleep(SETTLED)
+            keys = await ask(there, asking, range(40))
+            await until(lambda: len(asking.answers) >= chance.randint(1, 20))
+            await kill(server)
+        await worker.logged("broker_lost")
+        await server.ensure()
+        async with request_client(settings, durable=answers) as again:
+            again.answers += asking.answers
+            await _all_answered(again, keys, times=1)
+            await again.waiting(0)
+        await _assert_one_send_each(there, keys)
+    async with broker_client(settings) as cleaner:
+        await cleaner.delete_topology()
+        await cleaner.channel.queue_delete(answers)
 
 
 async def _all_answered(asking: RequestClient, keys: set[str], *, times: int = TIMES) -> None:

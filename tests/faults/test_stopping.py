@@ -41,6 +41,7 @@ ONE_WAITS = """
 
 
 async def test_a_worker_asked_to_stop_finishes_its_chunk_and_leaves_the_rest(there: FaultEnvironment) -> None:
+    there.running.fresh = True
     await there.running.api()
     worker = await there.running.worker()
 
@@ -67,6 +68,7 @@ async def test_a_worker_asked_to_stop_finishes_its_chunk_and_leaves_the_rest(the
 
 @pytest.mark.parametrize("mode", ["sync", "async"])
 async def test_a_gateway_asked_to_stop_answers_what_it_has_begun(there: FaultEnvironment, mode: str) -> None:
+    there.running.fresh = True
     gateway = await there.running.api()
     body = there.bulk(mode=mode)
     if mode == "async":

@@ -40,6 +40,7 @@ async def test_all_times_are_the_databases(
     small = await threads.group(school.teacher, school.students[:2])
     course = f"course_{school.course}"
     with wrong_clock(HOUR) as early, wrong_clock(-HOUR) as late:
+        running.fresh = True  # the clock is set before anything is imported
         await running.api(**early)
         teacher = await as_user(school.teacher)
         await conn.execute("UPDATE access_tokens SET expires_at = now() + interval '9 min'")
@@ -84,6 +85,7 @@ async def test_an_expired_token_is_refused_by_a_process_that_is_late(
     running: Installation, school: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
     with wrong_clock(-HOUR) as late:
+        running.fresh = True
         await running.api(**late)
         teacher = await as_user(school.teacher)
         await conn.execute("UPDATE access_tokens SET expires_at = now() - interval '1 min'")

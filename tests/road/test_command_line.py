@@ -137,7 +137,7 @@ async def test_a_refusal_is_one_line(running: Installation, as_teacher: Command,
 async def test_a_service_that_is_away_is_one_line(running: Installation) -> None:
     caller = ["--url", f"http://127.0.0.1:{free_port()}", "--token", "t"]
 
-    done = await clarion(running.settings, "send", "--recipient", "1", "--body", "Hello", *caller)
+    done = await clarion(running.settings, "send", "--recipient", "1", "--body", "Hello", *caller, fresh=True)
 
     assert done.code == 1
     assert re.fullmatch(r"clarion: CLARION_URL: cannot reach [^\n]+\n", done.err)

@@ -24,6 +24,7 @@ async def test_twelve_notes_to_oneself_that_each_forward_all_before(
     running: Installation, institution: Institution, as_user: AsUser
 ) -> None:
     """In full the last of them would be 2^12 notes, more than 500 MB."""
+    running.fresh = True  # its memory is its own
     gateway = await running.api()
     author = await institution.user()
     client = await as_user(author)

@@ -50,6 +50,7 @@ async def curl(arguments: list[str]) -> tuple[int, object, str | None]:
 async def test_it_is_accepted_followed_and_sent_again_by_the_command(
     running: Installation, school: School, as_user: Callable[[int], Awaitable[Client]]
 ) -> None:
+    running.fresh = True
     await running.api()
     await running.worker()
     teacher = await as_user(school.teacher)
@@ -66,6 +67,6 @@ async def test_it_is_accepted_followed_and_sent_again_by_the_command(
     assert (status, body) == (200, done)
 
     caller = ("--url", running.url, "--token", token)
-    sent = await clarion(running.settings, *command[1:], *caller)
+    sent = await clarion(running.settings, *command[1:], *caller, fresh=True)
     assert sent.code == 0
     assert "250 of 250 delivered" in sent.out

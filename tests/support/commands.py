@@ -3,11 +3,12 @@
 import asyncio
 import os
 import pty
-import sys
 from collections.abc import Collection
 from typing import NamedTuple
 
 from service.runtime.settings import Settings
+from tests.support.fork_server import start_clarion
+from tests.support.pipes import reading_pipe, writing_pipe
 from tests.support.processes import environment
 from tests.support.waiting import PATIENCE
 
@@ -21,21 +22,20 @@ class Outcome(NamedTuple):
 
 
 async def clarion(
-    settings: Settings, *arguments: str, stdin: bytes = b"", without: Collection[str] = (), **variables: str
+    settings: Settings,
+    *arguments: str,
+    stdin: bytes = b"",
+    without: Collection[str] = (),
+    fresh: bool = False,
+    **variables: str,
 ) -> Outcome:
-    """Run ``python -m service`` with these settings and arguments, with more variables or without some."""
+    """Run ``clarion`` with these settings and arguments, with more variables or without some."""
     known = environment(settings, **variables)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *("-m", "service", *arguments),
-        env={name: value for name, value in known.items() if name not in without},
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate(stdin)
-    assert process.returncode is not None
-    return Outcome(process.returncode, out.decode(), err.decode())
+    env = {name: value for name, value in known.items() if name not in without}
+    async with reading_pipe() as (out, stdout), reading_pipe() as (err, stderr), writing_pipe(stdin) as given:
+        process = await start_clarion(arguments, env, fresh=fresh, stdin=given, stdout=stdout, stderr=stderr)
+    said = await asyncio.gather(out.read(), err.read())
+    return Outcome(await process.wait(), *(text.decode() for text in said))
 
 
 class OnTerminal:
@@ -49,10 +49,10 @@ class OnTerminal:
 
     async def start(self) -> None:
         """Begin."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "service", *self._arguments),
-            env=self._environment,
+        self._process = await start_clarion(
+            self._arguments,
+            self._environment,
+            fresh=True,
             stdin=self._theirs,
             stdout=self._theirs,
             stderr=self._theirs,

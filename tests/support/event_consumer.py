@@ -33,9 +33,10 @@ class ReceivedEvent:
 
 @dataclass
 class EventConsumer:
-    """``received``: everything so far, in the order in which it came."""
+    """``received``: everything so far, in the order in which it came; ``times``: how often each message id came."""
 
     received: list[ReceivedEvent] = field(default_factory=list)
+    times: Counter[str] = field(default_factory=Counter)
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """Reads it by its contract."""
@@ -46,6 +47,7 @@ class EventConsumer:
         assert event.metadata.event_name == event.name
         assert event.metadata.message_id == message.message_id
         self.received.append(ReceivedEvent(event, message.message_id, message.headers.get("traceparent")))
+        self.times[message.message_id] += 1
         await message.ack()
 
     async def take_set(self, message: AbstractIncomingMessage) -> None:
@@ -58,11 +60,6 @@ class EventConsumer:
             event = parse_event(message.routing_key or "", orjson.dumps(part))
             self.received.append(ReceivedEvent(event, str(event.metadata.message_id), None))
         await message.ack()
-
-    @property
-    def times(self) -> Counter[str]:
-        """How often each message id came."""
-        return Counter(each.message_id for each in self.received)
 
     @property
     def messages(self) -> dict[int, list[int]]:
@@ -93,6 +90,7 @@ class EventConsumer:
         await until(nothing_left)
         found = [one for one in self.received if one.message_id != f"{MessageCreated.name}.{last}"]
         self.received.clear()
+        self.times.clear()
         return found
 
 

@@ -19,13 +19,21 @@ def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
     """An equal stretch for each process, which begins with its share of the slow tests.
 
     pytest-xdist cuts the list in as many stretches and lets a process that has none left take over from the others:
-    a slow test that began last would run on alone.
+    a slow test that began last would run on alone. The first process has all that need a broker of their own
+    (tests/faults/conftest.py), so that only one is started.
     """
     slow = sorted((item for item in items if folder_of(item) in _SLOW), key=lambda item: _SLOW.index(folder_of(item)))
+    brokers = [item for item in slow if _needs_own_broker(item)]
+    others = [item for item in slow if not _needs_own_broker(item)]
     quick = [item for item in items if folder_of(item) not in _SLOW]
-    cuts = [len(quick) * process // processes for process in range(processes + 1)]
     order: list[pytest.Item] = []
     for process in range(processes):
-        order += slow[process::processes]
-        order += quick[cuts[process] : cuts[process + 1]]
+        first = (brokers if process == 0 else []) + others[process::processes]
+        rest = (len(items) - len(order)) // (processes - process) - len(first)
+        order += first + quick[: max(0, rest)]
+        del quick[: max(0, rest)]
     return order
+
+
+def _needs_own_broker(item: pytest.Item) -> bool:
+    return isinstance(item, pytest.Function) and "server" in item.fixturenames

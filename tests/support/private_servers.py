@@ -42,18 +42,6 @@ async def own_postgres() -> AsyncIterator[PrivatePostgres]:
             await asyncio.to_thread(server.stop)
 
 
-@asynccontextmanager
-async def own_rabbitmq() -> AsyncIterator[PrivateRabbitMQ]:
-    """A RabbitMQ without any queue."""
-    with open_folder() as folder:
-        server = PrivateRabbitMQ(Path(folder), PASSWORD)
-        try:
-            await server.ensure()
-            yield server
-        finally:
-            await asyncio.to_thread(server.stop)
-
-
 def open_folder() -> tempfile.TemporaryDirectory[str]:
     """A folder that PostgreSQL's own user may enter, as pytest's may not be."""
     folder = tempfile.TemporaryDirectory(prefix="clarion-faults-")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import aiohttp
 
 from service.runtime.settings import Settings
+from tests.support.fork_server import Running, start_clarion
+from tests.support.pipes import reading_pipe
 from tests.support.waiting import PATIENCE
 from workers.process import WORKERS
 
@@ -40,31 +41,23 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 class Process:
     """One running ``clarion`` command. Its log goes to ``lines`` as it is written."""
 
-    def __init__(self, arguments: Sequence[str], env: dict[str, str]) -> None:
+    def __init__(self, arguments: Sequence[str], env: dict[str, str], *, fresh: bool = False) -> None:
         self._arguments = arguments
         self._env = env
+        self._fresh = fresh
         self._reader: asyncio.Task[None] | None = None
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Running | None = None
         self._seen = asyncio.Condition()
         self.lines: list[str] = []
 
     async def start(self) -> None:
         """Begin; returns before the process is ready."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "service",
-            *self._arguments,
-            env=self._env,
-            stderr=asyncio.subprocess.PIPE,
-            limit=1_000_000,
-        )
-        self._reader = asyncio.create_task(self._read())
+        async with reading_pipe() as (log, written):
+            self._process = await start_clarion(self._arguments, self._env, fresh=self._fresh, stderr=written)
+        self._reader = asyncio.create_task(self._read(log))
 
-    async def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stderr is not None
-        async for line in self._process.stderr:
+    async def _read(self, log: asyncio.StreamReader) -> None:
+        async for line in log:
             async with self._seen:
                 self.lines.append(line.decode())
                 self._seen.notify_all()
@@ -101,16 +94,20 @@ class Process:
 
 
 class Installation:
-    """An API and workers with a database and a broker prefix of their own."""
+    """An API and workers with a database and a broker prefix of their own.
 
-    def __init__(self, settings: Settings) -> None:
+    With ``fresh`` its processes are started as an operator does it (fork_server.py).
+    """
+
+    def __init__(self, settings: Settings, *, fresh: bool = False) -> None:
         self.settings = settings.model_copy(update={"port": free_port()})
+        self.fresh = fresh
         self.processes: list[Process] = []
         self.url = f"http://127.0.0.1:{self.settings.port}"
 
     async def start(self, *arguments: str, **env: str) -> Process:
         """Start one more process of this installation."""
-        process = Process(arguments, environment(self.settings, **env))
+        process = Process(arguments, environment(self.settings, **env), fresh=self.fresh)
         await process.start()
         self.processes.append(process)
         return process
@@ -135,9 +132,9 @@ class Installation:
 
 
 @asynccontextmanager
-async def installation(settings: Settings) -> AsyncIterator[Installation]:
+async def installation(settings: Settings, *, fresh: bool = False) -> AsyncIterator[Installation]:
     """An installation that is gone afterwards."""
-    made = Installation(settings)
+    made = Installation(settings, fresh=fresh)
     try:
         yield made
     finally:
