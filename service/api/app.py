@@ -11,6 +11,7 @@ from service.api import (
     add_recipients,
     administration,
     asyncapi,
+    batch_recipients,
     batch_update,
     batches,
     create_conversation,
@@ -46,6 +47,7 @@ _BODIES = 8  # of the greatest length may wait to be parsed, or so many more tha
 MODULES = (
     health,
     batches,
+    batch_recipients,
     create_conversation,
     add_message,
     add_recipients,

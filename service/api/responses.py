@@ -12,7 +12,7 @@ from service.domain.string_ids import with_string_ids
 SAFE_HEADERS: Mapping[str, str] = {hdrs.SERVER: "clarion", "X-Content-Type-Options": "nosniff"}
 
 _JSON = "application/json; charset=utf-8"
-_FRESH = "max-age=0, private, must-revalidate"
+FRESH = "max-age=0, private, must-revalidate"
 _STRING_IDS = "application/json+canvas-string-ids"
 
 
@@ -25,5 +25,5 @@ def respond(
     return web.Response(
         body=encoded(body),
         status=status,
-        headers={hdrs.CONTENT_TYPE: _JSON, hdrs.CACHE_CONTROL: _FRESH, **(headers or {})},
+        headers={hdrs.CONTENT_TYPE: _JSON, hdrs.CACHE_CONTROL: FRESH, **(headers or {})},
     )

@@ -120,3 +120,35 @@ CREATE OR REPLACE FUNCTION attempt_counts(
 ) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;
+
+-- Recipients per second that were delivered or failed in the last ten seconds; of a batch that has ended, in the last ten
+-- of its work. The newest 200 chunks are looked at, which are fewer seconds where it goes fast. Null before the first.
+CREATE OR REPLACE FUNCTION batch_rate(batch batches) RETURNS double precision
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    WITH span AS MATERIALIZED (
+        SELECT coalesce((batch).finished_at, statement_timestamp()) AS until
+    ), recent AS MATERIALIZED (
+        SELECT c.updated_at, cardinality(c.recipients) AS recipients
+        FROM chunks c
+        WHERE c.batch_id = (batch).id AND c.state IN ('delivered', 'failed')
+          AND c.updated_at > (SELECT until - interval '10 s' FROM span)
+        ORDER BY c.updated_at DESC
+        LIMIT 200
+    ), began AS MATERIALIZED (
+        -- Where not all were looked at, the time counts from the oldest of them, which then does not count itself.
+        SELECT greatest((SELECT until - interval '10 s' FROM span), (batch).created_at, (batch).send_at,
+                        CASE WHEN count(*) = 200 THEN min(updated_at) END) AS since
+        FROM recent
+    )
+    SELECT CASE WHEN (batch).started_at IS NOT NULL THEN
+               coalesce((SELECT sum(recipients) FROM recent WHERE updated_at > since), 0)
+               / nullif(extract(epoch FROM until - since), 0)::double precision END
+    FROM span, began
+$$;
+
+-- How many recipients of a batch are skipped, with those who were taken out of chunks that are not settled yet.
+CREATE OR REPLACE FUNCTION batch_skipped(batch batches) RETURNS integer
+    LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN (batch).skipped + (
+        SELECT coalesce(sum(c.skipped), 0)
+        FROM chunks c WHERE c.batch_id = (batch).id AND c.state = 'pending' AND c.skipped > 0);
