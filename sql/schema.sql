@@ -453,13 +453,14 @@ CREATE TABLE chunks (
     redeliveries integer NOT NULL DEFAULT 0,
     lowest_user_id bigint GENERATED ALWAYS AS (recipients[1]) STORED,
     highest_user_id bigint GENERATED ALWAYS AS (recipients[cardinality(recipients)]) STORED,
+    size integer GENERATED ALWAYS AS (cardinality(recipients)) STORED,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
 CREATE INDEX chunks_recipients ON chunks USING btree (batch_id, lowest_user_id, highest_user_id, state);
 CREATE INDEX chunks_reduced ON chunks USING btree (batch_id) WHERE state = 'pending'::text AND skipped > 0;
-CREATE INDEX chunks_settled ON chunks USING btree (batch_id, updated_at) WHERE state = ANY (ARRAY['delivered'::text, 'failed'::text]);
+CREATE INDEX chunks_settled ON chunks USING btree (batch_id, updated_at) INCLUDE (size) WHERE state = ANY (ARRAY['delivered'::text, 'failed'::text]);
 
 CREATE TABLE pending_replies (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -1129,33 +1130,39 @@ CREATE OR REPLACE FUNCTION attempt_counts(
     RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;
 
 -- Recipients per second that were delivered or failed in the last ten seconds; of a batch that has ended, in the last ten
--- of its work. The newest 200 chunks are looked at, which are fewer seconds where it goes fast. Null before the first.
+-- of its work. The newest 500 chunks are looked at, which are fewer seconds where it goes fast. Null before the first.
+-- In PL/pgSQL, here and below, because that keeps its plans.
 CREATE OR REPLACE FUNCTION batch_rate(batch batches) RETURNS double precision
-    LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    WITH span AS MATERIALIZED (
-        SELECT coalesce((batch).finished_at, statement_timestamp()) AS until
-    ), recent AS MATERIALIZED (
-        SELECT c.updated_at, cardinality(c.recipients) AS recipients
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    until timestamptz := coalesce(batch.finished_at, statement_timestamp());
+    since timestamptz := greatest(until - interval '10 s', batch.created_at, batch.send_at);
+    rate double precision;
+BEGIN
+    IF batch.started_at IS NULL THEN
+        RETURN NULL;
+    END IF;
+    WITH recent AS MATERIALIZED (
+        SELECT c.updated_at, c.size
         FROM chunks c
-        WHERE c.batch_id = (batch).id AND c.state IN ('delivered', 'failed')
-          AND c.updated_at > (SELECT until - interval '10 s' FROM span)
+        WHERE c.batch_id = batch.id AND c.state IN ('delivered', 'failed') AND c.updated_at > since
         ORDER BY c.updated_at DESC
-        LIMIT 200
-    ), began AS MATERIALIZED (
+        LIMIT 500
+    ), began AS (
         -- Where not all were looked at, the time counts from the oldest of them, which then does not count itself.
-        SELECT greatest((SELECT until - interval '10 s' FROM span), (batch).created_at, (batch).send_at,
-                        CASE WHEN count(*) = 200 THEN min(updated_at) END) AS since
-        FROM recent
+        SELECT CASE WHEN count(*) = 500 THEN min(updated_at) ELSE since END AS at FROM recent
     )
-    SELECT CASE WHEN (batch).started_at IS NOT NULL THEN
-               coalesce((SELECT sum(recipients) FROM recent WHERE updated_at > since), 0)
-               / nullif(extract(epoch FROM until - since), 0)::double precision END
-    FROM span, began
-$$;
+    SELECT coalesce((SELECT sum(size) FROM recent WHERE updated_at > at), 0)
+           / nullif(extract(epoch FROM until - at), 0)
+    INTO rate FROM began;
+    RETURN rate;
+END $$;
 
 -- How many recipients of a batch are skipped, with those who were taken out of chunks that are not settled yet.
 CREATE OR REPLACE FUNCTION batch_skipped(batch batches) RETURNS integer
-    LANGUAGE sql STABLE PARALLEL SAFE
-    RETURN (batch).skipped + (
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN batch.skipped + (
         SELECT coalesce(sum(c.skipped), 0)
-        FROM chunks c WHERE c.batch_id = (batch).id AND c.state = 'pending' AND c.skipped > 0);
+        FROM chunks c WHERE c.batch_id = batch.id AND c.state = 'pending' AND c.skipped > 0);
+END $$;

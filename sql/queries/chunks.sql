@@ -67,7 +67,7 @@ RETURNING attempts;
 WITH chunk AS MATERIALIZED (
     SELECT batch_id FROM chunks
     WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
-      AND cardinality(recipients) > 1
+      AND size > 1
     FOR UPDATE
 )
 UPDATE batches b SET splits = b.splits + 1
@@ -81,7 +81,7 @@ RETURNING b.splits;
 -- The second half becomes a chunk of its own, at the end of the batch; all keep the ids that they had. Both have all
 -- attempts before them; of their redeliveries so many count as had, unless a half is one recipient.
 WITH whole AS MATERIALIZED (
-    SELECT batch_id, first_id, recipients, cardinality(recipients) / 2 AS half, cardinality(recipients) AS size
+    SELECT batch_id, first_id, recipients, size / 2 AS half, size
     FROM chunks WHERE batch_id = :batch_id::bigint AND position = :position::integer
 ), rest AS (
     INSERT INTO chunks (batch_id, position, first_id, recipients, error, redeliveries, due_at, updated_at)

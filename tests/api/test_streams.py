@@ -24,6 +24,10 @@ SECONDS = 4.0  # that a request may take
 PAUSE, PARTS = 1.0, 6  # of an answer that takes longer
 
 
+def _after(due: float) -> Callable[[], bool]:
+    return lambda: asyncio.get_running_loop().time() >= due
+
+
 class Parts:
     """What the answer is made of; ``closed`` once nobody asks for more."""
 
@@ -32,10 +36,10 @@ class Parts:
 
     async def slow(self) -> AsyncGenerator[bytes, None]:
         """The clock is what is waited for: that is what this is about."""
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        for part in range(PARTS):
-            await until(lambda due=began + part * PAUSE: loop.time() >= due)
+        now = asyncio.get_running_loop().time
+        for _ in range(PARTS):
+            due = now() + PAUSE
+            await until(_after(due))
             yield b"part\n"
 
     async def endless(self) -> AsyncGenerator[bytes, None]:
@@ -103,7 +107,7 @@ async def test_a_reader_who_takes_nothing_is_cut_off(open_stream: Ask, parts: Pa
 
 async def read_all(response: aiohttp.ClientResponse, taken: list[bytes]) -> None:
     """What comes, as far as it comes."""
-    async for piece in response.content.iter_any():
+    while piece := await response.content.readany():
         taken.append(piece)
 
 
