@@ -22,8 +22,8 @@ from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.user_merges import NOW, merged
 
-FIRST, LAST = 101, 124
-OUTSIDERS = 3  # who are no recipients, and may become targets of merges
+FIRST, LAST = 101, 108
+OUTSIDERS = 2  # who are no recipients, and may become targets of merges
 USER = st.integers(FIRST, LAST + OUTSIDERS)
 CHUNK = st.integers(0, 30)
 STEP = st.one_of(
@@ -32,6 +32,7 @@ STEP = st.one_of(
     st.tuples(st.just("split"), CHUNK),
     st.tuples(st.just("cancel"), CHUNK),
     st.tuples(st.just("requeue"), CHUNK),
+    st.tuples(st.just("merge"), USER, USER),
     st.tuples(st.just("merge"), USER, USER),
     st.tuples(st.just("delete"), st.lists(USER, min_size=1, max_size=3)),
     st.tuples(st.just("restore"), USER),
@@ -143,11 +144,11 @@ async def check(conn: asyncpg.Connection, batch: int, size: int) -> None:
 
 
 @given(
-    steps=st.lists(STEP, max_size=25),
-    chunk_size=st.integers(1, LAST - FIRST + 1),
-    size=st.integers(1, 9),
+    steps=st.lists(STEP, min_size=5, max_size=30),
+    chunk_size=st.sampled_from([1, 2, 3, 8]),
+    size=st.integers(1, 4),
 )
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_counters_pages_and_csv_agree_whatever_happens(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chunk_size: int, size: int
 ) -> None:
