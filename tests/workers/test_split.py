@@ -2,8 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import timedelta
 
 import asyncpg
@@ -17,31 +16,12 @@ from service.contracts.commands import DeliverChunk
 from service.runtime.settings import Settings
 from sql import chunks
 from sql.chunks import PendingChunk
-from tests.support.batches import Batches
+from tests.support.batches import Batches, refused
 from tests.support.bulk_send_invariants import copies
 from workers import deliver
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, SUSPECT_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Outcome
-
-AUTHOR = 1
-
-
-@asynccontextmanager
-async def refused(conn: asyncpg.Connection, condition: str) -> AsyncIterator[None]:
-    """Meanwhile the database takes no participant row of which that is true."""
-    await conn.execute(
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION 'user % is refused', NEW.user_id; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
-            WHEN (NEW.user_id <> {AUTHOR} AND ({condition})) EXECUTE FUNCTION refuse();
-        """
-    )
-    try:
-        yield
-    finally:
-        await conn.execute("DROP FUNCTION refuse() CASCADE")
 
 
 class Queue:
