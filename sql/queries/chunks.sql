@@ -156,8 +156,8 @@ WHERE c.batch_id = free.batch_id AND c.position = free.position;
 
 -- name: revive_chunks :many
 -- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
--- before them; the counters of their batches go back, and a batch that has ended goes on: one in error, or a sent one whose
--- chunk had no recipient left. Of each asked chunk its state and its batch's as they were found; null: there is no such
+-- before them, and may be cut anew; the counters of their batches go back, and a batch that has ended goes on: one in
+-- error, or a sent one whose chunk had no recipient left. Of each asked chunk its state and its batch's as they were found; null: there is no such
 -- chunk. Locked in the order of deliver.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
@@ -180,7 +180,7 @@ WITH asked AS MATERIALIZED (
     RETURNING c.batch_id, f.recipients, f.skipped
 ), counted AS (
     UPDATE batches b
-    SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL,
+    SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL, splits = 0,
         state = CASE WHEN b.state IN ('error', 'sent') THEN 'sending' ELSE b.state END
     FROM (
         SELECT batch_id, sum(recipients) AS recipients, sum(skipped) AS skipped FROM revived GROUP BY batch_id

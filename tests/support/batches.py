@@ -8,7 +8,6 @@ import asyncpg
 
 from sql.batches import NewBatch, insert_batch
 
-
 SENDER = 1
 
 

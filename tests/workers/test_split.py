@@ -152,7 +152,26 @@ async def test_where_everything_fails_chunks_are_cut_so_often_and_no_more(
     assert len(queue.dead) == 5 + 7 + 4
 
 
-async def test_every_second_recipient_may_be_refused(
+async def test_what_was_given_up_together_is_cut_when_it_comes_back(
+    conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliver, "FREE_SPLITS", 3)
+    await batches.accept(range(10, 18), chunk_size=8)
+    async with refused(conn, "true"):
+        while due := await sweep():
+            await queue.work(due)
+    assert await conn.fetchval("SELECT array_agg(size) FROM chunks WHERE state = 'failed'") == [2, 2, 2, 2]
+
+    bodies = [command.model_dump_json().encode() for command, _ in queue.dead]
+    assert await revive(conn, bodies, due_after=timedelta()) == [None] * 4
+    async with refused(conn, "NEW.user_id = 13"):
+        while due := await sweep():
+            await queue.work(due)
+
+    assert await counters(conn) == ("error", 7, 1, 0)
+
+
+async def test_many_recipients_may_be_refused(
     conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As others of a batch are delivered, its chunks may be cut further."""
