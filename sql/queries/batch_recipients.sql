@@ -1,7 +1,7 @@
 -- name: list_recipients :many
 -- A batch's recipients in the asked states behind a user, in user id order, so many at most. Most are in the arrays of
 -- chunks; who was taken out of one stands in skipped_recipients. A chunk's recipients are in order and chunks hardly
--- ever overlap: the first chunks are read until they have enough, and nobody behind the last of these is on the page.
+-- ever overlap: the first chunks are read until they have enough, and the page ends with the last of these, at most.
 WITH bound AS MATERIALIZED (
     SELECT CASE WHEN count(*) = :limit::bigint THEN max(user_id) ELSE 9223372036854775807 END AS last
     FROM (
@@ -19,7 +19,8 @@ WITH bound AS MATERIALIZED (
 )
 SELECT found.user_id, found.state, found.conversation_id, found.message_id, found.error, found.updated_at
 FROM (
-    SELECT r.user_id, c.state, CASE WHEN c.state = 'delivered' THEN coalesce(r.conversation_id, c.first_id + r.n - 1) END,
+    SELECT r.user_id, c.state,
+           CASE WHEN c.state = 'delivered' THEN coalesce(r.conversation_id, c.first_id + r.n - 1) END,
            CASE WHEN c.state = 'delivered' THEN c.first_id + r.n - 1 END, c.error, c.updated_at
     FROM bound
     CROSS JOIN LATERAL (

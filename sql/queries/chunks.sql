@@ -74,7 +74,8 @@ UPDATE batches b SET splits = b.splits + 1
 FROM chunk
 WHERE b.id = chunk.batch_id AND b.state IN ('created', 'sending', 'paused') AND b.splits < least(
     :most::bigint,
-    :free::bigint + b.total / :for_each::integer + 2 * (SELECT count(*) FROM chunks d WHERE d.batch_id = :batch_id AND d.state = 'delivered'))
+    :free::bigint + b.total / :for_each::integer
+        + 2 * (SELECT count(*) FROM chunks d WHERE d.batch_id = :batch_id AND d.state = 'delivered'))
 RETURNING b.splits;
 
 -- name: split_chunk :single
@@ -157,8 +158,8 @@ WHERE c.batch_id = free.batch_id AND c.position = free.position;
 -- name: revive_chunks :many
 -- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
 -- before them, and may be cut anew; the counters of their batches go back, and a batch that has ended goes on: one in
--- error, or a sent one whose chunk had no recipient left. Of each asked chunk its state and its batch's as they were found; null: there is no such
--- chunk. Locked in the order of deliver.
+-- error, or a sent one whose chunk had no recipient left. Of each asked chunk its state and its batch's as they were
+-- found; null: there is no such chunk. Locked in the order of deliver.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
 ), found AS MATERIALIZED (

@@ -160,9 +160,9 @@ async def test_what_cannot_be_listed(
 async def test_batches_of_others_and_unknown_ones_are_not_found(
     client: ClientSession, place: Place, token: Token, accept: dict[str, str]
 ) -> None:
-    stranger = await token(2)
+    another = await token(2)
     for headers, path in (
-        (stranger, place.path),
+        (another, place.path),
         (place.headers, "/conversations/batches/999999/recipients"),
         (place.headers, "/conversations/batches/x/recipients"),
     ):

@@ -29,7 +29,7 @@ def _after(due: float) -> Callable[[], bool]:
 
 
 class Parts:
-    """What the answer is made of; ``closed`` once nobody asks for more."""
+    """What the answer is made of; ``closed`` once no more is asked for."""
 
     def __init__(self) -> None:
         self.closed = asyncio.Event()

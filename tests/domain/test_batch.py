@@ -56,12 +56,12 @@ def test_the_rest_arrives_when_the_rate_says(total: int, data: st.DataObject, ra
 
 
 @pytest.mark.parametrize("state", set(BatchState) - {BatchState.SENDING})
-def test_nobody_knows_when_a_batch_ends_that_is_not_sending(state: BatchState) -> None:
+def test_the_end_of_a_batch_that_is_not_sending_is_unknown(state: BatchState) -> None:
     assert eta(progress(state, 100, 50, rate=10.0), START) is None
 
 
 @pytest.mark.parametrize("rate", [None, 0.0])
-def test_nobody_knows_when_a_batch_ends_that_does_not_move(rate: float | None) -> None:
+def test_the_end_of_a_batch_that_does_not_move_is_unknown(rate: float | None) -> None:
     assert eta(progress(BatchState.SENDING, 100, 50, rate=rate), START) is None
 
 

@@ -45,13 +45,13 @@ class Batches:
 
 @asynccontextmanager
 async def refused(conn: asyncpg.Connection, condition: str) -> AsyncIterator[None]:
-    """Meanwhile the database takes no participant row, of others than the sender, of which that is true."""
+    """Meanwhile the database takes no participant row of which that is true."""
     await conn.execute(
         f"""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RAISE EXCEPTION 'user % is refused', NEW.user_id; END $$;
         CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
-            WHEN (NEW.user_id <> {SENDER} AND ({condition})) EXECUTE FUNCTION refuse();
+            WHEN ({condition}) EXECUTE FUNCTION refuse();
         """
     )
     try:

@@ -1,4 +1,4 @@
-"""Bulk sends in work when users are deleted: they are left out, and nobody else is touched (CONTRACT 3.6)."""
+"""Bulk sends in work when users are deleted: they are left out, and no one else is touched (CONTRACT 3.6)."""
 
 from datetime import timedelta
 
