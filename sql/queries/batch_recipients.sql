@@ -66,7 +66,10 @@ FOR NO KEY UPDATE OF b;
 -- had: behind each gap a chunk is cut, and what follows becomes a chunk of its own, at the end of the batch.
 WITH member AS MATERIALIZED (
     SELECT c.batch_id, c.position, r.user_id, r.n, c.first_id + r.n - 1 AS message_id, d.id IS NOT NULL AS deleted
-    FROM unnest(:batch_ids::bigint[], :positions::integer[]) AS asked(batch_id, position)
+    FROM (
+        SELECT * FROM unnest(:batch_ids::bigint[], :positions::integer[]) AS asked(batch_id, position)
+        LIMIT cardinality(:positions)
+    ) asked
     CROSS JOIN LATERAL (
         SELECT * FROM chunks WHERE batch_id = asked.batch_id AND position = asked.position OFFSET 0
     ) c
@@ -93,11 +96,14 @@ WITH member AS MATERIALIZED (
     WHERE r.number > 1
 )
 UPDATE chunks c
-SET first_id = coalesce(r.first_id, c.first_id), recipients = coalesce(r.recipients, '{}'),
-    skipped = c.skipped + gone.count, updated_at = statement_timestamp()
+SET first_id = coalesce(left_over.first_id, c.first_id), recipients = coalesce(left_over.recipients, '{}'),
+    skipped = c.skipped + left_over.gone, updated_at = statement_timestamp()
 FROM (
-    SELECT batch_id, position, count(*) AS count FROM member WHERE deleted GROUP BY batch_id, position
+    SELECT g.batch_id, g.position, g.gone, r.first_id, r.recipients
+    FROM (
+        SELECT batch_id, position, count(*) AS gone FROM member WHERE deleted GROUP BY batch_id, position
+    ) g
+    LEFT JOIN run r ON r.batch_id = g.batch_id AND r.position = g.position AND r.number = 1
     LIMIT cardinality(:positions)
-) gone
-LEFT JOIN run r ON r.batch_id = gone.batch_id AND r.position = gone.position AND r.number = 1
-WHERE c.batch_id = gone.batch_id AND c.position = gone.position;
+) left_over
+WHERE c.batch_id = left_over.batch_id AND c.position = left_over.position;
