@@ -54,6 +54,9 @@ class BatchRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    send_at: datetime | None
+    error: str | None
+    rate: float | None
     seen_at: datetime
 
     def batch(self) -> Batch:
@@ -67,6 +70,9 @@ class BatchRow(NamedTuple):
             created_at=self.created_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
+            send_at=self.send_at,
+            error=self.error,
+            rate=self.rate,
         )
         return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at)
 
@@ -81,6 +87,7 @@ class InsertedBatch(NamedTuple):
 
 _INSERT = Single("insert_batch", InsertedBatch)
 _LIST = Many("list_batches", BatchRow)
+_LIST_NEWEST = Many("list_newest_batches", BatchRow)
 _COUNT = Value[int]("count_batches")
 _FIND = One("find_batch", BatchRow)
 
@@ -110,12 +117,14 @@ async def list_batches(
     accounts: Collection[int] | None = None,
     limit: int,
     offset: int,
+    newest_first: bool = False,
 ) -> list[Batch]:
-    """One page of the sender's batches in these states, oldest first.
+    """One page of the sender's batches in these states, oldest first unless asked otherwise.
 
     ``accounts``, here and below: only batches whose root accounts are all among them, and which have any.
     """
-    rows = await _LIST(
+    page = _LIST_NEWEST if newest_first else _LIST
+    rows = await page(
         conn, sender_id=sender_id, states=states, account_ids=_sorted(accounts), limit=limit, offset=offset
     )
     return [row.batch() for row in rows]

@@ -13,7 +13,7 @@ from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.outbox import cause_columns
 from sql.sends import Message
-from sql.statements import Column, Command, Many, One, Value
+from sql.statements import Column, Command, Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,12 @@ class DueChunk(NamedTuple):
     traceparent: str | None
 
 
+class SecondHalf(NamedTuple):
+    """Where the second half of a chunk stands that was cut in two."""
+
+    position: int
+
+
 class FoundBatch(NamedTuple):
     """A batch that a dead letter names, its state, null where there is none, and whether a chunk of it is pending."""
 
@@ -96,6 +102,8 @@ _PLAN = Column[int]("plan_batch")
 _PLANNABLE = Many("plannable_batches", FoundBatch)
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
 _POSTPONE = Value[int | None]("postpone_chunk")
+_BEGIN_SPLIT = Value[int | None]("begin_split")
+_SPLIT = Single("split_chunk", SecondHalf)
 _COUNT_REDELIVERY = One("count_chunk_redelivery", Redelivery)
 _FORGIVE = Command("forgive_chunk_redelivery")
 _DEFER = Command("defer_chunk")
@@ -157,6 +165,29 @@ async def postpone_chunk(
 ) -> int | None:
     """Notes a failed attempt; returns how many there were, None when it does not count (any more)."""
     return await _POSTPONE(conn, batch_id=batch_id, position=position, error=error, first_wait=first_wait)
+
+
+async def begin_split(conn: Connection, batch_id: int, position: int, *, free: int, for_each: int, most: int) -> bool:
+    """Whether a pending chunk may be cut in two; if so, it and its batch stay locked, and the cut is counted.
+
+    A batch is cut ``free`` times, once ``for_each`` so many recipients, and twice for each chunk that was delivered;
+    ``most`` times in all.
+    """
+    counted = await _BEGIN_SPLIT(conn, batch_id=batch_id, position=position, free=free, for_each=for_each, most=most)
+    return counted is not None
+
+
+async def split_chunk(
+    conn: Connection, batch_id: int, position: int, *, error: str, redeliveries: int, patience: timedelta
+) -> int:
+    """Cuts the chunk in two, after begin_split in the same transaction; returns the position of the second half.
+
+    The sweeper leaves both alone for ``patience``. ``redeliveries``: how many a half of several begins with.
+    """
+    made = await _SPLIT(
+        conn, batch_id=batch_id, position=position, error=error, redeliveries=redeliveries, patience=patience
+    )
+    return made.position
 
 
 async def count_chunk_redelivery(conn: Connection, batch_id: int, position: int) -> Redelivery | None:

@@ -1,9 +1,12 @@
 """The one policy of attempts, for chunks, replies and batch updates: when work is tried again, and when it is given up.
 
+Work for many at once is cut in two when it fails, so that only what cannot be cut uses up attempts.
+
 A failure counts only after the wait that follows the one before, so that a command that comes twice does not use up
 the attempts; each wait is twice the one before (attempt_counts, next_attempt_at in SQL). What fails MAX_ATTEMPTS times,
 or comes back unsettled more than MAX_REDELIVERIES times since it may have killed its workers, is given up. Neither
 counts where the fault lies outside the work (workers.outcome.is_outside), or where others were in its way for long.
+What other work was in the way of is tried as often before it is cut.
 """
 
 from collections.abc import Awaitable, Callable
@@ -26,6 +29,7 @@ CONFLICT_RETRIES = 20  # attempts at once when other transactions write the same
 MAX_ATTEMPTS = 5  # failures of the work itself before it is given up
 MAX_REDELIVERIES = 10  # of one row's commands that came back unsettled, before it is given up
 TOO_MANY_REDELIVERIES = f"handed out {MAX_REDELIVERIES} times without a verdict: its workers may have died of it"
+SUSPECT_REDELIVERIES = MAX_REDELIVERIES - 2  # that a part begins with whose whole killed its workers
 ERROR_LIMIT = 2000  # characters kept of an error
 
 # Another transaction held a lock for longer than a worker waits (lock_timeout): its worker may be frozen.
@@ -33,6 +37,10 @@ BLOCKED = asyncpg.LockNotAvailableError
 BLOCKED_WAIT = timedelta(seconds=5)  # until the work is commanded again
 
 Result = TypeVar("Result")
+
+
+class Contended(Exception):
+    """Other transactions wrote the same rows each time that a step was tried."""
 
 
 class AttemptedRow(Protocol):
@@ -49,6 +57,13 @@ class AttemptedRow(Protocol):
 
     async def defer(self, conn: Connection, *, wait: timedelta) -> None:
         """Has it commanded again after the wait, as an attempt that does not count; not while others have it locked."""
+
+    async def split(self, conn: Connection, *, error: str, redeliveries: int = 0) -> bool:
+        """Cuts it into parts that are to be tried at once; False where it cannot be cut, as most work cannot.
+
+        ``redeliveries``: as many as its parts are taken to have had, as long as they can be cut further.
+        """
+        return False
 
     async def fail(self, conn: Connection, *, error: str) -> None:
         """Gives it up."""
@@ -81,9 +96,11 @@ class Attempts:
     async def _counted(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
         reason = error_text(error)
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
+            if not isinstance(error, Contended) and await row.split(conn, error=reason):
+                return Done()
             attempts = await row.postpone(conn, error=reason, first_wait=self.first_wait)
             log.warning(event, attempts=attempts, exc_info=error)
-            if attempts is None or attempts < MAX_ATTEMPTS:
+            if attempts is None or attempts < MAX_ATTEMPTS or await row.split(conn, error=reason):
                 return Done()
             await row.fail(conn, error=reason)
         return DeadLetter(reason)
@@ -101,6 +118,8 @@ class Attempts:
                 return None
             if found.redeliveries is None or found.redeliveries <= MAX_REDELIVERIES:
                 return None if found.given_up is None else DeadLetter(found.given_up)
+            if await row.split(conn, error=TOO_MANY_REDELIVERIES, redeliveries=SUSPECT_REDELIVERIES):
+                return Done()
             await row.fail(conn, error=TOO_MANY_REDELIVERIES)
         return DeadLetter(TOO_MANY_REDELIVERIES)
 
@@ -108,7 +127,7 @@ class Attempts:
 async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) -> Result:
     """Runs a step that is one transaction; after a conflict again, on what the others left. Logs each as ``event``.
 
-    RuntimeError after CONFLICT_RETRIES. What waited for a lock as long as it may is not tried again.
+    Contended after CONFLICT_RETRIES. What waited for a lock as long as it may is not tried again.
     """
     for attempt in range(CONFLICT_RETRIES):
         try:
@@ -117,7 +136,7 @@ async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) 
             raise
         except CONFLICT as error:
             log.info(event, attempt=attempt, error=type(error).__name__)
-    raise RuntimeError(f"other sends were in the way {CONFLICT_RETRIES} times")
+    raise Contended(f"other sends were in the way {CONFLICT_RETRIES} times")
 
 
 def error_text(error: Exception) -> str:

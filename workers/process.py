@@ -111,7 +111,7 @@ def _plan(worker: Worker) -> None:
 
 
 def _deliver(worker: Worker) -> None:
-    deliverer = Deliverer(worker.settings, worker.pool)
+    deliverer = Deliverer(worker.settings, worker.pool, worker.publisher.command)
     worker.consumers.append(
         Consumer(
             worker.settings,

@@ -12,10 +12,10 @@ from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.application.parameters.types import StringList, one_of
-from service.application.presentation.batches import present_batch, present_batches
+from service.application.presentation.batches import present_batch, present_batches, present_progresses
 from service.application.presentation.shapes import Batch, BatchProgress
 from service.domain.batch import RUNNING, BatchState
-from service.domain.errors import Code, Refusal
+from service.domain.errors import Code, Refusal, invalid
 from sql import batches
 
 
@@ -28,24 +28,44 @@ class ListParameters(PageParameters):
         json_schema_extra={"items": {"type": "string", **one_of(BatchState)}},
     )
 
+    def states(self) -> list[BatchState]:
+        """The states that are asked for, none for Canvas's list; Refusal(INVALID_ATTRIBUTE) where one is none."""
+        if not set(self.state) <= set(BatchState):
+            raise invalid("state", "invalid")
+        return [BatchState(state) for state in self.state]
+
 
 @describe(
     "List batches",
-    {200: Outcome("A page, the oldest first.", list[Batch])},
+    {
+        200: Outcome(
+            "A page: with `state[]` whole objects, the newest first; without it Canvas's, the oldest first.",
+            list[BatchProgress | Batch],
+        )
+    },
     text="The caller's bulk sends.",
     tag=Tag.BATCHES,
     parameters=ListParameters,
 )
 async def list_batches(request: web.Request, sent: ListParameters) -> web.Response:
-    """The caller's batches, oldest first."""
-    states = [state for state in BatchState if state in sent.state] if sent.state else list(RUNNING)
-    page = page_of(sent)
+    """The caller's batches in the asked states, or those that run."""
+    asked, page = sent.states(), page_of(sent)
+    states = asked or list(RUNNING)
+    present = present_progresses if asked else present_batches
     sender, base = caller(request).user_id, base_url(request)
     async with connection(request) as conn:
         accounts = await caller_accounts(request, conn)
         total = await batches.count_batches(conn, sender, states, accounts=accounts)
-        found = await batches.list_batches(conn, sender, states, accounts=accounts, limit=page.size, offset=page.offset)
-        shown = await present_batches(conn, found, viewer_id=sender, base_url=base)
+        found = await batches.list_batches(
+            conn,
+            sender,
+            states,
+            accounts=accounts,
+            limit=page.size,
+            offset=page.offset,
+            newest_first=bool(asked),
+        )
+        shown = await present(conn, found, viewer_id=sender, base_url=base)
     return respond(request, shown, headers=link_headers(request, page, total=total))
 
 

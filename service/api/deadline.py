@@ -26,12 +26,15 @@ class Deadline:
     def __init__(self, timeout: asyncio.Timeout, undoing: float) -> None:
         self._loop = asyncio.get_running_loop()
         self._timeout = timeout
+        self._seconds = (timeout.when() or 0.0) - self._loop.time()
+        self._hurried = False
         self._undoing = undoing  # seconds
         self._conn: Connection | None = None
         self._cut: asyncio.TimerHandle | None = None
 
     def hurry(self, seconds: float) -> None:
         """At the latest in so many seconds from now."""
+        self._hurried = True
         when, at = self._timeout.when(), self._loop.time() + seconds
         if when is not None and when > at and not self._timeout.expired():
             self._timeout.reschedule(at)
@@ -41,6 +44,12 @@ class Deadline:
         """The request is done, all but its answer, which nothing may take back any more."""
         if not self._timeout.expired():
             self._timeout.reschedule(None)
+            self._arm()
+
+    def renew(self) -> None:
+        """The request has come on: its time begins anew, unless it has to hurry."""
+        if not self._hurried and not self._timeout.expired():
+            self._timeout.reschedule(self._loop.time() + self._seconds)
             self._arm()
 
     @contextmanager

@@ -1,7 +1,7 @@
 """What a route says of itself: its handler's parameters and the OpenAPI document (openapi.py) are made of it."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import wraps
 from typing import Any, TypedDict, Unpack, overload
@@ -30,12 +30,16 @@ class Tag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One successful answer. body: a type of service/application/presentation/shapes.py, or None without a body."""
+    """One successful answer. body: a type of service/application/presentation/shapes.py, or None without a body.
+
+    ``texts``: an example of each media type in which the answer is text, for who asks for it with Accept.
+    """
 
     text: str
     body: Any = None
     media_type: str = "application/json"
     headers: tuple[str, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,6 +228,8 @@ class _Operation:
             answered = [example for example in self._examples if example.status == status]
             shown = self._shown(answered, lambda example: example.answer)
             made["content"] = {outcome.media_type: {"schema": self._schemas[outcome.body]} | shown}
+            for media_type, example in outcome.texts.items():
+                made["content"][media_type] = {"schema": {"type": "string"}, "example": example}
         return made
 
     def _refused(self) -> dict[int, list[Code]]:

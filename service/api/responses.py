@@ -11,10 +11,11 @@ from service.domain.string_ids import with_string_ids
 # No version of anything is given away, and no browser guesses at a type.
 SAFE_HEADERS: Mapping[str, str] = {hdrs.SERVER: "clarion", "X-Content-Type-Options": "nosniff"}
 
+FRESH = "max-age=0, private, must-revalidate"
 # Of every answer in JSON.
 JSON_HEADERS: Mapping[str, str] = {
     hdrs.CONTENT_TYPE: "application/json; charset=utf-8",
-    hdrs.CACHE_CONTROL: "max-age=0, private, must-revalidate",
+    hdrs.CACHE_CONTROL: FRESH,
 }
 _STRING_IDS = "application/json+canvas-string-ids"
 

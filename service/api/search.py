@@ -1,7 +1,5 @@
 """Finding recipients over HTTP: GET /search/recipients, and the older /conversations/find_recipients."""
 
-from urllib.parse import parse_qsl
-
 from aiohttp import web
 from pydantic import Field
 from pydantic.config import JsonDict
@@ -10,7 +8,7 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
-from service.api.parameters import query_of
+from service.api.pagination import marked_link_headers
 from service.api.responses import respond
 from service.application.address_book.masquerade import in_reach
 from service.application.parameters.types import (
@@ -26,10 +24,9 @@ from service.application.parameters.types import (
 from service.application.presentation.shapes import Participant, RecipientContext
 from service.application.search.recipients import Search, find_user, search
 from service.domain.avatars import Avatars
-from service.domain.bookmarks import Bookmark, MarkedPage, parse_marked_page
+from service.domain.bookmarks import PersonMark, PlaceMark, parse_marked_page
 from service.domain.errors import Code
 from service.domain.ids import parse_id
-from service.domain.pagination import link_entries
 from service.domain.search import MAX_SEARCH, MAX_TERMS, Kind, parse_kinds, parse_place, parse_terms
 
 _KINDS: JsonDict = {"items": {"type": "string", **one_of([*Kind, "context"])}}
@@ -117,17 +114,10 @@ async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
     asked = sent.asked()
     if asked.place is None and asked.terms is None:
         return respond(request, [])
-    page = parse_marked_page(sent.page, sent.per_page)
+    page = parse_marked_page(sent.page, sent.per_page, PlaceMark, PersonMark)
     async with connection(request) as conn:
         found = await search(conn, viewer_id, asked, page, avatars)
-    return respond(request, found.items, headers=_links(request, page, found.following))
-
-
-def _links(request: web.Request, page: MarkedPage, following: Bookmark | None) -> dict[str, str]:
-    query = parse_qsl(query_of(request).decode(), keep_blank_values=True)
-    url = base_url(request) + request.path.removesuffix(".json")
-    link = link_entries(url, query, page.links(following), page.size)
-    return {"Link": link} if link else {}
+    return respond(request, found.items, headers=marked_link_headers(request, page, found.following))
 
 
 routes = [

@@ -37,7 +37,11 @@ def chunk_size(recipients: int, largest: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Counters of a batch; delivered + failed + skipped never exceeds total."""
+    """Counters of a batch; delivered + failed + skipped never exceeds total.
+
+    ``send_at``: when it is to start, where it was scheduled. ``error``: why it ended in error as a whole. ``rate``:
+    recipients per second over the last seconds, null before the first one.
+    """
 
     state: BatchState
     total: int
@@ -47,6 +51,9 @@ class Progress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    send_at: datetime | None = None
+    error: str | None = None
+    rate: float | None = None
 
     @property
     def done(self) -> int:
@@ -69,19 +76,9 @@ def completion(progress: Progress, now: datetime) -> float | int:
     return (_WAIT + progress.delivered) / (progress.total + _WAIT)
 
 
-def rate(progress: Progress, now: datetime) -> float:
-    """Recipients per second since the first delivery; 0 before it."""
-    if progress.started_at is None:
-        return 0.0
-    # The first chunk was on its way before started_at, so the time counts from the acceptance.
-    seconds = ((progress.finished_at or now) - progress.created_at).total_seconds()
-    return progress.done / seconds if seconds > 0 else 0.0
-
-
 def eta(progress: Progress, now: datetime) -> datetime | None:
     """When the last recipient will be reached at the present rate; None when nothing moves or all is done."""
-    pace = rate(progress, now)
     left = progress.total - progress.done
-    if progress.state is not BatchState.SENDING or pace == 0 or left == 0:
+    if progress.state is not BatchState.SENDING or not progress.rate or left == 0:
         return None
-    return now + timedelta(seconds=left / pace)
+    return now + timedelta(seconds=left / progress.rate)

@@ -30,7 +30,14 @@ class PersonMark:
     id: int
 
 
-Bookmark = PlaceMark | PersonMark
+@dataclass(frozen=True, slots=True)
+class RecipientMark:
+    """Behind a recipient of a batch."""
+
+    user_id: int
+
+
+Bookmark = PlaceMark | PersonMark | RecipientMark
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +57,22 @@ class MarkedPage:
 
 def encode(mark: Bookmark) -> str:
     """The text that stands for a bookmark in URLs; nothing in it needs escaping there."""
-    content = list(mark.key) if isinstance(mark, PlaceMark) else [mark.sort_name, mark.id]
-    packed = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    packed = json.dumps(_content(mark), ensure_ascii=False, separators=(",", ":")).encode()
     return _PREFIX + urlsafe_b64encode(packed).rstrip(b"=").decode()
 
 
-def parse_marked_page(page: str | None, per_page: str | None) -> MarkedPage:
-    """The page that was asked for.
+def _content(mark: Bookmark) -> list[Any]:
+    match mark:
+        case PlaceMark():
+            return list(mark.key)
+        case PersonMark():
+            return [mark.sort_name, mark.id]
+        case RecipientMark():
+            return [mark.user_id]
+
+
+def parse_marked_page(page: str | None, per_page: str | None, *marks: type[Bookmark]) -> MarkedPage:
+    """The page that was asked for, of a list whose bookmarks are ``marks``.
 
     per_page is at most 100; 0, less or garbage is the default 10. Refusal(INVALID_PAGE) for a page that no link
     has led to; absent or empty is the first.
@@ -68,7 +84,7 @@ def parse_marked_page(page: str | None, per_page: str | None) -> MarkedPage:
     if not page.startswith(_PREFIX):
         raise _damaged()
     mark = _decode(page.removeprefix(_PREFIX))
-    if encode(mark) != page:  # the decoder overlooks what does not belong there
+    if not isinstance(mark, marks) or encode(mark) != page:  # the decoder overlooks what does not belong there
         raise _damaged()
     return MarkedPage(size, mark)
 
@@ -87,6 +103,8 @@ def _decode(text: str) -> Bookmark:
             return PersonMark(sort_name, id_)
         case [state, kind, str(name), id_] if _text(name) and all(map(_integer, (state, kind, id_))):
             return PlaceMark((state, kind, name, id_))
+        case [id_] if _integer(id_):
+            return RecipientMark(id_)
     raise _damaged()
 
 

@@ -35,7 +35,8 @@ FROM batch;
 -- name: list_batches :many
 -- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3). Where accounts are given, only
 -- those of these root accounts and of no other, here and below (semantics.md 13).
-SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
+SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
+       b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
        statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
@@ -44,6 +45,20 @@ WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
       FROM sends s WHERE s.id = b.send_id
   ))
 ORDER BY b.id
+LIMIT :limit::bigint OFFSET :offset::bigint;
+
+-- name: list_newest_batches :many
+-- The same, newest first (CONTRACT 3.1).
+SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
+       b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
+       statement_timestamp() AS seen_at
+FROM batches b
+WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
+  AND (:account_ids::bigint[] IS NULL OR (
+      SELECT s.root_account_ids <> '{}' AND s.root_account_ids <@ :account_ids::bigint[]
+      FROM sends s WHERE s.id = b.send_id
+  ))
+ORDER BY b.id DESC
 LIMIT :limit::bigint OFFSET :offset::bigint;
 
 -- name: count_batches :value
@@ -57,7 +72,8 @@ WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
 
 -- name: find_batch :one
 -- One batch of this sender in any state; one of another sender is not found.
-SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
+SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
+       b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
        statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint

@@ -59,6 +59,48 @@ WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state =
   AND attempt_counts(attempts, tried_at, :first_wait::interval, statement_timestamp())
 RETURNING attempts;
 
+-- name: begin_split :value
+-- A chunk that fails is to be cut in two: it is locked, and then its batch, which counts the cuts and keeps new positions
+-- free for this one. No row: it is no longer pending, or has one recipient, or its batch was cut often enough: a fault
+-- that is not one recipient's lets nothing be delivered, so what may be cut beyond a share of the recipients grows with
+-- the chunks that were.
+WITH chunk AS MATERIALIZED (
+    SELECT batch_id FROM chunks
+    WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
+      AND size > 1
+    FOR UPDATE
+)
+UPDATE batches b SET splits = b.splits + 1
+FROM chunk
+WHERE b.id = chunk.batch_id AND b.state IN ('created', 'sending', 'paused') AND b.splits < least(
+    :most::bigint,
+    :free::bigint + b.total / :for_each::integer
+        + 2 * (SELECT count(*) FROM chunks d WHERE d.batch_id = :batch_id AND d.state = 'delivered'))
+RETURNING b.splits;
+
+-- name: split_chunk :single
+-- The second half becomes a chunk of its own, at the end of the batch; all keep the ids that they had. Both have all
+-- attempts before them; of their redeliveries so many count as had, unless a half is one recipient.
+WITH whole AS MATERIALIZED (
+    SELECT batch_id, first_id, recipients, size / 2 AS half, size
+    FROM chunks WHERE batch_id = :batch_id::bigint AND position = :position::integer
+), rest AS (
+    INSERT INTO chunks (batch_id, position, first_id, recipients, error, redeliveries, due_at, updated_at)
+    SELECT w.batch_id, (SELECT max(position) + 1 FROM chunks WHERE batch_id = :batch_id), w.first_id + w.half,
+           w.recipients[w.half + 1 : w.size], :error::text,
+           CASE WHEN w.size - w.half > 1 THEN :redeliveries::integer ELSE 0 END,
+           statement_timestamp() + :patience::interval, statement_timestamp()
+    FROM whole w
+    RETURNING position
+), first AS (
+    UPDATE chunks c
+    SET recipients = w.recipients[1 : w.half], attempts = 0, tried_at = NULL, error = :error::text,
+        redeliveries = CASE WHEN w.half > 1 THEN :redeliveries::integer ELSE 0 END,
+        due_at = statement_timestamp() + :patience::interval, updated_at = statement_timestamp()
+    FROM whole w WHERE c.batch_id = :batch_id AND c.position = :position
+)
+SELECT position FROM rest;
+
 -- name: count_chunk_redelivery :one
 -- A command came back unsettled, so the chunk may have killed its worker: count that before it is tried again.
 WITH counted AS (
@@ -115,9 +157,9 @@ WHERE c.batch_id = free.batch_id AND c.position = free.position;
 
 -- name: revive_chunks :many
 -- Dead letters name these chunks and are requeued: those that were given up are pending again, with all their attempts
--- before them; the counters of their batches go back, and a batch that has ended goes on: one in error, or a sent one whose
--- chunk had no recipient left. Of each asked chunk its state and its batch's as they were found; null: there is no such
--- chunk. Locked in the order of deliver.
+-- before them, and may be cut anew; the counters of their batches go back, and a batch that has ended goes on: one in
+-- error, or a sent one whose chunk had no recipient left. Of each asked chunk its state and its batch's as they were
+-- found; null: there is no such chunk. Locked in the order of deliver.
 WITH asked AS MATERIALIZED (
     SELECT DISTINCT a.batch_id, a.position FROM unnest(:batch_ids::bigint[], :positions::integer[]) a(batch_id, position)
 ), found AS MATERIALIZED (
@@ -139,7 +181,7 @@ WITH asked AS MATERIALIZED (
     RETURNING c.batch_id, f.recipients, f.skipped
 ), counted AS (
     UPDATE batches b
-    SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL,
+    SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL, splits = 0,
         revivals = b.revivals + 1,
         state = CASE WHEN b.state IN ('error', 'sent') THEN 'sending' ELSE b.state END
     FROM (

@@ -63,9 +63,10 @@ UPDATE batch_updates p SET user_id = u.target_id FROM unfinished u WHERE p.id = 
 
 -- name: redirect_waiting_recipients :none
 -- What waits for merged accounts in bulk sends goes to their targets, and every target has it once: who has had it
--- already, under whichever account, is left out and counts as skipped once the chunk is done, and so does the sender.
--- Recipients stay in order, which moves the ids that theirs are counted from: a new block of ids says so to a delivery
--- that has read the chunk before.
+-- already, under whichever account, is left out and counts as skipped once the chunk is done, and so does the sender; and
+-- so is who becomes one that failed, or was skipped for good, in this batch: no user is listed twice. Recipients stay in
+-- order, which moves the ids that theirs are counted from: a new block of ids says so to a delivery that has read the
+-- chunk before.
 WITH RECURSIVE target AS MATERIALIZED (
     SELECT * FROM unnest(:user_ids::bigint[], :target_ids::bigint[]) AS t(user_id, target_id)
 ), former AS (
@@ -79,7 +80,7 @@ WITH RECURSIVE target AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients, b.sender_id AS named_sender_id,
            coalesce(t.target_id, b.sender_id) AS sender_id
     FROM chunks c
-    JOIN batches b ON b.id = c.batch_id AND b.state IN ('created', 'sending')
+    JOIN batches b ON b.id = c.batch_id AND b.state IN ('created', 'sending', 'paused')
     LEFT JOIN target t ON t.user_id = b.sender_id
     WHERE c.state = 'pending' AND c.recipients && (:user_ids::bigint[] || :target_ids::bigint[])
     ORDER BY c.batch_id, c.position
@@ -92,7 +93,11 @@ WITH RECURSIVE target AS MATERIALIZED (
     WHERE (p.target_id <> w.sender_id OR u.user_id = w.named_sender_id) AND NOT EXISTS (
         SELECT FROM (SELECT state, recipients FROM chunks WHERE batch_id = w.batch_id OFFSET 0) c
         WHERE c.state = 'delivered'
-          AND c.recipients && array(SELECT f.user_id FROM former f WHERE f.target_id = p.target_id)
+              AND c.recipients && array(SELECT f.user_id FROM former f WHERE f.target_id = p.target_id)
+           OR c.state IN ('failed', 'skipped') AND p.target_id = ANY (c.recipients)
+    ) AND NOT EXISTS (
+        SELECT FROM skipped_recipients s
+        WHERE s.batch_id = w.batch_id AND s.user_id = p.target_id AND s.reason <> 'user_deleted'
     )
     ORDER BY w.batch_id, p.target_id, u.user_id = p.target_id DESC, w.position
 ), changed AS MATERIALIZED (
@@ -104,6 +109,24 @@ WITH RECURSIVE target AS MATERIALIZED (
                ORDER BY 1
            ) AS recipients
     FROM waiting w
+), replaced AS MATERIALIZED (
+    -- For each target that is new in a chunk, whose place it takes: that one is not listed any more.
+    SELECT DISTINCT ON (n.batch_id, n.position, k.target_id) n.batch_id, k.target_id, t.user_id
+    FROM changed n
+    JOIN kept k ON k.batch_id = n.batch_id AND k.position = n.position AND k.target_id <> ALL (n.before)
+    JOIN target t ON t.target_id = k.target_id AND t.user_id = ANY (n.before)
+    ORDER BY n.batch_id, n.position, k.target_id, t.user_id
+), back AS (
+    -- A user who was left out as deleted, and has come back to life and then become the target of another.
+    UPDATE skipped_recipients s SET user_id = r.user_id
+    FROM replaced r WHERE s.batch_id = r.batch_id AND s.user_id = r.target_id
+), left_out AS (
+    INSERT INTO skipped_recipients (batch_id, user_id, reason, skipped_at)
+    SELECT n.batch_id, u.user_id, 'user_deleted', statement_timestamp()
+    FROM changed n
+    CROSS JOIN unnest(n.before) AS u(user_id)
+    WHERE u.user_id <> ALL (n.recipients)
+      AND NOT EXISTS (SELECT FROM replaced r WHERE r.batch_id = n.batch_id AND r.user_id = u.user_id)
 )
 UPDATE chunks c
 SET first_id = nextval('id_blocks'), recipients = n.recipients,

@@ -43,6 +43,7 @@ BUDGETS = {
     "GET /progress/:id": 3,
     "GET /conversations/batches": 5,
     "GET /conversations/batches/:id": 4,
+    "GET /conversations/batches/:id/recipients": 4,
     "GET /search/recipients": 8,
     "GET /users/self": 3,
     "GET /conversations?as_user_id=": 8,
@@ -172,6 +173,10 @@ def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
         "GET /progress/:id": (teacher, "GET", f"/progress/{place.progress}", {}),
         "GET /conversations/batches": (teacher, "GET", "/conversations/batches", {}),
         "GET /conversations/batches/:id": (teacher, "GET", f"/conversations/batches/{place.batch}", {}),
+        "GET /conversations/batches/:id/recipients": (
+            *(teacher, "GET", f"/conversations/batches/{place.batch}/recipients"),
+            {},
+        ),
         "GET /search/recipients": (teacher, "GET", "/search/recipients?search=user", {}),
         "GET /users/self": (teacher, "GET", "/users/self", {}),
         "GET /conversations?as_user_id=": (place.administrator, "GET", f"/conversations?as_user_id={place.deputy}", {}),

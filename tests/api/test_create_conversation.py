@@ -155,9 +155,11 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
 
     async with client.get(f"{PATH}/batches/{batch_id}", headers=teacher) as response:
         one = await response.json()
-    more = {"total", "delivered", "failed", "skipped", "created_at", "started_at", "finished_at", "eta"}
-    assert one.keys() == {*listed, *more, "recipients_per_second"}
-    assert (one["total"], one["delivered"], one["eta"], one["started_at"]) == (250, 0, None, None)
+    more = {"state", "total", "delivered", "failed", "skipped", "created_at", "started_at", "finished_at", "send_at"}
+    assert one.keys() == {*listed, *more, "error", "eta", "recipients_per_second"}
+    assert (one["state"], one["total"], one["delivered"]) == (one["workflow_state"], 250, 0)
+    unknown = ("eta", "recipients_per_second", "started_at", "finished_at", "send_at", "error")
+    assert [one[name] for name in unknown] == [None] * len(unknown)
 
     outsider = await token(school.students[0])
     for path, headers, status in [

@@ -262,8 +262,9 @@ async def test_batches(
             assert 'rel="next"' not in response.headers["Link"]
     for batch, status in zip(made, (200, 404, 404, 404), strict=True):
         path = f"/conversations/batches/{batch}"
-        await call(client, admin, "GET", f"{path}?as_user_id={teacher}", status=status)
-        await call(client, headers, "GET", path)
+        for shown in (path, f"{path}/recipients"):
+            await call(client, admin, "GET", f"{shown}?as_user_id={teacher}", status=status)
+            await call(client, headers, "GET", shown)
     assert [batch["id"] for batch in await call(client, headers, "GET", "/conversations/batches")] == made
 
 

@@ -6,20 +6,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.bookmarks import Bookmark, MarkedPage, PersonMark, PlaceMark, encode, parse_marked_page
+from service.domain.bookmarks import (
+    Bookmark,
+    MarkedPage,
+    PersonMark,
+    PlaceMark,
+    RecipientMark,
+    encode,
+    parse_marked_page,
+)
 from service.domain.errors import Code, Refusal
 from service.domain.ids import MAX_ID
 
 names = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
 ids = st.integers(0, MAX_ID)
 marks: st.SearchStrategy[Bookmark] = st.one_of(
-    st.builds(PersonMark, names, ids), st.builds(PlaceMark, st.tuples(st.integers(0, 2), st.integers(0, 2), names, ids))
+    st.builds(PersonMark, names, ids),
+    st.builds(PlaceMark, st.tuples(st.integers(0, 2), st.integers(0, 2), names, ids)),
+    st.builds(RecipientMark, ids),
 )
+KINDS = (PersonMark, PlaceMark, RecipientMark)
 
 
 @given(marks)
 def test_a_bookmark_reads_back_as_itself(mark: Bookmark) -> None:
-    assert parse_marked_page(encode(mark), "7") == MarkedPage(7, mark)
+    assert parse_marked_page(encode(mark), "7", *KINDS) == MarkedPage(7, mark)
 
 
 @given(marks)
@@ -34,7 +45,7 @@ def test_a_bookmark_needs_no_escaping_in_a_header_or_an_url(mark: Bookmark) -> N
 def test_what_no_link_has_led_to_is_refused(text: str) -> None:
     for page in (text, f"bookmark:{text}"):
         with pytest.raises(Refusal) as refused:
-            parse_marked_page(page, None)
+            parse_marked_page(page, None, *KINDS)
         assert refused.value.code is Code.INVALID_PAGE
 
 
@@ -44,7 +55,7 @@ def test_a_bookmark_that_lost_something_is_refused_or_is_another_one(mark: Bookm
     cut = data.draw(st.integers(1, len(text) - 1))
 
     with pytest.raises(Refusal):
-        parse_marked_page(text[:cut], None)
+        parse_marked_page(text[:cut], None, *KINDS)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +69,7 @@ def test_other_content_is_refused(content: str) -> None:
     page = "bookmark:" + urlsafe_b64encode(content.encode()).rstrip(b"=").decode()
 
     with pytest.raises(Refusal):
-        parse_marked_page(page, None)
+        parse_marked_page(page, None, *KINDS)
 
 
 @pytest.mark.parametrize(
@@ -87,4 +98,14 @@ def test_a_bookmark_with_what_does_not_belong_there_is_refused(added: str) -> No
 
     for page in (text + added, text[:12] + added + text[12:]):
         with pytest.raises(Refusal):
-            parse_marked_page(page, None)
+            parse_marked_page(page, None, *KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(mark=marks)
+def test_a_bookmark_of_another_list_is_refused(kind: type[Bookmark], mark: Bookmark) -> None:
+    if isinstance(mark, kind):
+        assert parse_marked_page(encode(mark), None, kind).after == mark
+        return
+    with pytest.raises(Refusal):
+        parse_marked_page(encode(mark), None, kind)

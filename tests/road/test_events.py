@@ -9,6 +9,7 @@ import pytest
 
 from service.contracts.events import BatchBody, ConversationCreated, MessageCreated
 from service.runtime.settings import Settings
+from tests.support.batches import refused
 from tests.support.broker import broker_client
 from tests.support.bulk_send_invariants import assert_delivered_once
 from tests.support.directory_feed import directory_event, feed
@@ -184,27 +185,19 @@ async def test_events_of_a_bulk_send_written_at_once_name_its_request(
     }
 
 
-async def test_a_batch_with_a_chunk_that_fails_for_good_is_published_as_failed(
+async def test_a_batch_with_a_recipient_who_fails_for_good_is_published_as_failed(
     consumer: EventConsumer, course: School, as_user: AsUser, conn: asyncpg.Connection
 ) -> None:
-    """The events of the other chunks come first; the last one is that of its failure."""
-    await conn.execute(
-        f"""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-        BEGIN RAISE EXCEPTION 'the disk says no'; END $$;
-        CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
-            WHEN (NEW.user_id = {course.students[0]}) EXECUTE FUNCTION refuse();
-        """
-    )
-    try:
+    """The events of all that was delivered come first, with counts that grow; the last one is that of the failure."""
+    async with refused(conn, f"NEW.user_id = {course.students[0]}"):
         batch_id = await send(await as_user(course.teacher), course)
         received = await consumer.everything(conn)
-    finally:
-        await conn.execute("DROP FUNCTION refuse() CASCADE")
 
-    assert of_batch(received) == [
-        *went_well(batch_id)[:3],
-        ("batch_failed", of_batch_with(batch_id, "error", delivered=40, failed=20)),
-    ]
-    assert len(await conversations(conn)) == 40
+    published = of_batch(received)
+    assert [name for name, _ in published[:-1]] == ["batch_started"] + ["batch_progress"] * (len(published) - 2)
+    assert published[-1] == ("batch_failed", of_batch_with(batch_id, "error", delivered=STUDENTS - 1, failed=1))
+    delivered = [int(body["delivered"]) for _, body in published[1:-1]]
+    assert delivered == sorted(set(delivered))
+    assert delivered[-1] == STUDENTS - 1
+    assert len(await conversations(conn)) == STUDENTS - 1
     assert_opened_once(received, await conversations(conn))

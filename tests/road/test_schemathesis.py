@@ -107,6 +107,7 @@ async def test_nothing_undocumented(
         "DELETE /api/v1/conversations/{id}/delete_for_all": await group(teacher, students),
         "GET /api/v1/conversations/batches/{id}": int(headers["X-Conversation-Batch-Id"]),
         "GET /api/v1/conversations/batches/{id}/events": int(headers["X-Conversation-Batch-Id"]),
+        "GET /api/v1/conversations/batches/{id}/recipients": int(headers["X-Conversation-Batch-Id"]),
         "GET /api/v1/progress/{id}": progress["id"],
         "POST /api/v1/progress/{id}/cancel": progress["id"],
     }

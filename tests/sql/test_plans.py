@@ -23,6 +23,7 @@ READ_EVERYTHING = {
     "count_copies",  # the proof after a bulk send, asked by hand
     "revive_chunks",  # an operator has sent dead letters back
     "redirect_waiting_recipients",  # a merge, which is rare, looks through all that waits in bulk sends
+    "lock_waiting_for_deleted",  # and so does the deletion of users
 }
 
 # Conversation n, its first message and its send have the id n; its second message has the id SECOND + n.

@@ -1,11 +1,14 @@
 """Accepted batches, where a test needs them and not how they came."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
 
 from sql.batches import NewBatch, insert_batch
+
+SENDER = 1
 
 
 class Batches:
@@ -18,12 +21,13 @@ class Batches:
         """A private bulk send by user 1, unplanned and due now unless given otherwise; the batch's id."""
         said = await self._conn.fetchrow(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
-            " VALUES (1, now(), 'Hello', true, '{1}') RETURNING id, created_at"
+            " VALUES ($1, now(), 'Hello', true, '{1}') RETURNING id, created_at",
+            SENDER,
         )
         assert said is not None
         accepted = NewBatch(
             send_id=said["id"],
-            sender_id=1,
+            sender_id=SENDER,
             tags=(),
             user_note=False,
             recipients=recipients,
@@ -40,3 +44,19 @@ class Batches:
     async def set_states(self, state: str) -> None:
         """All of them at once."""
         await self._conn.execute("UPDATE batches SET state = $1", state)
+
+@asynccontextmanager
+async def refused(conn: asyncpg.Connection, condition: str) -> AsyncIterator[None]:
+    """Meanwhile the database takes no participant row of which that is true."""
+    await conn.execute(
+        f"""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE EXCEPTION 'user % is refused', NEW.user_id; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
+            WHEN ({condition}) EXECUTE FUNCTION refuse();
+        """
+    )
+    try:
+        yield
+    finally:
+        await conn.execute("DROP FUNCTION refuse() CASCADE")

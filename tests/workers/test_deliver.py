@@ -24,8 +24,8 @@ from workers.outcome import DeadLetter, Done, Requeue, outcome_of
 
 @pytest.fixture
 async def unwritable(conn: asyncpg.Connection, batches: Batches) -> DeliverChunk:
-    """Of two chunks, the first has a recipient whose threads the database refuses (a thread of that id is there)."""
-    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    """Of two chunks, the first is one recipient whose threads the database refuses (a thread of that id is there)."""
+    batch = await batches.accept([10, 11], chunk_size=1)
     await conn.execute(
         "INSERT INTO conversations SELECT first_id, 1, 0, 0, false, false FROM chunks WHERE position = 0"
     )
@@ -67,7 +67,7 @@ async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_
     assert await deliverer.handle(DeliverChunk(batch_id=unwritable.batch_id, position=1)) == Done()
     batch = await conn.fetchrow("SELECT * FROM batches")
     assert batch is not None
-    assert (batch["state"], batch["failed"], batch["delivered"], batch["total"]) == ("error", 2, 2, 4)
+    assert (batch["state"], batch["failed"], batch["delivered"], batch["total"]) == ("error", 1, 1, 2)
 
 
 async def test_commands_that_came_twice_do_not_use_up_the_attempts(
@@ -123,7 +123,7 @@ async def test_a_chunk_whose_recipients_were_all_merged_away_is_swept_up_and_end
 async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
 ) -> None:
-    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    batch = await batches.accept([10, 11], chunk_size=1)
     deadly, harmless = (DeliverChunk(batch_id=batch, position=position) for position in range(2))
     deliverer = Deliverer(settings, pool)
 
@@ -138,7 +138,7 @@ async def test_a_chunk_that_kills_its_workers_is_given_up_and_the_others_arrive(
     assert await deliverer.redelivered(DeliverChunk(batch_id=batch, position=2)) is None
     row = await conn.fetchrow("SELECT state, failed, delivered FROM batches")
     assert row is not None
-    assert tuple(row) == ("error", 2, 2)
+    assert tuple(row) == ("error", 1, 1)
     assert (await state(conn, deadly))["error"] == TOO_MANY_REDELIVERIES
 
 
@@ -146,7 +146,7 @@ async def test_what_a_command_changes_is_caused_by_it(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
 ) -> None:
     """Also where it ends a chunk in another way than by delivering it (canvas/events.md 1.1)."""
-    batch = await batches.accept([10, 11, 12, 13], chunk_size=2)
+    batch = await batches.accept([10, 11], chunk_size=1)
     delivered, given_up = (DeliverChunk(batch_id=batch, position=position) for position in range(2))
     deliverer = Deliverer(settings, pool)
 

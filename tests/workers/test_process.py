@@ -18,7 +18,7 @@ from service.domain.participant import Event
 from service.runtime.ids import IdBlocks
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from tests.support.batches import Batches
+from tests.support.batches import Batches, refused
 from tests.support.broker import BrokerClient
 from tests.support.conversations import Threads
 from tests.support.school import School
@@ -61,7 +61,7 @@ async def update(conn: asyncpg.Connection, threads: Threads, school: School) -> 
 @pytest.fixture
 async def chunk(batches: Batches, school: School) -> DeliverChunk:
     """A chunk that waits to be delivered."""
-    return DeliverChunk(batch_id=await batches.accept(school.students[:2], chunk_size=2), position=0)
+    return DeliverChunk(batch_id=await batches.accept(school.students[:1], chunk_size=1), position=0)
 
 
 TABLES = {"deliver": "chunks", "reply": "pending_replies", "update": "batch_updates"}
@@ -101,6 +101,24 @@ async def test_a_command_that_came_back_too_often_is_given_up(
         (letter,) = await outside.dead_letters(1)
 
     assert letter.reason == TOO_MANY_REDELIVERIES
+
+
+@pytest.mark.usefixtures("outside")  # removes the queues
+async def test_what_a_chunk_is_cut_into_is_commanded_at_once(
+    *,
+    settings: Settings,
+    pool: asyncpg.Pool,
+    conn: asyncpg.Connection,
+    publisher: Publisher,
+    batches: Batches,
+) -> None:
+    """No sweeper is at work."""
+    batch = await batches.accept(range(10, 18), chunk_size=8)
+    async with refused(conn, "NEW.user_id = 14"), working(settings, pool, "deliver"):
+        await publisher.command(DeliverChunk(batch_id=batch, position=0))
+        await until(lambda: conn.fetchval("SELECT delivered = 7 FROM batches"))
+
+    assert await conn.fetchval("SELECT recipients FROM chunks WHERE state = 'pending'") == [14]
 
 
 async def test_a_command_that_came_back_and_is_held_up_by_something_outside_is_not_blamed(

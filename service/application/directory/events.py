@@ -16,6 +16,7 @@ from service.domain.directory import Change, change_of, rounds
 from service.domain.directory_shapes import SHAPES, Kind
 from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
 from sql import directory
+from sql.batch_recipients import leave_out_deleted
 from sql.connection import Connection
 
 _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]] = MappingProxyType(
@@ -37,6 +38,7 @@ _UPSERTS: Mapping[Kind, Callable[[Connection, Sequence[Change]], Awaitable[int]]
 # Kinds of which the rosters of places are made (sql/schema/03_rosters.sql).
 _IN_ROSTERS = (Kind.USER, Kind.ENROLLMENT, Kind.ENROLLMENT_STATE, Kind.GROUP_MEMBERSHIP)
 _MERGED_INTO = SHAPES[Kind.USER].keys.index("merged_into_user_id")
+_STATE = SHAPES[Kind.USER].keys.index("workflow_state")
 # Events do not conflict with each other; a merge may conflict with sends of the merged users.
 _TRIES = 5
 
@@ -83,8 +85,9 @@ async def apply(conn: Connection, events: Iterable[DirectoryEvent]) -> Counter[K
 
     Events may come in any order, several times, and from several processes at once: all write the kinds in
     the order of Kind and the rows of a kind in ascending order, so they wait for each other and never
-    deadlock. Conversations of merged accounts move in the same transaction, last of all. Where that conflicts
-    with a send, all is done again; after five attempts raises one of postgres.CONFLICT.
+    deadlock. Conversations of merged accounts move in the same transaction, and last of all deleted users are
+    taken out of bulk sends that wait (CONTRACT 3.6). Where that conflicts with a send, all is done again; after
+    five attempts raises one of postgres.CONFLICT.
     """
     changes: dict[Kind, list[Change]] = {kind: [] for kind in Kind}
     for event in events:
@@ -110,6 +113,9 @@ async def _write(conn: Connection, changes: Mapping[Kind, Sequence[Change]]) -> 
         merged = {change.row[0] for change in changes[Kind.USER] if change.values[_MERGED_INTO] is not None}
         if merged:
             await merge(conn, merged)
+        deleted = {change.row[0] for change in changes[Kind.USER] if change.values[_STATE] == "deleted"}
+        if deleted:
+            await leave_out_deleted(conn, deleted)
     return written
 
 

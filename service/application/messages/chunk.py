@@ -71,7 +71,8 @@ async def deliver_chunk(
     if delivered.retagged:
         await retag(conn, tag_sets, pending.tags, delivered.retagged)
     if pending.user_note:
-        await note_recipients(conn, pending.message, pending.recipients)
+        # The chunk may have been cut since it was read: its own are the first of those.
+        await note_recipients(conn, pending.message, pending.recipients[: delivered.claimed])
     return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids))
 
 

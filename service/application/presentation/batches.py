@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from service.application.presentation.messages import present_messages
 from service.application.presentation.shapes import Batch, BatchProgress
-from service.domain.batch import completion, eta, rate
+from service.domain.batch import completion, eta
 from sql import batches
 from sql.connection import Connection
 from sql.messages import MessageKey
@@ -29,12 +29,25 @@ async def present_batches(
     ]
 
 
+async def present_progresses(
+    conn: Connection, found: Sequence[batches.Batch], *, viewer_id: int, base_url: str
+) -> list[BatchProgress]:
+    """Batches with their progress."""
+    shown = await present_batches(conn, found, viewer_id=viewer_id, base_url=base_url)
+    return [_with_progress(batch, each) for batch, each in zip(found, shown, strict=True)]
+
+
 async def present_batch(conn: Connection, found: batches.Batch, *, viewer_id: int, base_url: str) -> BatchProgress:
     """One batch with its progress."""
-    (shown,) = await present_batches(conn, [found], viewer_id=viewer_id, base_url=base_url)
-    progress, now = found.progress, found.seen_at
+    (shown,) = await present_progresses(conn, [found], viewer_id=viewer_id, base_url=base_url)
+    return shown
+
+
+def _with_progress(batch: batches.Batch, shown: Batch) -> BatchProgress:
+    progress = batch.progress
     return {
         **shown,
+        "state": progress.state,
         "total": progress.total,
         "delivered": progress.delivered,
         "failed": progress.failed,
@@ -42,6 +55,8 @@ async def present_batch(conn: Connection, found: batches.Batch, *, viewer_id: in
         "created_at": progress.created_at,
         "started_at": progress.started_at,
         "finished_at": progress.finished_at,
-        "eta": eta(progress, now),
-        "recipients_per_second": round(rate(progress, now), 1),
+        "send_at": progress.send_at,
+        "error": progress.error,
+        "eta": eta(progress, batch.seen_at),
+        "recipients_per_second": None if progress.rate is None else round(progress.rate, 1),
     }

@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.batch import BatchState
+from service.domain.batch_recipients import RecipientState
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Property, State
 
@@ -209,6 +210,7 @@ class Batch(TypedDict):
 class BatchProgress(Batch):
     """A bulk send and how far it has come."""
 
+    state: Annotated[BatchState, Field(description="The same as workflow_state")]
     total: int
     delivered: int
     failed: int
@@ -216,8 +218,30 @@ class BatchProgress(Batch):
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
+    send_at: Annotated[Time | None, Field(description="When it starts, or was to start; null: it was never scheduled")]
+    error: Annotated[str | None, Field(description="Why the batch as a whole ended in error")]
     eta: Annotated[Time | None, Field(description="When the last recipient will be reached at the present rate")]
-    recipients_per_second: float
+    recipients_per_second: Annotated[
+        float | None, Field(description="In the last seconds, of its work if it has ended; null before the first")
+    ]
+
+
+@with_config(_EXACT)
+class BatchRecipient(TypedDict):
+    """What became of one recipient of a bulk send."""
+
+    user_id: Annotated[Id, Field(description="Of the recipient")]
+    state: RecipientState
+    conversation_id: Annotated[Id | None, Field(description="Of the conversation the message went to, once delivered")]
+    message_id: Annotated[Id | None, Field(description="Of the recipient's copy, once delivered")]
+    error: Annotated[
+        str | None,
+        Field(
+            description="Why not: cancelled, user_deleted, no_longer_reachable, sender_not_allowed, or"
+            " `delivery_failed: ` and a text"
+        ),
+    ]
+    updated_at: Time
 
 
 @with_config(_EXACT)

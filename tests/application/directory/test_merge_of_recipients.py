@@ -13,8 +13,10 @@ from service.application.directory.merge import follow_up
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
+from service.domain.batch_recipients import RecipientState
 from service.domain.event_metadata import Cause
 from sql import chunks
+from sql.batch_recipients import list_recipients
 from sql.chunks import PendingChunk
 from sql.connection import Connection
 from tests.support.batches import Batches
@@ -51,6 +53,7 @@ async def counted(conn: asyncpg.Connection) -> tuple[object, ...]:
     """State, total, delivered, failed and skipped of the one batch, which has an end if it says so."""
     row = await conn.fetchrow("SELECT state, total, delivered, failed, skipped, finished_at FROM batches")
     assert row is not None
+    await check_listed(conn)
     ended = row["state"] in ("sent", "error")
     assert (
         (row["finished_at"] is not None) == ended == (row["delivered"] + row["failed"] + row["skipped"] == row["total"])
@@ -58,6 +61,16 @@ async def counted(conn: asyncpg.Connection) -> tuple[object, ...]:
     if ended:
         assert await conn.fetchval("SELECT count(*) FROM chunks WHERE state = 'pending'") == 0
     return tuple(row)[:5]
+
+
+async def check_listed(conn: asyncpg.Connection) -> None:
+    """Each recipient of the one batch is listed once, with the state under which they are counted."""
+    batch = await conn.fetchrow("SELECT id, total, delivered, failed, batch_skipped(batches) AS skipped FROM batches")
+    assert batch is not None
+    found = await list_recipients(conn, batch["id"], list(RecipientState), after=0, limit=1000)
+    assert len({row.user_id for row in found}) == len(found) == batch["total"]
+    for state in ("delivered", "failed", "skipped"):
+        assert [row.state for row in found].count(state) == batch[state]
 
 
 async def events(conn: asyncpg.Connection) -> list[str]:
@@ -231,6 +244,81 @@ async def test_a_chunk_that_is_left_empty_ends_with_its_batch(
     assert await copies(conn) == dict.fromkeys([102, 103][:delivered], 1)
     end = "batch_finished" if fails is None else "batch_failed"
     assert await events(conn) == ["batch_started", "batch_progress", "batch_progress", end]
+
+
+async def left_out(conn: asyncpg.Connection) -> set[int]:
+    """Who was taken out of a chunk, because the account is no more."""
+    rows = await conn.fetch("SELECT user_id, reason FROM skipped_recipients")
+    assert {row["reason"] for row in rows} <= {"user_deleted"}
+    return {row["user_id"] for row in rows}
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize("chunk_size", [1, 2, 6])
+async def test_who_is_left_out_is_listed_so(conn: asyncpg.Connection, chunk_size: int) -> None:
+    """101 gives way to 103, who was a recipient; 104 to 107, who was not; 105 and 106 together as well."""
+    batch = await Batches(conn).accept(range(101, 107), chunk_size=chunk_size)
+
+    await apply(conn, [merged(101, 103), merged(104, 107)])
+    assert await left_out(conn) == {101}
+    await apply(conn, [merged(105, 107), merged(106, 107)])
+    assert await left_out(conn) == {101, 105, 106}
+    await check_listed(conn)
+    for position in await chunks.plan_batch(conn, batch, timedelta()):
+        await deliver(conn, batch, position)
+
+    assert await copies(conn) == {102: 1, 103: 1, 107: 1}
+    assert await counted(conn) == ("sent", 6, 3, 0, 3)
+
+
+@pytest.mark.usefixtures("people")
+async def test_a_paused_batch_is_redirected_too(conn: asyncpg.Connection) -> None:
+    batches = Batches(conn)
+    batch = await batches.accept([101, 102], chunk_size=1)
+    await batches.set_state(batch, "paused")
+    await apply(conn, [merged(101, 107)])
+    await batches.set_state(batch, "sending")
+
+    for position in range(2):
+        await deliver(conn, batch, position)
+
+    assert await copies(conn) == {102: 1, 107: 1}
+    assert await left_out(conn) == set()
+
+
+@pytest.mark.usefixtures("people")
+async def test_who_becomes_one_that_failed_is_left_out_and_the_other_can_be_brought_back(
+    conn: asyncpg.Connection,
+) -> None:
+    batch = await Batches(conn).accept([101, 102], chunk_size=1)
+    await chunks.fail_chunk(conn, batch, 1, error="no", cause=None)
+
+    await apply(conn, [merged(101, 102)])
+    await deliver(conn, batch, 0)
+    assert await counted(conn) == ("error", 2, 0, 1, 1)
+    await bring_back(conn, batch, 1)
+    await deliver(conn, batch, 1)
+
+    assert await copies(conn) == {102: 1}
+    assert await counted(conn) == ("sent", 2, 1, 0, 1)
+
+
+@pytest.mark.usefixtures("people")
+async def test_an_account_that_was_merged_the_wrong_way_round_is_merged_the_right_way(
+    conn: asyncpg.Connection,
+) -> None:
+    """101 was left out as deleted, and comes back to life for 102 to be merged into it."""
+    batch = await Batches(conn).accept([101, 102], chunk_size=2)
+    await apply(conn, [merged(101, 102)])
+    assert await left_out(conn) == {101}
+
+    await conn.execute("UPDATE users SET workflow_state = 'registered', merged_into_user_id = NULL WHERE id = 101")
+    await apply(conn, [merged(102, 101)])
+    assert await left_out(conn) == {102}
+    await deliver(conn, batch, 0)
+
+    assert await copies(conn) == {101: 1}
+    assert await counted(conn) == ("sent", 2, 1, 0, 1)
 
 
 @pytest.mark.usefixtures("people")
