@@ -13,11 +13,12 @@ import structlog
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
+from service.domain.batch import BatchState
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.settings import Settings
-from sql import chunks
+from sql import batch_moves, chunks
 from sql.attempts import Redelivery
 from sql.chunks import PendingChunk
 from sql.connection import Connection
@@ -29,13 +30,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class _ChunkRow(AttemptedRow):
-    """When it is given up, its recipients count as failed."""
+    """When it is given up, its recipients count as failed; as skipped where its batch was cancelled meanwhile."""
 
     batch_id: int
     position: int
     cause: Cause | None
 
     async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
+        await self.settle_cancelled(conn)
         return await chunks.postpone_chunk(conn, self.batch_id, self.position, error=error, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
@@ -48,7 +50,12 @@ class _ChunkRow(AttemptedRow):
         await chunks.defer_chunk(conn, self.batch_id, self.position, wait=wait)
 
     async def fail(self, conn: Connection, *, error: str) -> None:
+        await self.settle_cancelled(conn)
         await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, cause=self.cause)
+
+    async def settle_cancelled(self, conn: Connection) -> None:
+        """Does nothing unless the batch is cancelled and left this chunk, which was in work then."""
+        await batch_moves.settle_cancelled(conn, self.cause, batch_id=self.batch_id, position=self.position)
 
 
 class Deliverer:
@@ -79,7 +86,7 @@ class Deliverer:
             metrics.CHUNKS_FAILED.inc()
             return ended
         if isinstance(outcome, Nothing):
-            return _explain(outcome)
+            return await self._explain(command, outcome)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
         return Done()
@@ -119,9 +126,11 @@ class Deliverer:
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
 
-
-def _explain(outcome: Nothing) -> Outcome:
-    if outcome.chunk_state is None:
-        return DeadLetter("no such chunk")
-    log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
-    return Done()
+    async def _explain(self, command: DeliverChunk, outcome: Nothing) -> Outcome:
+        if outcome.chunk_state is None:
+            return DeadLetter("no such chunk")
+        log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
+        if (outcome.chunk_state, outcome.batch_state) == ("pending", BatchState.CANCELLED):
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                await self._row(command).settle_cancelled(conn)
+        return Done()

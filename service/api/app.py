@@ -11,6 +11,7 @@ from service.api import (
     add_recipients,
     administration,
     asyncapi,
+    batch_moves,
     batch_update,
     batches,
     create_conversation,
@@ -46,6 +47,7 @@ _BODIES = 8  # of the greatest length may wait to be parsed, or so many more tha
 MODULES = (
     health,
     batches,
+    batch_moves,
     create_conversation,
     add_message,
     add_recipients,

@@ -84,9 +84,9 @@ def _event(name: str, cause: Mapping[str, str], **body: str) -> dict[str, Any]:
     return {"metadata": metadata, "body": body}
 
 
-def _batch(name: str, state: str, delivered: int, failed: int = 0) -> dict[str, Any]:
+def _batch(name: str, state: str, delivered: int, failed: int = 0, cause: Mapping[str, str] = OF_JOB) -> dict[str, Any]:
     counts = {"total": 2000, "delivered": delivered, "failed": failed, "skipped": 0}
-    return _event(name, OF_JOB, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
+    return _event(name, cause, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
 
 
 # By routing key.
@@ -106,18 +106,30 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "conversation_forwarded": _event(
             "conversation_forwarded", OF_REQUEST, conversation_id=str(CONVERSATION), updated_at=WRITTEN
         ),
+        "batch_scheduled": _batch("batch_scheduled", "scheduled", 0, cause=OF_REQUEST),
         "batch_started": _batch("batch_started", "sending", 500),
         "batch_progress": _batch("batch_progress", "sending", 1500),
+        "batch_paused": _batch("batch_paused", "paused", 1500, cause=OF_REQUEST),
+        "batch_resumed": _batch("batch_resumed", "sending", 1500, cause=OF_REQUEST),
         "batch_finished": _batch("batch_finished", "sent", 2000),
         "batch_failed": _batch("batch_failed", "error", 1999, failed=1),
     }
 )
 
 
+# By routing key: how often the bulk send had been moved by then, if it had.
+MOVES: Mapping[str, int] = MappingProxyType({"batch_paused": 1, "batch_resumed": 2, "batch_finished": 2})
+
+
 def message_id(name: str) -> str:
     """The message id of the event of that name."""
-    event = events.EVENTS[name].model_validate(EVENTS[name])
-    return f"{name}.{MESSAGE}" if isinstance(event, events.ConversationForwarded) else event.message_id
+    match events.EVENTS[name].model_validate(EVENTS[name]):
+        case events.BatchEvent(body=body):
+            return events.batch_message_id(name, body, MOVES.get(name, 0))
+        case events.ConversationForwarded():
+            return f"{name}.{MESSAGE}"
+        case event:
+            return event.message_id
 
 
 _AT = {"created_at": "2026-01-01T00:00:00Z", "updated_at": WRITTEN}

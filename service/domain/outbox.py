@@ -9,10 +9,10 @@ import orjson
 
 from service.contracts.events import (
     BatchBody,
-    BatchProgress,
     ConversationCreated,
     ConversationForwarded,
     MessageCreated,
+    batch_message_id,
 )
 from service.domain.dates import iso
 from service.domain.event_metadata import Cause
@@ -61,9 +61,10 @@ class MessagesRow(OutboxRow):
 
 @dataclass(frozen=True, slots=True)
 class BatchEventRow(OutboxRow):
-    """A bulk send went on; ``body``: the event's, to the key."""
+    """A bulk send went on; ``body``: the event's, to the key. ``moves``: how often it had been moved by then."""
 
     body: Mapping[str, str]
+    moves: int = 0
 
 
 class FirstMessages(Sequence[tuple[int, int]]):
@@ -148,9 +149,6 @@ def _forwarded(row: MessagesRow, conversation: str, message_id: int, at: str) ->
 
 
 def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
-    body = BatchBody.model_validate(row.body)
-    message_id = f"{row.event}.{body.batch_id}"
-    if row.event == BatchProgress.name:
-        message_id = f"{message_id}.{body.settled}"
+    message_id = batch_message_id(row.event, BatchBody.model_validate(row.body), row.moves)
     encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

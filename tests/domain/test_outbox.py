@@ -112,7 +112,7 @@ def test_copies_of_a_chunk_that_is_gone_say_of_which_send_they_are() -> None:
     assert "recipient_id" not in metadata
 
 
-@pytest.mark.parametrize("name", ["batch_started", "batch_progress", "batch_finished", "batch_failed"])
+@pytest.mark.parametrize("name", [name for name in EVENTS if name.startswith("batch_")])
 def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
 
@@ -120,6 +120,23 @@ def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
 
     assert (event, found) == (name, body)
     assert message_id == ("batch_progress.7.6" if name == "batch_progress" else f"{name}.7")
+
+
+def test_what_may_happen_to_a_batch_again_has_another_id_then() -> None:
+    body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
+
+    rows = [
+        BatchEventRow(name, RECORDED, CAUSE, body, moves)
+        for name in ("batch_paused", "batch_progress")
+        for moves in (1, 3)
+    ]
+
+    assert [message_id for row in rows for message_id, _, _ in decoded(row)] == [
+        "batch_paused.7.1",
+        "batch_paused.7.3",
+        "batch_progress.7.6.1",
+        "batch_progress.7.6.3",
+    ]
 
 
 def test_every_event_keeps_its_contract() -> None:

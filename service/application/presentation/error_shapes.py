@@ -102,6 +102,6 @@ SHAPES: Mapping[Code, Any] = {
     Code.BAD_TOKEN: Errors,
     Code.INSUFFICIENT_SCOPE: Errors,
     Code.BAD_AS_USER: MasqueradeError,
-    Code.CONFLICT: Errors,
+    Code.CONFLICT: list[InvalidAttribute],
     Code.UNPROCESSABLE: Errors,
 }
