@@ -35,7 +35,7 @@ class Move(StrEnum):
     RETRY = "retry"
 
 
-# From which states each move may be made; retry only where some have failed.
+# From which states each move may be made.
 MOVABLE: Mapping[Move, tuple[BatchState, ...]] = MappingProxyType(
     {
         Move.CANCEL: (BatchState.SCHEDULED, *RUNNING, BatchState.PAUSED),
@@ -82,6 +82,11 @@ class Progress:
     def done(self) -> int:
         """Recipients delivered, failed or skipped."""
         return self.delivered + self.failed + self.skipped
+
+
+def allows(progress: Progress, move: Move) -> bool:
+    """Whether a batch that has come so far may be moved so."""
+    return progress.state in MOVABLE[move] and (move is not Move.RETRY or progress.failed > 0)
 
 
 def completion(progress: Progress, now: datetime) -> float | int:

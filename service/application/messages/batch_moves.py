@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from service.application.directory.merge import redirect_revived
 from service.application.transactions import committed
-from service.domain.batch import MOVABLE, Move
+from service.domain.batch import MOVABLE, Move, allows
 from service.domain.errors import Code, Refusal
 from service.domain.event_metadata import Cause
 from sql import batch_moves
@@ -40,7 +40,7 @@ async def move_batch(
 
     async def step() -> Batch:
         before = await find()
-        if before.progress.state not in MOVABLE[move] or not await _STEPS[move](conn, batch_id, cause):
+        if not allows(before.progress, move) or not await _STEPS[move](conn, batch_id, cause):
             raise Refusal(Code.CONFLICT, f"does not allow to {move}", attribute="state")
         return await find()
 
