@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-import asyncpg
-
 from sql.batches import NewBatch, insert_batch
+from sql.connection import Connection
 
 
 class Batches:
     """Accepted batches as rows."""
 
-    def __init__(self, conn: asyncpg.Connection) -> None:
+    def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
     async def accept(

@@ -14,6 +14,7 @@ from service.contracts.commands import DeliverChunk
 from service.runtime import event_metadata
 from service.runtime.settings import Settings
 from sql import chunks
+from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.user_merges import merged
 from tests.support.waiting import until
@@ -122,7 +123,7 @@ async def test_what_a_cancel_has_left_in_work_is_settled_by_its_next_command(
 
 
 @pytest.fixture
-async def fails_when_let(pool: asyncpg.Pool, conn: asyncpg.Connection) -> AsyncIterator[asyncpg.Connection]:
+async def fails_when_let(pool: asyncpg.Pool, conn: asyncpg.Connection) -> AsyncIterator[Connection]:
     """Every delivery waits for an advisory lock, which the connection holds, and fails then."""
     await conn.execute("""
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
@@ -142,7 +143,7 @@ async def test_what_fails_after_its_batch_was_cancelled_is_cancelled(
     pool: asyncpg.Pool,
     conn: asyncpg.Connection,
     batches: Batches,
-    fails_when_let: asyncpg.Connection,
+    fails_when_let: Connection,
     attempts: int,
 ) -> None:
     """It was in work then; whatever attempt it was, it is not tried again, and nobody counts as failed."""

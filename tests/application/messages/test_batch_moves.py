@@ -22,6 +22,7 @@ from service.runtime.postgres import UNAVAILABLE
 from sql import chunks, outbox
 from sql.batch_moves import settle_cancelled
 from sql.batches import Batch
+from sql.connection import Connection
 from tests.support.batch_story import ALLOWED, BatchEvent, assert_counted, assert_story
 from tests.support.batches import Batches
 from tests.support.bulk_send_invariants import copies
@@ -33,7 +34,7 @@ CAUSE = Cause({"root_account_id": "10000000000001"})
 STATES = [*BatchState]
 
 
-async def move(conn: asyncpg.Connection, school: School, batch_id: int, step: str) -> Batch:
+async def move(conn: Connection, school: School, batch_id: int, step: str) -> Batch:
     """As the sender."""
     return await move_batch(conn, Move(step), batch_id, school.teacher, accounts=None, cause=CAUSE)
 
@@ -50,21 +51,19 @@ async def moved(pool: asyncpg.Pool, school: School, batch_id: int, step: str) ->
     return True
 
 
-async def deliver(conn: asyncpg.Connection, batch_id: int, position: int) -> ChunkOutcome | Nothing:
+async def deliver(conn: Connection, batch_id: int, position: int) -> ChunkOutcome | Nothing:
     """One chunk, in a transaction of its own."""
     async with conn.transaction():
         return await deliver_at_once(conn, TagSets(), batch_id, position, cause=CAUSE)
 
 
-async def fail(conn: asyncpg.Connection, batch_id: int, position: int) -> None:
+async def fail(conn: Connection, batch_id: int, position: int) -> None:
     """A chunk is given up."""
     await chunks.fail_chunk(conn, batch_id, position, error="no", cause=CAUSE)
 
 
 @asynccontextmanager
-async def in_work(
-    pool: asyncpg.Pool, school: School, batch_id: int, position: int
-) -> AsyncIterator[asyncpg.Connection]:
+async def in_work(pool: asyncpg.Pool, school: School, batch_id: int, position: int) -> AsyncIterator[Connection]:
     """During the block a worker, of that connection, writes the chunk: another send is in its way until the end."""
     async with pool.acquire() as other, pool.acquire() as worker, pool.acquire() as observer:
         student = await observer.fetchval(
@@ -83,7 +82,7 @@ async def in_work(
             await work
 
 
-async def kill(conn: asyncpg.Connection, worker: asyncpg.Connection) -> None:
+async def kill(conn: asyncpg.Connection, worker: Connection) -> None:
     """The worker dies; what it has not committed is undone when this returns."""
     pid = worker.get_server_pid()
     await conn.execute("SELECT pg_terminate_backend($1)", pid)
@@ -92,7 +91,7 @@ async def kill(conn: asyncpg.Connection, worker: asyncpg.Connection) -> None:
 
 async def taken_events(conn: asyncpg.Connection) -> list[BatchEvent]:
     """Of batches, as they were recorded; they are gone then."""
-    found = []
+    found: list[BatchEvent] = []
     while True:
         async with conn.transaction():
             taken = await outbox.take_events(conn, patience=timedelta(), copies=1000, rows=1000)
@@ -346,7 +345,7 @@ async def test_of_two_moves_at_once_one_is_made(
     assert len(await taken_events(conn)) == 1
 
 
-async def attempt(worker: asyncpg.Connection, batch_id: int, position: int, fate: float) -> None:
+async def attempt(worker: Connection, batch_id: int, position: int, fate: float) -> None:
     """At a chunk: it is given up, or written and undone, as when its worker dies, or written."""
     if fate < 0.1:
         async with worker.transaction():
