@@ -150,7 +150,7 @@ async def test_what_fails_after_its_batch_was_cancelled_is_cancelled(
     batch = await batches.accept([10, 11], chunk_size=2)
     await conn.execute("UPDATE chunks SET attempts = $1", attempts)
     delivery = asyncio.create_task(Deliverer(settings, pool).handle(DeliverChunk(batch_id=batch, position=0)))
-    await until(lambda: conn.fetchval("SELECT count(*) = 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"))
+    await doing(pool, WAITS, 1)
 
     await batches.set_state(batch, "cancelled")
     await fails_when_let.execute("SELECT pg_advisory_unlock(1)")
