@@ -60,7 +60,7 @@ async def resume_batch(request: web.Request) -> web.Response:
 @describe(
     "Retry a batch",
     _MOVED,
-    text="One that has ended is sent to those again who failed, and to nobody else.",
+    text="One that has ended is sent again to those who failed, and to no others.",
     tag=Tag.BATCHES,
     refusals=(Code.CONFLICT,),
 )

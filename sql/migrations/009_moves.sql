@@ -1,8 +1,8 @@
 -- What a batch that was stopped needs to go on, and to say so (CONTRACT 3.1 and 4).
 
 ALTER TABLE batches
-    -- How often it was turned round: paused, resumed, cancelled, tried again. Events that may come again after that are
-    -- told apart by it.
+    -- How often it was turned round: paused, resumed, cancelled, tried again. It keeps events apart that may come
+    -- again after that.
     ADD COLUMN moves integer NOT NULL DEFAULT 0,
     -- By which way recipients were reached beside one by one, so that it can be asked again whether they still are: the
     -- codes of recipients that name more than one person, and the conversation whose participants may be written to.

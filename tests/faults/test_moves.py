@@ -61,7 +61,7 @@ class Installed:
 
 @pytest.fixture
 async def installed(small: Settings) -> AsyncIterator[Installed]:
-    """On the servers of all tests, with a database that refuses whom it is told to."""
+    """On the servers of all tests, with a database that refuses whom a test names."""
     settings = small.model_copy(update={"retry_after": 0.05})
     async with fault_environment(settings, students=STUDENTS) as there, event_consumer(settings) as events:
         async with there.look() as conn:

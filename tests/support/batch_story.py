@@ -1,4 +1,4 @@
-"""A batch as its events tell it, and what must hold of it at every moment."""
+"""A batch as its events have it, and what must hold of it at every moment."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence

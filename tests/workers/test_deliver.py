@@ -118,8 +118,8 @@ async def test_what_a_cancel_has_left_in_work_is_settled_by_its_next_command(
     assert await conn.fetchval("SELECT count(*) FROM chunks WHERE (state, error) = ('skipped', 'cancelled')") == 2
     row = await conn.fetchrow("SELECT state, skipped, finished_at IS NOT NULL FROM batches")
     assert tuple(row or ()) == ("cancelled", 3, True)
-    told = await conn.fetch("SELECT event FROM outbox ORDER BY id")
-    assert [row["event"] for row in told] == ["batch_progress", "batch_finished"]
+    recorded = await conn.fetch("SELECT event FROM outbox ORDER BY id")
+    assert [row["event"] for row in recorded] == ["batch_progress", "batch_finished"]
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ async def test_what_fails_after_its_batch_was_cancelled_is_cancelled(
     fails_when_let: Connection,
     attempts: int,
 ) -> None:
-    """It was in work then; whatever attempt it was, it is not tried again, and nobody counts as failed."""
+    """It was in work then; whatever attempt it was, it is not tried again, and no recipient counts as failed."""
     batch = await batches.accept([10, 11], chunk_size=2)
     await conn.execute("UPDATE chunks SET attempts = $1", attempts)
     delivery = asyncio.create_task(Deliverer(settings, pool).handle(DeliverChunk(batch_id=batch, position=0)))

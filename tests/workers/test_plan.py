@@ -117,6 +117,6 @@ async def test_the_sweeper_settles_what_cancels_have_left_in_work(
         assert [tuple(row) for row in rows] == [(4, False), (6, True), (0, False)]
         await planner.sweep()
         assert await conn.fetchval("SELECT count(*) FROM batches WHERE finished_at IS NOT NULL") == 2
-        told = await conn.fetch("SELECT event FROM outbox ORDER BY id")
-    assert sorted(row["event"] for row in told) == ["batch_finished", "batch_finished", "batch_progress"]
+        recorded = await conn.fetch("SELECT event FROM outbox ORDER BY id")
+    assert sorted(row["event"] for row in recorded) == ["batch_finished", "batch_finished", "batch_progress"]
     assert await commanded(outside) == []

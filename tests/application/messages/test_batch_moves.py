@@ -188,7 +188,7 @@ async def test_a_scheduled_batch_that_is_cancelled_has_skipped_everybody(
 async def test_what_is_in_work_at_a_cancel_ends_and_with_it_the_batch(
     conn: asyncpg.Connection, pool: asyncpg.Pool, school: School, batch_id: int
 ) -> None:
-    """That it began is said then as well: somebody has the message."""
+    """That it began is said then as well: two have the message."""
     async with in_work(pool, school, batch_id, 3):
         left = (await move(conn, school, batch_id, "cancel")).progress
         assert (left.skipped, left.finished_at) == (6, None)
@@ -196,9 +196,9 @@ async def test_what_is_in_work_at_a_cancel_ends_and_with_it_the_batch(
 
     assert await states_of(conn, batch_id) == [("skipped", "cancelled")] * 3 + [("delivered", None)]
     assert await assert_counted(conn, batch_id) == "cancelled"
-    told = await taken_events(conn)
-    assert [event.name for event in told] == ["batch_progress", "batch_started", "batch_finished"]
-    assert told[-1].body["state"] == "cancelled"
+    recorded = await taken_events(conn)
+    assert [event.name for event in recorded] == ["batch_progress", "batch_started", "batch_finished"]
+    assert recorded[-1].body["state"] == "cancelled"
 
 
 async def test_what_does_not_end_after_a_cancel_is_settled_later(
@@ -287,7 +287,7 @@ async def test_a_retry_is_for_those_who_failed_and_nobody_else(
 async def test_a_retry_does_not_send_what_a_cancel_has_left_in_work(
     conn: asyncpg.Connection, pool: asyncpg.Pool, school: School, batch_id: int
 ) -> None:
-    """It waits for that, and settles what did not end; the end of what was cancelled is told before."""
+    """It waits for that, and settles what did not end; that what was cancelled has ended is recorded before."""
     await fail(conn, batch_id, 0)
     async with in_work(pool, school, batch_id, 1), in_work(pool, school, batch_id, 2) as worker:
         await move(conn, school, batch_id, "cancel")
@@ -311,20 +311,20 @@ async def test_who_was_merged_meanwhile_gets_it_under_the_account_that_is_left(
     conn: asyncpg.Connection, school: School, batch_id: int
 ) -> None:
     """While the batch is paused, or after the chunk was given up."""
-    gone, target, lost, heir = school.students[0], school.students[100], school.students[2], school.students[101]
+    gone, target, lost, other = school.students[0], school.students[100], school.students[2], school.students[101]
     await fail(conn, batch_id, 1)
     await move(conn, school, batch_id, "pause")
     await apply(conn, [merged(gone, target)])
     await move(conn, school, batch_id, "resume")
     for position in (0, 2, 3):
         await deliver(conn, batch_id, position)
-    await apply(conn, [merged(lost, heir)])
+    await apply(conn, [merged(lost, other)])
 
     await move(conn, school, batch_id, "retry")
     await deliver(conn, batch_id, 1)
 
     assert await assert_counted(conn, batch_id) == "sent"
-    received = {target, heir, *school.students[:8]} - {gone, lost}
+    received = {target, other, *school.students[:8]} - {gone, lost}
     assert await copies(conn, batch_id) == dict.fromkeys(received, 1)
 
 
@@ -365,7 +365,7 @@ async def test_moves_at_random_amid_deliveries_keep_every_count(
     conn: asyncpg.Connection, pool: asyncpg.Pool, school: School, seed: int
 ) -> None:
     """Deliveries succeed, fail, are given up and commanded twice, two senders' windows move at once: at every look the
-    counters are the recipients by state, and the events tell what happened, each once."""
+    counters are the recipients by state, and the events say what happened, each once."""
     chance = random.Random(seed)
     students = school.students[: chance.randint(1, 24)]
     batch_id = await Batches(conn).accept(students, chunk_size=chance.randint(1, 4), sender=school.teacher)

@@ -222,7 +222,7 @@ async def test_who_is_taken_out_is_so_with_the_delivery_or_not_at_all(
 
 
 async def test_of_a_monologue_the_sender_is_left(conn: asyncpg.Connection, sender: Sender) -> None:
-    """Who writes to nobody but themselves is reached as long as they are there."""
+    """Who writes to themselves alone is reached as long as they are there."""
     batch_id = await sender.accept(sender.user_id)
     await sender.move(batch_id, Move.PAUSE, Move.RESUME)
 
