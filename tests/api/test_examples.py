@@ -20,8 +20,8 @@ from service.api.app import MODULES
 from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
 from service.runtime.settings import Settings
-from tests.support.golden_files import WRITE
 from sql.chunks import fail_chunk
+from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school
 

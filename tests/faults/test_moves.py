@@ -17,7 +17,7 @@ import pytest
 from service.contracts.events import BatchEvent as PublishedBatchEvent
 from service.runtime.settings import Settings
 from sql.connection import Connection
-from tests.support.batch_story import ALLOWED, BatchEvent, assert_counted, assert_story
+from tests.support.batch_story import BatchEvent, assert_counted, assert_story, steps
 from tests.support.broker import broker_client
 from tests.support.bulk_send_invariants import copies
 from tests.support.event_consumer import EventConsumer, event_consumer
@@ -101,9 +101,9 @@ class Steered:
 
     async def steer(self, window: Client, chance: random.Random) -> None:
         """One window, at random."""
-        for _ in range(chance.randint(1, 7)):
+        for step in steps(chance):
             await asyncio.sleep(chance.choice([0, chance.uniform(0, 0.05), chance.uniform(0, 0.4)]))
-            await self.move(window, chance.choice(sorted(ALLOWED)))
+            await self.move(window, step)
 
     async def watch(self, window: Client, conn: Connection) -> None:
         """Over and over, in the database and from outside."""
@@ -142,13 +142,16 @@ async def play(installed: Installed, chance: random.Random, conn: Connection) ->
             for window in windows:
                 moving.create_task(steered.steer(window, random.Random(chance.random())))
             moving.create_task(kill())
-        if chance.random() < 0.5:
+        if chance.random() < 0.3:
             await installed.refuse([])
         await steered.move(windows[0], "resume")
         async with there.look() as look:
             await ended(look, steered.batch_id)
-            if chance.random() < 0.5 and await steered.move(windows[1], "retry"):
-                await ended(look, steered.batch_id)
+            if chance.random() < 0.7:
+                await installed.refuse([])
+            retried = await asyncio.gather(*(steered.move(window, "retry") for window in windows))
+            assert sum(retried) <= 1
+            await ended(look, steered.batch_id)
         steered.done.set()
     await check(installed, steered, conn)
 

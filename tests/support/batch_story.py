@@ -1,5 +1,6 @@
 """A batch as its events have it, and what must hold of it at every moment."""
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -25,6 +26,12 @@ SELECT b.state, b.total, b.delivered, b.failed, b.skipped, b.finished_at IS NOT 
        (SELECT coalesce(sum(c.skipped), 0) FROM chunks c WHERE c.batch_id = b.id AND c.state = 'pending') AS to_count
 FROM batches b WHERE b.id = $1
 """
+
+
+def steps(chance: random.Random) -> list[str]:
+    """Moves at random; those after which a batch goes on are more frequent, so that it has a story."""
+    moves = ["pause", "resume"] * 3 + ["retry"] * 2 + ["cancel"] * chance.randint(0, 1)
+    return chance.choices(moves, k=chance.randint(1, 10))
 
 
 class BatchEvent(NamedTuple):

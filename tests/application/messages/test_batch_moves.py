@@ -23,7 +23,7 @@ from sql import chunks, outbox
 from sql.batch_moves import settle_cancelled
 from sql.batches import Batch
 from sql.connection import Connection
-from tests.support.batch_story import ALLOWED, BatchEvent, assert_counted, assert_story
+from tests.support.batch_story import ALLOWED, BatchEvent, assert_counted, assert_story, steps
 from tests.support.batches import Batches
 from tests.support.bulk_send_invariants import copies
 from tests.support.school import School
@@ -379,8 +379,7 @@ async def test_moves_at_random_amid_deliveries_keep_every_count(
                 await attempt(worker, batch_id, chance.choice(positions), chance.random())
 
     async def steer() -> None:
-        for _ in range(chance.randint(1, 12)):
-            step = chance.choice(list(Move))
+        for step in steps(chance):
             if await moved(pool, school, batch_id, step):
                 made[step] += 1
 
