@@ -37,6 +37,8 @@ class NewBatch:
     patience: timedelta  # so long the sweeper leaves unplanned chunks alone
     traceparent: str | None = None  # of the request
     members_of_course: int | None = None  # all recipients are current members, and the only tag is the course
+    audiences: Sequence[str] = ()  # codes of recipients that name more than one person
+    from_conversation_id: int | None = None  # its participants may be written to
 
 
 class BatchRow(NamedTuple):
@@ -106,6 +108,8 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
         patience=batch.patience,
         traceparent=batch.traceparent,
         members_of_course=batch.members_of_course,
+        audiences=batch.audiences,
+        from_conversation_id=batch.from_conversation_id,
     )
 
 

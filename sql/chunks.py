@@ -21,7 +21,7 @@ class PendingChunk:
     """A chunk that was still to be delivered when it was read, with the codes its people hold.
 
     ``held`` maps (code, whether it is current) to users who hold it, recipients or not. The empty code stands for any
-    current code.
+    current code. ``recheck``: the batch was stopped in between, so who can still be reached is to be looked up again.
     """
 
     batch_id: int
@@ -33,6 +33,7 @@ class PendingChunk:
     user_note: bool
     sender: Codes
     held: Mapping[tuple[str, bool], AbstractSet[int]]
+    recheck: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,7 @@ class ChunkRow(NamedTuple):
     chunk_state: str
     batch_state: str
     send_id: int | None
+    recheck: bool
     recipients: list[int]
     first_id: int
     tags: list[str]
@@ -142,6 +144,7 @@ async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingC
         user_note=row.user_note,
         sender=Codes(frozenset(row.sender_codes), active, bool(active)),
         held=held,
+        recheck=row.recheck,
     )
 
 

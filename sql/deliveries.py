@@ -62,11 +62,13 @@ async def deliver(
     cause: Cause | None,
     recipients: Sequence[int] | None = None,
     chunk: tuple[int, int] | None = None,
+    rechecked: bool = False,
     want_ids: bool = False,
 ) -> Delivered:
     """Writes the message into the conversation with every recipient.
 
-    Give ``recipients``, or a chunk (batch id, position): then it is theirs, and the chunk is locked and advanced.
+    Give ``recipients``, or a chunk (batch id, position): then it is theirs, and the chunk is locked and advanced;
+    one whose recipients have to be looked up again only where they were, ``rechecked``.
     Recipient i gets a message, and where there is none yet a conversation, of id ``first_id + i``. The tag sets run
     parallel to the recipients, or one number stands for all. Without a ``cause`` no event is recorded.
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends conflict: roll back, run
@@ -90,6 +92,7 @@ async def deliver(
         sender_tag_sets=sender_tag_sets,
         batch_id=batch_id,
         position=position,
+        rechecked=rechecked,
         want_ids=want_ids,
         cause=metadata,
         traceparent=traceparent,

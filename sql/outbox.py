@@ -44,7 +44,7 @@ class TakenRow(NamedTuple):
     conversation_ids: list[int]
     message_ids: list[int]
     body: str | None
-    revivals: int | None
+    moves: int | None
     traceparent: str | None
     batch_id: int | None
     chunk_first_id: int | None
@@ -55,7 +55,7 @@ class TakenRow(NamedTuple):
         """The row as service.domain.outbox takes it."""
         cause = Cause(orjson.loads(self.cause), self.traceparent)
         if self.body is not None:
-            return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body), self.revivals or 0)
+            return BatchEventRow(self.event, self.recorded_at, cause, orjson.loads(self.body), self.moves or 0)
         return MessagesRow(
             self.event, self.recorded_at, cause, self.author_id, self.created_at, self._pairs(), self._copies()
         )

@@ -428,11 +428,14 @@ CREATE TABLE batches (
     send_at timestamp with time zone,
     error text,
     recheck boolean NOT NULL DEFAULT false,
-    splits integer NOT NULL DEFAULT 0,
+    moves integer NOT NULL DEFAULT 0,
+    audiences text[] NOT NULL DEFAULT '{}'::text[],
+    from_conversation_id bigint,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
     CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['scheduled'::text, 'created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
 );
+CREATE INDEX batches_cancelling ON batches USING btree (id) WHERE state = 'cancelled'::text AND finished_at IS NULL;
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
@@ -453,14 +456,10 @@ CREATE TABLE chunks (
     redeliveries integer NOT NULL DEFAULT 0,
     lowest_user_id bigint GENERATED ALWAYS AS (recipients[1]) STORED,
     highest_user_id bigint GENERATED ALWAYS AS (recipients[cardinality(recipients)]) STORED,
-    size integer GENERATED ALWAYS AS (cardinality(recipients)) STORED,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
-CREATE INDEX chunks_recipients ON chunks USING btree (batch_id, lowest_user_id, highest_user_id, state);
-CREATE INDEX chunks_reduced ON chunks USING btree (batch_id) WHERE state = 'pending'::text AND skipped > 0;
-CREATE INDEX chunks_settled ON chunks USING btree (batch_id, updated_at) INCLUDE (size) WHERE state = ANY (ARRAY['delivered'::text, 'failed'::text]);
 
 CREATE TABLE pending_replies (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -522,13 +521,14 @@ CREATE TABLE outbox (
     traceparent text,
     batch_id bigint,
     "position" integer,
+    moves integer,
     CONSTRAINT outbox_pkey PRIMARY KEY (lane, id),
     CONSTRAINT outbox_check CHECK (
 CASE
     WHEN event ~~ 'batch\_%'::text THEN lane = 16 AND body IS NOT NULL
     ELSE lane < 16 AND author_id IS NOT NULL AND created_at IS NOT NULL AND (first_id IS NOT NULL AND copies > 0 AND event = 'delivered'::text OR cardinality(conversation_ids) > 0 AND cardinality(conversation_ids) = cardinality(message_ids))
 END),
-    CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_finished'::text, 'batch_failed'::text])),
+    CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_scheduled'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_paused'::text, 'batch_resumed'::text, 'batch_finished'::text, 'batch_failed'::text])),
     CONSTRAINT outbox_lane_check CHECK (lane >= 0 AND lane <= 16)
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, vacuum_truncate=off);
 
@@ -1094,14 +1094,26 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
--- The state of a batch once so many of its recipients are settled, and so many of those failed.
+-- The state of a batch once so many of its recipients are settled, and so many of those failed. What was cancelled
+-- stays cancelled; what was paused and has nothing left to do is at its end.
 CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN state = 'cancelled' THEN state
                 WHEN failed > 0 THEN 'error' ELSE 'sent' END;
 
--- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
--- it is, or how it ended.
+-- The events when so many more recipients of a batch were settled at that moment by a chunk: its beginning, with the first
+-- recipients that are settled; then how far it is, or how it ended. Those whom a cancel skips are no beginning, so the
+-- chunk that was in work then may be it.
+CREATE OR REPLACE FUNCTION batch_events(batch batches, settled_at timestamptz, size integer) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (batch).started_at = settled_at
+                     AND ((batch).delivered + (batch).failed + (batch).skipped = size OR (batch).state = 'cancelled')
+                THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
+           || CASE WHEN (batch).finished_at IS NULL THEN 'batch_progress'
+                   WHEN (batch).state = 'error' THEN 'batch_failed' ELSE 'batch_finished' END;
+
+-- The same, as the release before asks for it.
 CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN first THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
@@ -1128,41 +1140,3 @@ CREATE OR REPLACE FUNCTION attempt_counts(
 ) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;
-
--- Recipients per second that were delivered or failed in the last ten seconds; of a batch that has ended, in the last ten
--- of its work. The newest 500 chunks are looked at, which are fewer seconds where it goes fast. Null before the first.
--- In PL/pgSQL, here and below, because that keeps its plans.
-CREATE OR REPLACE FUNCTION batch_rate(batch batches) RETURNS double precision
-    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-DECLARE
-    until timestamptz := coalesce(batch.finished_at, statement_timestamp());
-    since timestamptz := greatest(until - interval '10 s', batch.created_at, batch.send_at);
-    rate double precision;
-BEGIN
-    IF batch.started_at IS NULL THEN
-        RETURN NULL;
-    END IF;
-    WITH recent AS MATERIALIZED (
-        SELECT c.updated_at, c.size
-        FROM chunks c
-        WHERE c.batch_id = batch.id AND c.state IN ('delivered', 'failed') AND c.updated_at > since
-        ORDER BY c.updated_at DESC
-        LIMIT 500
-    ), began AS (
-        -- Where not all were looked at, the time counts from the oldest of them, which then does not count itself.
-        SELECT CASE WHEN count(*) = 500 THEN min(updated_at) ELSE since END AS at FROM recent
-    )
-    SELECT coalesce((SELECT sum(size) FROM recent WHERE updated_at > at), 0)
-           / nullif(extract(epoch FROM until - at), 0)
-    INTO rate FROM began;
-    RETURN rate;
-END $$;
-
--- How many recipients of a batch are skipped, with those who were taken out of chunks that are not settled yet.
-CREATE OR REPLACE FUNCTION batch_skipped(batch batches) RETURNS integer
-    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
-BEGIN
-    RETURN batch.skipped + (
-        SELECT coalesce(sum(c.skipped), 0)
-        FROM chunks c WHERE c.batch_id = batch.id AND c.state = 'pending' AND c.skipped > 0);
-END $$;

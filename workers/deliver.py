@@ -14,13 +14,14 @@ import structlog
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
+from service.domain.batch import BatchState
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.notifications import BatchNotices
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.settings import Settings
-from sql import chunks
+from sql import batch_moves, chunks
 from sql.attempts import Redelivery
 from sql.chunks import PendingChunk
 from sql.connection import Connection
@@ -41,7 +42,10 @@ Command = Callable[[DeliverChunk], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class _ChunkRow(AttemptedRow):
-    """When it is given up, its recipients count as failed. ``halves``: positions of what it was cut into."""
+    """When it is given up, its recipients count as failed; as skipped where its batch was cancelled meanwhile.
+
+    ``halves``: positions of what it was cut into.
+    """
 
     batch_id: int
     position: int
@@ -50,6 +54,7 @@ class _ChunkRow(AttemptedRow):
     halves: list[int] = field(default_factory=list)
 
     async def postpone(self, conn: Connection, *, error: str, first_wait: timedelta) -> int | None:
+        await self.settle_cancelled(conn)
         return await chunks.postpone_chunk(conn, self.batch_id, self.position, error=error, first_wait=first_wait)
 
     async def count_redelivery(self, conn: Connection) -> Redelivery | None:
@@ -74,7 +79,12 @@ class _ChunkRow(AttemptedRow):
         return True
 
     async def fail(self, conn: Connection, *, error: str) -> None:
+        await self.settle_cancelled(conn)
         await chunks.fail_chunk(conn, self.batch_id, self.position, error=error, cause=self.cause)
+
+    async def settle_cancelled(self, conn: Connection) -> None:
+        """Does nothing unless the batch is cancelled and left this chunk, which was in work then."""
+        await batch_moves.settle_cancelled(conn, self.cause, batch_id=self.batch_id, position=self.position)
 
 
 class Deliverer:
@@ -113,7 +123,7 @@ class Deliverer:
             await self._command_halves(row)
             return ended
         if isinstance(outcome, Nothing):
-            return _explain(outcome)
+            return await self._explain(command, outcome)
         self._notices.changed(command.batch_id)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
@@ -164,9 +174,11 @@ class Deliverer:
             log.info("chunk_delivered", recipients=outcome.recipients, reused=outcome.reused, seconds=round(seconds, 4))
         return outcome
 
-
-def _explain(outcome: Nothing) -> Outcome:
-    if outcome.chunk_state is None:
-        return DeadLetter("no such chunk")
-    log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
-    return Done()
+    async def _explain(self, command: DeliverChunk, outcome: Nothing) -> Outcome:
+        if outcome.chunk_state is None:
+            return DeadLetter("no such chunk")
+        log.info("nothing_to_deliver", chunk_state=outcome.chunk_state, batch_state=outcome.batch_state)
+        if (outcome.chunk_state, outcome.batch_state) == ("pending", BatchState.CANCELLED):
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                await self._row(command).settle_cancelled(conn)
+        return Done()

@@ -7,10 +7,11 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, PlanBatch
+from service.runtime import event_metadata
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import chunks
+from sql import batch_moves, chunks
 from workers.outcome import Done, Outcome
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
@@ -24,6 +25,7 @@ class Planner(Sweeper):
         super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
+        self._cause = event_metadata.cause(settings, {})
 
     async def handle(self, command: PlanBatch) -> Outcome:
         """Publishes all pending chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
@@ -35,8 +37,12 @@ class Planner(Sweeper):
         return Done()
 
     async def sweep(self) -> int:
-        """Publishes chunks that are due; returns how many. One that is not confirmed falls due again."""
+        """Publishes chunks that are due; returns how many. One that is not confirmed falls due again.
+
+        Those that were in work when their batch was cancelled, and have not ended, are skipped.
+        """
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+            await batch_moves.settle_cancelled(conn, self._cause)
             due = await chunks.take_due_chunks(conn, patience=self._patience, limit=SWEEP_LIMIT)
         await asyncio.gather(
             *(

@@ -80,7 +80,7 @@ class BatchBody(_Part):
     """Of the events of a bulk send; the counts are of recipients, as strings."""
 
     batch_id: Digits
-    state: Literal["created", "sending", "paused", "sent", "cancelled", "error"]
+    state: Literal["scheduled", "created", "sending", "paused", "sent", "cancelled", "error"]
     total: Digits
     delivered: Digits
     failed: Digits
@@ -131,41 +131,50 @@ class ConversationForwarded(Event):
     body: ConversationBody
 
 
-class BatchStarted(Event):
+class BatchEvent(Event):
+    """What the events of a bulk send have; their message ids: batch_message_id."""
+
+    body: BatchBody
+
+
+class BatchScheduled(BatchEvent):
+    """A bulk send was accepted that begins later."""
+
+    name = "batch_scheduled"
+
+
+class BatchStarted(BatchEvent):
     """The first recipients of a bulk send are settled. Once for a batch, also when what failed in it is tried again."""
 
     name = "batch_started"
-    body: BatchBody
-
-    @property
-    def message_id(self) -> str:
-        """``batch_started.7``"""
-        return f"{self.name}.{self.body.batch_id}"
 
 
-class BatchProgress(Event):
+class BatchProgress(BatchEvent):
     """More recipients of a bulk send are settled."""
 
     name = "batch_progress"
-    body: BatchBody
-
-    @property
-    def message_id(self) -> str:
-        """``batch_progress.7.2000``: after how many settled recipients."""
-        return f"{self.name}.{self.body.batch_id}.{self.body.settled}"
 
 
-class BatchFinished(BatchStarted):
-    """A bulk send came to its end."""
+class BatchPaused(BatchEvent):
+    """A bulk send was paused: no further delivery begins."""
+
+    name = "batch_paused"
+
+
+class BatchResumed(BatchEvent):
+    """A bulk send goes on: it was paused, or had ended and is tried again for those who failed."""
+
+    name = "batch_resumed"
+
+
+class BatchFinished(BatchEvent):
+    """A bulk send came to its end, or was cancelled and all are settled."""
 
     name = "batch_finished"
 
 
-class BatchFailed(BatchStarted):
-    """A bulk send came to its end, and some recipients do not have it.
-
-    Dead letters that are requeued may have it go on: its next events have ids of their own, ``batch_failed.7.again1``.
-    """
+class BatchFailed(BatchEvent):
+    """A bulk send came to its end, and some recipients do not have it."""
 
     name = "batch_failed"
 
@@ -174,8 +183,11 @@ AnyEvent = (
     ConversationCreated
     | MessageCreated
     | ConversationForwarded
+    | BatchScheduled
     | BatchStarted
     | BatchProgress
+    | BatchPaused
+    | BatchResumed
     | BatchFinished
     | BatchFailed
 )
@@ -188,13 +200,26 @@ EVENTS: Mapping[str, type[AnyEvent]] = MappingProxyType(
             ConversationCreated,
             MessageCreated,
             ConversationForwarded,
+            BatchScheduled,
             BatchStarted,
             BatchProgress,
+            BatchPaused,
+            BatchResumed,
             BatchFinished,
             BatchFailed,
         )
     }
 )
+
+
+def batch_message_id(name: str, body: BatchBody, moves: int) -> str:
+    """``batch_started.7``, or ``batch_progress.7.2000`` after so many settled recipients.
+
+    ``moves``: how often the bulk send had been paused, resumed, cancelled or tried again by then. From the first time
+    on that stands behind, as in ``batch_paused.7.1``, because the same may happen again.
+    """
+    settled = [str(body.settled)] if name == BatchProgress.name else []
+    return ".".join([name, body.batch_id, *settled, *([str(moves)] if moves else [])])
 
 
 def parse_event(routing_key: str, body: bytes) -> AnyEvent:

@@ -84,10 +84,11 @@ def _event(name: str, cause: Mapping[str, str], number: str | int, **body: str) 
     return {"metadata": {**metadata, "message_id": f"{name}.{number}"}, "body": body}
 
 
-def _batch(name: str, state: str, delivered: int, failed: int = 0) -> dict[str, Any]:
+def _batch(name: str, state: str, delivered: int, failed: int = 0, cause: Mapping[str, str] = OF_JOB) -> dict[str, Any]:
     counts = {"total": 2000, "delivered": delivered, "failed": failed, "skipped": 0}
-    number = f"7.{delivered + failed}" if name == "batch_progress" else "7"
-    return _event(name, OF_JOB, number, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
+    moves = f".{MOVES[name]}" if name in MOVES else ""
+    number = f"7.{delivered + failed}{moves}" if name == "batch_progress" else f"7{moves}"
+    return _event(name, cause, number, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
 
 
 # By routing key.
@@ -108,12 +109,19 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "conversation_forwarded": _event(
             "conversation_forwarded", OF_REQUEST, MESSAGE, conversation_id=str(CONVERSATION), updated_at=WRITTEN
         ),
+        "batch_scheduled": _batch("batch_scheduled", "scheduled", 0, cause=OF_REQUEST),
         "batch_started": _batch("batch_started", "sending", 500),
         "batch_progress": _batch("batch_progress", "sending", 1500),
+        "batch_paused": _batch("batch_paused", "paused", 1500, cause=OF_REQUEST),
+        "batch_resumed": _batch("batch_resumed", "sending", 1500, cause=OF_REQUEST),
         "batch_finished": _batch("batch_finished", "sent", 2000),
         "batch_failed": _batch("batch_failed", "error", 1999, failed=1),
     }
 )
+
+
+# By routing key: how often the bulk send had been moved by then, if it had.
+MOVES: Mapping[str, int] = MappingProxyType({"batch_paused": 1, "batch_resumed": 2, "batch_finished": 2})
 
 
 def message_id(name: str) -> str:

@@ -1,8 +1,10 @@
 """A bulk send's life and progress (canvas/semantics.md 11, CONTRACT 3.1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 
 
 class BatchState(StrEnum):
@@ -22,6 +24,34 @@ _WAIT = 20
 
 RUNNING = (BatchState.CREATED, BatchState.SENDING)
 FINAL = (BatchState.SENT, BatchState.CANCELLED, BatchState.ERROR)
+
+
+class Move(StrEnum):
+    """What its sender does with a batch (CONTRACT 3.1)."""
+
+    CANCEL = "cancel"
+    PAUSE = "pause"
+    RESUME = "resume"
+    RETRY = "retry"
+
+
+# From which states each move may be made.
+MOVABLE: Mapping[Move, tuple[BatchState, ...]] = MappingProxyType(
+    {
+        Move.CANCEL: (BatchState.SCHEDULED, *RUNNING, BatchState.PAUSED),
+        Move.PAUSE: RUNNING,
+        Move.RESUME: (BatchState.PAUSED,),
+        Move.RETRY: FINAL,
+    }
+)
+
+
+class SkipReason(StrEnum):
+    """Why a recipient does not get a message that was accepted (CONTRACT 3.1)."""
+
+    CANCELLED = "cancelled"
+    USER_DELETED = "user_deleted"
+    NO_LONGER_REACHABLE = "no_longer_reachable"
 
 
 # A send in fewer steps shows no progress and leaves workers idle at its end; smaller chunks pay more for their
@@ -64,6 +94,11 @@ class Progress:
     def finished(self) -> bool:
         """Whether nothing of it can change any more but by a new move; chunks in work outlast a cancel."""
         return self.state in FINAL and self.finished_at is not None
+
+
+def allows(progress: Progress, move: Move) -> bool:
+    """Whether a batch that has come so far may be moved so."""
+    return progress.state in MOVABLE[move] and (move is not Move.RETRY or progress.failed > 0)
 
 
 def completion(progress: Progress, now: datetime) -> float | int:

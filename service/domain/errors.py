@@ -26,7 +26,7 @@ class Code(StrEnum):
     BAD_TOKEN = "bad_token"  # noqa: S105 - a code, not a secret
     INSUFFICIENT_SCOPE = "insufficient_scope"
     BAD_AS_USER = "bad_as_user"
-    CONFLICT = "conflict"
+    CONFLICT = "conflict"  # what the request is about is in a state that does not allow it
     KEY_IN_USE = "key_in_use"  # the first request under this idempotency key is still running
     KEY_REUSED = "key_reused"  # it was another request that first had this idempotency key
     UNPROCESSABLE = "unprocessable"

@@ -10,10 +10,10 @@ import orjson
 
 from service.contracts.events import (
     BatchBody,
-    BatchProgress,
     ConversationCreated,
     ConversationForwarded,
     MessageCreated,
+    batch_message_id,
 )
 from service.domain.dates import iso
 from service.domain.event_metadata import Cause
@@ -80,10 +80,10 @@ class MessagesRow(OutboxRow):
 
 @dataclass(frozen=True, slots=True)
 class BatchEventRow(OutboxRow):
-    """A bulk send went on; ``body``: the event's, to the key; ``revivals``: how often what failed was tried again."""
+    """A bulk send went on; ``body``: the event's, to the key. ``moves``: how often it had been moved by then."""
 
     body: Mapping[str, str]
-    revivals: int = 0
+    moves: int = 0
 
     def counts(self) -> Counter[str]:
         """The one event that the row stands for."""
@@ -174,15 +174,9 @@ def _of_messages(row: MessagesRow, unwanted: Container[str]) -> Iterator[Encoded
 
 
 def _of_batch(row: BatchEventRow, unwanted: Container[str]) -> Iterator[Encoded]:
-    """Counters that went back may stand a second time as they did: not the same event, so it has another id."""
     if row.event in unwanted:
         return
-    body = BatchBody.model_validate(row.body)
-    message_id = f"{row.event}.{body.batch_id}"
-    if row.event == BatchProgress.name:
-        message_id = f"{message_id}.{body.settled}"
-    if row.revivals:
-        message_id = f"{message_id}.again{row.revivals}"
+    message_id = batch_message_id(row.event, BatchBody.model_validate(row.body), row.moves)
     metadata = b'%b,"message_id":"%b"' % (_metadata(row, row.event), message_id.encode())
     encoded = b'{"metadata":%b},"body":%b}' % (metadata, orjson.dumps(dict(row.body)))
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

@@ -28,8 +28,6 @@ CREATE TABLE batches (
     -- Sent to members of this course, and filed under it alone: they were looked up when it was accepted, so that no
     -- second look for tags is needed when the chunks are delivered. Null: some may be in other contexts.
     members_of_course bigint,
-    -- How often chunks that had been given up were brought back: it may end in error again, and that is another event.
-    revivals       integer NOT NULL DEFAULT 0,
     CHECK (delivered + failed + skipped <= total)
 );
 CREATE INDEX batches_sender ON batches (sender_id, id);

@@ -15,7 +15,7 @@ CREATE FUNCTION outbox_lane(conversation_id bigint) RETURNS smallint
 --               message_ids: where the two are equal, the conversation was opened by the message.
 --   forwarded   people joined the conversations of conversation_ids by the messages of message_ids, which have events
 --               as well, right behind.
---   batch_*     body is that of the event, under its names; revivals are the batch's by then.
+--   batch_*     body is that of the event, under its names.
 CREATE TABLE outbox (
     id               bigint GENERATED ALWAYS AS IDENTITY,
     lane             smallint NOT NULL CHECK (lane BETWEEN 0 AND 16),  -- outbox_lane of its conversations; 16: batch_*
@@ -29,7 +29,6 @@ CREATE TABLE outbox (
     conversation_ids bigint[] COMPRESSION lz4,
     message_ids      bigint[] COMPRESSION lz4,
     body             jsonb,
-    revivals         integer,
     cause            jsonb NOT NULL,                                   -- the events' metadata, all text
     traceparent      text,
     batch_id         bigint,                                           -- with position: the chunk of which these are

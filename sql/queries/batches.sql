@@ -8,9 +8,10 @@ WITH asked AS MATERIALIZED (
     SELECT :recipients::text::bigint[] AS recipients
 ), batch AS (
     INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at, traceparent,
-                         members_of_course)
+                         members_of_course, audiences, from_conversation_id)
     SELECT :send_id::bigint, :sender_id::bigint, nextval('id_blocks'), :tags::text[], :user_note::boolean, 'created',
-           cardinality(recipients), :created_at::timestamptz, :traceparent::text, :members_of_course::bigint
+           cardinality(recipients), :created_at::timestamptz, :traceparent::text, :members_of_course::bigint,
+           :audiences::text[], :from_conversation_id::bigint
     FROM asked
     RETURNING id
 ), cut AS (

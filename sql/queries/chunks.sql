@@ -2,7 +2,7 @@
 -- All that the delivery of a pending chunk of a running batch needs: what is sent, to whom, and who holds which of the
 -- sender's codes. Delivered already, or stopped: only its states. No row: there is no such chunk. Nothing is locked, so
 -- that a command which comes twice costs this one statement; deliver checks again.
-SELECT c.state AS chunk_state, b.state AS batch_state, s.id AS send_id,
+SELECT c.state AS chunk_state, b.state AS batch_state, s.id AS send_id, b.recheck,
        CASE WHEN s.id IS NOT NULL THEN c.recipients END AS recipients, c.first_id, b.tags, b.user_note,
        s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
        s.has_attachments, s.has_media_objects,
@@ -127,13 +127,12 @@ WITH failed AS (
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM failed f
     WHERE b.id = f.batch_id
-    RETURNING b.state, batch_body(b) AS body, b.revivals,
-              b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
+    RETURNING b.state, b.moves, batch_body(b) AS body, batch_events(b, f.settled_at, f.size) AS events
 ), recorded_progress AS (
-    INSERT INTO outbox (lane, event, body, revivals, cause, traceparent)
-    SELECT 16, e.event, a.body, a.revivals, :cause::jsonb, :traceparent::text
+    INSERT INTO outbox (lane, event, moves, body, cause, traceparent)
+    SELECT 16, e.event, a.moves, a.body, :cause::jsonb, :traceparent::text
     FROM advanced a
-    CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
+    CROSS JOIN LATERAL unnest(a.events) WITH ORDINALITY AS e(event, n)
     WHERE :cause::jsonb IS NOT NULL
     ORDER BY e.n
 )
@@ -182,7 +181,7 @@ WITH asked AS MATERIALIZED (
 ), counted AS (
     UPDATE batches b
     SET failed = b.failed - r.recipients, skipped = b.skipped - r.skipped, finished_at = NULL, splits = 0,
-        revivals = b.revivals + 1,
+        moves = b.moves + 1,
         state = CASE WHEN b.state IN ('error', 'sent') THEN 'sending' ELSE b.state END
     FROM (
         SELECT batch_id, sum(recipients) AS recipients, sum(skipped) AS skipped FROM revived GROUP BY batch_id

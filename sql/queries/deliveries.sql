@@ -2,7 +2,8 @@
 -- Writes one message for every recipient: into the private conversation of the pair and context where there is one,
 -- else into a new one, whose id is the message's. Then it advances the chunk and its batch, and the outbox records it.
 -- Without a batch the recipients are given; those of a chunk stand in its row, which is the idempotency key: unless it
--- is pending, and as it was read, nothing is written. Tag sets run parallel to the recipients, or one stands for all. A
+-- is pending, and as it was read, nothing is written; nor where its recipients have to be looked up again and were not
+-- (rechecked). Tag sets run parallel to the recipients, or one stands for all. A
 -- parameter's type stands where the parameter occurs first. Locked in this order: the chunk, reused conversations, new
 -- rows, last the batch, where all its deliveries meet. Of the parts that write and are not read PostgreSQL runs the
 -- last one first; so the batch's stand above the others, or
@@ -11,7 +12,7 @@ WITH chunk AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients
     FROM chunks c JOIN batches b ON b.id = c.batch_id
     WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer AND c.state = 'pending'
-      AND c.first_id = :first_id::bigint AND b.state IN ('created', 'sending')
+      AND c.first_id = :first_id::bigint AND b.state IN ('created', 'sending') AND (:rechecked::boolean OR NOT b.recheck)
     FOR UPDATE OF c
 ), addressed AS MATERIALIZED (
     -- In a subquery, so that each looks into the index once, however empty the table was when this was planned.
@@ -47,13 +48,12 @@ WITH chunk AS MATERIALIZED (
         state = batch_state(b.state, b.delivered + b.failed + b.skipped + f.size, b.failed, b.total),
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + f.size >= b.total THEN clock_timestamp() END
     FROM finished f WHERE b.id = f.batch_id
-    RETURNING b.state, b.total, batch_body(b) AS body, b.revivals,
-              b.started_at = f.settled_at AND b.delivered + b.failed + b.skipped = f.size AS first
+    RETURNING b.total, b.moves, batch_body(b) AS body, batch_events(b, f.settled_at, f.size) AS events
 ), recorded_progress AS (
     -- One copy for one person that is answered at once is no batch to anybody who listens.
-    INSERT INTO outbox (lane, event, body, revivals, cause, traceparent)
-    SELECT 16, e.event, a.body, a.revivals, :cause::jsonb, :traceparent::text
-    FROM advanced a CROSS JOIN LATERAL unnest(batch_events(a.state, a.first)) WITH ORDINALITY AS e(event, n)
+    INSERT INTO outbox (lane, event, moves, body, cause, traceparent)
+    SELECT 16, e.event, a.moves, a.body, :cause::jsonb, :traceparent::text
+    FROM advanced a CROSS JOIN LATERAL unnest(a.events) WITH ORDINALITY AS e(event, n)
     WHERE :cause IS NOT NULL AND NOT (:want_ids::boolean AND a.total = 1) ORDER BY e.n
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)

@@ -80,7 +80,7 @@ WITH RECURSIVE target AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients, b.sender_id AS named_sender_id,
            coalesce(t.target_id, b.sender_id) AS sender_id
     FROM chunks c
-    JOIN batches b ON b.id = c.batch_id AND b.state IN ('created', 'sending', 'paused')
+    JOIN batches b ON b.id = c.batch_id AND b.state IN ('scheduled', 'created', 'sending', 'paused')
     LEFT JOIN target t ON t.user_id = b.sender_id
     WHERE c.state = 'pending' AND c.recipients && (:user_ids::bigint[] || :target_ids::bigint[])
     ORDER BY c.batch_id, c.position

@@ -38,7 +38,7 @@ WITH ready AS MATERIALIZED (
 )
 DELETE FROM outbox o USING taken t WHERE o.lane = t.lane AND o.id = t.id
 RETURNING o.lane, o.id, o.event, o.recorded_at, o.author_id, o.created_at, o.first_id, o.copies, o.conversation_ids,
-          o.message_ids, o.body, o.revivals, o.traceparent, o.batch_id,
+          o.message_ids, o.body, o.moves, o.traceparent, o.batch_id,
           (SELECT c.first_id FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS chunk_first_id,
           (SELECT c.recipients FROM chunks c WHERE c.batch_id = o.batch_id AND c.position = o.position) AS recipients,
           o.cause || coalesce((SELECT jsonb_build_object('root_account_uuid', a.root_account_uuid) FROM accounts a

@@ -86,14 +86,26 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
--- The state of a batch once so many of its recipients are settled, and so many of those failed.
+-- The state of a batch once so many of its recipients are settled, and so many of those failed. What was cancelled
+-- stays cancelled; what was paused and has nothing left to do is at its end.
 CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN settled < total THEN CASE state WHEN 'created' THEN 'sending' ELSE state END
+                WHEN state = 'cancelled' THEN state
                 WHEN failed > 0 THEN 'error' ELSE 'sent' END;
 
--- The events when the counters of a batch move: its beginning, with the first recipients that are settled; then how far
--- it is, or how it ended.
+-- The events when so many more recipients of a batch were settled at that moment by a chunk: its beginning, with the first
+-- recipients that are settled; then how far it is, or how it ended. Those whom a cancel skips are no beginning, so the
+-- chunk that was in work then may be it.
+CREATE OR REPLACE FUNCTION batch_events(batch batches, settled_at timestamptz, size integer) RETURNS text[]
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN (batch).started_at = settled_at
+                     AND ((batch).delivered + (batch).failed + (batch).skipped = size OR (batch).state = 'cancelled')
+                THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END
+           || CASE WHEN (batch).finished_at IS NULL THEN 'batch_progress'
+                   WHEN (batch).state = 'error' THEN 'batch_failed' ELSE 'batch_finished' END;
+
+-- The same, as the release before asks for it.
 CREATE OR REPLACE FUNCTION batch_events(state text, first boolean) RETURNS text[]
     LANGUAGE sql IMMUTABLE PARALLEL SAFE
     RETURN CASE WHEN first THEN ARRAY['batch_started'] ELSE ARRAY[]::text[] END

@@ -21,6 +21,7 @@ from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
 from service.runtime.settings import Settings
 from tests.support.event_streams import EventStream
+from sql.chunks import fail_chunk
 from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school
@@ -74,6 +75,10 @@ def steps(school: School) -> list[Step]:
         Step("get_conversations_batches_id", "Under way", 200, {}, of="batch"),
         Step("get_conversations_batches_id_events", "The first event", 200, {}, of="batch"),
         Step("get_conversations_batches_id_recipients", "Who waits", 200, {"state": "pending"}, of="batch"),
+        Step("post_conversations_batches_id_pause", "Under way", 200, {}, of="batch"),
+        Step("post_conversations_batches_id_resume", "Paused", 200, {}, of="batch"),
+        Step("post_conversations_batches_id_retry", "In error", 200, {}, of="batch"),
+        Step("post_conversations_batches_id_cancel", "Under way", 200, {}, of="batch"),
         Step("post_conversations_id_add_message", "A reply", 200, {"body": "Any questions?"}, of="conversation"),
         Step("post_conversations_id_add_recipients", "One more", 200, {"recipients": [third]}, of="conversation"),
         Step("post_conversations_id_add_message", "Queued", 202, {"body": "Welcome!"}, of="conversation"),
@@ -142,7 +147,7 @@ async def _counted_anew(conn: asyncpg.Connection) -> None:
 
 @pytest.mark.usefixtures("_counted_anew")
 async def test_the_examples_are_what_the_service_answers(
-    client: aiohttp.ClientSession, token: Token, institution: Institution
+    client: aiohttp.ClientSession, token: Token, institution: Institution, conn: asyncpg.Connection
 ) -> None:
     """Times and rates are those of the recording; all other values repeat."""
     school = await make_school(institution, 3)
@@ -154,6 +159,8 @@ async def test_the_examples_are_what_the_service_answers(
     for step in steps(school):
         path_id = found.get(step.of or "")
         method, path = PATHS[step.operation]
+        if path.endswith("/retry"):
+            await fail_chunk(conn, found["batch"], 0, error="as workers give it up", cause=None)
         example = Example(step.summary, path_id, filled(step.parameters, found), step.status, None)
         sent: dict[str, Any] = {"json": example.parameters}
         if method in {"GET", "DELETE"}:

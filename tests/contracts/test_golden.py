@@ -78,7 +78,9 @@ def encoded(name: str) -> Encoded:
         case "conversation_forwarded":
             row = messages_row("forwarded", OF_REQUEST, examples.CONVERSATION, examples.MESSAGE)
         case _:
-            row = BatchEventRow(name, HAPPENED, OF_JOB, examples.EVENTS[name]["body"])
+            moves = examples.MOVES.get(name, 0)
+            cause = OF_REQUEST if name in ("batch_scheduled", "batch_paused", "batch_resumed") else OF_JOB
+            row = BatchEventRow(name, HAPPENED, cause, examples.EVENTS[name]["body"], moves)
     return next(row.events())
 
 

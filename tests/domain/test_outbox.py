@@ -114,7 +114,7 @@ def test_copies_of_a_chunk_that_is_gone_say_of_which_send_they_are() -> None:
     assert "recipient_id" not in metadata
 
 
-@pytest.mark.parametrize("name", ["batch_started", "batch_progress", "batch_finished", "batch_failed"])
+@pytest.mark.parametrize("name", [name for name in EVENTS if name.startswith("batch_")])
 def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
 
@@ -124,12 +124,21 @@ def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     assert message_id == ("batch_progress.7.6" if name == "batch_progress" else f"{name}.7")
 
 
-def test_what_a_batch_does_again_is_another_event() -> None:
-    body = {"batch_id": "7", "state": "error", "total": "9", "delivered": "7", "failed": "2", "skipped": "0"}
+def test_what_may_happen_to_a_batch_again_has_another_id_then() -> None:
+    body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}
 
-    rows = [BatchEventRow(name, RECORDED, CAUSE, body, 2) for name in ("batch_progress", "batch_failed")]
+    rows = [
+        BatchEventRow(name, RECORDED, CAUSE, body, moves)
+        for name in ("batch_paused", "batch_progress")
+        for moves in (1, 3)
+    ]
 
-    assert [decoded(row)[0][0] for row in rows] == ["batch_progress.7.9.again2", "batch_failed.7.again2"]
+    assert [message_id for row in rows for message_id, _, _ in decoded(row)] == [
+        "batch_paused.7.1",
+        "batch_paused.7.3",
+        "batch_progress.7.6.1",
+        "batch_progress.7.6.3",
+    ]
 
 
 def test_every_event_keeps_its_contract() -> None:

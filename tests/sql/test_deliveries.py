@@ -114,10 +114,14 @@ async def test_a_chunk_that_is_settled_is_not_given_up(conn: asyncpg.Connection,
     assert await conn.fetchval("SELECT state FROM chunks WHERE position = 0") == state
 
 
-@pytest.mark.parametrize(("state", "event"), [("paused", "batch_progress"), ("cancelled", "batch_finished")])
+@pytest.mark.parametrize(
+    ("state", "at_the_end", "event"),
+    [("paused", "error", "batch_failed"), ("cancelled", "cancelled", "batch_finished")],
+)
 async def test_a_chunk_of_a_stopped_batch_that_is_given_up_does_not_set_it_going(
-    conn: asyncpg.Connection, state: str, event: str
+    conn: asyncpg.Connection, state: str, at_the_end: str, event: str
 ) -> None:
+    """What was cancelled stays so; its end is said once, when all are settled."""
     batch_id = await Batches(conn).accept([10, 11, 12], chunk_size=2)
     await Batches(conn).set_state(batch_id, state)
 
@@ -126,7 +130,13 @@ async def test_a_chunk_of_a_stopped_batch_that_is_given_up_does_not_set_it_going
     row = await batch_row(conn, batch_id)
     assert (row["state"], row["failed"], row["finished_at"]) == (state, 2, None)
     recorded = await conn.fetch("SELECT event, body ->> 'state' AS state FROM outbox ORDER BY id")
-    assert [tuple(each) for each in recorded] == [("batch_started", state), (event, state)]
+    assert [tuple(each) for each in recorded] == [("batch_started", state), ("batch_progress", state)]
+
+    assert await chunks.fail_chunk(conn, batch_id, 1, error="no", cause=CAUSE) == at_the_end
+
+    assert (await batch_row(conn, batch_id))["finished_at"] is not None
+    *_, last = await conn.fetch("SELECT event, body ->> 'state' AS state FROM outbox ORDER BY id")
+    assert tuple(last) == (event, at_the_end)
 
 
 @pytest.mark.parametrize("state", ["delivered", "failed"])

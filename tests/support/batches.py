@@ -4,9 +4,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-import asyncpg
-
 from sql.batches import NewBatch, insert_batch
+from sql.connection import Connection
 
 SENDER = 1
 
@@ -14,20 +13,22 @@ SENDER = 1
 class Batches:
     """Accepted batches as rows."""
 
-    def __init__(self, conn: asyncpg.Connection) -> None:
+    def __init__(self, conn: Connection) -> None:
         self._conn = conn
 
-    async def accept(self, recipients: Sequence[int], *, chunk_size: int, patience: timedelta = timedelta()) -> int:
+    async def accept(
+        self, recipients: Sequence[int], *, chunk_size: int, patience: timedelta = timedelta(), sender: int = 1
+    ) -> int:
         """A private bulk send by user 1, unplanned and due now unless given otherwise; the batch's id."""
         said = await self._conn.fetchrow(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
             " VALUES ($1, now(), 'Hello', true, '{1}') RETURNING id, created_at",
-            SENDER,
+            sender,
         )
         assert said is not None
         accepted = NewBatch(
             send_id=said["id"],
-            sender_id=SENDER,
+            sender_id=sender,
             tags=(),
             user_note=False,
             recipients=recipients,

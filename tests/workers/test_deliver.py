@@ -14,6 +14,7 @@ from service.contracts.commands import DeliverChunk
 from service.runtime import event_metadata
 from service.runtime.settings import Settings
 from sql import chunks, outbox
+from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.user_merges import merged
 from tests.support.waiting import until
@@ -89,7 +90,7 @@ async def test_an_unknown_chunk_goes_to_the_dead_letters(settings: Settings, poo
     )
 
 
-@pytest.mark.parametrize("stopped", ["paused", "cancelled"])
+@pytest.mark.parametrize("stopped", ["scheduled", "paused"])
 async def test_a_stopped_batch_is_left_alone(
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, stopped: str
 ) -> None:
@@ -100,6 +101,65 @@ async def test_a_stopped_batch_is_left_alone(
 
     assert await conn.fetchval("SELECT state FROM chunks") == "pending"
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
+
+
+async def test_what_a_cancel_has_left_in_work_is_settled_by_its_next_command(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+) -> None:
+    """Its worker died, so it was not settled by the cancel nor by its delivery."""
+    batch = await batches.accept([10, 11, 12], chunk_size=2)
+    await batches.set_state(batch, "cancelled")
+    deliverer = Deliverer(settings, pool)
+
+    for _ in range(2):
+        for position in range(2):
+            assert await deliverer.handle(DeliverChunk(batch_id=batch, position=position)) == Done()
+
+    assert await conn.fetchval("SELECT count(*) FROM chunks WHERE (state, error) = ('skipped', 'cancelled')") == 2
+    row = await conn.fetchrow("SELECT state, skipped, finished_at IS NOT NULL FROM batches")
+    assert tuple(row or ()) == ("cancelled", 3, True)
+    recorded = await conn.fetch("SELECT event FROM outbox ORDER BY id")
+    assert [row["event"] for row in recorded] == ["batch_progress", "batch_finished"]
+
+
+@pytest.fixture
+async def fails_when_let(pool: asyncpg.Pool, conn: asyncpg.Connection) -> AsyncIterator[Connection]:
+    """Every delivery waits for an advisory lock, which the connection holds, and fails then."""
+    await conn.execute("""
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        'BEGIN PERFORM pg_advisory_xact_lock(1); RAISE EXCEPTION ''no''; END';
+        CREATE TRIGGER refuse BEFORE INSERT ON conversations FOR EACH ROW EXECUTE FUNCTION refuse();
+    """)
+    async with pool.acquire() as holder:
+        await holder.execute("SELECT pg_advisory_lock(1)")
+        yield holder
+    await conn.execute("DROP TRIGGER refuse ON conversations; DROP FUNCTION refuse()")
+
+
+@pytest.mark.parametrize("attempts", [0, MAX_ATTEMPTS - 1])
+async def test_what_fails_after_its_batch_was_cancelled_is_cancelled(
+    *,
+    settings: Settings,
+    pool: asyncpg.Pool,
+    conn: asyncpg.Connection,
+    batches: Batches,
+    fails_when_let: Connection,
+    attempts: int,
+) -> None:
+    """It was in work then; whatever attempt it was, it is not tried again, and no recipient counts as failed."""
+    batch = await batches.accept([10, 11], chunk_size=2)
+    await conn.execute("UPDATE chunks SET attempts = $1", attempts)
+    delivery = asyncio.create_task(Deliverer(settings, pool).handle(DeliverChunk(batch_id=batch, position=0)))
+    await doing(pool, WAITS, 1)
+
+    await batches.set_state(batch, "cancelled")
+    await fails_when_let.execute("SELECT pg_advisory_unlock(1)")
+
+    assert await delivery == Done()
+    row = await conn.fetchrow("SELECT state, error, attempts FROM chunks")
+    assert tuple(row or ()) == ("skipped", "cancelled", attempts)
+    counted = await conn.fetchrow("SELECT failed, skipped, finished_at IS NOT NULL FROM batches")
+    assert tuple(counted or ()) == (0, 2, True)
 
 
 async def test_a_chunk_whose_recipients_were_all_merged_away_is_swept_up_and_ends_its_batch(
@@ -196,8 +256,8 @@ async def test_a_batch_starts_once_also_when_all_that_was_given_up_is_requeued(
         f"batch_started.{batch}",
         f"batch_progress.{batch}.2",
         f"batch_failed.{batch}",
-        f"batch_progress.{batch}.2.again1",
-        f"{last}.{batch}.again1",
+        f"batch_progress.{batch}.2.1",
+        f"{last}.{batch}.1",
     ]
     assert await conn.fetchval("SELECT started_at FROM batches") == began
 
@@ -217,8 +277,8 @@ async def test_with_events_switched_off_nothing_is_recorded(
 # What an operator has to mend, and how it is mended.
 INSTALLATIONS = {
     "an older schema: no function": (
-        "ALTER FUNCTION batch_events(text, boolean) RENAME TO elsewhere",
-        "ALTER FUNCTION elsewhere(text, boolean) RENAME TO batch_events",
+        "ALTER FUNCTION batch_events(batches, timestamptz, integer) RENAME TO elsewhere",
+        "ALTER FUNCTION elsewhere(batches, timestamptz, integer) RENAME TO batch_events",
     ),
     "an older schema: no column": (
         "ALTER TABLE participants RENAME COLUMN touched_at TO elsewhere",

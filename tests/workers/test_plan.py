@@ -46,7 +46,7 @@ async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     planner = Planner(settings, pool, publisher)
-    for state in ("paused", "cancelled", "sent", "error"):
+    for state in ("scheduled", "paused", "cancelled", "sent", "error"):
         batch = await batches.accept(range(10, 14), chunk_size=2)
         await batches.set_state(batch, state)
         assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
@@ -98,3 +98,25 @@ async def test_a_chunk_in_work_is_not_swept(
         assert await Planner(settings, pool, publisher).sweep() == 1
 
     assert await commanded(outside) == [(batch, 1)]
+
+
+async def test_the_sweeper_settles_what_cancels_have_left_in_work(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    """Not what is still in work, and of no batch that goes on."""
+    first, second, _ = [await batches.accept(range(10, 16), chunk_size=2, patience=LATER) for _ in range(3)]
+    for batch in (first, second):
+        await batches.set_state(batch, "cancelled")
+    planner = Planner(settings, pool, publisher)
+    async with pool.acquire() as conn, conn.transaction():
+        await conn.execute("SELECT 1 FROM chunks WHERE batch_id = $1 AND position = 0 FOR UPDATE", first)
+        assert await planner.sweep() == 0
+
+    async with pool.acquire() as conn:
+        rows = await conn.fetch("SELECT skipped, finished_at IS NOT NULL FROM batches ORDER BY id")
+        assert [tuple(row) for row in rows] == [(4, False), (6, True), (0, False)]
+        await planner.sweep()
+        assert await conn.fetchval("SELECT count(*) FROM batches WHERE finished_at IS NOT NULL") == 2
+        recorded = await conn.fetch("SELECT event FROM outbox ORDER BY id")
+    assert sorted(row["event"] for row in recorded) == ["batch_finished", "batch_finished", "batch_progress"]
+    assert await commanded(outside) == []

@@ -1,6 +1,7 @@
 """From recipients as sent to the users meant (canvas/endpoints.md 5, 4.2 resolution steps 1 to 7)."""
 
 from collections.abc import Collection, Sequence
+from typing import TypeVar
 
 from service.application.address_book import rights
 from service.application.address_book.rights import UserRights
@@ -12,6 +13,8 @@ from service.domain.visibility import Members, Range, members, own_group, ranges
 from sql import address_book
 from sql.connection import Connection
 from sql.rights import accounts_granting
+
+Reached = TypeVar("Reached", Range, Members)
 
 
 async def sender_rights(
@@ -60,6 +63,34 @@ async def resolve(
     return sorted(found | set(members_found)) if found else members_found
 
 
+async def still_reachable(
+    conn: Connection,
+    known: UserRights,
+    people: Sequence[int],
+    named: Recipients,
+    context: Context | None,
+    *,
+    conversation_id: int | None = None,
+) -> set[int]:
+    """Those of some users to whom a request that named them, or audiences with them, could be made again now.
+
+    What ``resolve`` would find, asked from their side: some of a course of 100,000 cost what they are. ``known``: of
+    sender_rights. The sender alone is a monologue.
+    """
+    sender_id = known.roles.user_id
+    if list(people) == [sender_id]:
+        return {sender_id}
+    if context is not None and context.type is not ContextType.ACCOUNT and not _exists(known, context):
+        return set()
+    within = None if context is None or context.type is ContextType.ACCOUNT else context
+    found = await _individuals(conn, known, people, within, conversation_id)
+    rest = [user_id for user_id in people if user_id not in found]
+    spans, groups = _audience_reach(known, named)
+    if rest and (spans or groups):
+        found.update(await address_book.reachable(conn, rest, sender_id, ranges=_sorted(spans), groups=_sorted(groups)))
+    return found
+
+
 def _exists(known: UserRights, context: Context) -> bool:
     match context.type:
         case ContextType.COURSE:
@@ -72,6 +103,17 @@ def _exists(known: UserRights, context: Context) -> bool:
 
 async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> Sequence[int]:
     """Everybody in the contexts given as recipients, ascending."""
+    spans, groups = _audience_reach(known, named)
+    sender_id = known.roles.user_id
+    enrolled = await address_book.expand_ranges(conn, _sorted(spans), sender_id) if spans else []
+    if not groups:
+        return enrolled
+    grouped = await address_book.group_members(conn, _sorted(groups), sender_id)
+    return sorted({*enrolled, *grouped})
+
+
+def _audience_reach(known: UserRights, named: Recipients) -> tuple[set[Range], set[Members]]:
+    """What the contexts given as recipients stand for."""
     spans: set[Range] = set()
     groups: set[Members] = set()
     for audience in named.audiences:
@@ -82,14 +124,11 @@ async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> 
                 groups.update([reached] if reached else [])
         else:
             spans.update(_ranges(known, audience.context, audience))
-    sender_id = known.roles.user_id
-    enrolled: Sequence[int] = []
-    if spans:
-        enrolled = await address_book.expand_ranges(conn, sorted(spans, key=repr), sender_id)
-    if not groups:
-        return enrolled
-    grouped = await address_book.group_members(conn, sorted(groups, key=repr), sender_id)
-    return sorted({*enrolled, *grouped})
+    return spans, groups
+
+
+def _sorted(reached: Collection[Reached]) -> list[Reached]:
+    return sorted(reached, key=repr)
 
 
 def _ranges(

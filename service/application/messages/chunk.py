@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.application.messages.recheck import take_out_unreachable
 from service.application.messages.tag_sets import TagSets, chunk_tags, retag
 from service.domain.event_metadata import Cause
 from sql import chunks, deliveries, sends
@@ -45,9 +46,24 @@ async def deliver_chunk(
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
 
+    Where its batch was stopped in between, without those who are not to get it any more: they are skipped with it.
+
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError after a conflict with another send: the
     caller rolls back and calls again, and the second attempt reuses the conversations of the other send.
     """
+    if not pending.recheck:
+        return await _write(conn, tag_sets, pending, cause=cause, want_ids=want_ids)
+    attempt = conn.transaction()
+    await attempt.start()
+    rest = await take_out_unreachable(conn, pending)
+    outcome = await _write(conn, tag_sets, rest, cause=cause, want_ids=want_ids)
+    await (attempt.rollback() if isinstance(outcome, Nothing) else attempt.commit())
+    return outcome
+
+
+async def _write(
+    conn: Connection, tag_sets: TagSets, pending: chunks.PendingChunk, *, cause: Cause | None, want_ids: bool
+) -> ChunkOutcome | Nothing:
     numbers = await chunk_tags(conn, tag_sets, pending)
     delivered = await deliveries.deliver(
         conn,
@@ -58,15 +74,16 @@ async def deliver_chunk(
         sender_tag_sets=numbers.sender,
         cause=cause,
         chunk=(pending.batch_id, pending.position),
+        rechecked=pending.recheck,
         want_ids=want_ids,
     )
     if delivered.claimed is None:
         found = await read_chunk(conn, pending.batch_id, pending.position)
         if isinstance(found, Nothing):
             return found
-        if found.first_id == pending.first_id:
+        if (found.first_id, found.recheck) == (pending.first_id, pending.recheck):
             return Nothing("pending", None)
-        # A merge of accounts changed its recipients after it was read.
+        # After it was read, a merge of accounts changed its recipients, or its batch was stopped and goes on.
         return await deliver_chunk(conn, tag_sets, found, cause=cause, want_ids=want_ids)
     if delivered.retagged:
         await retag(conn, tag_sets, pending.tags, delivered.retagged)

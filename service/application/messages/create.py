@@ -74,6 +74,7 @@ class Validated:
     context: Context | None
     tags: tuple[str, ...]
     send: sends.NewSend
+    shared: int | None  # the conversation whose participants could be named
 
 
 async def validate(work: Work, conn: Connection, request: CreateConversation) -> Validated:
@@ -82,7 +83,8 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         raise invalid("recipients", "blank")
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
-    recipients = await resolve(conn, known, named, request.context_code, conversation_id=await _shared(conn, request))
+    shared = await _shared(conn, request)
+    recipients = await resolve(conn, known, named, request.context_code, conversation_id=shared)
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
     check_not_concluded(known, request.context_code)
     _check_given(request, recipients)
@@ -116,7 +118,7 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         context=context,
         automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
     )
-    return Validated(kind, named, recipients, context, filed_under, send)
+    return Validated(kind, named, recipients, context, filed_under, send, shared)
 
 
 async def _shared(conn: Connection, request: CreateConversation) -> int | None:
@@ -209,6 +211,8 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             created_at=message.created_at,
             patience=UNPLANNED_AFTER,
             members_of_course=_only_course(plan),
+            audiences=sorted(audience.code for audience in plan.named.audiences),
+            from_conversation_id=plan.shared,
             traceparent=current_traceparent(),
         ),
     )

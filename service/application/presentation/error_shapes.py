@@ -102,7 +102,7 @@ SHAPES: Mapping[Code, Any] = {
     Code.BAD_TOKEN: Errors,
     Code.INSUFFICIENT_SCOPE: Errors,
     Code.BAD_AS_USER: MasqueradeError,
-    Code.CONFLICT: Errors,
+    Code.CONFLICT: list[InvalidAttribute],
     Code.UNPROCESSABLE: Errors,
     Code.KEY_IN_USE: list[InvalidAttribute],
     Code.KEY_REUSED: list[InvalidAttribute],

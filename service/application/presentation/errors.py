@@ -91,7 +91,7 @@ _FORMS: Mapping[Code, _Form] = {
     Code.BAD_TOKEN: _Form(401, _errors, "Invalid access token.", _CHALLENGE),
     Code.INSUFFICIENT_SCOPE: _Form(401, _errors, "Insufficient scopes on access token."),
     Code.BAD_AS_USER: _Form(401, _bare, "Invalid as_user_id"),
-    Code.CONFLICT: _Form(409, _errors, "The state of the resource does not allow this."),
+    Code.CONFLICT: _Form(409, _attribute, "does not allow this"),
     Code.UNPROCESSABLE: _Form(422, _errors, "The request cannot be processed."),
     Code.KEY_IN_USE: _Form(409, _attribute, "still running"),
     Code.KEY_REUSED: _Form(422, _attribute, "used for another request"),
