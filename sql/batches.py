@@ -21,6 +21,7 @@ class Batch:
     tags: tuple[str, ...]
     progress: Progress
     seen_at: datetime  # by the clock of its other times
+    error: str | None  # why it ended in error as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class BatchRow(NamedTuple):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    send_at: datetime | None
+    error: str | None
     seen_at: datetime
 
     def batch(self) -> Batch:
@@ -67,8 +70,9 @@ class BatchRow(NamedTuple):
             created_at=self.created_at,
             started_at=self.started_at,
             finished_at=self.finished_at,
+            send_at=self.send_at,
         )
-        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at)
+        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at, self.error)
 
 
 class InsertedBatch(NamedTuple):

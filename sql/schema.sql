@@ -523,7 +523,7 @@ CASE
     WHEN event ~~ 'batch\_%'::text THEN lane = 16 AND body IS NOT NULL
     ELSE lane < 16 AND author_id IS NOT NULL AND created_at IS NOT NULL AND (first_id IS NOT NULL AND copies > 0 AND event = 'delivered'::text OR cardinality(conversation_ids) > 0 AND cardinality(conversation_ids) = cardinality(message_ids))
 END),
-    CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_finished'::text, 'batch_failed'::text])),
+    CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_scheduled'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_paused'::text, 'batch_resumed'::text, 'batch_finished'::text, 'batch_failed'::text])),
     CONSTRAINT outbox_lane_check CHECK (lane >= 0 AND lane <= 16)
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, vacuum_truncate=off);
 
@@ -576,6 +576,25 @@ CREATE TABLE skipped_recipients (
     CONSTRAINT skipped_recipients_pkey PRIMARY KEY (batch_id, user_id),
     CONSTRAINT skipped_recipients_reason_check CHECK (reason = ANY (ARRAY['cancelled'::text, 'user_deleted'::text, 'no_longer_reachable'::text, 'sender_not_allowed'::text]))
 );
+
+CREATE TABLE scheduled_sends (
+    batch_id bigint NOT NULL,
+    request jsonb NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    traceparent text,
+    attempts integer NOT NULL DEFAULT 0,
+    error text,
+    CONSTRAINT scheduled_sends_pkey PRIMARY KEY (batch_id)
+);
+CREATE INDEX scheduled_sends_due ON scheduled_sends USING btree (due_at);
+
+CREATE TABLE counted_sends (
+    sender_id bigint NOT NULL,
+    counted_at timestamp with time zone NOT NULL,
+    recipients integer NOT NULL
+);
+CREATE INDEX counted_sends_age ON counted_sends USING btree (counted_at);
+CREATE INDEX counted_sends_sender ON counted_sends USING btree (sender_id, counted_at);
 
 -- sql/schema/01_directory.sql
 

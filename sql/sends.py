@@ -15,7 +15,7 @@ from sql.tags import CodeRow, held_codes
 
 @dataclass(frozen=True, slots=True)
 class NewSend:
-    """A row of sends before it has an id; columns as in sql/schema.sql."""
+    """A row of sends before it has an id; columns as in sql/schema.sql. ``media_type``: of a media object."""
 
     author_id: int
     body: str
@@ -31,6 +31,7 @@ class NewSend:
     has_attachments: bool
     has_media_objects: bool
     automated: bool
+    media_type: str | None = None
     created_at: datetime | None = None  # none: the moment in which it is stored
 
 

@@ -18,6 +18,11 @@ Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
 Moment = Annotated[datetime, Field(description="ISO 8601, UTC.")]
 
 
+def milliseconds(moment: datetime) -> int:
+    """Since 1970, whole ones as event times have them."""
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,7 +78,7 @@ class BatchBody(_Part):
     """Of the events of a bulk send; the counts are of recipients, as strings."""
 
     batch_id: Digits
-    state: Literal["created", "sending", "paused", "sent", "cancelled", "error"]
+    state: Literal["scheduled", "created", "sending", "paused", "sent", "cancelled", "error"]
     total: Digits
     delivered: Digits
     failed: Digits
@@ -124,6 +129,18 @@ class ConversationForwarded(Event):
     body: ConversationBody
 
 
+class BatchScheduled(Event):
+    """A bulk send was accepted for later, or was given another time."""
+
+    name = "batch_scheduled"
+    body: BatchBody
+
+    @property
+    def message_id(self) -> str:
+        """``batch_scheduled.7.1764381600000``: when, in milliseconds, because it may come for one batch again."""
+        return f"{self.name}.{self.body.batch_id}.{milliseconds(self.metadata.event_time)}"
+
+
 class BatchStarted(Event):
     """The first recipients of a bulk send are settled. Once for a batch, also when what failed in it is tried again."""
 
@@ -164,6 +181,7 @@ AnyEvent = (
     ConversationCreated
     | MessageCreated
     | ConversationForwarded
+    | BatchScheduled
     | BatchStarted
     | BatchProgress
     | BatchFinished
@@ -178,6 +196,7 @@ EVENTS: Mapping[str, type[AnyEvent]] = MappingProxyType(
             ConversationCreated,
             MessageCreated,
             ConversationForwarded,
+            BatchScheduled,
             BatchStarted,
             BatchProgress,
             BatchFinished,

@@ -106,6 +106,7 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "conversation_forwarded": _event(
             "conversation_forwarded", OF_REQUEST, conversation_id=str(CONVERSATION), updated_at=WRITTEN
         ),
+        "batch_scheduled": _batch("batch_scheduled", "scheduled", 0),
         "batch_started": _batch("batch_started", "sending", 500),
         "batch_progress": _batch("batch_progress", "sending", 1500),
         "batch_finished": _batch("batch_finished", "sent", 2000),

@@ -47,19 +47,27 @@ class Progress:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    send_at: datetime | None = None  # when it starts, or was to start
 
     @property
     def done(self) -> int:
         """Recipients delivered, failed or skipped."""
         return self.delivered + self.failed + self.skipped
 
+    @property
+    def begun_at(self) -> datetime:
+        """When it could begin: accepted, or due."""
+        return self.send_at or self.created_at
+
 
 def completion(progress: Progress, now: datetime) -> float | int:
     """0..1 as Canvas counts it: a share for waiting that grows with time, the rest by deliveries."""
     if progress.state is BatchState.SENT:
         return 1
+    if progress.state is BatchState.SCHEDULED:
+        return 0
     if progress.state is BatchState.CREATED:
-        minutes = max((now - progress.created_at).total_seconds() / 60, 0.0)
+        minutes = max((now - progress.begun_at).total_seconds() / 60, 0.0)
         return float(_WAIT / (progress.total + _WAIT) * (1 - 2**-minutes))
     return (_WAIT + progress.delivered) / (progress.total + _WAIT)
 
@@ -69,7 +77,7 @@ def rate(progress: Progress, now: datetime) -> float:
     if progress.started_at is None:
         return 0.0
     # The first chunk was on its way before started_at, so the time counts from the acceptance.
-    seconds = ((progress.finished_at or now) - progress.created_at).total_seconds()
+    seconds = ((progress.finished_at or now) - progress.begun_at).total_seconds()
     return progress.done / seconds if seconds > 0 else 0.0
 
 

@@ -27,6 +27,7 @@ class Code(StrEnum):
     INSUFFICIENT_SCOPE = "insufficient_scope"
     BAD_AS_USER = "bad_as_user"
     CONFLICT = "conflict"
+    NOT_IN_THIS_STATE = "not_in_this_state"  # a move that the state of a batch does not allow
     UNPROCESSABLE = "unprocessable"
 
 

@@ -10,9 +10,11 @@ import orjson
 from service.contracts.events import (
     BatchBody,
     BatchProgress,
+    BatchScheduled,
     ConversationCreated,
     ConversationForwarded,
     MessageCreated,
+    milliseconds,
 )
 from service.domain.dates import iso
 from service.domain.event_metadata import Cause
@@ -152,5 +154,7 @@ def _of_batch(row: BatchEventRow) -> Iterator[Encoded]:
     message_id = f"{row.event}.{body.batch_id}"
     if row.event == BatchProgress.name:
         message_id = f"{message_id}.{body.settled}"
+    if row.event == BatchScheduled.name:
+        message_id = f"{message_id}.{milliseconds(row.recorded_at)}"
     encoded = orjson.dumps({"metadata": _metadata(row, row.event), "body": dict(row.body)})
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

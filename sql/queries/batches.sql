@@ -25,7 +25,7 @@ SELECT batch.id, (SELECT count(*) FROM cut) AS chunks FROM batch;
 -- A page of the sender's batches in the asked states, oldest first (endpoints.md 4.3). Where accounts are given, only
 -- those of these root accounts and of no other, here and below (semantics.md 13).
 SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
-       statement_timestamp() AS seen_at
+       send_at, error, statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
   AND (:account_ids::bigint[] IS NULL OR (
@@ -47,7 +47,7 @@ WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
 -- name: find_batch :one
 -- One batch of this sender in any state; one of another sender is not found.
 SELECT id, send_id, message_id, tags, state, total, delivered, failed, skipped, created_at, started_at, finished_at,
-       statement_timestamp() AS seen_at
+       send_at, error, statement_timestamp() AS seen_at
 FROM batches b
 WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint
   AND (:account_ids::bigint[] IS NULL OR (

@@ -152,7 +152,18 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
 
     async with client.get(f"{PATH}/batches/{batch_id}", headers=teacher) as response:
         one = await response.json()
-    more = {"total", "delivered", "failed", "skipped", "created_at", "started_at", "finished_at", "eta"}
+    more = {
+        "total",
+        "delivered",
+        "failed",
+        "skipped",
+        "created_at",
+        "started_at",
+        "finished_at",
+        "eta",
+        "send_at",
+        "error",
+    }
     assert one.keys() == {*listed, *more, "recipients_per_second"}
     assert (one["total"], one["delivered"], one["eta"], one["started_at"]) == (250, 0, None, None)
 

@@ -42,6 +42,8 @@ async def present_batch(conn: Connection, found: batches.Batch, *, viewer_id: in
         "created_at": progress.created_at,
         "started_at": progress.started_at,
         "finished_at": progress.finished_at,
+        "send_at": progress.send_at,
+        "error": found.error,
         "eta": eta(progress, now),
         "recipients_per_second": round(rate(progress, now), 1),
     }

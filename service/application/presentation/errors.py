@@ -92,6 +92,7 @@ _FORMS: Mapping[Code, _Form] = {
     Code.INSUFFICIENT_SCOPE: _Form(401, _errors, "Insufficient scopes on access token."),
     Code.BAD_AS_USER: _Form(401, _bare, "Invalid as_user_id"),
     Code.CONFLICT: _Form(409, _errors, "The state of the resource does not allow this."),
+    Code.NOT_IN_THIS_STATE: _Form(409, _attribute),
     Code.UNPROCESSABLE: _Form(422, _errors, "The request cannot be processed."),
 }
 

@@ -13,6 +13,8 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from service.domain.batch import BatchState
 from service.domain.batch_updates import ProgressState
+from service.domain.dry_run import Reason
+from service.domain.messages import Kind
 from service.domain.participant import Property, State
 
 _EXACT = ConfigDict(extra="forbid")
@@ -216,8 +218,33 @@ class BatchProgress(Batch):
     created_at: Time
     started_at: Time | None
     finished_at: Time | None
+    send_at: Annotated[Time | None, Field(description="When it starts, or was to start; null: it was never scheduled")]
+    error: Annotated[str | None, Field(description="Why the batch as a whole ended in error")]
     eta: Annotated[Time | None, Field(description="When the last recipient will be reached at the present rate")]
     recipients_per_second: float
+
+
+@with_config(_EXACT)
+class RejectedRecipient(TypedDict):
+    """One who would not get the message."""
+
+    recipient: Annotated[str, Field(description="As it was sent")]
+    reason: Reason
+
+
+@with_config(_EXACT)
+class DryRun(TypedDict):
+    """What a send would do."""
+
+    dry_run: Literal[True]
+    mode: Literal["sync", "async"]
+    kind: Kind
+    total: Annotated[int, Field(description="Recipients that it would reach")]
+    new_conversations: int
+    reused_conversations: int
+    limit: Annotated[int | None, Field(description="Most recipients of this kind of message; null: there is no limit")]
+    rejected: Annotated[list[RejectedRecipient], Field(max_length=1000)]
+    rejected_count: Annotated[int, Field(description="Of all that are rejected, shown or not")]
 
 
 @with_config(_EXACT)
