@@ -18,15 +18,15 @@ from service.application.messages.daily_limit import count_send
 from service.application.messages.draft import store
 from service.application.messages.work import Work
 from service.domain.batch import BatchState, chunk_size
-from service.domain.contexts import ContextType
+from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.ids import parse_id
 from service.domain.messages import Kind
-from service.domain.recipients import Recipients, as_text, parse
+from service.domain.recipients import Recipients, as_text, parse, sent_context
 from service.domain.schedule import LONGEST, start_of
 from service.domain.visibility import Members, Range
 from service.runtime.tracing import continued
-from sql import batches, dry_run, schedule
+from sql import address_book, batches, dry_run, schedule
 from sql.connection import Connection
 from sql.merge import merge_targets
 from sql.schedule import DueRow
@@ -221,21 +221,44 @@ async def _is_the_senders(conn: Connection, request: CreateConversation, refusal
     known = await sender_rights(conn, request.author_id, named, request.context_code)
     if not await writes_to_anybody(conn, known, named, request.context_code):
         return True
-    return await _others_are_there(conn, known, named)
+    return await _audiences_are_there(conn, known, named) or await _people_are_there(conn, known, named, request)
 
 
-async def _others_are_there(conn: Connection, known: UserRights, named: Recipients) -> bool:
-    """Whether the audiences have people whom the sender, who reaches none of them, does not see."""
-    spans, groups = [], []
-    for audience in named.audiences:
-        context = audience.context
-        if context.type is ContextType.GROUP:
-            groups.append(Members(context.id))
-        elif course := known.course_at(context):
-            section_id = context.id if context.type is ContextType.SECTION else None
-            spans.append(Range(course.id, section_id, types=audience.types))
+async def _audiences_are_there(conn: Connection, known: UserRights, named: Recipients) -> bool:
+    """Whether the contexts that are named have people, none of whom the sender reaches."""
+    places = [_place(known, audience.context, audience.types) for audience in named.audiences]
+    spans = [span for found, _ in places for span in found]
+    groups = [group for _, found in places for group in found]
     sender_id = known.roles.user_id
     return bool(
         (spans and await dry_run.inhabited(conn, spans, sender_id))
         or (groups and await dry_run.inhabited_groups(conn, groups, sender_id))
     )
+
+
+async def _people_are_there(
+    conn: Connection, known: UserRights, named: Recipients, request: CreateConversation
+) -> bool:
+    """Whether people who are named one by one are where the sender is, or in the context, and yet not reached."""
+    if not (named.user_ids or named.uuids):
+        return False
+    context = sent_context(request.context_code)
+    if context is not None:
+        spans, groups = _place(known, context)
+    else:
+        spans = [Range(course_id) for course_id in sorted(known.courses) if known.roles.enrolled(course_id)]
+        groups = [Members(group.id) for group in known.own_groups()]
+    by_uuid = await address_book.recipients_by_uuid(conn, sorted(named.uuids)) if named.uuids else []
+    people = sorted({*named.user_ids, *by_uuid} - {request.author_id})
+    return bool(await address_book.reachable(conn, people, request.author_id, ranges=spans, groups=groups))
+
+
+def _place(
+    known: UserRights, context: Context, types: frozenset[str] | None = None
+) -> tuple[list[Range], list[Members]]:
+    """A context with all who are in it, whoever looks."""
+    if context.type is ContextType.GROUP:
+        return [], [Members(context.id)]
+    course = known.course_at(context)
+    section_id = context.id if context.type is ContextType.SECTION else None
+    return [] if course is None else [Range(course.id, section_id, types=types)], []
