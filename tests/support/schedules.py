@@ -14,6 +14,7 @@ from service.application.messages.work import Work
 from service.runtime import event_metadata
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
+from sql.connection import Connection
 from tests.support.school import School
 
 # As an operator's statement would: the send is due a second ago, by the clock that starts it.
@@ -29,12 +30,12 @@ SELECT user_id, 'skipped', reason FROM skipped_recipients WHERE batch_id = $1
 """
 
 
-async def fall_due(conn: asyncpg.Connection, batch_id: int) -> None:
+async def fall_due(conn: Connection, batch_id: int) -> None:
     """The time of a scheduled batch has come."""
     await conn.execute(_FALL_DUE, batch_id)
 
 
-async def states(conn: asyncpg.Connection, batch_id: int) -> dict[int, tuple[str, str | None]]:
+async def states(conn: Connection, batch_id: int) -> dict[int, tuple[str, str | None]]:
     """(state, reason) of each recipient of a batch; nobody is in two places."""
     rows = await conn.fetch(_STATES, batch_id)
     found = {row["user_id"]: (row["state"], row["error"]) for row in rows}
@@ -73,7 +74,7 @@ class Schedules:
     async def to_the_course(self, **more: Any) -> int:
         """A bulk message to everybody in the school's course."""
         course = f"course_{self._school.course}"
-        bulk = {"group_conversation": True, "bulk_message": True, "context_code": course}
+        bulk: dict[str, Any] = {"group_conversation": True, "bulk_message": True, "context_code": course}
         return await self.accept([course], **(bulk | more))
 
     async def start(self, batch_id: int) -> Started:

@@ -103,5 +103,6 @@ SHAPES: Mapping[Code, Any] = {
     Code.INSUFFICIENT_SCOPE: Errors,
     Code.BAD_AS_USER: MasqueradeError,
     Code.CONFLICT: Errors,
+    Code.NOT_IN_THIS_STATE: list[InvalidAttribute],
     Code.UNPROCESSABLE: Errors,
 }

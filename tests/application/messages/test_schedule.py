@@ -11,6 +11,7 @@ from service.application.messages.schedule import StartFailed, start_next
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Refusal
 from service.runtime.settings import Settings
+from sql.connection import Connection
 from tests.support.bulk_send_invariants import assert_delivered_once, copies
 from tests.support.institution import ROOT_ACCOUNT, Institution
 from tests.support.schedules import Schedules, fall_due, states
@@ -324,7 +325,7 @@ async def test_one_that_is_cancelled_while_it_starts_is_left_to_the_next_look(
     assert set((await states(conn, batch)).values()) == {("pending", None)}
 
 
-async def waits(conn: asyncpg.Connection) -> bool:
+async def waits(conn: Connection) -> bool:
     """Whether somebody waits for a lock in this database."""
     found: bool = await conn.fetchval(
         "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
