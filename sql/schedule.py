@@ -55,7 +55,6 @@ class DueRow(NamedTuple):
 
     batch_id: int
     request: str
-    attempts: int
     traceparent: str | None
     state: str
     sender_id: int

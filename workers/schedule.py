@@ -33,19 +33,26 @@ class Scheduler(Sweeper):
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)
+        self._longest = self._interval = min(LOOK_INTERVAL, settings.sweep_interval)
         self._settings = settings
         self._pool = pool
         self._ids, self._tag_sets = IdBlocks(), TagSets()
 
     async def sweep(self) -> int:
         """Starts all that is due, and sets the pause until the next is; returns how many were started."""
-        counts = await asyncio.gather(*(self._start_all() for _ in range(LANES)))
+        started = 0
+        due_in = await self._due_in()
+        if due_in <= 0:
+            started = sum(await asyncio.gather(*(self._start_all() for _ in range(LANES))))
+            due_in = await self._due_in()
+        # What is due still is in work elsewhere.
+        self._interval = min(due_in, self._longest) if due_in > 0 else self._longest
+        return started
+
+    async def _due_in(self) -> float:
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             due_in = await schedule.next_start(conn)
-        # What is due already and was not taken is in work elsewhere.
-        wait = LOOK_INTERVAL if due_in is None or due_in <= 0 else min(due_in, LOOK_INTERVAL)
-        self._interval = min(wait, self._settings.sweep_interval)
-        return sum(counts)
+        return self._longest if due_in is None else due_in
 
     async def _start_all(self) -> int:
         started = 0

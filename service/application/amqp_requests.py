@@ -144,7 +144,7 @@ async def _once(work: Work, conn: Connection, user_id: int, asked: Asked) -> Han
 
 
 async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> tuple[Answer[object], int | None]:
-    """The answer, and the id of a batch that waits to be planned."""
+    """The answer, and the id of a batch that was accepted; in one for later there is nothing to plan yet."""
     sent = parse(CreateParameters, dict(asked.parameters), shard_id=work.settings.shard_id)
     view = viewpoint_of(user_id, sent, work.settings, work.settings.base_url)
     command = command_of(user_id, sent)
@@ -153,4 +153,4 @@ async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> t
     plan = await create.validate(work, conn, command)
     outcome = await create.carry_out(work, conn, command, plan)
     answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)
-    return answer, outcome.batch_id if isinstance(outcome, Accepted) and not outcome.scheduled else None
+    return answer, outcome.batch_id if isinstance(outcome, Accepted) else None

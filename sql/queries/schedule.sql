@@ -56,18 +56,19 @@ SELECT id FROM moved;
 SELECT extract(epoch FROM due_at - statement_timestamp())::float8 AS seconds FROM scheduled_sends ORDER BY due_at LIMIT 1;
 
 -- name: take_scheduled :one
--- The send that is due for longest, locked until its start is committed; those that others start are passed over. The
--- row of a batch that was cancelled goes here too.
-SELECT s.batch_id, s.request, s.attempts, s.traceparent, b.state, b.sender_id, b.send_id,
-       extract(epoch FROM statement_timestamp() - b.send_at)::float8 AS late
+-- The send that is due for longest, locked until its start is committed; those that others start are passed over. Also
+-- one whose batch was cancelled, and perhaps removed since: its row is left over.
+SELECT s.batch_id, s.request, s.traceparent, coalesce(b.state, 'cancelled') AS state,
+       coalesce(b.sender_id, 0) AS sender_id, coalesce(b.send_id, 0) AS send_id,
+       coalesce(extract(epoch FROM statement_timestamp() - b.send_at)::float8, 0) AS late
 FROM (
-    SELECT batch_id, request, attempts, traceparent FROM scheduled_sends
+    SELECT batch_id, request, traceparent FROM scheduled_sends
     WHERE due_at <= statement_timestamp()
     ORDER BY due_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 ) s
-JOIN batches b ON b.id = s.batch_id;
+LEFT JOIN batches b ON b.id = s.batch_id;
 
 -- name: forget_scheduled :none
 -- Started, refused or cancelled.

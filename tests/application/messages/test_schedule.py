@@ -303,6 +303,17 @@ async def test_a_batch_that_was_cancelled_does_not_start(
     assert set((await states(conn, batch)).values()) == {("pending", None)}
 
 
+async def test_what_is_left_of_a_batch_that_was_removed_holds_up_no_other(
+    schedules: Schedules, conn: asyncpg.Connection
+) -> None:
+    removed, batch = await schedules.to_the_course(), await schedules.to_the_course()
+    await fall_due(conn, removed)
+    await conn.execute("DELETE FROM batches WHERE id = $1", removed)
+    assert await start_next(conn, schedules.work) is not None
+
+    assert (await schedules.start(batch)).running
+
+
 async def test_one_that_is_cancelled_while_it_starts_is_left_to_the_next_look(
     schedules: Schedules, conn: asyncpg.Connection, pool: asyncpg.Pool
 ) -> None:
