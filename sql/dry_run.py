@@ -40,7 +40,7 @@ async def count_threads(conn: Connection, author_id: int, recipients: Sequence[i
 
 async def named_users(conn: Connection, user_ids: Collection[int], uuids: Collection[str]) -> list[UserRow]:
     """Those that the directory knows."""
-    return await _USERS(conn, user_ids=sorted(user_ids), uuids=sorted(uuids))
+    return await _USERS(conn, user_ids=array_text(sorted(user_ids)), uuids=sorted(uuids))
 
 
 async def named_contexts(

@@ -12,7 +12,9 @@ WHERE EXISTS (
 -- name: named_users :many
 -- Who some ids and uuids of a request are, of those that the directory knows.
 SELECT u.id, u.uuid, u.workflow_state = 'deleted' AS deleted
-FROM users u WHERE u.id = ANY (:user_ids::bigint[]) OR u.uuid = ANY (:uuids::text[]);
+FROM unnest(:user_ids::text::bigint[]) AS asked(id) JOIN users u ON u.id = asked.id
+UNION ALL
+SELECT u.id, u.uuid, u.workflow_state = 'deleted' FROM users u WHERE u.uuid = ANY (:uuids::text[]);
 
 -- name: named_contexts :many
 -- Which of some contexts of a request the directory knows.
