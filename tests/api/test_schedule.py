@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 
 from service.application.messages.schedule import start_next
 from service.runtime.settings import Settings
+from sql.schedule import take_scheduled
 from tests.support.http_calls import NOT_FOUND, call
 from tests.support.schedules import Schedules, fall_due, states
 from tests.support.school import School
@@ -172,6 +173,25 @@ async def test_a_move_during_the_start_waits_for_it_and_comes_too_late(
 
         assert await move == [{"attribute": "state", "message": "is created"}]
     assert set((await states(conn, batch)).values()) == {("pending", None)}
+
+
+async def test_a_move_waits_for_the_start_before_it_locks_the_batch(
+    sender: Sender, conn: asyncpg.Connection, pool: asyncpg.Pool
+) -> None:
+    """The other order would have the two wait for each other."""
+    _, batch = await sender.post(send_at=(sender.now + DAY).isoformat())
+    await fall_due(conn, batch)
+    async with pool.acquire() as other:
+        whole = other.transaction()
+        await whole.start()
+        assert await take_scheduled(other) is not None
+        move = asyncio.create_task(sender.move(batch, send_at=(sender.now + DAY).isoformat()))
+        await until(lambda: blocked(conn))
+
+        await conn.execute("SELECT FROM batches WHERE id = $1 FOR UPDATE NOWAIT", batch)
+
+        await whole.rollback()
+        assert (await move)["workflow_state"] == "scheduled"
 
 
 async def blocked(conn: asyncpg.Connection) -> bool:

@@ -51,13 +51,28 @@ async def test_what_is_due_starts_once_with_several_schedulers(
     assert [(await schedules.batch(batch))["state"] for batch in (*due, later)] == ["created"] * 6 + ["scheduled"]
 
 
+class Looking(Scheduler):
+    """One that says when it has looked for the first time."""
+
+    def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
+        super().__init__(settings, pool, publisher)
+        self.looked = asyncio.Event()
+
+    async def sweep(self) -> int:
+        """Looks, and says so."""
+        started = await super().sweep()
+        self.looked.set()
+        return started
+
+
 async def test_it_wakes_for_what_was_scheduled_meanwhile(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, schedules: Schedules, conn: asyncpg.Connection
 ) -> None:
     """Although what sweepers look for otherwise is looked for once an hour."""
     slow = settings.model_copy(update={"sweep_interval": 3600.0})
-    scheduler = Scheduler(slow, pool, publisher)
+    scheduler = Looking(slow, pool, publisher)
     running = asyncio.create_task(scheduler.run_sweeper())
+    await scheduler.looked.wait()
     batch = await schedules.to_the_course()
     await conn.execute(
         "WITH due AS (UPDATE scheduled_sends SET due_at = now() + interval '1 s')"
