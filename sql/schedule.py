@@ -32,11 +32,10 @@ class NewSchedule:
 class Start:
     """What becomes of a scheduled batch; recipients in ascending order.
 
-    ``send_id`` and ``tags``: None where nobody is left. ``group_id``: the conversation that all of them share and that
-    is written already; then a chunk has one of them.
+    ``tags``: None where nobody is left. ``group_id``: the conversation that all of them share and that is written
+    already; then a chunk has one of them.
     """
 
-    send_id: int | None
     tags: Sequence[str] | None
     recipients: Sequence[int]
     chunk_size: int
@@ -148,7 +147,6 @@ async def start_batch(
     start: Start,
     *,
     sender_id: int,
-    former_send_id: int,
     patience: timedelta,
     cause: Cause | None,
 ) -> StartedRow | None:
@@ -162,8 +160,6 @@ async def start_batch(
         conn,
         batch_id=batch_id,
         sender_id=sender_id,
-        send_id=start.send_id,
-        former_send_id=former_send_id,
         tags=start.tags,
         recipients=array_text(start.recipients),
         chunk_size=start.chunk_size,

@@ -84,10 +84,9 @@ WHERE batch_id = :batch_id::bigint AND due_at <= statement_timestamp();
 -- name: start_batch :one
 -- A scheduled batch begins, for those whom its request names now. Its chunks are cut anew, with ids that come after
 -- those of all that was accepted before the start. Who was listed and is not meant any more is skipped, with the reason;
--- who was merged into somebody that is meant has no place of his own any more. No row: the batch
--- is no longer scheduled, or its sender was merged meanwhile.
--- A group has one conversation, and a message that all share: each is a chunk of his own then, delivered already. What
--- is said stands in a row of now, which takes the place of the one of the acceptance.
+-- who was merged into one that is meant has no place of his own any more. No row: the batch is no longer scheduled, or
+-- its sender was merged meanwhile.
+-- A group has one conversation, and a message that all share: each is a chunk of his own then, delivered already.
 WITH asked AS MATERIALIZED (
     SELECT :recipients::text::bigint[] AS recipients, coalesce(:group_id::bigint, 0) > 0 AS shared
 ), listed AS MATERIALIZED (
@@ -128,7 +127,7 @@ WITH asked AS MATERIALIZED (
     FROM asked
 ), started AS (
     UPDATE batches b
-    SET send_id = coalesce(:send_id::bigint, b.send_id), tags = coalesce(:tags::text[], b.tags),
+    SET tags = coalesce(:tags::text[], b.tags),
         members_of_course = :members_of_course::bigint, total = n.recipients + n.skipped,
         skipped = n.skipped, delivered = n.delivered,
         state = CASE WHEN n.skipped + n.delivered = 0 THEN 'created'
@@ -138,8 +137,6 @@ WITH asked AS MATERIALIZED (
     FROM counted n
     WHERE b.id = :batch_id::bigint AND b.state = 'scheduled' AND b.sender_id = :sender_id::bigint
     RETURNING b.state, b.total, b.delivered, b.skipped, batch_body(b) AS body
-), replaced AS (
-    DELETE FROM sends WHERE id = :former_send_id::bigint AND :send_id IS NOT NULL
 ), recorded AS (
     -- The first that become settled, here or by the first chunk, are its beginning.
     INSERT INTO outbox (lane, event, body, cause, traceparent)

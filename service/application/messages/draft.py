@@ -95,6 +95,8 @@ async def store_among(
 async def _insert(conn: Connection, send: sends.NewSend, people: Collection[int] = ()) -> sends.StoredSend:
     if send.media_id:
         await sends.keep_media_object(conn, send.media_id, send.media_type or "", send.author_id)
+    if send.id is not None:
+        return await sends.renew_send(conn, send.id, send, filed_user_ids=list(people))
     return await sends.insert_send(conn, send, filed_user_ids=list(people))
 
 

@@ -6,7 +6,7 @@ its ids come after those of all that was accepted before.
 """
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from service.application.address_book.masquerade import act_as
@@ -142,16 +142,15 @@ async def _start(work: Work, conn: Connection, due: DueRow) -> schedule.StartedR
             raise
         plan = None
     if plan is None:
-        start = schedule.Start(send_id=None, tags=None, recipients=(), chunk_size=1)
+        start = schedule.Start(tags=None, recipients=(), chunk_size=1)
     else:
         await count_send(conn, work.settings, request.author_id, len(plan.recipients))
-        start = await _written(work, conn, request, plan)
+        start = await _written(work, conn, request, replace(plan, send=replace(plan.send, id=due.send_id)))
     row = await schedule.start_batch(
         conn,
         due.batch_id,
         start,
         sender_id=due.sender_id,
-        former_send_id=due.send_id,
         patience=create.UNPLANNED_AFTER,
         cause=work.cause,
     )
@@ -165,11 +164,9 @@ async def _written(work: Work, conn: Connection, request: CreateConversation, pl
     if plan.kind is Kind.GROUP:
         opened = await create.open_group(work, conn, request, plan)
         (group_id,) = opened.conversation_ids
-        send_id = opened.single.send_id if opened.single else None
-        return schedule.Start(send_id, plan.tags, plan.recipients, chunk_size=1, group_id=group_id)
-    message = await store(conn, plan.send, plan.context)
+        return schedule.Start(plan.tags, plan.recipients, chunk_size=1, group_id=group_id)
+    await store(conn, plan.send, plan.context)
     return schedule.Start(
-        message.send_id,
         plan.tags,
         plan.recipients,
         chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),

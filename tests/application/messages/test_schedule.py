@@ -56,7 +56,9 @@ async def test_until_it_starts_nobody_has_it_and_no_worker_looks_at_it(
 async def test_it_goes_to_everybody_as_one_that_was_sent_then(
     schedules: Schedules, conn: asyncpg.Connection, school: School
 ) -> None:
+    """The row of what is said stays the same one, for those who look at the batch meanwhile."""
     later = await schedules.to_the_course(subject="Later")
+    send_id = (await schedules.batch(later))["send_id"]
     first_ids = await conn.fetchval("SELECT min(first_id) FROM chunks WHERE batch_id = $1", later)
     before = await conn.fetchval("SELECT now()")
 
@@ -67,6 +69,7 @@ async def test_it_goes_to_everybody_as_one_that_was_sent_then(
     await schedules.deliver(later)
     await assert_delivered_once(conn, later, school.students)
     row = await schedules.batch(later)
+    assert row["send_id"] == send_id
     said = await conn.fetchrow("SELECT * FROM sends WHERE id = $1", row["send_id"])
     assert said is not None
     assert (said["subject"], said["created_at"] > before) == ("Later", True)
