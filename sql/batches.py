@@ -21,6 +21,7 @@ class Batch:
     tags: tuple[str, ...]
     progress: Progress
     seen_at: datetime  # by the clock of its other times
+    error: str | None  # why it ended in error as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +77,7 @@ class BatchRow(NamedTuple):
             error=self.error,
             rate=self.rate,
         )
-        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at)
+        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at, self.error)
 
 
 class InsertedBatch(NamedTuple):

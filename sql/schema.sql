@@ -582,6 +582,25 @@ CREATE TABLE skipped_recipients (
     CONSTRAINT skipped_recipients_reason_check CHECK (reason = ANY (ARRAY['cancelled'::text, 'user_deleted'::text, 'no_longer_reachable'::text, 'sender_not_allowed'::text]))
 );
 
+CREATE TABLE scheduled_sends (
+    batch_id bigint NOT NULL,
+    request jsonb NOT NULL,
+    due_at timestamp with time zone NOT NULL,
+    traceparent text,
+    attempts integer NOT NULL DEFAULT 0,
+    error text,
+    CONSTRAINT scheduled_sends_pkey PRIMARY KEY (batch_id)
+);
+CREATE INDEX scheduled_sends_due ON scheduled_sends USING btree (due_at);
+
+CREATE TABLE counted_sends (
+    sender_id bigint NOT NULL,
+    counted_at timestamp with time zone NOT NULL,
+    recipients integer NOT NULL
+);
+CREATE INDEX counted_sends_age ON counted_sends USING btree (counted_at);
+CREATE INDEX counted_sends_sender ON counted_sends USING btree (sender_id, counted_at);
+
 -- sql/schema/01_directory.sql
 
 -- Which value of a key wins when directory events come late, twice and out of order (sql/migrations/001_directory.sql).

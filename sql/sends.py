@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -15,7 +15,10 @@ from sql.tags import CodeRow, held_codes
 
 @dataclass(frozen=True, slots=True)
 class NewSend:
-    """A row of sends before it has an id; columns as in sql/schema.sql."""
+    """A row of sends before it is stored; columns as in sql/schema.sql. ``media_type``: of a media object.
+
+    ``id``: of the row in whose place it is stored; None for a new one.
+    """
 
     author_id: int
     body: str
@@ -31,6 +34,8 @@ class NewSend:
     has_attachments: bool
     has_media_objects: bool
     automated: bool
+    media_type: str | None = None
+    id: int | None = None
     created_at: datetime | None = None  # none: the moment in which it is stored
 
 
@@ -74,6 +79,7 @@ class Forwardable:
 
 
 _INSERT = Single("insert_send", StoredSendRow)
+_RENEW = Single("renew_send", StoredSendRow)
 _USABLE_ATTACHMENTS = Column[int]("usable_attachments")
 _FORWARDABLE = Many("forwardable_messages", Forwardable)
 _KEEP_MEDIA_OBJECT = Command("keep_media_object")
@@ -82,27 +88,39 @@ _INSERT_JOURNAL_ENTRIES = Command("insert_journal_entries")
 
 async def insert_send(conn: Connection, send: NewSend, filed_user_ids: Sequence[int] = ()) -> StoredSend:
     """Stores a send; ``filed_user_ids``: whose codes the caller needs to file it."""
-    stored = await _INSERT(
-        conn,
-        author_id=send.author_id,
-        created_at=send.created_at,
-        body=send.body,
-        subject=send.subject,
-        private=send.private,
-        context_type=send.context_type,
-        context_id=send.context_id,
-        root_account_ids=send.root_account_ids,
-        attachment_ids=send.attachment_ids,
-        forwarded_message_ids=send.forwarded_message_ids,
-        forwarded_conversation_id=send.forwarded_conversation_id,
-        media_id=send.media_id,
-        has_attachments=send.has_attachments,
-        has_media_objects=send.has_media_objects,
-        automated=send.automated,
-        filed_user_ids=filed_user_ids,
-    )
-    held = [CodeRow(*found) for found in orjson.loads(stored.codes or "[]")]
-    return StoredSend(stored.id, stored.created_at, held_codes(filed_user_ids, held))
+    parameters = _parameters(send, filed_user_ids)
+    return _stored(await _INSERT(conn, created_at=send.created_at, **parameters), filed_user_ids)
+
+
+async def renew_send(conn: Connection, send_id: int, send: NewSend, filed_user_ids: Sequence[int] = ()) -> StoredSend:
+    """Stores a send in the place of one that nobody has yet, as of now."""
+    parameters = _parameters(send, filed_user_ids)
+    return _stored(await _RENEW(conn, send_id=send_id, **parameters), filed_user_ids)
+
+
+def _parameters(send: NewSend, filed_user_ids: Sequence[int]) -> dict[str, Any]:
+    return {
+        "author_id": send.author_id,
+        "body": send.body,
+        "subject": send.subject,
+        "private": send.private,
+        "context_type": send.context_type,
+        "context_id": send.context_id,
+        "root_account_ids": send.root_account_ids,
+        "attachment_ids": send.attachment_ids,
+        "forwarded_message_ids": send.forwarded_message_ids,
+        "forwarded_conversation_id": send.forwarded_conversation_id,
+        "media_id": send.media_id,
+        "has_attachments": send.has_attachments,
+        "has_media_objects": send.has_media_objects,
+        "automated": send.automated,
+        "filed_user_ids": filed_user_ids,
+    }
+
+
+def _stored(row: StoredSendRow, filed_user_ids: Sequence[int]) -> StoredSend:
+    held = [CodeRow(*found) for found in orjson.loads(row.codes or "[]")]
+    return StoredSend(row.id, row.created_at, held_codes(filed_user_ids, held))
 
 
 async def usable_attachments(conn: Connection, author_id: int, attachment_ids: Sequence[int]) -> list[int]:

@@ -28,6 +28,7 @@ from workers.plan import Planner
 from workers.queue_consumer import DRAIN, QueueConsumer
 from workers.relay import Relay
 from workers.reply import ReplyWriter
+from workers.schedule import Scheduler
 from workers.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
@@ -106,7 +107,11 @@ class Connections:
 
 def _plan(worker: Worker) -> None:
     planner = Planner(worker.settings, worker.pool, worker.publisher)
-    worker.sweepers += [planner, MergeSweeper(worker.settings, worker.pool, worker.publisher)]
+    worker.sweepers += [
+        planner,
+        MergeSweeper(worker.settings, worker.pool, worker.publisher),
+        Scheduler(worker.settings, worker.pool, worker.publisher),
+    ]
     worker.consumers.append(Consumer(worker.settings, PlanBatch, planner.handle, worker.publisher))
 
 

@@ -21,6 +21,8 @@ SWEEP_LIMIT = 2000  # rows a sweep takes at once
 class Sweeper(ABC):
     """Sweeps every ``sweep_interval`` until stopped; at once again after a sweep of SWEEP_LIMIT rows."""
 
+    needs_broker = True  # a sweep without it would come to nothing
+
     def __init__(self, settings: Settings, publisher: Publisher) -> None:
         self._interval = settings.sweep_interval
         self._publisher = publisher
@@ -42,7 +44,7 @@ class Sweeper(ABC):
         """
         while not self._stopping.is_set():
             try:
-                swept = await self.sweep() if self._publisher.connected else 0
+                swept = await self.sweep() if self._publisher.connected or not self.needs_broker else 0
             except (asyncpg.PostgresError, *UNAVAILABLE, BrokerUnavailable) as error:
                 log.warning("sweep_failed", error=str(error) or type(error).__name__)
                 swept = 0

@@ -13,9 +13,13 @@ from service.api.responses import respond
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
 from service.application.messages.create import Accepted, carry_out, validate
+from service.application.messages.create_request import CreateConversation
+from service.application.messages.dry_run import preview
+from service.application.messages.work import Work
 from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.presentation.created import answer_created
-from service.application.presentation.shapes import Conversation
+from service.application.presentation.dry_run import present_preview
+from service.application.presentation.shapes import Conversation, DryRun
 from service.application.transactions import committed
 from service.contracts.commands import PlanBatch
 from service.domain.errors import Code
@@ -27,9 +31,12 @@ REQUIRED = ("recipients", "body")  # over AMQP too (service/api/asyncapi.py)
 @describe(
     "Send a message",
     {
+        200: Outcome("What would happen: the answer to `dry_run`.", DryRun),
         201: Outcome("The conversations it went to.", list[Conversation]),
         202: Outcome(
-            "Accepted for delivery; an empty array.", list[Conversation], headers=("X-Conversation-Batch-Id",)
+            "Accepted for delivery, at once or at `send_at`; an empty array.",
+            list[Conversation],
+            headers=("X-Conversation-Batch-Id",),
         ),
     },
     text="Into the thread with the one recipient, into one new conversation with all of them, or into one with each.",
@@ -38,20 +45,30 @@ REQUIRED = ("recipients", "body")  # over AMQP too (service/api/asyncapi.py)
     refusals=(Code.INVALID_ATTRIBUTE, Code.INVALID_RECORD, Code.NOT_FOUND),
 )
 async def create_conversation(request: web.Request, sent: CreateParameters) -> web.Response:
-    """202 with the batch's id for an asynchronous bulk send, else 201 with the conversations."""
+    """202 with the batch's id for an asynchronous bulk send or one for later, else 201 with the conversations."""
     view = viewpoint(request, sent)
     command = command_of(caller(request).user_id, sent, caller(request).actor)
     uuids = "uuid" in includes(request, sent)
     work = work_of(request)
+    if command.dry_run:
+        return await _dry_run(request, work, command)
     async with connection(request) as conn:
         plan = await validate(work, conn, command)
         outcome = await committed(conn, lambda: carry_out(work, conn, command, plan))
         if isinstance(outcome, Accepted):
             BATCHES_ACCEPTED.inc()
-            announce(request, PlanBatch(batch_id=outcome.batch_id))
+            if not outcome.scheduled:
+                announce(request, PlanBatch(batch_id=outcome.batch_id))
         view = replace(view, accounts=await caller_accounts(request, conn))
         answer = await answer_created(conn, view, outcome, uuids=uuids)
     return respond(request, answer.body, answer.status, answer.headers)
+
+
+async def _dry_run(request: web.Request, work: Work, command: CreateConversation) -> web.Response:
+    """Read-only to the database as well."""
+    async with connection(request) as conn, conn.transaction(readonly=True):
+        seen = await preview(work, conn, command)
+    return respond(request, present_preview(seen))
 
 
 routes = [web.post("/api/v1/conversations", create_conversation)]

@@ -53,6 +53,7 @@ _SAMPLES = {
         Refusal(Code.INVALID_BATCH_UPDATE, "conversation_ids not specified"),
         Refusal(Code.REPLY_REFUSED, "Course concluded, unable to send messages", attribute="workflow_state"),
         Refusal(Code.INVALID_PAGE, "Invalid page; please restart iteration and follow `next` links"),
+        Refusal(Code.CONFLICT, "is sent", attribute="state"),
         unreadable("The JSON body is malformed."),
         Refusal(Code.UNPROCESSABLE, "too long", details={"field": "body", "error_code": "too_long"}),
         Refusal(Code.KEY_IN_USE, attribute=ATTRIBUTE),

@@ -10,11 +10,13 @@ from service.application.address_book.masquerade import find_user
 from service.application.idempotency_keys import Handled, KeyedRequest, kept, once
 from service.application.messages import create
 from service.application.messages.create import Accepted
+from service.application.messages.dry_run import preview
 from service.application.messages.work import Work
 from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.parameters.view import viewpoint_of
 from service.application.presentation.created import answer_created
+from service.application.presentation.dry_run import present_preview
 from service.application.presentation.errors import answer_of
 from service.contracts.commands import PlanBatch
 from service.contracts.requests import Request
@@ -94,10 +96,12 @@ async def _sender(work: Work, conn: Connection, asked: Asked) -> int:
 
 
 async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> Handled:
-    """Within a transaction."""
+    """Within a transaction. In a batch that was accepted for later there is nothing to plan yet."""
     sent = parse(CreateParameters, dict(asked.parameters), shard_id=work.settings.shard_id)
     view = viewpoint_of(user_id, sent, work.settings, work.settings.base_url)
     command = command_of(user_id, sent)
+    if command.dry_run:
+        return Answer(200, present_preview(await preview(work, conn, command))), None
     plan = await create.validate(work, conn, command)
     outcome = await create.carry_out(work, conn, command, plan)
     answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)

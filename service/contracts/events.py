@@ -23,6 +23,11 @@ Digits = Annotated[str, StringConstraints(pattern=r"^[0-9]+$")]
 Moment = Annotated[datetime, Field(description="ISO 8601, UTC.")]
 
 
+def milliseconds(moment: datetime) -> int:
+    """Since 1970, whole ones as event times have them."""
+    return int(moment.timestamp()) * 1000 + moment.microsecond // 1000
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -138,9 +143,14 @@ class BatchEvent(Event):
 
 
 class BatchScheduled(BatchEvent):
-    """A bulk send was accepted that begins later."""
+    """A bulk send was accepted for later, or was given another time."""
 
     name = "batch_scheduled"
+
+    @property
+    def message_id(self) -> str:
+        """``batch_scheduled.7.1764381600000``: when, in milliseconds, because it may come for one batch again."""
+        return f"{self.name}.{self.body.batch_id}.{milliseconds(self.metadata.event_time)}"
 
 
 class BatchStarted(BatchEvent):

@@ -91,6 +91,11 @@ class Progress:
         return self.delivered + self.failed + self.skipped
 
     @property
+    def begun_at(self) -> datetime:
+        """When it could begin: accepted, or due."""
+        return self.send_at or self.created_at
+
+    @property
     def finished(self) -> bool:
         """Whether nothing of it can change any more but by a new move; chunks in work outlast a cancel."""
         return self.state in FINAL and self.finished_at is not None
@@ -105,8 +110,10 @@ def completion(progress: Progress, now: datetime) -> float | int:
     """0..1 as Canvas counts it: a share for waiting that grows with time, the rest by deliveries."""
     if progress.state is BatchState.SENT:
         return 1
+    if progress.state is BatchState.SCHEDULED:
+        return 0
     if progress.state is BatchState.CREATED:
-        minutes = max((now - progress.created_at).total_seconds() / 60, 0.0)
+        minutes = max((now - progress.begun_at).total_seconds() / 60, 0.0)
         return float(_WAIT / (progress.total + _WAIT) * (1 - 2**-minutes))
     return (_WAIT + progress.delivered) / (progress.total + _WAIT)
 

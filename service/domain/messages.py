@@ -1,6 +1,6 @@
 """What a message may be: kinds of send and the limits of stored text (endpoints.md 4.2, semantics.md 5)."""
 
-from enum import Enum, auto
+from enum import StrEnum, auto
 
 from service.domain.errors import Code, Refusal
 
@@ -8,7 +8,7 @@ MAX_SUBJECT = 255  # characters
 MAX_BODY = 65_535  # characters
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """The rows of the table in canvas/endpoints.md 4.2; a monologue is a PRIVATE to oneself."""
 
     PRIVATE = auto()  # one private conversation, reused

@@ -10,10 +10,12 @@ import orjson
 
 from service.contracts.events import (
     BatchBody,
+    BatchScheduled,
     ConversationCreated,
     ConversationForwarded,
     MessageCreated,
     batch_message_id,
+    milliseconds,
 )
 from service.domain.dates import iso
 from service.domain.event_metadata import Cause
@@ -176,7 +178,10 @@ def _of_messages(row: MessagesRow, unwanted: Container[str]) -> Iterator[Encoded
 def _of_batch(row: BatchEventRow, unwanted: Container[str]) -> Iterator[Encoded]:
     if row.event in unwanted:
         return
-    message_id = batch_message_id(row.event, BatchBody.model_validate(row.body), row.moves)
+    body = BatchBody.model_validate(row.body)
+    message_id = batch_message_id(row.event, body, row.moves)
+    if row.event == BatchScheduled.name:
+        message_id = f"{row.event}.{body.batch_id}.{milliseconds(row.recorded_at)}"
     metadata = b'%b,"message_id":"%b"' % (_metadata(row, row.event), message_id.encode())
     encoded = b'{"metadata":%b},"body":%b}' % (metadata, orjson.dumps(dict(row.body)))
     yield Encoded(row.event, message_id, encoded, row.cause.traceparent)

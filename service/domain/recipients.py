@@ -60,6 +60,13 @@ class Audience:
 
 
 @dataclass(frozen=True, slots=True)
+class Uuid:
+    """A user named as ``uuid:X``."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
 class Recipients:
     """What a list of recipients names; order and repetition carry no meaning."""
 
@@ -101,13 +108,23 @@ def parse(recipients: Iterable[str]) -> Recipients:
     uuids: set[str] = set()
     audiences: set[Audience] = set()
     for item in (part for text in recipients for part in text.split(",")):
-        if (user_id := parse_id(item)) is not None:
-            user_ids.add(user_id)
-        elif match := _UUID.fullmatch(item):
-            uuids.add(match[1])
-        elif audience := _audience(item):
-            audiences.add(audience)
+        match parse_one(item):
+            case int(user_id):
+                user_ids.add(user_id)
+            case Uuid(value):
+                uuids.add(value)
+            case Audience() as audience:
+                audiences.add(audience)
     return Recipients(frozenset(user_ids), frozenset(uuids), frozenset(audiences))
+
+
+def parse_one(item: str) -> int | Uuid | Audience | None:
+    """The id, uuid or context that a text without commas names; None where ``parse`` drops it."""
+    if (user_id := parse_id(item)) is not None:
+        return user_id
+    if match := _UUID.fullmatch(item):
+        return Uuid(match[1])
+    return _audience(item)
 
 
 def _audience(item: str) -> Audience | None:

@@ -51,6 +51,7 @@ for _registry in REGISTRIES:
     _registry.register(TOPOLOGY_FAULTS)
     _registry.register(DEGRADED)
 
+SCHEDULED_STARTS = Counter("clarion_scheduled_starts", "Scheduled batches whose time has come", registry=WORKER)
 CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process", registry=WORKER)
 CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed", registry=WORKER)
 CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS, registry=WORKER)

@@ -121,6 +121,7 @@ class Settings(DatabaseSettings, BrokerSettings):
     max_group_conversation_size: int = Field(100, ge=1)
     max_bulk_private_recipients: int = Field(100, ge=1)
     max_synchronous_recipients: int = Field(1000, ge=1)
+    sender_recipients_per_day: int = Field(0, ge=0)
     queued_reply_participants: int = Field(100, ge=1)
     root_account_id: int = Field(1, ge=1)
     throttle_maximum: float = Field(800, ge=0, le=1e9)

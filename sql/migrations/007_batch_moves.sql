@@ -1,6 +1,6 @@
 -- Batches that can be steered, and the state of each of their recipients (CONTRACT 3.1).
 
--- A scheduled batch has no chunks: whom it goes to is looked up when it starts.
+-- A scheduled batch has the chunks of those it was accepted for; whom it goes to is looked up again when it starts.
 ALTER TABLE batches
     DROP CONSTRAINT batches_state_check,
     ADD CONSTRAINT batches_state_check

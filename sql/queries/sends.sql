@@ -18,6 +18,27 @@ SELECT said.id, said.created_at,
               WHERE user_id = ANY (:filed_user_ids::bigint[]) GROUP BY user_id, code) held) AS codes
 FROM said;
 
+-- name: renew_send :single
+-- A scheduled send says what it says as of its start. The row stays the same one: who looks at the batch meanwhile has
+-- read its id already. Else as insert_send.
+WITH said AS (
+    UPDATE sends
+    SET author_id = :author_id::bigint, created_at = statement_timestamp(), body = :body::text,
+        subject = :subject::text, private = :private::boolean, context_type = :context_type::text,
+        context_id = :context_id::bigint, root_account_ids = :root_account_ids::bigint[],
+        attachment_ids = :attachment_ids::bigint[], forwarded_message_ids = :forwarded_message_ids::bigint[],
+        forwarded_conversation_id = :forwarded_conversation_id::bigint, media_id = :media_id::text,
+        has_attachments = :has_attachments::boolean, has_media_objects = :has_media_objects::boolean,
+        automated = :automated::boolean
+    WHERE id = :send_id::bigint
+    RETURNING id, created_at
+)
+SELECT said.id, said.created_at,
+       (SELECT json_agg(json_build_array(held.user_id, held.code, held.active))
+        FROM (SELECT user_id, code, bool_or(active) AS active FROM user_codes
+              WHERE user_id = ANY (:filed_user_ids::bigint[]) GROUP BY user_id, code) held) AS codes
+FROM said;
+
 -- name: usable_attachments :column
 -- Only files in the author's own folder of that name may be sent; other ids are dropped (semantics.md 14).
 SELECT a.id

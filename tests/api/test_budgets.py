@@ -6,6 +6,7 @@ The same table stands in README.md. A request that needs fewer lowers its number
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from aiohttp import ClientSession
 
 from service.api.throttle import finish_settling
+from service.domain.dates import iso
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from sql.statements import STATEMENTS
@@ -35,6 +37,8 @@ BUDGETS = {
     "POST /conversations to one person": 10,
     "POST /conversations to a group": 10,
     "POST /conversations to a course, async": 8,
+    "POST /conversations to a course, dry run": 6,
+    "POST /conversations to a course, later": 9,
     "POST /conversations/:id/add_message": 13,
     "POST /conversations/:id/add_recipients": 20,
     "POST /conversations/:id/remove_messages": 10,
@@ -45,6 +49,7 @@ BUDGETS = {
     "GET /conversations/batches/:id": 4,
     "GET /conversations/batches/:id/recipients": 4,
     "POST /conversations/batches/:id/pause": 8,
+    "PUT /conversations/batches/:id": 9,
     "GET /search/recipients": 8,
     "GET /users/self": 3,
     "GET /conversations?as_user_id=": 8,
@@ -76,6 +81,8 @@ class Place:
     group: int
     message: int
     batch: int
+    scheduled: int  # another batch
+    tomorrow: str
     progress: int
     administrator: int
     deputy: int  # of three accounts
@@ -106,6 +113,10 @@ async def place(
     await call(client, headers, "PUT", f"/conversations/{other}", json={"conversation": {"starred": True}})
     await call(client, headers, "POST", "/conversations", status=202, json=bulk(f"course_{school.course}"))
     (batch,) = await call(client, headers, "GET", "/conversations/batches")
+    tomorrow = iso(datetime.now(UTC) + timedelta(days=1))
+    later = bulk(f"course_{school.course}") | {"send_at": tomorrow}
+    await call(client, headers, "POST", "/conversations", status=202, json=later)
+    (scheduled,) = await call(client, headers, "GET", "/conversations/batches?state[]=scheduled")
     progress = await call(client, headers, "PUT", "/conversations", json={"conversation_ids": [group], "event": "star"})
     administrator, deputy = await institution.users(2)
     await institution.admin(administrator)
@@ -115,7 +126,9 @@ async def place(
         await institution.account(parent=ROOT_ACCOUNT),
     ):
         await institution.admin(deputy, account=account)
-    return Place(school, private, group, message, batch["id"], progress["id"], administrator, deputy)
+    return Place(
+        school, private, group, message, batch["id"], scheduled["id"], tomorrow, progress["id"], administrator, deputy
+    )
 
 
 def bulk(course: str) -> dict[str, Any]:
@@ -157,6 +170,14 @@ def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
             *(teacher, "POST", "/conversations"),
             {"json": bulk(place.course), "status": 202},
         ),
+        "POST /conversations to a course, dry run": (
+            *(teacher, "POST", "/conversations"),
+            {"json": bulk(place.course) | {"dry_run": True}},
+        ),
+        "POST /conversations to a course, later": (
+            *(teacher, "POST", "/conversations"),
+            {"json": bulk(place.course) | {"send_at": place.tomorrow}, "status": 202},
+        ),
         "POST /conversations/:id/add_message": (teacher, "POST", f"{all_}/add_message", {"json": {"body": "Hello"}}),
         "POST /conversations/:id/add_recipients": (
             *(teacher, "POST", f"{all_}/add_recipients"),
@@ -179,6 +200,10 @@ def request(row: str, place: Place) -> tuple[int, str, str, dict[str, Any]]:
             {},
         ),
         "POST /conversations/batches/:id/pause": (teacher, "POST", f"/conversations/batches/{place.batch}/pause", {}),
+        "PUT /conversations/batches/:id": (
+            *(teacher, "PUT", f"/conversations/batches/{place.scheduled}"),
+            {"json": {"send_at": place.tomorrow}},
+        ),
         "GET /search/recipients": (teacher, "GET", "/search/recipients?search=user", {}),
         "GET /users/self": (teacher, "GET", "/users/self", {}),
         "GET /conversations?as_user_id=": (place.administrator, "GET", f"/conversations?as_user_id={place.deputy}", {}),

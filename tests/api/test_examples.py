@@ -19,6 +19,7 @@ from service.api import examples
 from service.api.app import MODULES
 from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
+from service.domain.dates import iso
 from service.runtime.settings import Settings
 from tests.support.event_streams import EventStream
 from sql.chunks import fail_chunk
@@ -52,7 +53,7 @@ def edge_settings(edge_settings: Settings) -> Settings:
     return edge_settings.model_copy(update={"queued_reply_participants": 4})
 
 
-def steps(school: School) -> list[Step]:
+def steps(school: School, tomorrow: str) -> list[Step]:
     """In the order in which they are made."""
     course, (first, second, third, *_) = f"course_{school.course}", map(str, school.students)
     bulk = {
@@ -79,6 +80,10 @@ def steps(school: School) -> list[Step]:
         Step("post_conversations_batches_id_resume", "Paused", 200, {}, of="batch"),
         Step("post_conversations_batches_id_retry", "In error", 200, {}, of="batch"),
         Step("post_conversations_batches_id_cancel", "Under way", 200, {}, of="batch"),
+        Step("post_conversations", "A dry run", 200, bulk | {"recipients": [course, "4711"], "dry_run": True}),
+        Step("post_conversations", "Tomorrow", 202, bulk | {"send_at": tomorrow}),
+        Step("get_conversations_batches", "Scheduled", 200, {"state": ["scheduled"]}),
+        Step("put_conversations_batches_id", "Another time", 200, {"send_at": tomorrow}, of="batch"),
         Step("post_conversations_id_add_message", "A reply", 200, {"body": "Any questions?"}, of="conversation"),
         Step("post_conversations_id_add_recipients", "One more", 200, {"recipients": [third]}, of="conversation"),
         Step("post_conversations_id_add_message", "Queued", 202, {"body": "Welcome!"}, of="conversation"),
@@ -156,7 +161,8 @@ async def test_the_examples_are_what_the_service_answers(
     who = {"teacher": await token(school.teacher), "admin": await token(admin)}
     made: dict[str, list[Example]] = {}
     found: dict[str, int] = {}
-    for step in steps(school):
+    tomorrow = iso(await conn.fetchval("SELECT now() + interval '1 day'"))
+    for step in steps(school, tomorrow):
         path_id = found.get(step.of or "")
         method, path = PATHS[step.operation]
         if path.endswith("/retry"):

@@ -114,6 +114,18 @@ def test_copies_of_a_chunk_that_is_gone_say_of_which_send_they_are() -> None:
     assert "recipient_id" not in metadata
 
 
+def test_a_batch_may_be_scheduled_again() -> None:
+    body = {**dict.fromkeys(("total", "delivered", "failed", "skipped"), "0"), "batch_id": "7", "state": "scheduled"}
+    at = [RECORDED, RECORDED + timedelta(milliseconds=1, microseconds=999)]
+    rows = [BatchEventRow("batch_scheduled", moment, CAUSE, body) for moment in at]
+
+    encoded = [event for row in rows for event in row.events()]
+
+    parsed = [parse_event(event.name, event.body) for event in encoded]
+    assert [getattr(event, "message_id", None) for event in parsed] == [event.message_id for event in encoded]
+    assert len({event.message_id for event in encoded}) == 2
+
+
 @pytest.mark.parametrize("name", [name for name in EVENTS if name.startswith("batch_")])
 def test_a_batch_comes_out_as_it_was_recorded(name: str) -> None:
     body = {"batch_id": "7", "state": "sending", "total": "9", "delivered": "3", "failed": "2", "skipped": "1"}

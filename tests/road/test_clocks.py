@@ -1,7 +1,7 @@
 """Processes whose clocks are an hour wrong: nothing that is stored, compared or shown follows them."""
 
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import asyncpg
 
@@ -44,18 +44,15 @@ async def test_all_times_are_the_databases(
         await running.api(**early)
         teacher = await as_user(school.teacher)
         await conn.execute("UPDATE access_tokens SET expires_at = now() + interval '9 min'")
-        _, _, headers = await teacher.call(
-            "POST",
-            "/conversations",
-            json={
-                "recipients": [course],
-                "context_code": course,
-                "body": "To all",
-                "group_conversation": True,
-                "bulk_message": True,
-                "mode": "async",
-            },
-        )
+        to_all = {
+            "recipients": [course],
+            "context_code": course,
+            "body": "To all",
+            "group_conversation": True,
+            "bulk_message": True,
+            "mode": "async",
+        }
+        _, _, headers = await teacher.call("POST", "/conversations", json=to_all)
         one = {"recipients": [str(school.students[0])], "body": "To one"}
         status, (private,), _ = await teacher.call("POST", "/conversations", json=one)
         assert status == 201
@@ -79,6 +76,31 @@ async def test_all_times_are_the_databases(
     assert moments == sorted(moments)
     assert batch["recipients_per_second"] > 0
     assert progress["created_at"] is not None
+
+
+async def test_a_send_starts_when_the_databases_time_has_come(
+    running: Installation, school: School, as_user: AsUser, conn: asyncpg.Connection
+) -> None:
+    """To the gateway its time was over, to the worker it is far off."""
+    with wrong_clock(HOUR) as early, wrong_clock(-HOUR) as late:
+        await running.api(**early)
+        await running.worker(**late)
+        teacher = await as_user(school.teacher)
+        later = {"recipients": [str(school.students[0])], "body": "Later"}
+        now = await conn.fetchval("SELECT now()")
+        soon, past = now + timedelta(seconds=2), now - timedelta(seconds=1)
+
+        status, _, headers = await teacher.call("POST", "/conversations", json=later | {"send_at": soon.isoformat()})
+        assert status == 202
+        status, _, _ = await teacher.call("POST", "/conversations", json=later | {"send_at": past.isoformat()})
+        assert status == 400
+        await teacher.sent(headers["X-Conversation-Batch-Id"])
+
+    assert await conn.fetchval(
+        "SELECT bool_and(s.created_at >= b.send_at AND b.started_at >= b.send_at)"
+        " FROM batches b JOIN sends s ON s.id = b.send_id"
+    )
+    assert await wrong_times(conn) == []
 
 
 async def test_an_expired_token_is_refused_by_a_process_that_is_late(

@@ -70,6 +70,23 @@ async def test_global_ids_of_this_installation_are_understood_and_no_others(
         assert (answer.status, answer.body) == (400, [{"attribute": "recipients", "message": "invalid"}])
 
 
+async def test_one_may_be_tried_before_and_start_later(
+    requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
+) -> None:
+    tomorrow = (await conn.fetchval("SELECT now() + interval '1 day'")).isoformat()
+    async with requesting():
+        tried = await asking.ask(request(school, "tried", dry_run=True))
+        assert (tried.status, tried.body["kind"], tried.body["total"]) == (200, "private", 1)
+        assert await count(conn, "sends") == 0
+        later = await asking.ask(request(school, "later", send_at=tomorrow))
+        assert (later.status, later.body) == (202, [])
+        wrong = await asking.ask(request(school, "wrong", send_at="tomorrow"))
+        assert (wrong.status, wrong.body) == (400, [{"attribute": "send_at", "message": "invalid"}])
+
+    assert await conn.fetchval("SELECT state FROM batches") == "scheduled"
+    assert await count(conn, "conversations") == 0
+
+
 async def test_asked_again_it_answers_as_before_and_sends_nothing(
     requesting: Requesting, asking: RequestClient, school: School, conn: asyncpg.Connection
 ) -> None:

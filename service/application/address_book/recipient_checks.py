@@ -116,14 +116,20 @@ def _is_tag(known: UserRights, context: Context) -> bool:
     return enrolled or any(known.may(right, context) for right in Right)
 
 
-def check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
-    """Step 7: a Refusal for more recipients than a message of that kind may have; bulk separate has no limit."""
+def size_limit(settings: Settings, kind: Kind) -> int | None:
+    """How many recipients a message of that kind may have; None for a bulk send into separate conversations."""
     limits = {
         Kind.GROUP: settings.max_group_conversation_size,
         Kind.PRIVATE: settings.max_group_conversation_size,
         Kind.BULK_PRIVATE: settings.max_bulk_private_recipients,
     }
-    if kind in limits and len(recipients) > limits[kind]:
+    return limits.get(kind)
+
+
+def check_size(settings: Settings, kind: Kind, recipients: Sequence[int]) -> None:
+    """Step 7: a Refusal for more recipients than that."""
+    limit = size_limit(settings, kind)
+    if limit is not None and len(recipients) > limit:
         raise invalid("recipients", "too many for group conversation")
 
 

@@ -114,21 +114,37 @@ async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> 
 
 def _audience_reach(known: UserRights, named: Recipients) -> tuple[set[Range], set[Members]]:
     """What the contexts given as recipients stand for."""
-    spans: set[Range] = set()
-    groups: set[Members] = set()
-    for audience in named.audiences:
-        if audience.context.type is ContextType.GROUP:
-            group = known.groups.get(audience.context.id)
-            if group is not None and group.differentiation_tag >= audience.differentiation_tag:
-                reached = members(known.roles, group, known.course_of(group))
-                groups.update([reached] if reached else [])
-        else:
-            spans.update(_ranges(known, audience.context, audience))
-    return spans, groups
+    reached = [reach(known, audience) for audience in named.audiences]
+    return {span for spans, _ in reached for span in spans}, {group for _, groups in reached for group in groups}
 
 
 def _sorted(reached: Collection[Reached]) -> list[Reached]:
     return sorted(reached, key=repr)
+
+
+def reach(known: UserRights, audience: Audience) -> tuple[list[Range], list[Members]]:
+    """Where the sender finds those of an audience: ranges of enrolments, or a group. Both empty: nowhere."""
+    if audience.context.type is not ContextType.GROUP:
+        return _ranges(known, audience.context, audience), []
+    group = known.groups.get(audience.context.id)
+    if group is None or group.differentiation_tag < audience.differentiation_tag:
+        return [], []
+    reached = members(known.roles, group, known.course_of(group))
+    return [], [reached] if reached else []
+
+
+async def writes_to_anybody(conn: Connection, known: UserRights, named: Recipients, context_code: str | None) -> bool:
+    """Whether there is a place left, of those that a request names, where the sender may write to people at all."""
+    if any(any(reach(known, audience)) for audience in named.audiences):
+        return True
+    if not (named.user_ids or named.uuids):
+        return False
+    context = sent_context(context_code)
+    if context is not None:
+        return any(_reach_in(known, context))
+    if known.roles.site_wide(Right.SEND_MESSAGES) or any(_reach_everywhere(known)):
+        return True
+    return bool(known.roles.admin_records) and bool(await accounts_with(conn, known, Right.READ_ROSTER))
 
 
 def _ranges(

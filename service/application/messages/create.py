@@ -2,8 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
 
 from service.application.address_book.masquerade import in_reach
 from service.application.address_book.recipient_checks import (
@@ -15,9 +14,12 @@ from service.application.address_book.recipient_checks import (
 )
 from service.application.address_book.recipients import resolve, sender_rights
 from service.application.address_book.request_tags import request_tags
+from service.application.address_book.rights import UserRights
 from service.application.directory.merge import redirect_merged
 from service.application.messages.chunk import Nothing, deliver_at_once, note_recipients
-from service.application.messages.draft import Draft, compose, store, store_among
+from service.application.messages.create_request import CreateConversation, request_text
+from service.application.messages.daily_limit import check_alone, count_send
+from service.application.messages.draft import compose, store, store_among
 from service.application.messages.tag_sets import retag
 from service.application.messages.work import Work
 from service.domain import messages, tags
@@ -26,8 +28,10 @@ from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
 from service.domain.recipients import Recipients, as_text, parse
+from service.domain.schedule import LONGEST
+from service.runtime.settings import Settings
 from service.runtime.tracing import current_traceparent
-from sql import batches, deliveries, sends
+from sql import batches, deliveries, schedule, sends
 from sql.connection import Connection
 from sql.messages import MessageKey
 
@@ -35,25 +39,15 @@ from sql.messages import MessageKey
 UNPLANNED_AFTER = timedelta(seconds=5)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CreateConversation(Draft):
-    """The request, parsed; ``recipients`` keeps the types the client sent (step 6 looks at them)."""
-
-    recipients: Sequence[Any]
-    subject: str | None = None
-    group_conversation: bool = False
-    bulk_message: bool = False
-    force_new: bool = False
-    asynchronous: bool = False
-    from_conversation_id: int | None = None
-    display_from: str | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A batch is stored, asynchronous or too large for one request (CONTRACT 6.22); commanded after the commit."""
+    """A batch is stored, asynchronous or too large for one request (CONTRACT 6.22); commanded after the commit.
+
+    ``scheduled``: it starts later, and nothing is commanded before.
+    """
 
     batch_id: int
+    scheduled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +60,10 @@ class Created:
 
 @dataclass(frozen=True, slots=True)
 class Validated:
-    """A request that may be carried out: whom it names, and who that is."""
+    """A request that may be carried out: whom it names, and who that is. ``known``: the sender's rights there."""
 
     kind: Kind
+    known: UserRights
     named: Recipients
     recipients: Sequence[int]
     context: Context | None
@@ -78,7 +73,9 @@ class Validated:
 
 
 async def validate(work: Work, conn: Connection, request: CreateConversation) -> Validated:
-    """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal."""
+    """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal. Writes nothing."""
+    if request.send_at is not None and not await schedule.may_start_at(conn, request.send_at, longest=LONGEST):
+        raise invalid("send_at", "invalid")
     if not request.recipients:
         raise invalid("recipients", "blank")
     named = parse(as_text(request.recipients))
@@ -118,7 +115,7 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         context=context,
         automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
     )
-    return Validated(kind, named, recipients, context, filed_under, send, shared)
+    return Validated(kind, known, named, recipients, context, filed_under, send, shared)
 
 
 async def _shared(conn: Connection, request: CreateConversation) -> int | None:
@@ -139,14 +136,17 @@ def _check_given(request: CreateConversation, recipients: Sequence[int]) -> None
 async def carry_out(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Accepted | Created:
     """Carries a validated request out within the caller's transaction.
 
-    Raises asyncpg.UniqueViolationError or DeadlockDetectedError after a conflict with another send: roll
-    back, run again.
+    Refusal for a sender who would go beyond the daily limit. Raises asyncpg.UniqueViolationError or
+    DeadlockDetectedError after a conflict with another send: roll back, run again.
     """
+    if request.send_at is not None:
+        return await _later(work, conn, request, plan, request.send_at)
+    await count_send(conn, work.settings, request.author_id, len(plan.recipients))
     match plan.kind:
         case Kind.PRIVATE:
             return await _private(work, conn, request, plan)
         case Kind.GROUP:
-            return await _group(work, conn, request, plan)
+            return await open_group(work, conn, request, plan)
         case _:
             return await _batch(work, conn, request, plan)
 
@@ -177,7 +177,8 @@ async def _private(work: Work, conn: Connection, request: CreateConversation, pl
     return Created([conversation_id], MessageKey(first_id, conversation_id, message.send_id))
 
 
-async def _group(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+async def open_group(work: Work, conn: Connection, request: CreateConversation, plan: Validated) -> Created:
+    """One conversation with everybody, at once."""
     participants = sorted({request.author_id, *plan.recipients})
     message, codes = await store_among(conn, plan.send, plan.context, participants)
     tagging = tags.infer(plan.tags, (), codes, participants)
@@ -210,15 +211,15 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
             created_at=message.created_at,
             patience=UNPLANNED_AFTER,
-            members_of_course=_only_course(plan),
-            audiences=sorted(audience.code for audience in plan.named.audiences),
+            members_of_course=only_course(plan),
+            audiences=audiences_of(plan),
             from_conversation_id=plan.shared,
             traceparent=current_traceparent(),
         ),
     )
     if merged:  # since their ids were found
         await redirect_merged(conn, merged)
-    if request.asynchronous or len(plan.recipients) > work.settings.max_synchronous_recipients:
+    if is_asynchronous(work.settings, request, plan):
         return Accepted(batch_id)
     written: list[int] = []
     for position in range(count):
@@ -229,7 +230,48 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
     return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 
 
-def _only_course(plan: Validated) -> int | None:
+async def _later(
+    work: Work, conn: Connection, request: CreateConversation, plan: Validated, send_at: datetime
+) -> Accepted:
+    """The request is kept with the batch: service/application/messages/schedule.py looks at it again when it starts.
+
+    What it costs of the daily limit is counted then; what is more than a whole day's is refused now.
+    """
+    check_alone(work.settings, len(plan.recipients))
+    message = await store(conn, plan.send, plan.context)
+    batch_id = await schedule.schedule_batch(
+        conn,
+        schedule.NewSchedule(
+            send_id=message.send_id,
+            sender_id=message.author_id,
+            tags=plan.tags,
+            user_note=request.user_note,
+            recipients=plan.recipients,
+            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
+            created_at=message.created_at,
+            send_at=send_at,
+            request=request_text(request),
+            traceparent=current_traceparent(),
+        ),
+        cause=work.cause,
+    )
+    return Accepted(batch_id, scheduled=True)
+
+
+def is_asynchronous(settings: Settings, request: CreateConversation, plan: Validated) -> bool:
+    """Whether the answer comes before the delivery: asked for, for a bulk send; for one to very many; for one later."""
+    if request.send_at is not None:
+        return True
+    many = len(plan.recipients) > settings.max_synchronous_recipients
+    return plan.kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE) and (request.asynchronous or many)
+
+
+def only_course(plan: Validated) -> int | None:
     """The course of which all recipients were found to be current members and under which alone the send is filed."""
     course_id = plan.named.only_course
     return course_id if plan.tags == (f"course_{course_id}",) else None
+
+
+def audiences_of(plan: Validated) -> list[str]:
+    """The codes of recipients that name more than one person."""
+    return sorted(audience.code for audience in plan.named.audiences)

@@ -38,14 +38,12 @@ async def compose(
     context: Context | None = None,
     automated: bool = False,
 ) -> sends.NewSend:
-    """The row of sends that the draft will be; Refusal for messages that the author may not forward."""
+    """The row of sends that the draft will be; Refusal for messages that the author may not forward. Writes nothing."""
     files = []
     if draft.attachment_ids:
         files = await sends.usable_attachments(conn, draft.author_id, draft.attachment_ids)
     forwarded = await _forwarded(conn, draft)
     media = draft.media_comment_id if draft.media_comment_type else None
-    if media:
-        await sends.keep_media_object(conn, media, draft.media_comment_type or "", draft.author_id)
     return sends.NewSend(
         author_id=draft.author_id,
         body=draft.body,
@@ -58,6 +56,7 @@ async def compose(
         forwarded_message_ids=[message.id for message in forwarded],
         forwarded_conversation_id=forwarded[0].conversation_id if forwarded else None,
         media_id=media,
+        media_type=draft.media_comment_type if media else None,
         has_attachments=bool(files) or any(message.has_attachments for message in forwarded),
         has_media_objects=bool(media) or any(message.has_media_objects for message in forwarded),
         automated=automated,
@@ -81,7 +80,7 @@ async def _forwarded(conn: Connection, draft: Draft) -> Sequence[sends.Forwardab
 
 async def store(conn: Connection, send: sends.NewSend, context: Context | None = None) -> sends.Message:
     """Stores what is said; returns it as deliveries take it."""
-    stored = await sends.insert_send(conn, send)
+    stored = await _insert(conn, send)
     return _message(send, stored, context)
 
 
@@ -89,8 +88,16 @@ async def store_among(
     conn: Connection, send: sends.NewSend, context: Context | None, people: Collection[int]
 ) -> tuple[sends.Message, dict[int, Codes]]:
     """The same for those who will have it at once, with the codes of each, which are needed to file it."""
-    stored = await sends.insert_send(conn, send, filed_user_ids=list(people))
+    stored = await _insert(conn, send, people)
     return _message(send, stored, context), stored.codes
+
+
+async def _insert(conn: Connection, send: sends.NewSend, people: Collection[int] = ()) -> sends.StoredSend:
+    if send.media_id:
+        await sends.keep_media_object(conn, send.media_id, send.media_type or "", send.author_id)
+    if send.id is not None:
+        return await sends.renew_send(conn, send.id, send, filed_user_ids=list(people))
+    return await sends.insert_send(conn, send, filed_user_ids=list(people))
 
 
 def _message(send: sends.NewSend, stored: sends.StoredSend, context: Context | None) -> sends.Message:

@@ -1,11 +1,15 @@
 """The parameters of a new message, whichever way they came."""
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import AliasChoices, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from service.application.address_book.rights import UserRights
-from service.application.messages.create import CreateConversation
+from service.application.messages.create_request import CreateConversation
 from service.application.parameters.message import DraftParameters, draft_of
-from service.application.parameters.types import CanvasBool, IdList, ScalarString
+from service.application.parameters.types import CanvasBool, GivenText, IdList, ScalarString, SentList
+from service.domain.schedule import start_of
 
 
 class CreateParameters(DraftParameters):
@@ -26,13 +30,25 @@ class CreateParameters(DraftParameters):
         [], description="A conversation of the sender's, whose participants may be written to without another reason."
     )
     display_from: ScalarString = Field(None, description="Only for service tokens of the site.")
+    dry_run: CanvasBool = Field(
+        False, description="Say what would happen, and to whom it would not go; nothing is stored or sent."
+    )
+    send_at: GivenText = Field(
+        None,
+        description="Start then, not now: ISO 8601 with a time and a zone, at most 366 days ahead. Who gets it is "
+        "looked up again when it starts.",
+        json_schema_extra={"format": "date-time"},
+    )
+    # For the answer of a dry run: ``recipients`` has local ids.
+    recipients_sent: Annotated[SentList, SkipJsonSchema()] = Field([], validation_alias=AliasChoices("recipients"))
 
 
 def command_of(author_id: int, sent: CreateParameters, actor: UserRights | None = None) -> CreateConversation:
-    """The request as it is carried out; ``actor``: of who acts as the author."""
+    """The request as it is carried out; ``actor``: of who acts as the author. Refusal for a wrong ``send_at``."""
     return CreateConversation(
         **draft_of(author_id, sent, actor),
         recipients=sent.recipients,
+        recipients_sent=sent.recipients_sent,
         subject=sent.subject,
         group_conversation=sent.group_conversation,
         bulk_message=sent.bulk_message,
@@ -40,4 +56,6 @@ def command_of(author_id: int, sent: CreateParameters, actor: UserRights | None 
         asynchronous=sent.mode == "async",
         from_conversation_id=sent.from_conversation_id[0] if sent.from_conversation_id else None,
         display_from=sent.display_from or None,
+        dry_run=sent.dry_run,
+        send_at=start_of(sent.send_at),
     )

@@ -93,12 +93,22 @@ def _ids(value: Any, info: ValidationInfo) -> list[int]:
     return [id_ for text in _split(_codes(value, info)) if (id_ := parse_id(text))]
 
 
-def _raw(value: Any, info: ValidationInfo) -> list[Any]:
+def _sent(value: Any) -> list[Any]:
     value = array_of(value)
     items = _items(value)
     if not isinstance(value, list) or isinstance(value, Repeated):
         items = [part for item in items for part in (_split([item]) if isinstance(item, str) else [item])]
-    return [_local(item, info) for item in items]
+    return items
+
+
+def _raw(value: Any, info: ValidationInfo) -> list[Any]:
+    return [_local(item, info) for item in _sent(value)]
+
+
+def _given(value: Any) -> str | None:
+    if isinstance(value, Repeated):
+        value = value[-1]
+    return None if value is None else str(value) if isinstance(value, list | dict) else _string_of(value)
 
 
 def _array(value: Any, info: ValidationInfo) -> list[Any]:
@@ -130,6 +140,9 @@ GivenBool = Annotated[bool | None, BeforeValidator(_boolean)]
 ScalarString = Annotated[str | None, BeforeValidator(_string)]
 """The last of repeats; numbers as text; null, an array or an object as absent. Default None."""
 
+GivenText = Annotated[str | None, BeforeValidator(_given)]
+"""As ScalarString where nothing that was given may count as absent: an array or an object is a strange text."""
+
 StringList = Annotated[Sequence[str], BeforeValidator(_strings), _LIMITED]
 """An array, bare repeats or a scalar; empty strings, nulls and nested values are dropped. Default ().
 
@@ -156,6 +169,9 @@ RawList = Annotated[
 """Items with the types JSON gave them, without nulls; global ids of this installation as local ones. A string that
 stands for the array is split at commas; items of a real array are not (endpoints.md 4.2 resolution step 1). A blank
 string is []. More than MAX_RECIPIENTS are refused."""
+
+SentList = Annotated[Sequence[Any], BeforeValidator(_sent), Field(max_length=MAX_RECIPIENTS)]
+"""The items of a RawList as they were sent, global ids and all."""
 
 RealArray = Annotated[Sequence[Any] | None, BeforeValidator(_array), _items_of("string", "integer")]
 """An array or bare repeats, items as in RawList; anything else is absent. Default None."""

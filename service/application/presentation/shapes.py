@@ -14,6 +14,8 @@ from typing_extensions import TypeAliasType, TypedDict
 from service.domain.batch import BatchState
 from service.domain.batch_recipients import RecipientState
 from service.domain.batch_updates import ProgressState
+from service.domain.dry_run import Reason
+from service.domain.messages import Kind
 from service.domain.participant import Property, State
 
 _EXACT = ConfigDict(extra="forbid")
@@ -251,6 +253,29 @@ class BatchEvent(TypedDict):
     event: Annotated[Literal["progress", "finished"], Field(description="`finished` is the last one")]
     id: Annotated[str, Field(description="Of the state that the event shows: the same as long as the batch is")]
     data: Annotated[str, Field(description="JSON: the object of `GET /api/v1/conversations/batches/{id}`")]
+
+
+@with_config(_EXACT)
+class RejectedRecipient(TypedDict):
+    """One who would not get the message."""
+
+    recipient: Annotated[str, Field(description="As it was sent")]
+    reason: Reason
+
+
+@with_config(_EXACT)
+class DryRun(TypedDict):
+    """What a send would do."""
+
+    dry_run: Literal[True]
+    mode: Literal["sync", "async"]
+    kind: Kind
+    total: Annotated[int, Field(description="Recipients that it would reach")]
+    new_conversations: int
+    reused_conversations: int
+    limit: Annotated[int | None, Field(description="Most recipients of this kind of message; null: there is no limit")]
+    rejected: Annotated[list[RejectedRecipient], Field(max_length=1000)]
+    rejected_count: Annotated[int, Field(description="Of all that are rejected, shown or not")]
 
 
 @with_config(_EXACT)

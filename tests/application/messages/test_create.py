@@ -7,7 +7,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from service.application.messages.create import Accepted, CreateConversation, Created, carry_out, validate
+from service.application.messages.create import Accepted, Created, carry_out, validate
+from service.application.messages.create_request import CreateConversation
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.domain.errors import Refusal
