@@ -456,6 +456,7 @@ CREATE TABLE chunks (
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+CREATE INDEX chunks_awaited ON chunks USING btree (lowest_user_id, highest_user_id) WHERE state = 'pending'::text;
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
 
 CREATE TABLE pending_replies (
@@ -1101,6 +1102,24 @@ BEGIN
            by_code.code, by_code.active, by_code.holders
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
+
+-- Chunks that have this user among their recipients, are not delivered and could be: a reader has them delivered at once
+-- (CONTRACT 3.3). One that has failed, or may have killed its worker, is left to the attempts that workers have. PostgreSQL
+-- makes it part of the statement that calls it, which holds for functions of one statement only. OFFSET 0: an array is
+-- read when nothing else is left to ask.
+CREATE OR REPLACE FUNCTION awaited_chunks(of_user bigint) RETURNS TABLE (batch_id bigint, "position" integer)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT near.batch_id, near.position
+    FROM (
+        SELECT c.batch_id, c.position, c.recipients
+        FROM chunks c
+        CROSS JOIN LATERAL (SELECT FROM batches b WHERE b.id = c.batch_id AND b.state IN ('created', 'sending') OFFSET 0) b
+        WHERE c.state = 'pending' AND c.lowest_user_id <= of_user AND c.highest_user_id >= of_user
+          AND c.attempts = 0 AND c.redeliveries = 0
+        OFFSET 0
+    ) near
+    WHERE of_user = ANY (near.recipients)
+$$;
 
 -- The state of a batch once so many of its recipients are settled, and so many of those failed.
 CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
