@@ -43,9 +43,9 @@ class EarlyDeliveries:
                 return
 
     async def finish(self) -> None:
-        """Waits for those under way, before the pool is closed."""
+        """Waits for those under way, before the pool is closed; it ends those that take too long."""
         if self._under_way:
-            await asyncio.wait(self._under_way.values())
+            await asyncio.wait(self._under_way.values(), timeout=PATIENCE)
 
     def _task(self, chunk: Chunk) -> asyncio.Task[None]:
         task = self._under_way.get(chunk)
