@@ -1,6 +1,8 @@
 """Messages seen in time: who reads has what was accepted for them, with or without a worker (CONTRACT 3.3)."""
 
 import asyncio
+import itertools
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,6 +17,7 @@ from prometheus_client import generate_latest
 from service.api import early_delivery as waits
 from service.api.app import build_app
 from service.application.messages import early_delivery as locks
+from service.contracts.commands import DeliverChunk
 from service.runtime import metrics
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -24,6 +27,8 @@ from tests.support.http_calls import call
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import PATIENCE, until
+from workers.deliver import Deliverer
+from workers.outcome import Done
 from workers.relay import Relay
 
 Token = Callable[..., Awaitable[dict[str, str]]]
@@ -342,6 +347,43 @@ def delivered() -> float:
         for line in generate_latest(metrics.API).decode().splitlines()
         if line.startswith("clarion_chunks_delivered_early_total")
     )
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_readers_and_workers_deliver_two_sends_to_the_same_threads_between_them(
+    *,
+    send: SendToAll,
+    client: aiohttp.ClientSession,
+    token: Token,
+    school: School,
+    conn: asyncpg.Connection,
+    settings: Settings,
+    pool: asyncpg.Pool,
+    seed: int,
+) -> None:
+    """Whoever comes first: a read has both messages, a person has each of them once, and a thread the first subject."""
+    own = {"group_conversation": False, "context_code": f"course_{school.course}"}
+    batches = [await send("First", **own), await send("Second", **own)]
+    chance = random.Random(seed)
+    commands = [DeliverChunk(batch_id=batch_id, position=n) for batch_id in batches for n in range(3)]
+    readers = chance.sample(school.students, 40)
+    tokens = [await token(student) for student in readers]
+    workers = [Deliverer(settings, pool) for _ in range(2)]
+    chance.shuffle(commands)
+
+    async def read(headers: dict[str, str]) -> Any:
+        return await call(client, headers, "GET", "/conversations")
+
+    work = [worker.handle(command) for command, worker in zip(commands, itertools.cycle(workers), strict=False)]
+    listed, outcomes = await asyncio.gather(asyncio.gather(*map(read, tokens)), asyncio.gather(*work))
+
+    assert outcomes == [Done()] * 6
+    for threads in listed:
+        assert [(each["subject"], each["message_count"], each["last_message"]) for each in threads] == [
+            ("First", 2, "Second")
+        ]
+    for batch_id in batches:
+        await assert_delivered_once(conn, batch_id, school.students)
 
 
 async def test_events_and_counters_are_those_of_a_worker(

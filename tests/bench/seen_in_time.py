@@ -99,12 +99,13 @@ async def measure(
     """Share of the reads that show all that was accepted before, and milliseconds; ``client`` makes one of a token."""
     chosen = sorted(Random(11).sample(course.students, min(sizes.readers, len(course.students))))
     clients = dict(zip(chosen, map(client, await institution.tokens(chosen)), strict=True))
-    readers = Readers(clients, dict(await conn.fetch(_UNREAD, chosen)))
+    unread = {row["id"]: row["unread"] for row in await conn.fetch(_UNREAD, chosen)}
+    readers = Readers(clients, unread)
     await readers.ask(per_second=sizes.per_second, done=await set_after(sizes.warm_up))
     idle = await readers.ask(per_second=sizes.per_second, done=await set_after(sizes.idle))
     readers.reads, done = 0, asyncio.Event()
     asking = asyncio.create_task(readers.ask(per_second=sizes.per_second, done=done))
-    batches = []
+    batches: list[int] = []
     while not batches or readers.reads < 2 * sizes.reads:
         (seen,) = await institution.more_teachers(course, 1)
         teacher = client(await institution.token(seen.teacher))
