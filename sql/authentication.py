@@ -10,7 +10,8 @@ from sql.statements import One
 class CallerRow(NamedTuple):
     """A token and its user. workflow_state is None for a user the directory does not know.
 
-    drains_in: seconds in which the token's bucket empties, the reservation included; None without one.
+    drains_in: seconds in which the token's bucket empties, the reservation included; None without one. awaited: [batch
+    id, position] of each pending chunk with the user among its recipients, the oldest first.
     """
 
     user_id: int
@@ -23,6 +24,7 @@ class CallerRow(NamedTuple):
     login: str | None
     sis_id: str | None
     drains_in: float | None
+    awaited: list[list[int]]
 
 
 _FIND_CALLER = One("find_caller", CallerRow)

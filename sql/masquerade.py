@@ -10,7 +10,8 @@ class TargetRow(NamedTuple):
     """A living user of the directory.
 
     ``account_ids``: of the accounts to which the user belongs, by association, an enrolment in a course there, or an
-    administrator's role; ``administered_account_ids``: of those with such a role; ascending.
+    administrator's role; ``administered_account_ids``: of those with such a role; ascending. ``awaited``: [batch id,
+    position] of each pending chunk with the user among its recipients, the oldest first.
     """
 
     user_id: int
@@ -19,6 +20,7 @@ class TargetRow(NamedTuple):
     sis_id: str | None
     account_ids: list[int]
     administered_account_ids: list[int]
+    awaited: list[list[int]]
 
 
 _FIND_TARGET = One("find_masquerade_target", TargetRow)

@@ -17,7 +17,7 @@ from typing import Protocol, TypeVar
 import asyncpg
 import structlog
 
-from service.contracts.wording import named
+from service.contracts.wording import error_text
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT
 from sql.attempts import Redelivery
 from sql.connection import Connection
@@ -30,7 +30,6 @@ MAX_ATTEMPTS = 5  # failures of the work itself before it is given up
 MAX_REDELIVERIES = 10  # of one row's commands that came back unsettled, before it is given up
 TOO_MANY_REDELIVERIES = f"handed out {MAX_REDELIVERIES} times without a verdict: its workers may have died of it"
 SUSPECT_REDELIVERIES = MAX_REDELIVERIES - 2  # that a part begins with whose whole killed its workers
-ERROR_LIMIT = 2000  # characters kept of an error
 
 # Another transaction held a lock for longer than a worker waits (lock_timeout): its worker may be frozen.
 BLOCKED = asyncpg.LockNotAvailableError
@@ -137,8 +136,3 @@ async def retry_conflicts(step: Callable[[], Awaitable[Result]], *, event: str) 
         except CONFLICT as error:
             log.info(event, attempt=attempt, error=type(error).__name__)
     raise Contended(f"other sends were in the way {CONFLICT_RETRIES} times")
-
-
-def error_text(error: Exception) -> str:
-    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
-    return named(error).replace("\0", "")[:ERROR_LIMIT]

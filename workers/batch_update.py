@@ -10,6 +10,7 @@ import structlog
 
 from service.application.inbox.batch_update import carry_out
 from service.contracts.commands import UpdateConversations
+from service.contracts.wording import ERROR_LIMIT
 from service.domain.batch_updates import ProgressState
 from service.runtime import metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT
@@ -19,7 +20,6 @@ from sql import batch_updates
 from sql.attempts import Redelivery
 from sql.connection import Connection
 from workers.attempts import (
-    ERROR_LIMIT,
     TOO_MANY_REDELIVERIES,
     AttemptedRow,
     Attempts,

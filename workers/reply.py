@@ -11,6 +11,7 @@ import structlog
 from service.application.messages.reply import deliver_queued, late_turn, next_turn
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverReply
+from service.contracts.wording import error_text
 from service.runtime import event_metadata
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
@@ -19,7 +20,7 @@ from service.runtime.tracing import continued
 from sql import pending_replies
 from sql.attempts import Redelivery
 from sql.connection import Connection
-from workers.attempts import AttemptedRow, Attempts, error_text, retry_conflicts
+from workers.attempts import AttemptedRow, Attempts, retry_conflicts
 from workers.outcome import DeadLetter, Done, Outcome, Requeue, outcome_of
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 

@@ -30,6 +30,7 @@ from service.api import (
 )
 from service.api.authentication import authenticate
 from service.api.deadline import DEADLINES, hurry, keep_deadline
+from service.api.early_delivery import EARLY_DELIVERIES, EarlyDeliveries, finish_early_deliveries
 from service.api.errors import answer_errors
 from service.api.idempotency_keys import answer_once
 from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, BrokerState
@@ -83,10 +84,13 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[READINESS] = Readiness(settings, broker)
     app[PLACES] = Places(pool.get_max_size(), bodies=settings.max_body_bytes * _BODIES)
     app[PARSER] = Parser(max(settings.request_timeout, PATIENCE))
+    app[EARLY_DELIVERIES] = EarlyDeliveries(app)
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
     app.on_shutdown.append(hurry)
     batch_events.set_up(app)
-    app.on_cleanup.extend([_finish_publishing, finish_settling, close_parser, _close_readiness])
+    app.on_cleanup.extend(
+        [_finish_publishing, finish_settling, finish_early_deliveries, close_parser, _close_readiness]
+    )
     app.on_response_prepare.extend([add_headers, add_throttle_headers])
     routes = list(chain.from_iterable(module.routes for module in MODULES))
     if settings.metrics_port is not None:

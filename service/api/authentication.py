@@ -1,5 +1,6 @@
 """Who is asking (canvas/conventions.md 2 and 3)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +33,7 @@ class Caller:
     scopes: tuple[str, ...] | None = None  # of the token; None: every route
     login: str | None = None
     sis_id: str | None = None
+    awaited: tuple[tuple[int, int], ...] = ()  # chunks that a read has delivered first: batch id and position
 
     @property
     def real_user_id(self) -> int | None:
@@ -102,7 +104,7 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
-    known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id)
+    known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id, awaited=_chunks(found.awaited))
     fake_student = found.fake_student
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
@@ -117,7 +119,9 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
             )
         if masquerade is not None:
             target = masquerade.target
-            known = Caller(target.user_id, masquerade.actor, scopes, target.login, target.sis_id)
+            known = Caller(
+                target.user_id, masquerade.actor, scopes, target.login, target.sis_id, _chunks(target.awaited)
+            )
             fake_student = target.fake_student
     if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)
@@ -129,6 +133,10 @@ async def authorise_again(request: web.Request) -> None:
     async with connection(request) as conn:
         found = _check(await find_caller(conn, request[TOKEN_HASH]))
     request[CALLER] = await _authorise(request, found)
+
+
+def _chunks(awaited: Sequence[Sequence[int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((batch_id, position) for batch_id, position in awaited)
 
 
 @web.middleware

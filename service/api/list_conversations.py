@@ -9,6 +9,7 @@ from service.api.access import caller_accounts
 from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, describe
+from service.api.early_delivery import deliver_awaited
 from service.api.pagination import PageParameters, link_headers, page_of
 from service.api.responses import respond
 from service.api.viewpoint import GetParameters, includes, viewpoint
@@ -40,6 +41,7 @@ async def list_conversations(request: web.Request, sent: ListParameters) -> web.
     view = viewpoint(request, sent)
     page = page_of(sent)
     included = includes(request, sent)
+    await deliver_awaited(request)
     async with connection(request) as conn:
         view = replace(view, accounts=await caller_accounts(request, conn))
         listing = await load_page(
@@ -60,6 +62,7 @@ async def list_conversations(request: web.Request, sent: ListParameters) -> web.
 @describe("Count unread conversations", {200: Outcome("The number, as text.", UnreadCount)})
 async def unread_count(request: web.Request) -> web.Response:
     """How many conversations are unread, as text: Canvas keeps that for old clients."""
+    await deliver_awaited(request)
     async with connection(request) as conn:
         accounts = await caller_accounts(request, conn)
         count = await count_unread(conn, caller(request).user_id, accounts=accounts)

@@ -6,6 +6,7 @@ from pydantic import Field
 from service.api.access import own_conversation
 from service.api.database import connection
 from service.api.description import Outcome, describe
+from service.api.early_delivery import deliver_awaited
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.api.viewpoint import GetParameters, includes, viewpoint
@@ -34,6 +35,7 @@ class ShowParameters(ViewParameters, GetParameters):
 async def show_conversation(request: web.Request, sent: ShowParameters) -> web.Response:
     """One conversation with its messages. Whether it exists is asked before the filter_mode is."""
     conversation_id = path_id(request)
+    await deliver_awaited(request)
     async with connection(request) as conn:
         own = await own_conversation(request, conn, conversation_id)
         shown = await load_conversation(

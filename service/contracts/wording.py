@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+ERROR_LIMIT = 2000  # characters kept of an error
+
 # By the library's name of the fault; the names in braces are of the limits that it gives along.
 _WORDS: Mapping[str, str] = {
     "missing": "is missing",
@@ -49,6 +51,11 @@ def named(error: BaseException) -> str:
     """The error's kind and what it says, in one line; its kind alone where it says nothing."""
     said = " ".join(str(error).split())
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def error_text(error: Exception) -> str:
+    """The error as a row can keep it: short, and without the NUL that PostgreSQL stores nowhere."""
+    return named(error).replace("\0", "")[:ERROR_LIMIT]
 
 
 def worded(error: ValidationError, within: str = "") -> str:

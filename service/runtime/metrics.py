@@ -46,16 +46,23 @@ TOPOLOGY_FAULTS = Gauge(
 DEGRADED = Gauge(
     "clarion_degraded", "1 for each part that this process does without right now", ["part"], registry=None
 )
+CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process", registry=None)
+CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed", registry=None)
+CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS, registry=None)
+RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process", registry=None)
 for _registry in REGISTRIES:
     _registry.register(BATCHES_ACCEPTED)
     _registry.register(TOPOLOGY_FAULTS)
     _registry.register(DEGRADED)
+    _registry.register(CHUNKS_DELIVERED)
+    _registry.register(CHUNKS_FAILED)
+    _registry.register(CHUNK_SECONDS)
+    _registry.register(RECIPIENTS_DELIVERED)
 
 SCHEDULED_STARTS = Counter("clarion_scheduled_starts", "Scheduled batches whose time has come", registry=WORKER)
-CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this process", registry=WORKER)
-CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed", registry=WORKER)
-CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS, registry=WORKER)
-RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process", registry=WORKER)
+CHUNKS_DELIVERED_EARLY = Counter(
+    "clarion_chunks_delivered_early", "Of those, chunks written because a recipient asked", registry=API
+)
 UPDATES_FINISHED = Counter("clarion_batch_updates_finished", "Batch updates at their end", ["state"], registry=WORKER)
 DIRECTORY_EVENTS = Counter(
     "clarion_directory_events", "Directory events taken off the queue", ["outcome"], registry=WORKER

@@ -1,6 +1,7 @@
 -- name: find_caller :one
 -- Everything authentication needs, in the one statement that every request pays for. A user who is not (yet)
--- in the directory has a null workflow_state. The fake student (CONTRACT 6.6) has student view enrolments only.
+-- in the directory has a null workflow_state. The fake student (CONTRACT 6.6) has student view enrolments only. awaited:
+-- batch and position of each chunk that a read has to have delivered first, the oldest first (CONTRACT 3.3).
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
 -- :reserving and :longest are seconds. That the token was used is noted once a minute at most. A crash of the server may
 -- forget both, so no reader waits for the disk, nor for what a big send is writing there; a statement of its own.
@@ -31,6 +32,7 @@ WITH found AS (
       AND coalesce(f.last_used_at < now() - interval '1 minute', true)
 )
 SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
-       bucket.drains_in
+       bucket.drains_in,
+       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited
 FROM found f
 LEFT JOIN bucket ON true;

@@ -42,8 +42,10 @@ SELECT c.id, opening.subject, opening.private, opening.context_type, opening.con
                        WHEN 'account' THEN (SELECT name FROM accounts WHERE id = place.id) END AS context_name
 FROM unnest(:conversation_ids) WITH ORDINALITY AS asked(id, n)
 CROSS JOIN LATERAL (SELECT * FROM listings WHERE conversation_id = asked.id AND user_id = :user_id OFFSET 0) p
-CROSS JOIN LATERAL (SELECT id, send_id, tag_set FROM conversations WHERE id = asked.id OFFSET 0) c
-CROSS JOIN LATERAL (SELECT subject, private, context_type, context_id FROM sends WHERE id = c.send_id OFFSET 0) opening
+CROSS JOIN LATERAL (SELECT id, send_id, earliest_send_id, tag_set FROM conversations WHERE id = asked.id OFFSET 0) c
+CROSS JOIN LATERAL (
+    SELECT subject, private, context_type, context_id FROM sends WHERE id = coalesce(c.earliest_send_id, c.send_id) OFFSET 0
+) opening
 CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = c.tag_set OFFSET 0) whole
 CROSS JOIN LATERAL (SELECT codes FROM tag_sets WHERE id = p.tag_set OFFSET 0) own
 CROSS JOIN LATERAL (
@@ -51,8 +53,8 @@ CROSS JOIN LATERAL (
            coalesce(opening.context_id, split_part(whole.codes[1], '_', 2)::bigint) AS id
 ) place
 LEFT JOIN LATERAL (
-    SELECT (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC))[1] AS newest,
-           (array_agg(m.send_id ORDER BY m.created_at DESC, m.id DESC) FILTER (WHERE m.author_id = :user_id))[1]
+    SELECT (array_agg(m.send_id ORDER BY m.created_at DESC, m.send_id DESC))[1] AS newest,
+           (array_agg(m.send_id ORDER BY m.created_at DESC, m.send_id DESC) FILTER (WHERE m.author_id = :user_id))[1]
                AS authored
     FROM participant_messages m
     WHERE m.conversation_id = asked.id AND m.user_id = :user_id AND m.deleted_at IS NULL AND NOT m.generated

@@ -8,6 +8,7 @@
 -- rows, last the batch, where all its deliveries meet. Of the parts that write and are not read PostgreSQL runs the
 -- last one first; so the batch's stand above the others, or
 -- test_a_delivery_that_waits_for_another_send_does_not_lock_the_batch fails.
+-- A message that finds its thread opened by one that was accepted later gives it its subject (CONTRACT 3.3).
 WITH chunk AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.recipients
     FROM chunks c JOIN batches b ON b.id = c.batch_id
@@ -29,10 +30,15 @@ WITH chunk AS MATERIALIZED (
 ), reused AS MATERIALIZED (
     -- Locked in one order, whichever of the two writes: sends into the same conversation wait instead of deadlocking.
     -- The limit, which cuts nothing off, has the planner expect few: the parts that write look into the key then.
-    SELECT a.* FROM (SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id
-                     LIMIT cardinality(:recipients)) a
-    CROSS JOIN LATERAL (SELECT FROM participants p WHERE p.conversation_id = a.conversation_id
-                        AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE) locked
+    -- A row that has a time has a message of that time: where it is before this send, another message is the first one.
+    SELECT a.*, locked.perhaps_first FROM (
+        SELECT * FROM addressed WHERE conversation_id <> message_id ORDER BY conversation_id LIMIT cardinality(:recipients)
+    ) a
+    CROSS JOIN LATERAL (
+        SELECT coalesce(least(p.last_message_at, p.last_authored_at) >= :created_at::timestamptz, true) AS perhaps_first
+        FROM participants p
+        WHERE p.conversation_id = a.conversation_id AND p.user_id = least(a.user_id, :author_id) FOR NO KEY UPDATE
+    ) locked
 ), finished AS (
     UPDATE chunks c
     SET state = 'delivered', updated_at = clock_timestamp(), error = NULL,
@@ -69,7 +75,7 @@ WITH chunk AS MATERIALIZED (
            side.tag_set, 1, side.received_at IS NOT NULL, :has_attachments, :has_media_objects
     FROM addressed a
     CROSS JOIN LATERAL (SELECT :author_id AS user_id, a.user_id AS peer_id, NULL::timestamptz AS received_at,
-                               :created_at::timestamptz AS authored_at, a.sender_tag_set AS tag_set
+                               :created_at AS authored_at, a.sender_tag_set AS tag_set
                         UNION ALL
                         SELECT a.user_id, :author_id, :created_at, NULL, a.own_tag_set) side
     WHERE a.conversation_id = a.message_id AND (side.authored_at IS NOT NULL OR side.user_id <> :author_id)
@@ -97,11 +103,17 @@ WITH chunk AS MATERIALIZED (
         has_media_objects = p.has_media_objects OR :has_media_objects
     FROM reused r WHERE p.conversation_id = r.conversation_id AND p.user_id = :author_id
     RETURNING p.conversation_id, p.user_id, p.tag_set, r.sender_tag_set AS new_tag_set, r.tag_set AS added
-), flagged AS (
+), changed AS (
     UPDATE conversations c
     SET has_attachments = c.has_attachments OR :has_attachments,
-        has_media_objects = c.has_media_objects OR :has_media_objects
-    FROM reused r WHERE c.id = r.conversation_id AND (:has_attachments OR :has_media_objects)
+        has_media_objects = c.has_media_objects OR :has_media_objects,
+        earliest_send_id = CASE WHEN r.first THEN :send_id ELSE c.earliest_send_id END
+    FROM (
+        SELECT conversation_id,
+               CASE WHEN perhaps_first THEN accepted_first(conversation_id, :send_id) ELSE false END AS first
+        FROM reused OFFSET 0
+    ) r
+    WHERE c.id = r.conversation_id AND (:has_attachments OR :has_media_objects OR r.first)
 ), recorded AS (
     -- After all locks, as reused is counted before: a conversation's rows are in the order of the commits. New ids are
     -- in one lane and in a row, so one row stands for them all; reused conversations may be in many lanes.

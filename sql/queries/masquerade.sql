@@ -1,7 +1,7 @@
 -- name: find_masquerade_target :one
 -- A user by one of the forms of canvas/conventions.md 7; the forms that are not used are null. With the accounts to
 -- which the user belongs, and those where an administrator's role is held: what it takes to act as the user depends on
--- both (conventions.md 3).
+-- both (conventions.md 3). awaited as in find_caller.
 SELECT u.id AS user_id,
        EXISTS (SELECT FROM enrollments e WHERE e.user_id = u.id AND e.type = 'StudentViewEnrollment')
        AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = u.id AND e.type <> 'StudentViewEnrollment')
@@ -20,7 +20,8 @@ SELECT u.id AS user_id,
            SELECT DISTINCT a.account_id FROM account_users a
            WHERE a.user_id = u.id AND a.workflow_state <> 'deleted'
            ORDER BY 1
-       ) AS administered_account_ids
+       ) AS administered_account_ids,
+       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(u.id) w ORDER BY w.batch_id, w.position) AS awaited
 FROM users u
 WHERE (u.id = :user_id::bigint OR u.uuid = :uuid::text OR u.sis_id = :sis_id::text OR u.login = :login::text)
   AND u.workflow_state <> 'deleted'

@@ -7,7 +7,7 @@ CROSS JOIN LATERAL (
     WHERE conversation_id = asked.id AND user_id = :user_id::bigint AND deleted_at IS NULL
       AND (:message_ids::bigint[] IS NULL OR id = ANY (:message_ids::bigint[])) OFFSET 0
 ) m
-ORDER BY m.conversation_id, m.created_at DESC, m.id DESC;
+ORDER BY m.conversation_id, m.created_at DESC, m.send_id DESC, m.id DESC;
 
 -- name: forwarded_messages :many
 -- Everything that the given sends forward, and what that forwards in turn, each message once. A message can only

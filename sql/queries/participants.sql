@@ -67,7 +67,7 @@ SELECT m.conversation_id, count(*)::integer AS message_count,
        max(m.created_at) FILTER (WHERE m.created_at <= p.last_message_at) AS nearest,
        max(m.created_at) FILTER (WHERE m.author_id = m.user_id) AS authored,
        bool_or(s.has_attachments) AS has_attachments, bool_or(s.has_media_objects) AS has_media_objects,
-       array_agg(m.tag_set ORDER BY m.created_at, m.id) AS tag_sets
+       array_agg(m.tag_set ORDER BY m.created_at, m.send_id, m.id) AS tag_sets
 FROM unnest(:conversation_ids::bigint[]) AS asked(id)
 CROSS JOIN LATERAL (
     SELECT last_message_at FROM participants

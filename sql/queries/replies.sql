@@ -202,5 +202,5 @@ SELECT :conversation_id::bigint, :message_id, said.id, 0, false FROM said;
 -- What add_recipients shows: the newest message that the viewer still has, generated or not.
 SELECT m.id, m.conversation_id, m.send_id FROM participant_messages m
 WHERE m.conversation_id = :conversation_id::bigint AND m.user_id = :user_id::bigint AND m.deleted_at IS NULL
-ORDER BY m.created_at DESC, m.id DESC
+ORDER BY m.created_at DESC, m.send_id DESC, m.id DESC
 LIMIT 1;

@@ -6,6 +6,18 @@ SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, fal
 UNION ALL
 SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
 
+-- Whether no message of a conversation was accepted before this send: by the database's clock, and of the same moment by
+-- the send's id. Volatile, so that it sees what others have committed while the caller's statement waited for its locks.
+CREATE OR REPLACE FUNCTION accepted_first(in_conversation bigint, of_send bigint) RETURNS boolean
+    LANGUAGE sql VOLATILE AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM conversation_messages m
+        CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = m.send_id OFFSET 0) theirs
+        CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = of_send OFFSET 0) own
+        WHERE m.conversation_id = in_conversation AND (theirs.created_at, m.send_id) < (own.created_at, of_send)
+    )
+$$;
+
 -- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not. OFFSET 0 keeps
 -- the looks into sends and message_views looks into their keys, message by message, whatever the statistics say.
 CREATE OR REPLACE VIEW participant_messages AS

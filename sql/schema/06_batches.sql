@@ -86,6 +86,24 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
+-- Chunks that have this user among their recipients, are not delivered and could be: a reader has them delivered at once
+-- (CONTRACT 3.3). One that has failed, or may have killed its worker, is left to the attempts that workers have. PostgreSQL
+-- makes it part of the statement that calls it, which holds for functions of one statement only. OFFSET 0: an array is
+-- read when nothing else is left to ask.
+CREATE OR REPLACE FUNCTION awaited_chunks(of_user bigint) RETURNS TABLE (batch_id bigint, "position" integer)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT near.batch_id, near.position
+    FROM (
+        SELECT c.batch_id, c.position, c.recipients
+        FROM chunks c
+        CROSS JOIN LATERAL (SELECT FROM batches b WHERE b.id = c.batch_id AND b.state IN ('created', 'sending') OFFSET 0) b
+        WHERE c.state = 'pending' AND c.lowest_user_id <= of_user AND c.highest_user_id >= of_user
+          AND c.attempts = 0 AND c.redeliveries = 0
+        OFFSET 0
+    ) near
+    WHERE of_user = ANY (near.recipients)
+$$;
+
 -- The state of a batch once so many of its recipients are settled, and so many of those failed. What was cancelled
 -- stays cancelled; what was paused and has nothing left to do is at its end.
 CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text

@@ -23,7 +23,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
-from tests.bench import bystanders, costly_bodies
+from tests.bench import bystanders, costly_bodies, seen_in_time
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -61,6 +61,7 @@ class Sizes:
     costly_seconds: float = 4.0  # that bodies which cost much are sent
     costly_bytes: int = costly_bodies.LARGEST  # of each
     young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
+    readers: seen_in_time.Sizes = field(default_factory=seen_in_time.Sizes)  # who look for what was accepted
 
 
 QUICK = Sizes(
@@ -74,6 +75,7 @@ QUICK = Sizes(
     costly_seconds=0.2,
     costly_bytes=500_000,
     young=bystanders.QUICK,
+    readers=seen_in_time.QUICK,
 )
 
 
@@ -133,6 +135,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         course = await run.institution.course(sizes.recipients)
         await run.start()
         figures = await _bystanders(run, course)
+        figures |= await _seen_in_time(run, course)
         figures |= await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
         figures |= await _slow_baselines(run)
@@ -156,6 +159,13 @@ async def _bystanders(run: Run, course: Course) -> dict[str, float]:
     log("others during big sends")
     client = partial(Client, run.session, run.clarion.url)
     return await bystanders.measure(run.sizes.young, run.conn, run.institution, course, client)
+
+
+async def _seen_in_time(run: Run, course: Course) -> dict[str, float]:
+    """Whether readers have what was accepted before they asked."""
+    log("reads during big sends")
+    client = partial(Client, run.session, run.clarion.url)
+    return await seen_in_time.measure(run.sizes.readers, run.conn, run.institution, course, client)
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:

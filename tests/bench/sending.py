@@ -63,6 +63,14 @@ async def send(conn: Connection, client: Client, course: Course) -> Sent:
 async def post(client: Client, course: Course) -> Timed:
     """One private message to every student of the course, asynchronously, followed to its end."""
     start = perf_counter()
+    batch_id = await accept(client, course)
+    accepted = perf_counter() - start
+    await finished(client, batch_id, start)
+    return Timed(batch_id, accepted, perf_counter() - start)
+
+
+async def accept(client: Client, course: Course) -> int:
+    """Sends it; the id of the batch, which has only been accepted."""
     message = {
         "recipients": [f"course_{course.id}_students"],
         "context_code": f"course_{course.id}",
@@ -71,11 +79,8 @@ async def post(client: Client, course: Course) -> Timed:
         "mode": "async",
     }
     status, body, headers = await _answered(client, "POST", "/conversations", json=message)
-    accepted = perf_counter() - start
     assert (status, body) == (202, []), body
-    batch_id = int(headers["X-Conversation-Batch-Id"])
-    await _finished(client, batch_id, start)
-    return Timed(batch_id, accepted, perf_counter() - start)
+    return int(headers["X-Conversation-Batch-Id"])
 
 
 async def _answered(client: Client, method: str, path: str, **parameters: Any) -> tuple[int, Any, Any]:
@@ -87,8 +92,9 @@ async def _answered(client: Client, method: str, path: str, **parameters: Any) -
         await asyncio.sleep(LONGEST_WAIT)
 
 
-async def _finished(client: Client, batch_id: int, start: float) -> None:
-    """Asks for the batch until its end, the more often the nearer that seems."""
+async def finished(client: Client, batch_id: int, start: float | None = None) -> None:
+    """Asks for the batch until its end, the more often the nearer that seems; it was sent at ``start``, or now."""
+    start = perf_counter() if start is None else start
     while True:
         _, batch, _ = await _answered(client, "GET", f"/conversations/batches/{batch_id}")
         if batch["workflow_state"] not in ("created", "sending"):

@@ -44,4 +44,5 @@ TARGETS = (
     Target("show_during_sends_to_idle", 2),
     Target("unread_count_during_sends_to_idle", 2),
     Target("post_during_sends_to_idle", 2),
+    Target("seen_in_time_share", 1, at_least=True),
 )

@@ -14,6 +14,10 @@ async def test_the_quick_benchmark_measures_everything() -> None:
     assert all(isinstance(verdict["met"], bool) for verdict in report["targets"])
     assert figures["redelivery_rows_written"] == 0
     assert figures["statements_per_chunk"] == 4
-    may_be_none = {"redelivery_rows_written", "refused_during_sends"}
+    assert figures["seen_in_time_share"] == 1
+    may_be_none = {
+        *("redelivery_rows_written", "refused_during_sends", "seen_in_time_refused"),
+        *("seen_in_time_chunks_delivered_early", "seen_in_time_chunk_ms"),
+    }
     assert all(figures[name] > 0 for name in figures.keys() - may_be_none)
     assert report["machine"]["postgresql"]["synchronous_commit"] == "on"

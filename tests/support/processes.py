@@ -162,6 +162,12 @@ class Client:
         ) as response:
             return response.status, await response.json(), response.headers
 
+    async def metrics(self) -> str:
+        """The gateway's figures, as Prometheus reads them."""
+        async with self._session.get(f"{self._url}/metrics") as response:
+            assert response.status == 200
+            return await response.text()
+
     async def sent(self, batch_id: int | str) -> dict[str, Any]:
         """The batch once it has come to an end, asked for over and over as a client would."""
         async with asyncio.timeout(PATIENCE):

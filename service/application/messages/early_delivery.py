@@ -1,0 +1,94 @@
+"""Delivery of a chunk that one of its recipients asks for before a worker has come to it (CONTRACT 3.3)."""
+
+from datetime import timedelta
+from functools import partial
+from time import perf_counter
+
+import asyncpg
+import structlog
+
+from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
+from service.application.messages.tag_sets import TagSets
+from service.application.transactions import committed
+from service.contracts.commands import DeliverChunk
+from service.contracts.wording import error_text, named
+from service.runtime import event_metadata, metrics
+from service.runtime.postgres import CONFLICT, INSTALLATION, is_unavailable
+from service.runtime.settings import Settings
+from service.runtime.tracing import continued
+from sql.chunks import postpone_chunk
+from sql.connection import Connection
+from sql.early_deliveries import begin_early_delivery
+
+log = structlog.get_logger(__name__)
+
+LONGEST_WAIT = timedelta(milliseconds=250)  # for a lock; who has the chunk in work is through by then
+
+
+class Busy(Exception):
+    """Others held what the delivery has to lock for longer than a reader waits."""
+
+
+async def deliver_early(conn: Connection, settings: Settings, tag_sets: TagSets, batch_id: int, position: int) -> None:
+    """Delivers a pending chunk as a worker does; raises nothing that is about the chunk or the database.
+
+    A chunk that cannot be delivered is left to the workers. The failure counts as one of their attempts, and no
+    reader tries again what has failed.
+    """
+    try:
+        outcome = await committed(conn, partial(_deliver, conn, settings, tag_sets, batch_id, position))
+    except (Busy, *CONFLICT) as error:
+        log.info("early_delivery_contended", batch_id=batch_id, position=position, error=named(error))
+    except Exception as error:
+        if is_unavailable(error) or isinstance(error, INSTALLATION):
+            log.warning("early_delivery_impossible", batch_id=batch_id, position=position, error=named(error))
+            return
+        metrics.CHUNKS_FAILED.inc()
+        log.warning("early_delivery_failed", batch_id=batch_id, position=position, exc_info=error)
+        await _leave_to_workers(conn, settings, batch_id, position, error)
+    else:
+        if isinstance(outcome, ChunkOutcome):
+            metrics.CHUNKS_DELIVERED.inc()
+            metrics.CHUNKS_DELIVERED_EARLY.inc()
+            metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
+
+
+async def _deliver(
+    conn: Connection, settings: Settings, tag_sets: TagSets, batch_id: int, position: int
+) -> ChunkOutcome | Nothing:
+    """Within the caller's transaction."""
+    started = perf_counter()
+    try:
+        traceparent = await begin_early_delivery(conn, batch_id, longest_wait=LONGEST_WAIT)
+        pending = await read_chunk(conn, batch_id, position)
+        if isinstance(pending, Nothing):
+            return pending
+        command = DeliverChunk(batch_id=batch_id, position=position)
+        with continued(traceparent):
+            cause = event_metadata.job(settings, message_id=command.message_id, name=command.name)
+        outcome = await deliver_chunk(conn, tag_sets, pending, cause=cause)
+    except asyncpg.LockNotAvailableError as error:
+        raise Busy(str(error)) from error
+    seconds = perf_counter() - started
+    if isinstance(outcome, ChunkOutcome):
+        metrics.CHUNK_SECONDS.observe(seconds)
+        log.info(
+            "chunk_delivered",
+            batch_id=batch_id,
+            position=position,
+            recipients=outcome.recipients,
+            reused=outcome.reused,
+            seconds=round(seconds, 4),
+            early=True,
+        )
+    return outcome
+
+
+async def _leave_to_workers(
+    conn: Connection, settings: Settings, batch_id: int, position: int, error: Exception
+) -> None:
+    first_wait = timedelta(seconds=settings.retry_after)
+    try:
+        await postpone_chunk(conn, batch_id, position, error=error_text(error), first_wait=first_wait)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as second:
+        log.warning("early_delivery_not_postponed", batch_id=batch_id, position=position, error=named(second))

@@ -1,0 +1,172 @@
+"""Whether readers have what was accepted for them: ``python -m tests.bench.seen_in_time`` prints one JSON object.
+
+While one message after the other is sent to everybody, some of them read, at a steady rate: each read has to show all
+that was accepted before it began, with or without a worker. ``--recipients 1000000`` for the largest send.
+"""
+
+import argparse
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from random import Random
+from typing import Any
+
+import aiohttp
+import asyncpg
+
+from service.runtime import logs
+from sql.connection import Connection
+from tests.bench.environment import fresh_settings, print_report
+from tests.bench.institution import Course, Institution
+from tests.bench.pace import paced, percentile, set_after
+from tests.bench.progress import log
+from tests.bench.sending import accept, assert_exactly_once, finished
+from tests.support.processes import Client, installation
+
+_UNREAD = """
+SELECT u.id, (SELECT count(*) FROM listings l WHERE l.user_id = u.id AND l.in_unread) AS unread
+FROM unnest($1::bigint[]) AS u(id)
+"""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is read."""
+
+    reads: int = 2_000  # of each kind during sends, at least; the last send is followed to its end
+    readers: int = 1_000
+    per_second: float = 50  # of each kind
+    warm_up: float = 2  # seconds
+    idle: float = 10  # seconds
+
+
+QUICK = Sizes(reads=30, readers=500, warm_up=0.1, idle=0.3)
+
+
+class Readers:
+    """Some of the recipients, who never open what they find, so that a send adds one to what is unread."""
+
+    def __init__(self, clients: Mapping[int, Client], unread: Mapping[int, int]) -> None:
+        self._clients = clients
+        self._ids = list(clients)
+        self._unread = unread  # of each, before the first send
+        self._random = Random(11)
+        self.accepted: list[int] = []  # the sender of each send
+        self.reads = self.unseen = self.refused = 0
+
+    async def ask(self, *, per_second: float, done: asyncio.Event) -> tuple[list[float], list[float]]:
+        """Seconds that counts of what is unread, and lists of the newest conversation, took."""
+        counts, lists = await asyncio.gather(
+            paced(self._count, per_second=per_second, done=done), paced(self._list, per_second=per_second, done=done)
+        )
+        return counts, lists
+
+    async def _count(self) -> None:
+        reader, before = self._random.choice(self._ids), len(self.accepted)
+        found = await self._get(reader, "/conversations/unread_count")
+        if found is not None:
+            self._note(seen=int(found["unread_count"]) >= self._unread[reader] + before)
+
+    async def _list(self) -> None:
+        before = len(self.accepted)
+        found = await self._get(self._random.choice(self._ids), "/conversations?per_page=1")
+        if found is not None and before:
+            # The newest of all that is there: of the last send accepted before, or of one accepted meanwhile.
+            shown = {other for conversation in found for other in conversation["audience"]}
+            self._note(seen=not shown.isdisjoint(self.accepted[before - 1 :]))
+
+    def _note(self, *, seen: bool) -> None:
+        self.reads += 1
+        self.unseen += not seen
+
+    async def _get(self, user_id: int, path: str) -> Any:
+        """The answer's body; None of one that was refused with 503."""
+        status, body, _ = await self._clients[user_id].call("GET", path)
+        assert status in (200, 503), body
+        self.refused += status == 503
+        return body if status == 200 else None
+
+
+async def measure(
+    sizes: Sizes,
+    conn: Connection,
+    institution: Institution,
+    course: Course,
+    client: Callable[[str], Client],
+) -> dict[str, float]:
+    """Share of the reads that show all that was accepted before, and milliseconds; ``client`` makes one of a token."""
+    chosen = sorted(Random(11).sample(course.students, min(sizes.readers, len(course.students))))
+    clients = dict(zip(chosen, map(client, await institution.tokens(chosen)), strict=True))
+    unread = {row["id"]: row["unread"] for row in await conn.fetch(_UNREAD, chosen)}
+    readers = Readers(clients, unread)
+    await readers.ask(per_second=sizes.per_second, done=await set_after(sizes.warm_up))
+    idle = await readers.ask(per_second=sizes.per_second, done=await set_after(sizes.idle))
+    readers.reads, done = 0, asyncio.Event()
+    asking = asyncio.create_task(readers.ask(per_second=sizes.per_second, done=done))
+    batches: list[int] = []
+    while not batches or readers.reads < 2 * sizes.reads:
+        (seen,) = await institution.more_teachers(course, 1)
+        teacher = client(await institution.token(seen.teacher))
+        batches.append(await accept(teacher, seen))
+        readers.accepted.append(seen.teacher)
+        await finished(teacher, batches[-1])
+    done.set()
+    during = await asking
+    for batch_id in batches:
+        await assert_exactly_once(conn, batch_id, len(course.students))
+    early = await _early(clients[chosen[0]])
+    figures = {
+        "seen_in_time_share": 1 - readers.unseen / readers.reads,
+        "seen_in_time_reads": readers.reads,
+        "seen_in_time_refused": readers.refused,
+        "seen_in_time_chunks_delivered_early": early["chunks"],
+        "seen_in_time_chunk_ms": round(early["seconds"] / max(early["chunks"], 1) * 1000, 2),
+        **_milliseconds("idle", idle),
+        **_milliseconds("during_sends", during),
+    }
+    log("  " + ", ".join(f"{name.removeprefix('seen_in_time_')} {value:,g}" for name, value in figures.items()))
+    return figures
+
+
+def _milliseconds(when: str, seconds: tuple[Sequence[float], Sequence[float]]) -> dict[str, float]:
+    return {
+        f"seen_in_time_{kind}_{when}_{name}_ms": round(percentile(each, share) * 1000, 2)
+        for kind, each in zip(("unread_count", "list"), seconds, strict=True)
+        for name, share in (("p50", 0.5), ("p99", 0.99))
+    }
+
+
+async def _early(client: Client) -> dict[str, float]:
+    """What the gateway has delivered for readers, and how long that took in all."""
+    found = dict(re.findall(r"^clarion_(\w+) ([\d.e+-]+)$", await client.metrics(), re.MULTILINE))
+    return {"chunks": float(found["chunks_delivered_early_total"]), "seconds": float(found["chunk_seconds_sum"])}
+
+
+async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
+    async with (
+        fresh_settings() as settings,
+        installation(settings) as clarion,
+        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
+    ):
+        logs.configure(settings.model_copy(update={"log_level": "warning"}))
+        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
+        institution = Institution(conn)
+        await institution.open()
+        course = await institution.course(recipients)
+        await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
+        figures = await measure(sizes, conn, institution, course, partial(Client, session, clarion.url))
+        await conn.close()
+        return figures
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.seen_in_time", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
+    parser.add_argument("--recipients", type=int, help="of each send; 100,000 unless given")
+    parser.add_argument("--reads", type=int, help="of each kind during sends, 5,000 unless given")
+    asked = parser.parse_args()
+    small, usual = (QUICK, 1_500), (Sizes(reads=5_000), 100_000)
+    default, everybody = small if asked.quick else usual
+    print_report(_main(replace(default, reads=asked.reads or default.reads), asked.recipients or everybody))
