@@ -46,6 +46,12 @@ def peak_memory(pid: int) -> int:
     raise LookupError(f"no peak memory of process {pid}")
 
 
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")  # in user mode and in the kernel
+
+
 async def machine(conn: Connection, settings: Settings) -> dict[str, Any]:
     """Cores, versions, and the server's settings that decide what a commit costs."""
     async with await aio_pika.connect(str(settings.amqp_url)) as broker:
