@@ -346,6 +346,7 @@ CREATE TABLE conversations (
     first_tag_set integer NOT NULL,
     has_attachments boolean NOT NULL,
     has_media_objects boolean NOT NULL,
+    earliest_send_id bigint,
     CONSTRAINT conversations_pkey PRIMARY KEY (id)
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
 
@@ -428,6 +429,7 @@ CREATE TABLE batches (
     send_at timestamp with time zone,
     error text,
     recheck boolean NOT NULL DEFAULT false,
+    splits integer NOT NULL DEFAULT 0,
     moves integer NOT NULL DEFAULT 0,
     audiences text[] NOT NULL DEFAULT '{}'::text[],
     from_conversation_id bigint,
@@ -439,6 +441,7 @@ CREATE INDEX batches_cancelling ON batches USING btree (id) WHERE state = 'cance
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
+CREATE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW WHEN (old.send_at IS DISTINCT FROM new.send_at OR old.error IS DISTINCT FROM new.error OR old.state <> new.state AND ((old.state <> ALL (ARRAY['created'::text, 'sending'::text])) OR (new.state <> ALL (ARRAY['sending'::text, 'sent'::text, 'error'::text])))) EXECUTE FUNCTION notify_of_move();
 
 CREATE TABLE chunks (
     batch_id bigint NOT NULL,
@@ -456,10 +459,15 @@ CREATE TABLE chunks (
     redeliveries integer NOT NULL DEFAULT 0,
     lowest_user_id bigint GENERATED ALWAYS AS (recipients[1]) STORED,
     highest_user_id bigint GENERATED ALWAYS AS (recipients[cardinality(recipients)]) STORED,
+    size integer GENERATED ALWAYS AS (cardinality(recipients)) STORED,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
 ) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+CREATE INDEX chunks_awaited ON chunks USING btree (lowest_user_id, highest_user_id) WHERE state = 'pending'::text;
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
+CREATE INDEX chunks_recipients ON chunks USING btree (batch_id, lowest_user_id, highest_user_id, state);
+CREATE INDEX chunks_reduced ON chunks USING btree (batch_id) WHERE state = 'pending'::text AND skipped > 0;
+CREATE INDEX chunks_settled ON chunks USING btree (batch_id, updated_at) INCLUDE (size) WHERE state = ANY (ARRAY['delivered'::text, 'failed'::text]);
 
 CREATE TABLE pending_replies (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -992,6 +1000,18 @@ SELECT c.id AS conversation_id, c.id, c.send_id, c.first_tag_set AS tag_set, fal
 UNION ALL
 SELECT m.conversation_id, m.id, m.send_id, m.tag_set, m.restricted FROM messages m;
 
+-- Whether no message of a conversation was accepted before this send: by the database's clock, and of the same moment by
+-- the send's id. Volatile, so that it sees what others have committed while the caller's statement waited for its locks.
+CREATE OR REPLACE FUNCTION accepted_first(in_conversation bigint, of_send bigint) RETURNS boolean
+    LANGUAGE sql VOLATILE AS $$
+    SELECT NOT EXISTS (
+        SELECT FROM conversation_messages m
+        CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = m.send_id OFFSET 0) theirs
+        CROSS JOIN LATERAL (SELECT created_at FROM sends WHERE id = of_send OFFSET 0) own
+        WHERE m.conversation_id = in_conversation AND (theirs.created_at, m.send_id) < (own.created_at, of_send)
+    )
+$$;
+
 -- All (user, message) pairs where the user has the message row of canvas/semantics.md 1, deleted or not. OFFSET 0 keeps
 -- the looks into sends and message_views looks into their keys, message by message, whatever the statistics say.
 CREATE OR REPLACE VIEW participant_messages AS
@@ -1113,6 +1133,24 @@ BEGIN
     FROM chunk LEFT JOIN by_code ON true;
 END $$;
 
+-- Chunks that have this user among their recipients, are not delivered and could be: a reader has them delivered at once
+-- (CONTRACT 3.3). One that has failed, or may have killed its worker, is left to the attempts that workers have. PostgreSQL
+-- makes it part of the statement that calls it, which holds for functions of one statement only. OFFSET 0: an array is
+-- read when nothing else is left to ask.
+CREATE OR REPLACE FUNCTION awaited_chunks(of_user bigint) RETURNS TABLE (batch_id bigint, "position" integer)
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT near.batch_id, near.position
+    FROM (
+        SELECT c.batch_id, c.position, c.recipients
+        FROM chunks c
+        CROSS JOIN LATERAL (SELECT FROM batches b WHERE b.id = c.batch_id AND b.state IN ('created', 'sending') OFFSET 0) b
+        WHERE c.state = 'pending' AND c.lowest_user_id <= of_user AND c.highest_user_id >= of_user
+          AND c.attempts = 0 AND c.redeliveries = 0
+        OFFSET 0
+    ) near
+    WHERE of_user = ANY (near.recipients)
+$$;
+
 -- The state of a batch once so many of its recipients are settled, and so many of those failed. What was cancelled
 -- stays cancelled; what was paused and has nothing left to do is at its end.
 CREATE OR REPLACE FUNCTION batch_state(state text, settled integer, failed integer, total integer) RETURNS text
@@ -1159,3 +1197,57 @@ CREATE OR REPLACE FUNCTION attempt_counts(
 ) RETURNS boolean
     LANGUAGE sql STABLE PARALLEL SAFE
     RETURN tried_at IS NULL OR next_attempt_at(attempts - 1, first_wait, tried_at) <= now;
+
+-- Recipients per second that were delivered or failed in the last ten seconds; of a batch that has ended, in the last ten
+-- of its work. The newest 500 chunks are looked at, which are fewer seconds where it goes fast. Null before the first.
+-- In PL/pgSQL, here and below, because that keeps its plans.
+CREATE OR REPLACE FUNCTION batch_rate(batch batches) RETURNS double precision
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    until timestamptz := coalesce(batch.finished_at, statement_timestamp());
+    since timestamptz := greatest(until - interval '10 s', batch.created_at, batch.send_at);
+    rate double precision;
+BEGIN
+    IF batch.started_at IS NULL THEN
+        RETURN NULL;
+    END IF;
+    WITH recent AS MATERIALIZED (
+        SELECT c.updated_at, c.size
+        FROM chunks c
+        WHERE c.batch_id = batch.id AND c.state IN ('delivered', 'failed') AND c.updated_at > since
+        ORDER BY c.updated_at DESC
+        LIMIT 500
+    ), began AS (
+        -- Where not all were looked at, the time counts from the oldest of them, which then does not count itself.
+        SELECT CASE WHEN count(*) = 500 THEN min(updated_at) ELSE since END AS at FROM recent
+    )
+    SELECT coalesce((SELECT sum(size) FROM recent WHERE updated_at > at), 0)
+           / nullif(extract(epoch FROM until - at), 0)
+    INTO rate FROM began;
+    RETURN rate;
+END $$;
+
+-- How many recipients of a batch are skipped, with those who were taken out of chunks that are not settled yet.
+CREATE OR REPLACE FUNCTION batch_skipped(batch batches) RETURNS integer
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    RETURN batch.skipped + (
+        SELECT coalesce(sum(c.skipped), 0)
+        FROM chunks c WHERE c.batch_id = batch.id AND c.state = 'pending' AND c.skipped > 0);
+END $$;
+
+-- sql/schema/07_batch_events.sql
+
+-- Who listens learns of each move of a batch (pause, resume, cancel, retry, start of a scheduled one) as soon as it is
+-- committed, whoever makes it. Deliveries are left out, and notify once they are committed (notify_of_batches): a
+-- transaction that notifies holds a lock of the whole database while it is committed.
+CREATE OR REPLACE FUNCTION notify_of_move() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('clarion_batches', NEW.id::text);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW
+    WHEN (OLD.send_at IS DISTINCT FROM NEW.send_at OR OLD.error IS DISTINCT FROM NEW.error
+          OR OLD.state <> NEW.state AND (OLD.state NOT IN ('created', 'sending')
+                                         OR NEW.state NOT IN ('sending', 'sent', 'error')))
+    EXECUTE FUNCTION notify_of_move();

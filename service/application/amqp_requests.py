@@ -15,6 +15,7 @@ from service.application.messages.work import Work
 from service.application.parameters.create_conversation import CreateParameters, command_of
 from service.application.parameters.types import parse
 from service.application.parameters.view import viewpoint_of
+from service.application.presentation.answer import Answer
 from service.application.presentation.created import answer_created
 from service.application.presentation.dry_run import present_preview
 from service.application.presentation.errors import answer_of
@@ -101,8 +102,10 @@ async def _create(work: Work, conn: Connection, user_id: int, asked: Asked) -> H
     view = viewpoint_of(user_id, sent, work.settings, work.settings.base_url)
     command = command_of(user_id, sent)
     if command.dry_run:
-        return Answer(200, present_preview(await preview(work, conn, command))), None
+        return Handled(kept(Answer(200, present_preview(await preview(work, conn, command)))))
     plan = await create.validate(work, conn, command)
     outcome = await create.carry_out(work, conn, command, plan)
     answer = await answer_created(conn, view, outcome, uuids="uuid" in sent.include)
-    return Handled(kept(answer), [PlanBatch(batch_id=outcome.batch_id)] if isinstance(outcome, Accepted) else [])
+    if isinstance(outcome, Accepted) and not outcome.scheduled:
+        return Handled(kept(answer), [PlanBatch(batch_id=outcome.batch_id)])
+    return Handled(kept(answer))

@@ -21,8 +21,8 @@ from service.api.examples import FILE, Example
 from service.api.openapi import operation_id
 from service.domain.dates import iso
 from service.runtime.settings import Settings
-from tests.support.event_streams import EventStream
 from sql.chunks import fail_chunk
+from tests.support.event_streams import EventStream
 from tests.support.golden_files import WRITE
 from tests.support.institution import Institution
 from tests.support.school import School, make_school

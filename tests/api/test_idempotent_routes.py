@@ -8,6 +8,7 @@ import asyncpg
 import orjson
 import pytest
 
+from service.domain.dates import iso
 from service.runtime.settings import Settings
 from tests.api.test_examples import PATHS, Step, filled, noted, steps
 from tests.support.institution import Institution
@@ -73,7 +74,8 @@ async def test_every_post_and_put_has_its_effect_with_its_key_or_not_at_all_and_
             kept = {name: response.headers[name] for name in HEADERS if name in response.headers}
             return response.status, await response.read(), kept
 
-    for number, step in enumerate(steps(school)):
+    tomorrow = iso(await conn.fetchval("SELECT now() + interval '1 day'"))
+    for number, step in enumerate(steps(school, tomorrow)):
         method, path = PATHS[step.operation]
         if method not in {"POST", "PUT"}:
             _, answer, _ = await ask(step, None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from time import perf_counter
 from typing import cast
 
@@ -78,8 +79,6 @@ def ask(port: int, requests: Sequence[bytes], seconds: float) -> Sequence[float]
 async def _ask(port: int, requests: Sequence[bytes], seconds: float) -> Sequence[float]:
     until = perf_counter() + seconds
     loop = asyncio.get_running_loop()
-    opened = [
-        await loop.create_connection(lambda sent=sent: _Connection(sent, until), "127.0.0.1", port) for sent in requests
-    ]
+    opened = [await loop.create_connection(partial(_Connection, sent, until), "127.0.0.1", port) for sent in requests]
     await asyncio.gather(*(connection.ended for _, connection in opened))
     return [taken for _, connection in opened for taken in connection.seconds]

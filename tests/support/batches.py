@@ -46,8 +46,9 @@ class Batches:
         """All of them at once."""
         await self._conn.execute("UPDATE batches SET state = $1", state)
 
+
 @asynccontextmanager
-async def refused(conn: asyncpg.Connection, condition: str) -> AsyncIterator[None]:
+async def refused(conn: Connection, condition: str) -> AsyncIterator[None]:
     """Meanwhile the database takes no participant row of which that is true."""
     await conn.execute(
         f"""

@@ -8,6 +8,7 @@ import pytest
 
 from service.application.inbox import batch_update
 from service.contracts.commands import UpdateConversations
+from service.contracts.wording import ERROR_LIMIT
 from service.domain.batch_updates import ProgressState
 from service.domain.participant import Event
 from service.runtime import metrics
@@ -19,7 +20,7 @@ from sql.batch_updates import Progress
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
 from tests.support.participants import participant_row
-from workers.attempts import CONFLICT_RETRIES, ERROR_LIMIT, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
+from workers.attempts import CONFLICT_RETRIES, MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.batch_update import Updater
 from workers.outcome import DeadLetter, Done
 

@@ -108,7 +108,7 @@ def _raw(value: Any, info: ValidationInfo) -> list[Any]:
 def _given(value: Any) -> str | None:
     if isinstance(value, Repeated):
         value = value[-1]
-    return None if value is None else str(value) if isinstance(value, list | dict) else _string_of(value)
+    return None if value is None else str(value) if isinstance(value, list | dict) else text_of(value)
 
 
 def _array(value: Any, info: ValidationInfo) -> list[Any]:

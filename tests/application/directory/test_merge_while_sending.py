@@ -12,7 +12,8 @@ from service.application.directory.merge import follow_up
 from service.application.messages import add_recipients, reply
 from service.application.messages.add_recipients import AddRecipients
 from service.application.messages.chunk import deliver_at_once
-from service.application.messages.create import Accepted, CreateConversation, Created, Validated, carry_out, validate
+from service.application.messages.create import Accepted, Created, Validated, carry_out, validate
+from service.application.messages.create_request import CreateConversation
 from service.application.messages.reply import Queued, Written
 from service.application.messages.reply_checks import AddMessage
 from service.application.messages.tag_sets import TagSets

@@ -17,7 +17,7 @@ from service.application.messages.tag_sets import TagSets
 from service.domain.batch import BatchState, Move
 from service.domain.errors import Code, Refusal
 from service.domain.event_metadata import Cause
-from service.domain.outbox import BatchEventRow, events_of
+from service.domain.outbox import BatchEventRow
 from service.runtime.postgres import UNAVAILABLE
 from sql import chunks, outbox
 from sql.batch_moves import settle_cancelled
@@ -99,7 +99,7 @@ async def taken_events(conn: asyncpg.Connection) -> list[BatchEvent]:
             return found
         for row in taken.rows:
             if isinstance(row, BatchEventRow):
-                (event,) = events_of(row)
+                (event,) = row.events()
                 found.append(BatchEvent(event.name, event.message_id, row.body))
 
 

@@ -55,7 +55,7 @@ class Sends:
         said = send_of(send.author, subject=f"Subject {len(self.accepted)}", body=str(len(self.accepted)))
         self.accepted.append(send)
         stored = await insert_send(self.conn, said)
-        batch_id, chunks = await batches.insert_batch(
+        batch_id, chunks, _ = await batches.insert_batch(
             self.conn,
             batches.NewBatch(
                 send_id=stored.id,

@@ -7,7 +7,7 @@ import pytest
 
 from service.application.messages import add_recipients, create
 from service.application.messages.add_recipients import AddRecipients
-from service.application.messages.create import CreateConversation
+from service.application.messages.create_request import CreateConversation
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.application.presentation.errors import answer_of

@@ -8,7 +8,8 @@ import pytest
 
 from service.application.messages.batch_moves import move_batch
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at_once, deliver_chunk, read_chunk
-from service.application.messages.create import Accepted, CreateConversation, carry_out, validate
+from service.application.messages.create import Accepted, carry_out, validate
+from service.application.messages.create_request import CreateConversation
 from service.application.messages.tag_sets import TagSets
 from service.application.messages.work import Work
 from service.domain.batch import Move
