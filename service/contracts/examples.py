@@ -4,11 +4,13 @@ Directory events carry every key that is understood. Ids are global where Canvas
 """
 
 from collections.abc import Mapping
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from service.contracts.commands import AnyCommand, DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
 from service.contracts.directory import BODIES, VERSION
+from service.contracts.events import milliseconds
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -78,6 +80,10 @@ REFUSED: Mapping[str, Any] = MappingProxyType(
 )
 
 
+# By routing key: how often the bulk send had been moved by then, if it had.
+MOVES: Mapping[str, int] = MappingProxyType({"batch_paused": 1, "batch_resumed": 2, "batch_finished": 2})
+
+
 def _event(name: str, cause: Mapping[str, str], number: str | int, **body: str) -> dict[str, Any]:
     """``number``: what its message id has behind the name."""
     metadata = {"event_name": name, "event_time": HAPPENED, "producer": "canvas", **cause}
@@ -87,7 +93,13 @@ def _event(name: str, cause: Mapping[str, str], number: str | int, **body: str) 
 def _batch(name: str, state: str, delivered: int, failed: int = 0, cause: Mapping[str, str] = OF_JOB) -> dict[str, Any]:
     counts = {"total": 2000, "delivered": delivered, "failed": failed, "skipped": 0}
     moves = f".{MOVES[name]}" if name in MOVES else ""
-    number = f"7.{delivered + failed}{moves}" if name == "batch_progress" else f"7{moves}"
+    match name:
+        case "batch_progress":
+            number = f"7.{delivered + failed}{moves}"
+        case "batch_scheduled":
+            number = f"7.{milliseconds(datetime.fromisoformat(HAPPENED))}"
+        case _:
+            number = f"7{moves}"
     return _event(name, cause, number, batch_id="7", state=state, **{key: str(count) for key, count in counts.items()})
 
 
@@ -118,10 +130,6 @@ EVENTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "batch_failed": _batch("batch_failed", "error", 1999, failed=1),
     }
 )
-
-
-# By routing key: how often the bulk send had been moved by then, if it had.
-MOVES: Mapping[str, int] = MappingProxyType({"batch_paused": 1, "batch_resumed": 2, "batch_finished": 2})
 
 
 def message_id(name: str) -> str:
