@@ -397,7 +397,7 @@ async def test_as_many_statements_for_a_thousand_conversations_as_for_one(
     named = [statement for statement in statements if statement.startswith("-- ")]
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 1000
     assert await conn.fetchval("SELECT count(*) FROM participants WHERE message_count = 2") == 2000
-    assert len(named) == 16
+    assert len(named) == 17
 
 
 async def test_merges_and_sends_that_meet_wait_for_each_other(
