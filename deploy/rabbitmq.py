@@ -17,16 +17,16 @@ _START_TIMEOUT = 120.0  # seconds; a start takes about eight on two idle cores
 
 
 class PrivateRabbitMQ:
-    """One broker per checkout; ``url`` is set once it runs."""
+    """One broker per checkout; ``url`` is set once it runs. ``home``: all that it keeps."""
 
     name = "RabbitMQ"
 
     def __init__(self, state: Path, password: str) -> None:
-        self._home = state / "rabbitmq"
+        self.home = state / "rabbitmq"
         self._password = password
         self.log = state / "rabbitmq.log"
         self.process = Process(state / "rabbitmq.json")
-        self._ready = self._home / "ready"  # there when the broker that runs has been seen to answer
+        self._ready = self.home / "ready"  # there when the broker that runs has been seen to answer
         self._epmd = Process(state / "epmd.json")
 
     @property
@@ -59,11 +59,11 @@ class PrivateRabbitMQ:
         server = find_rabbitmq()
         if server is None:
             raise CannotRun("RabbitMQ 3.10 or newer is not on this machine any more")
-        self._home.mkdir(mode=0o700, exist_ok=True)
-        complete = self._home / "complete"
+        self.home.mkdir(mode=0o700, exist_ok=True)
+        complete = self.home / "complete"
         if not complete.exists():
             # Users are made at the very first start; one that was cut short leaves a node without them.
-            shutil.rmtree(self._home / "data", ignore_errors=True)
+            shutil.rmtree(self.home / "data", ignore_errors=True)
         environment = self._environment()
         self._start_epmd(environment)
         self.log.unlink(missing_ok=True)
@@ -71,7 +71,7 @@ class PrivateRabbitMQ:
         with reserved_port(self.process.facts().get("port")) as port:
             self._configure(port)
             self.process.start(
-                [str(server.script)], log=self.log, environment=environment, facts={"port": port}, folder=self._home
+                [str(server.script)], log=self.log, environment=environment, facts={"port": port}, folder=self.home
             )
             answers = await self._answers(patience=_START_TIMEOUT)
         if not answers:
@@ -88,10 +88,10 @@ class PrivateRabbitMQ:
             "log.file = false",
             "log.console = true",
         ]
-        config = self._home / "rabbitmq.conf"
+        config = self.home / "rabbitmq.conf"
         config.touch(mode=0o600)
         config.write_text("\n".join(lines) + "\n", "utf-8")
-        (self._home / "enabled_plugins").write_text("[].\n", "utf-8")
+        (self.home / "enabled_plugins").write_text("[].\n", "utf-8")
 
     def _environment(self) -> dict[str, str]:
         """Everything the scripts would else take from the machine's own installation.
@@ -99,7 +99,7 @@ class PrivateRabbitMQ:
         The node is named by address, so that no host name has to resolve. RUNNING_UNDER_SYSTEMD makes the
         script become the broker instead of waiting for it, so that signals meet the broker.
         """
-        home = self._home
+        home = self.home
         return {
             "PATH": os.pathsep.join(map(str, search_path())),
             "HOME": str(home),
@@ -125,7 +125,7 @@ class PrivateRabbitMQ:
         self._epmd.stop((signal.SIGTERM, 5), (signal.SIGKILL, 5))
         epmd = str(_epmd_program())
         command = [epmd, "-port", environment["ERL_EPMD_PORT"], "-address", "127.0.0.1"]
-        self._epmd.start(command, log=self._home / "epmd.log", environment=environment)
+        self._epmd.start(command, log=self.home / "epmd.log", environment=environment)
 
     async def _answers(self, *, patience: float) -> bool:
         """Whether the broker accepts a connection within so many seconds; False at once when its process ends."""

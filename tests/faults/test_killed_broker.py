@@ -11,7 +11,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering, logged
-from tests.support.private_servers import kill
+from tests.support.private_servers import kill, queues_on_disk
 from tests.support.processes import CONNECTIONS, Process
 
 ROUNDS = 3
@@ -34,6 +34,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
     gateway = await there.running.api()
     worker = await there.running.worker()
     other = await there.running.worker()
+    await queues_on_disk(server, there.running.settings.amqp_prefix)
 
     for number in range(ROUNDS):
         await gateway.logged("broker_connected", times=number + 1)  # it waits longer between attempts than the workers

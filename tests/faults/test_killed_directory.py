@@ -15,7 +15,7 @@ from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.directory_feed import Feed, directory_event, feed
 from tests.support.fault_environment import killed_while_delivering
-from tests.support.private_servers import kill, own_postgres
+from tests.support.private_servers import kill, own_postgres, queues_on_disk
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
@@ -130,5 +130,6 @@ async def test_a_broker_killed_in_the_middle_loses_no_event(
 ) -> None:
     own = Settings(**settings.model_dump() | {"amqp_url": server.url})
     async with streaming(own) as (_, workers):
+        await queues_on_disk(server, own.amqp_prefix)
         for number in range(ROUNDS // 2):
             await _restarted(chance, workers[number % 2], server)

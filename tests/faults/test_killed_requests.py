@@ -13,7 +13,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment
-from tests.support.private_servers import kill, own_postgres
+from tests.support.private_servers import kill, own_postgres, queues_on_disk
 from tests.support.processes import Process
 from tests.support.request_client import Answer, RequestClient, request_client
 from tests.support.waiting import until
@@ -21,7 +21,6 @@ from tests.support.waiting import until
 ROUNDS = 8
 KEYS = 6  # of each round
 TIMES = 2  # that each is asked
-SETTLED = 2.0  # seconds until a new quorum queue survives the death of its broker, which says nothing of it
 
 
 async def start(there: FaultEnvironment) -> Process:
@@ -111,7 +110,7 @@ async def test_a_broker_killed_in_the_middle_is_only_a_delay(
     async with fault_environment(settings, students=40) as there:
         worker = await start(there)
         async with request_client(settings, durable=answers) as asking:
-            await asyncio.sleep(SETTLED)
+            await queues_on_disk(server, settings.amqp_prefix)
             keys = await ask(there, asking, range(40))
             await until(lambda: len(asking.answers) >= chance.randint(1, 20))
             await kill(server)

@@ -8,7 +8,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import fault_environment, killed_while_delivering
-from tests.support.private_servers import kill, own_postgres
+from tests.support.private_servers import kill, own_postgres, queues_on_disk
 from tests.support.processes import Process
 
 ROUNDS = 2
@@ -22,6 +22,7 @@ async def test_everything_killed_at_once_goes_on_where_it_was(
         async with fault_environment(settings, students=240) as there:
             for number in range(ROUNDS):
                 processes = [await there.running.api(), await there.running.worker(), await there.running.worker()]
+                await queues_on_disk(server, settings.amqp_prefix)
                 await there.send(there.private() if number else there.bulk())
 
                 async def kill_all(processes: list[Process] = processes) -> None:

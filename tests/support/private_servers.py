@@ -20,8 +20,10 @@ from yarl import URL
 from deploy.binaries import find_rabbitmq
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
+from service.contracts.topology import Topology
 from sql import migrate
 from tests.support.ledger import SERVER, ledger
+from tests.support.waiting import until
 
 PASSWORD = "secret"
 KILL = (signal.SIGKILL, 20.0)  # seconds until the last process of a killed server has gone
@@ -48,6 +50,22 @@ def open_folder() -> tempfile.TemporaryDirectory[str]:
     ledger().take(SERVER, folder.name)
     Path(folder.name).chmod(0o755)
     return folder
+
+
+async def queues_on_disk(server: PrivateRabbitMQ, prefix: str) -> None:
+    """Returns when an installation's queues would survive the death of their broker.
+
+    RabbitMQ notes them in a table that it writes a second after a change. A queue that is not in there when the broker
+    is killed may come back unusable, whatever was confirmed of it.
+    """
+    names = [queue.name for queue in Topology(prefix).queues]
+    (table,) = server.home.glob("data/*/quorum/*/names.dets")
+
+    def are_there() -> bool:
+        content = table.read_bytes()
+        return all(name.encode() in content for name in names)
+
+    await until(are_there)
 
 
 async def create_broker_user(server: PrivateRabbitMQ, *, configure: str, write: str, read: str) -> str:
