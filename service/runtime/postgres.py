@@ -69,15 +69,15 @@ STATEMENT_SHARE, LOCK_SHARE = 0.75, 0.5  # of the time until a deadline
 # Of each connection of a pool that is not behind a pooler (deploy/README.md says what an operator sets there instead).
 _SESSION = {
     "jit": "off",  # statements are short, and compiling one takes longer than running it
+    # Planned without their values, once: many take milliseconds to plan. PostgreSQL would plan the first five of each
+    # connection with their values, and all that follow too where those five happened to be cheap ones.
+    "plan_cache_mode": "force_generic_plan",
     # A host that vanished must not keep its locks for as long as TCP takes to notice.
     "idle_in_transaction_session_timeout": "60s",
 }
-# Of a worker's. Statements are planned without their values: they take milliseconds to plan, and come again with other
-# chunks; PostgreSQL would plan the first five of each connection anew. A worker that is frozen in the middle of a
-# transaction holds its locks, a batch's among them, until the server ends its session; the others wait for them less
-# long than that, put the chunk off and go on with other batches.
+# Of a worker's. One that is frozen in the middle of a transaction holds its locks, a batch's among them, until the server
+# ends its session; the others wait for them less long than that, put the chunk off and go on with other batches.
 _WORKER_SESSION = {
-    "plan_cache_mode": "force_generic_plan",
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
 }
