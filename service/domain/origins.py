@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
 Network = IPv4Network | IPv6Network
@@ -10,6 +11,7 @@ Network = IPv4Network | IPv6Network
 _HOST = re.compile(r"([A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?", re.ASCII)
 _NODE = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}|([0-9A-Fa-f:.]+)", re.ASCII)
 _MAX_PORT = 65_535
+_REMEMBERED = 1_000  # hosts and addresses: the same ones come again and again
 _SCHEMES = frozenset({"http", "https"})
 
 
@@ -21,6 +23,7 @@ class Host:
     name: str
 
 
+@lru_cache(_REMEMBERED)
 def parse_host(text: str) -> Host | None:
     """A name, an IPv4 or a bracketed IPv6 address, perhaps with a port; None for what is no host."""
     match = _HOST.fullmatch(text)
@@ -91,6 +94,7 @@ def _items(values: Sequence[str]) -> list[str]:
     return [item for value in values for part in value.split(",") if (item := part.strip())]
 
 
+@lru_cache(_REMEMBERED)
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     try:
         return ip_address(text)

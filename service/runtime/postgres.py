@@ -75,8 +75,8 @@ _SESSION = {
     # A host that vanished must not keep its locks for as long as TCP takes to notice.
     "idle_in_transaction_session_timeout": "60s",
 }
-# Of a worker's. One that is frozen in the middle of a transaction holds its locks, a batch's among them, until the server
-# ends its session; the others wait for them less long than that, put the chunk off and go on with other batches.
+# Of a worker's. One that is frozen in the middle of a transaction holds its locks, a batch's among them, until the
+# server ends its session; the others wait for them less long than that, put the chunk off and go on with other batches.
 _WORKER_SESSION = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
