@@ -23,7 +23,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
-from tests.bench import bystanders, costly_bodies, seen_in_time
+from tests.bench import bystanders, costly_bodies, reading_rate, seen_in_time
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -62,6 +62,7 @@ class Sizes:
     costly_bytes: int = costly_bodies.LARGEST  # of each
     young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
     readers: seen_in_time.Sizes = field(default_factory=seen_in_time.Sizes)  # who look for what was accepted
+    reading: reading_rate.Sizes = field(default_factory=reading_rate.Sizes)  # as much as one gateway answers
 
 
 QUICK = Sizes(
@@ -76,6 +77,7 @@ QUICK = Sizes(
     costly_bytes=500_000,
     young=bystanders.QUICK,
     readers=seen_in_time.QUICK,
+    reading=reading_rate.QUICK,
 )
 
 
@@ -142,6 +144,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
         figures |= await _reading(run)
+        figures |= await _reading_rate(run)
         figures |= await _costly_bodies(run)
         figures |= await _relaying(sizes)
         figures |= _ratios(figures)
@@ -290,6 +293,14 @@ async def _reading(run: Run) -> dict[str, float]:
             figures[f"{what}_{name}_ms"] = await p50(client, path, requests=run.sizes.requests) * 1000
             log(f"  {what}, {threads:,} conversations: {figures[f'{what}_{name}_ms']:.2f} ms")
     return figures
+
+
+async def _reading_rate(run: Run) -> dict[str, float]:
+    """Requests a second, beside those of a bare handler."""
+    log("reading as fast as one gateway answers")
+    port, pid = run.clarion.settings.port, run.processes[0].pid
+    found = await reading_rate.measure(run.sizes.reading, run.settings, run.institution, run.conn, port=port, pid=pid)
+    return {f"reading_{name}": value for name, value in found.items()}
 
 
 async def _relaying(sizes: Sizes) -> dict[str, float]:
