@@ -30,6 +30,7 @@ from workers.relay import Relay
 from workers.reply import ReplyWriter
 from workers.schedule import Scheduler
 from workers.sweeper import Sweeper
+from workers.turns import DueChunks
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +110,7 @@ def _plan(worker: Worker) -> None:
     planner = Planner(worker.settings, worker.pool, worker.publisher)
     worker.sweepers += [
         planner,
+        DueChunks(worker.settings, worker.pool, worker.publisher),
         MergeSweeper(worker.settings, worker.pool, worker.publisher),
         Scheduler(worker.settings, worker.pool, worker.publisher),
     ]

@@ -122,6 +122,8 @@ class Settings(DatabaseSettings, BrokerSettings):
     max_bulk_private_recipients: int = Field(100, ge=1)
     max_synchronous_recipients: int = Field(1000, ge=1)
     sender_recipients_per_day: int = Field(0, ge=0)
+    sender_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
+    account_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
     queued_reply_participants: int = Field(100, ge=1)
     root_account_id: int = Field(1, ge=1)
     throttle_maximum: float = Field(800, ge=0, le=1e9)
@@ -135,6 +137,7 @@ class Settings(DatabaseSettings, BrokerSettings):
     database_pool_size: int = Field(8, ge=1)
     chunk_size: int = Field(2000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
+    batch_chunks_in_flight: int = Field(4, ge=1, le=1_000_000)
     sweep_interval: float = Field(5.0, gt=0)
     retry_after: float = Field(30.0, gt=0)
     events: bool = True
@@ -146,6 +149,11 @@ class Settings(DatabaseSettings, BrokerSettings):
     def trusted_proxies(self) -> tuple[Network, ...]:
         """Whose X-Forwarded-… headers are believed."""
         return parse_networks(self.forwarded_allow)
+
+    @property
+    def pace(self) -> int:
+        """Recipients a minute by the slower of the two paces; 0: there is none."""
+        return min(filter(None, (self.sender_recipients_per_minute, self.account_recipients_per_minute)), default=0)
 
     @property
     def listen_url(self) -> str:

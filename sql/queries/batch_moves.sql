@@ -17,7 +17,8 @@ WITH moved AS (
 SELECT moves FROM moved;
 
 -- name: resume_batch :value
--- What waits is due at once, should its command be lost; whom it may go to is looked up again. As pause_batch.
+-- What is left waits for its turn, whether it was commanded or not, with all its attempts before it; whom it may go to is
+-- looked up again. As pause_batch.
 WITH waiting AS MATERIALIZED (
     SELECT batch_id, position FROM chunks
     WHERE batch_id = :batch_id::bigint AND coalesce(state, '') = 'pending'
@@ -27,9 +28,9 @@ WITH waiting AS MATERIALIZED (
     UPDATE batches b SET state = 'sending', recheck = true, moves = b.moves + 1
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[]) AND (SELECT count(*) FROM waiting) >= 0
     RETURNING b.moves, batch_body(b) AS body
-), due AS (
-    UPDATE chunks c SET due_at = statement_timestamp() FROM waiting w, moved
-    WHERE c.batch_id = w.batch_id AND c.position = w.position
+), queued AS (
+    UPDATE chunks c SET due_at = 'infinity', attempts = 0, tried_at = NULL FROM waiting w, moved
+    WHERE c.batch_id = w.batch_id AND c.position = w.position AND (c.due_at < 'infinity' OR c.attempts > 0)
 ), recorded AS (
     INSERT INTO outbox (lane, event, moves, body, cause, traceparent)
     SELECT 16, 'batch_resumed', m.moves, m.body, :cause::jsonb, :traceparent::text FROM moved m
@@ -130,7 +131,7 @@ WITH given_up AS MATERIALIZED (
 ), revived AS (
     UPDATE chunks c
     SET state = 'pending', error = NULL, attempts = 0, tried_at = NULL, redeliveries = 0,
-        due_at = statement_timestamp(), updated_at = clock_timestamp()
+        due_at = 'infinity', updated_at = clock_timestamp()
     FROM given_up g, moved
     WHERE c.batch_id = g.batch_id AND c.position = g.position
 ), recorded AS (
