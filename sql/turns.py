@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import NamedTuple
 
 from sql.connection import Connection
-from sql.statements import Many, Value
+from sql.statements import Many, One
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,23 @@ class Turn(NamedTuple):
     wait: float
 
 
-class WaitingBatch(NamedTuple):
-    """A batch of which chunks wait, and the trace of the request that sent it."""
+class RunningBatch(NamedTuple):
+    """A batch under way, the trace of the request that sent it, and whether more of its chunks could be commanded."""
 
     batch_id: int
     traceparent: str | None
+    has_room: bool
+
+
+class NextRow(NamedTuple):
+    """When the next chunk falls due."""
+
+    seconds: float
 
 
 _TAKE = Many("take_turns", Turn)
-_WITH_ROOM = Many("batches_with_room", WaitingBatch)
-_NEXT = Value[float | None]("next_turn")
+_RUNNING = Many("running_batches", RunningBatch)
+_NEXT = One("next_turn", NextRow)
 
 
 async def take_turns(conn: Connection, batch_id: int, limits: Limits, *, patience: timedelta) -> Sequence[Turn]:
@@ -65,11 +72,15 @@ async def take_turns(conn: Connection, batch_id: int, limits: Limits, *, patienc
     )
 
 
-async def batches_with_room(conn: Connection, limits: Limits, *, limit: int) -> Sequence[WaitingBatch]:
-    """Running batches that could have more chunks commanded; where there is a pace, those that have none at all."""
-    return await _WITH_ROOM(conn, fewest=1 if limits.paced else limits.in_flight, limit=limit)
+async def running_batches(conn: Connection, limits: Limits, *, behind: int, limit: int) -> Sequence[RunningBatch]:
+    """A page of the batches under way, those with ids above ``behind``.
+
+    Where there is a pace, only one of which nothing is commanded has room.
+    """
+    return await _RUNNING(conn, fewest=1 if limits.paced else limits.in_flight, behind=behind, limit=limit)
 
 
 async def next_turn(conn: Connection) -> float | None:
     """Seconds until the next pending chunk falls due; None when none will."""
-    return await _NEXT(conn)
+    found = await _NEXT(conn)
+    return None if found is None else found.seconds

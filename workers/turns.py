@@ -24,6 +24,8 @@ log = structlog.get_logger(__name__)
 AHEAD = timedelta(seconds=2)  # before its turn that a chunk may be given one: time to command and to deliver it
 LOOK_INTERVAL = 0.25  # most seconds between two looks for turns that have come; others may give one meanwhile
 
+PAGE = 100  # running batches that a sweep looks at with one statement
+
 Command = Callable[[DeliverChunk], Awaitable[None]]
 
 
@@ -83,14 +85,18 @@ class Turns:
             await asyncio.gather(*map(self._command, commands))
 
     async def sweep(self) -> int:
-        """Commands chunks of running batches that have room for them, should no delivery have come to it."""
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            found = await turns.batches_with_room(conn, self.limits, limit=SWEEP_LIMIT)
-        commanded = 0
-        for batch in found:
-            with continued(batch.traceparent):
-                commanded += await self.top_up(batch.batch_id)
-        return commanded
+        """Commands chunks of running batches that have room for them, should no delivery have come to it; how many."""
+        commanded, behind = 0, 0
+        while True:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                page = await turns.running_batches(conn, self.limits, behind=behind, limit=PAGE)
+            for batch in page:
+                if batch.has_room:
+                    with continued(batch.traceparent):
+                        commanded += await self.top_up(batch.batch_id)
+            if len(page) < PAGE:
+                return commanded
+            behind = page[-1].batch_id
 
 
 class DueChunks(Sweeper):
