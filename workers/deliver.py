@@ -1,7 +1,7 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -30,6 +30,8 @@ from workers.turns import Command, Turns
 
 log = structlog.get_logger(__name__)
 
+
+FEW = 200  # recipients of a chunk that needs no lane: it is written in milliseconds
 
 # How often chunks of one batch are cut in two: so many times, and once for each so many recipients; beyond that, twice
 # for each chunk that was delivered, since eleven cuts take one recipient out of 2000 and let ten chunks be delivered.
@@ -88,8 +90,9 @@ class _ChunkRow(AttemptedRow):
 class Deliverer:
     """Handles DeliverChunk; any number of them, in any number of processes, may get the same chunk.
 
-    As many chunks are written at once as there are lanes. One more may be in work: while a commit is on its way to the
-    disk, its lane is free for the next.
+    As many chunks are written at once as there are lanes; those of few recipients besides, so that a small send does
+    not wait for the chunks of a big one. More commands than that are in work: while a commit is on its way to the disk,
+    its lane is free for the next, and the chunks of one big send leave room for others.
 
     ``command`` publishes the commands of the chunks that follow; what it does not is left to the sweeper.
     """
@@ -103,7 +106,9 @@ class Deliverer:
         self._tag_sets = TagSets()
         self._notices = BatchNotices(pool)
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
-        self.commands_at_once = settings.deliver_lanes + 1
+        # Each has a connection, and others need some.
+        most = max(settings.deliver_lanes + 1, settings.database_pool_size // 2)
+        self.commands_at_once = min(settings.deliver_lanes + settings.batch_chunks_in_flight, most)
 
     async def handle(self, command: DeliverChunk) -> Outcome:
         """Delivers the chunk once, however often it is commanded.
@@ -172,7 +177,7 @@ class Deliverer:
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         # Begun in the lane, so that no transaction idles while it waits for one; committed outside.
-        async with AsyncExitStack() as stack, self._lanes:
+        async with AsyncExitStack() as stack, self._lanes if len(pending.recipients) > FEW else nullcontext():
             await stack.enter_async_context(conn.transaction())
             started = perf_counter()
             succession = self._turns.succession

@@ -8,12 +8,14 @@ import pytest
 from service.contracts.commands import PlanBatch, parse_command
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
+from sql.turns import running_batches
 from tests.support.broker import BrokerClient
 from tests.support.gateway import publishing_nowhere
 from tests.support.schedules import Schedules, fall_due
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.schedule import Scheduler
+from workers.turns import limits_of
 
 
 @pytest.fixture
