@@ -126,7 +126,7 @@ class _Fairness:
 
         async def wait() -> float:
             await following
-            chunks = await self._conn.fetchval("SELECT count(*) FROM chunks WHERE batch_id = $1", batch_id)
+            chunks: int = await self._conn.fetchval("SELECT count(*) FROM chunks WHERE batch_id = $1", batch_id)
             (seconds,) = await self._seconds([batch_id], len(seen.students))
             log(f"  {len(seen.students):,} recipients in {seconds:.2f} s")
             return seconds * min(_WORKERS, chunks) / chunks

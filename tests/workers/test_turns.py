@@ -12,6 +12,7 @@ import structlog
 from service.application.messages.early_delivery import deliver_early
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import AnyCommand, DeliverChunk
+from service.domain.batch import BatchState
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.settings import Settings
 from sql import batch_moves, chunks
@@ -225,7 +226,7 @@ async def test_a_batch_that_is_stopped_is_not_gone_on_with(
     await queue.turns.top_up(batch)
     await queue.step()
     stop = batch_moves.pause_batch if move == "pause" else batch_moves.cancel_batch
-    assert await stop(conn, batch, ["sending"], None)
+    assert await stop(conn, batch, [BatchState.SENDING], None)
 
     await queue.work()
 
@@ -235,7 +236,7 @@ async def test_a_batch_that_is_stopped_is_not_gone_on_with(
         assert await state(conn, batch) == ("cancelled", 2, 0, 18)
         return
     assert await state(conn, batch) == ("paused", 2, 0, 0)
-    assert await batch_moves.resume_batch(conn, batch, ["paused"], None)
+    assert await batch_moves.resume_batch(conn, batch, [BatchState.PAUSED], None)
     assert await in_flight(conn, batch) == []
     assert await queue.turns.sweep() == IN_FLIGHT
     await conn.execute("UPDATE batches SET recheck = false")  # the sender of these tests reaches no recipient
@@ -247,7 +248,7 @@ async def test_a_retry_waits_for_its_turn_too(conn: asyncpg.Connection, batches:
     batch = await batches.accept(range(10, 30), chunk_size=2, patience=None)
     for position in range(10):
         await chunks.fail_chunk(conn, batch, position, error="no", cause=None)
-    assert await batch_moves.retry_batch(conn, batch, ["error"], None) is not None
+    assert await batch_moves.retry_batch(conn, batch, [BatchState.ERROR], None) is not None
     await conn.execute("UPDATE batches SET recheck = false")
 
     assert await queue.turns.top_up(batch) == IN_FLIGHT
