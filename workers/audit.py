@@ -1,5 +1,6 @@
 """The auditor: compares batches that have ended with the inboxes, and mends what differs; looks for what is stuck."""
 
+from datetime import timedelta
 from time import monotonic
 
 import asyncpg
@@ -12,13 +13,14 @@ from service.runtime import event_metadata, metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import audits
+from sql import audits, stuck
 from sql.connection import Connection
 from workers.sweeper import Sweeper
 
 log = structlog.get_logger(__name__)
 
 REST = 3  # times as long as a turn took: deliveries go first
+LOOK_INTERVAL = 15.0  # seconds between two looks for what is stuck
 
 
 class Auditor(Sweeper):
@@ -32,6 +34,7 @@ class Auditor(Sweeper):
         self._settings = settings
         self._pool = pool
         self._tag_sets = TagSets()
+        self._looked_at = -LOOK_INTERVAL
 
     async def sweep(self) -> int:
         """The next turn, and sets the pause behind it; returns how many turns that was."""
@@ -39,10 +42,19 @@ class Auditor(Sweeper):
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             turn = await self._next(conn)
             metrics.AUDIT_LAG.set(await audits.audit_lag(conn))
+            await self._look_for_stuck(conn)
         if turn is not None:
             self._report(turn)
         self._interval = self._longest if turn is None else min(self._longest, REST * (monotonic() - started))
         return 0 if turn is None else 1
+
+    async def _look_for_stuck(self, conn: Connection) -> None:
+        if monotonic() - self._looked_at < LOOK_INTERVAL:
+            return
+        found = await stuck.count_stuck(conn, retry_after=timedelta(seconds=self._settings.retry_after))
+        for kind, count in found._asdict().items():
+            metrics.STUCK.labels(kind).set(count)
+        self._looked_at = monotonic()
 
     async def _next(self, conn: Connection) -> Turn | None:
         try:
