@@ -3,10 +3,17 @@
 import json
 
 import asyncpg
+import pytest
 
 from service.runtime.settings import Settings
 from tests.support.batches import Batches
 from tests.support.commands import clarion
+
+
+@pytest.fixture
+def batches(conn: asyncpg.Connection) -> Batches:
+    """The test's batches."""
+    return Batches(conn)
 
 
 async def _stand_still(conn: asyncpg.Connection) -> None:

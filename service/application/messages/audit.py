@@ -81,8 +81,9 @@ async def _turn(conn: Connection, tag_sets: TagSets, row: AuditRow, cause: Cause
         await audits.finish_audit(conn, batch_id, row.ended_at)
         return Turn(batch_id, counters=counters, audited=(row.recipients, row.missing))
     missing = await audits.find_missing(conn, batch_id, after=row.position, until=span.until)
-    if missing:
-        missing = await _restore(conn, tag_sets, batch_id, row.position, span.until, cause)
+    if missing:  # one chunk at a time, which locks no more than its delivery did
+        span = await audits.next_span(conn, batch_id, after=row.position, limit=1)
+        missing = await _restore(conn, tag_sets, batch_id, row.position, span.until or 0, cause)
     await audits.pass_audit(
         conn, batch_id, position=span.until, recipients=span.recipients, missing=len(missing)
     )
