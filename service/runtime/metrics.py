@@ -109,9 +109,7 @@ AUDIT_LAG = Gauge(
 )
 for _kind in ("missing", "counters", "unlisted"):
     AUDIT_DIFFERENCES.labels(_kind)  # at 0 from the start, so that the first one is an increase
-STUCK = Gauge(
-    "clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER
-)
+STUCK = Gauge("clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

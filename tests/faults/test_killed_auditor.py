@@ -22,8 +22,7 @@ async def test_what_was_lost_is_written_once_though_auditors_are_killed(there: F
     await sender.stop()
     async with there.look() as holder:
         await holder.execute(
-            "DELETE FROM participants WHERE user_id IN"
-            " (SELECT recipients[1] FROM chunks ORDER BY position LIMIT $1)",
+            "DELETE FROM participants WHERE user_id IN (SELECT recipients[1] FROM chunks ORDER BY position LIMIT $1)",
             LOST,
         )
         async with holder.transaction():

@@ -97,9 +97,7 @@ async def test_a_resumed_batch_has_its_time_from_then_on(conn: asyncpg.Connectio
     assert len(await stuck(conn)) == 1
 
 
-async def test_a_cancelled_batch_whose_chunks_do_not_end_is_stuck(
-    conn: asyncpg.Connection, pool: asyncpg.Pool
-) -> None:
+async def test_a_cancelled_batch_whose_chunks_do_not_end_is_stuck(conn: asyncpg.Connection, pool: asyncpg.Pool) -> None:
     batch = await accepted(conn)
     async with pool.acquire() as other, other.transaction():
         await other.execute("SELECT FROM chunks WHERE position = 1 FOR UPDATE")

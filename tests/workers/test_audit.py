@@ -34,7 +34,9 @@ KINDS = ("missing", "counters", "unlisted")
 
 async def deliver(conn: Connection, batch_id: int) -> None:
     """All chunks that are pending, each in a transaction of its own, as a worker does."""
-    rows = await conn.fetch("SELECT position FROM chunks WHERE batch_id = $1 AND state = 'pending' ORDER BY 1", batch_id)
+    rows = await conn.fetch(
+        "SELECT position FROM chunks WHERE batch_id = $1 AND state = 'pending' ORDER BY 1", batch_id
+    )
     for row in rows:
         async with conn.transaction():
             assert isinstance(
@@ -63,11 +65,16 @@ class Found:
 
     def _now(self) -> dict[str, float]:
         counters = {kind: metrics.AUDIT_DIFFERENCES.labels(kind)._value.get() for kind in KINDS}
-        return counters | {"batches": metrics.AUDIT_BATCHES._value.get(), "people": metrics.AUDIT_RECIPIENTS._value.get()}
+        return counters | {
+            "batches": metrics.AUDIT_BATCHES._value.get(),
+            "people": metrics.AUDIT_RECIPIENTS._value.get(),
+        }
 
     def __call__(self) -> dict[str, int]:
         """What is not 0."""
-        return {name: int(count - self._before[name]) for name, count in self._now().items() if count > self._before[name]}
+        return {
+            name: int(count - self._before[name]) for name, count in self._now().items() if count > self._before[name]
+        }
 
 
 @pytest.fixture
@@ -100,9 +107,7 @@ async def recorded(conn: Connection) -> list[tuple[int, int]]:
     pairs = []
     for _ in outbox.LANES:
         async with conn.transaction():
-            taken = await outbox.take_events(
-                conn, patience=timedelta(), copies=10_000, rows=10_000
-            )
+            taken = await outbox.take_events(conn, patience=timedelta(), copies=10_000, rows=10_000)
             if taken is None:
                 break
             pairs += [pair for row in taken.rows if isinstance(row, MessagesRow) for pair in row.pairs]
@@ -201,7 +206,9 @@ async def test_what_recipients_do_with_a_message_is_no_difference(
     """They delete it or the conversation, archive, read, star and mute it; so may the sender."""
     await reused(conn)
     threads = {user: await thread(conn, user) for user in PEOPLE}
-    for user, event in zip((10, 11, 12, 13), (Event.DESTROY, Event.ARCHIVE, Event.MARK_AS_READ, Event.STAR), strict=True):
+    for user, event in zip(
+        (10, 11, 12, 13), (Event.DESTROY, Event.ARCHIVE, Event.MARK_AS_READ, Event.STAR), strict=True
+    ):
         await participant.apply_event(conn, user, [threads[user]], event)
     await participant.apply_event(conn, 1, [threads[14]], Event.DESTROY)
     for user in (15, 1):
@@ -250,9 +257,7 @@ async def test_merged_accounts_have_it_under_what_they_have_become(
     assert (await everything(conn))[:-1] == before[:-1]
 
 
-async def test_what_a_merged_account_has_lost_it_gets(
-    conn: asyncpg.Connection, auditor: Auditor, found: Found
-) -> None:
+async def test_what_a_merged_account_has_lost_it_gets(conn: asyncpg.Connection, auditor: Auditor, found: Found) -> None:
     await delivered(conn)
     await apply(conn, [merged(13, 500)])
     whole = await everything(conn)

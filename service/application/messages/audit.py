@@ -84,9 +84,7 @@ async def _turn(conn: Connection, tag_sets: TagSets, row: AuditRow, cause: Cause
     if missing:  # one chunk at a time, which locks no more than its delivery did
         span = await audits.next_span(conn, batch_id, after=row.position, limit=1)
         missing = await _restore(conn, tag_sets, batch_id, row.position, span.until or 0, cause)
-    await audits.pass_audit(
-        conn, batch_id, position=span.until, recipients=span.recipients, missing=len(missing)
-    )
+    await audits.pass_audit(conn, batch_id, position=span.until, recipients=span.recipients, missing=len(missing))
     return Turn(batch_id, span.recipients, missing)
 
 
