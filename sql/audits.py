@@ -29,9 +29,9 @@ class AuditRow(NamedTuple):
 
 
 class Span(NamedTuple):
-    """The next few chunks of a batch: the position of the last one, null where there is none, and who has been delivered."""
+    """The next few chunks of a batch: the position of the last one, and how many of them count as delivered."""
 
-    until: int | None
+    until: int
     recipients: int
 
 
@@ -112,7 +112,7 @@ async def take_audit(conn: Connection) -> AuditRow | None:
 
 
 async def next_span(conn: Connection, batch_id: int, *, after: int, limit: int) -> Span:
-    """The ``limit`` chunks behind a position."""
+    """The ``limit`` chunks behind a position; where there is none, it reaches no further than that."""
     return await _SPAN(conn, batch_id=batch_id, after=after, limit=limit)
 
 

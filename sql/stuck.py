@@ -20,7 +20,7 @@ class StuckBatch(NamedTuple):
 
 
 class Stuck(NamedTuple):
-    """How much is stuck of each kind: batches that are sending, scheduled or cancelled; replies; batch updates; lanes."""
+    """How much is stuck: batches that are sending, scheduled or cancelled; replies; batch updates; lanes of events."""
 
     sending: int
     scheduled: int

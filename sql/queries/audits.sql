@@ -29,11 +29,13 @@ FROM (
 LEFT JOIN batches b ON b.id = a.batch_id;
 
 -- name: next_span :single
--- How far the next few chunks of a batch reach, and how many recipients in them count as delivered; null behind the last.
-SELECT max(position) AS until, coalesce(sum(size) FILTER (WHERE state = 'delivered'), 0) AS recipients
+-- How far the next few chunks of a batch reach, and how many recipients in them count as delivered; behind the last
+-- one they reach no further.
+SELECT coalesce(max(position), :after::integer) AS until,
+       coalesce(sum(size) FILTER (WHERE state = 'delivered'), 0) AS recipients
 FROM (
     SELECT position, size, state FROM chunks
-    WHERE batch_id = :batch_id::bigint AND position > :after::integer
+    WHERE batch_id = :batch_id::bigint AND position > :after
     ORDER BY position
     LIMIT :limit::integer
 ) span;
@@ -134,8 +136,8 @@ LOCK TABLE batches IN ROW EXCLUSIVE MODE;
 -- name: read_audited_chunk :many
 -- What read_chunk says of a chunk that is still to be delivered, of one that counts as delivered: what was sent, and under
 -- which codes its recipients are filed.
-SELECT b.tags, s.id AS send_id, s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
-       s.has_attachments, s.has_media_objects,
+SELECT b.tags, s.id AS send_id, s.author_id, s.created_at, s.private,
+       context_key(s.context_type, s.context_id) AS context_key, s.has_attachments, s.has_media_objects,
        codes.sender_codes, codes.sender_active_codes, codes.code, codes.active, codes.holders
 FROM batches b
 JOIN sends s ON s.id = b.send_id

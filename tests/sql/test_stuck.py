@@ -147,9 +147,10 @@ async def test_each_kind_is_counted(conn: asyncpg.Connection) -> None:
         await Batches(conn).set_state(batch, state)
     send = "(SELECT min(send_id) FROM batches)"
     await conn.execute(
-        "INSERT INTO pending_replies (conversation_id, message_id, send_id, included_message_ids, tags, user_note, due_at,"
-        f" failed_at) SELECT 1, n, {send}, '{{}}', '{{}}', false, now() + due, failed"
-        " FROM (VALUES (1, '1 min'::interval, NULL::timestamptz), (2, '5 min', NULL), (3, '0', now())) v(n, due, failed)"
+        "INSERT INTO pending_replies (conversation_id, message_id, send_id, included_message_ids, tags, user_note,"
+        f" due_at, failed_at) SELECT 1, n, {send}, '{{}}', '{{}}', false, now() + due, failed"
+        " FROM (VALUES (1, '1 min'::interval, NULL::timestamptz), (2, '5 min', NULL), (3, '0', now()))"
+        " v(n, due, failed)"
     )
     await conn.execute(
         "INSERT INTO batch_updates (user_id, event, conversation_ids, state, created_at, updated_at, due_at)"

@@ -1,14 +1,13 @@
 """The audit of batches that have ended: who was to get it, by the chunks, has it, by the inboxes.
 
 What has changed since by right is no difference: a recipient deletes or archives what came, an account is merged into
-another, an administrator takes a conversation from all. What counts as delivered and is not there is written, in the shape
-of a delivery (sql/queries/audits.sql); counters are set to the recipients by state.
+another, an administrator takes a conversation from all. What counts as delivered and is not there is written, in the
+shape of a delivery (sql/queries/audits.sql); counters are set to the recipients by state.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 
 import asyncpg
 
@@ -76,39 +75,39 @@ async def _turn(conn: Connection, tag_sets: TagSets, row: AuditRow, cause: Cause
         await audits.finish_audit(conn, batch_id, row.ended_at)
         return Turn(batch_id)
     span = await audits.next_span(conn, batch_id, after=row.position, limit=CHUNKS)
-    if span.until is None:
+    if span.until == row.position:
         counters = await _count(conn, batch_id, row.ended_at)
         await audits.finish_audit(conn, batch_id, row.ended_at)
         return Turn(batch_id, counters=counters, audited=(row.recipients, row.missing))
     missing = await audits.find_missing(conn, batch_id, after=row.position, until=span.until)
     if missing:  # one chunk at a time, which locks no more than its delivery did
         span = await audits.next_span(conn, batch_id, after=row.position, limit=1)
-        missing = await _restore(conn, tag_sets, batch_id, row.position, span.until or 0, cause)
+        missing = await _restore(conn, tag_sets, row, span.until, cause)
     await audits.pass_audit(conn, batch_id, position=span.until, recipients=span.recipients, missing=len(missing))
     return Turn(batch_id, span.recipients, missing)
 
 
 async def _restore(
-    conn: Connection, tag_sets: TagSets, batch_id: int, after: int, until: int, cause: Cause | None
+    conn: Connection, tag_sets: TagSets, row: AuditRow, until: int, cause: Cause | None
 ) -> list[MissingCopy]:
-    """Writes what is missing; looks again first, when no merge can move it meanwhile."""
+    """Writes what is missing in the chunk at ``until``; looks again first, when no merge can move it meanwhile."""
     await audits.keep_merges_out(conn)
-    missing = await audits.find_missing(conn, batch_id, after=after, until=until)
-    for position, found in groupby(missing, key=lambda copy: copy.position):
-        copies = list(found)
-        chunk = await audits.read_missing(conn, batch_id, copies)
-        numbers = await chunk_tags(conn, tag_sets, chunk)
-        await audits.restore_copies(
-            conn,
-            batch_id,
-            position,
-            copies,
-            tag_sets=numbers.conversation,
-            own_tag_sets=numbers.own,
-            sender_tag_sets=numbers.sender,
-            cause=cause,
-        )
-        await audits.show_restored(conn, chunk.message.author_id, copies)
+    missing = await audits.find_missing(conn, row.batch_id, after=row.position, until=until)
+    if not missing:  # a merge was under way
+        return missing
+    chunk = await audits.read_missing(conn, row.batch_id, missing)
+    numbers = await chunk_tags(conn, tag_sets, chunk)
+    await audits.restore_copies(
+        conn,
+        row.batch_id,
+        until,
+        missing,
+        tag_sets=numbers.conversation,
+        own_tag_sets=numbers.own,
+        sender_tag_sets=numbers.sender,
+        cause=cause,
+    )
+    await audits.show_restored(conn, chunk.message.author_id, missing)
     return missing
 
 
