@@ -1,7 +1,7 @@
 -- Batches that have ended are compared with the inboxes, once for each end: service/application/messages/audit.py.
 
--- The end (finished_at) that was audited last. A batch that goes on after it, by a retry, say, ends later and is audited
--- anew. What ended before this migration counts as audited.
+-- The end (finished_at) that was audited last. A batch that goes on after it, by a retry, say, ends later and is
+-- audited anew. What ended before this migration counts as audited.
 ALTER TABLE batches ADD COLUMN audited_end timestamptz DEFAULT now();
 ALTER TABLE batches ALTER COLUMN audited_end DROP DEFAULT;
 CREATE INDEX batches_unaudited ON batches (finished_at) WHERE finished_at > coalesce(audited_end, '-infinity');

@@ -2,8 +2,8 @@
 -- transaction, which has the row of its audit locked.
 
 -- name: open_audits :none
--- An audit for each batch whose end has none yet, the first that ended first. One that was begun for an earlier end begins
--- anew.
+-- An audit for each batch whose end has none yet, the first that ended first. One that was begun for an earlier end
+-- begins anew.
 INSERT INTO audits AS a (batch_id, ended_at, due_at)
 SELECT b.id, b.finished_at, b.finished_at
 FROM batches b
@@ -134,8 +134,8 @@ ORDER BY position, message_id;
 LOCK TABLE batches IN ROW EXCLUSIVE MODE;
 
 -- name: read_audited_chunk :many
--- What read_chunk says of a chunk that is still to be delivered, of one that counts as delivered: what was sent, and under
--- which codes its recipients are filed.
+-- What read_chunk says of a chunk that is still to be delivered, of one that counts as delivered: what was sent, and
+-- under which codes its recipients are filed.
 SELECT b.tags, s.id AS send_id, s.author_id, s.created_at, s.private,
        context_key(s.context_type, s.context_id) AS context_key, s.has_attachments, s.has_media_objects,
        codes.sender_codes, codes.sender_active_codes, codes.code, codes.active, codes.holders
@@ -218,8 +218,8 @@ WHERE :cause IS NOT NULL AND c.anew
 GROUP BY 1, send.author_id, send.created_at;
 
 -- name: show_restored :none
--- The rows of those conversations count all that they have now; for whom the message was missing, it has arrived: by the
--- rules of deliver, muted conversations apart.
+-- The rows of those conversations count all that they have now; for whom the message was missing, it has arrived: by
+-- the rules of deliver, muted conversations apart.
 UPDATE participants p
 SET message_count = n.counted,
     last_message_at = CASE WHEN n.arrives AND (p.subscribed OR p.last_message_at IS NULL)
@@ -263,10 +263,10 @@ WHERE batch_id = :batch_id::bigint;
 SELECT id FROM batches WHERE id = :batch_id::bigint AND finished_at = :ended_at::timestamptz FOR UPDATE;
 
 -- name: recount_batch :single
--- What the counters of a batch say beside its recipients by state, and the counters set right where they differ. One that
--- has recipients who are pending goes on; those who were taken out of a pending chunk count with it. Where the batch
--- lists more or fewer than it has accepted, nothing says what is right, and nothing is changed; where it has no chunks any
--- more there is nothing to compare.
+-- What the counters of a batch say beside its recipients by state, and the counters set right where they differ. One
+-- that has recipients who are pending goes on; those who were taken out of a pending chunk count with it. Where the
+-- batch lists more or fewer than it has accepted, nothing says what is right, and nothing is changed; where it has no
+-- chunks any more there is nothing to compare.
 WITH chunk AS MATERIALIZED (
     SELECT size, state, skipped FROM chunks WHERE batch_id = :batch_id::bigint
 ), listed AS MATERIALIZED (

@@ -113,8 +113,8 @@ ORDER BY position
 FOR UPDATE;
 
 -- name: retry_batch :one
--- Those who failed are pending again with all their attempts before them, and the counters go back. Nothing else of the
--- batch is pending then. Positions of the chunks that go on; no row where its state does not allow it.
+-- Those who failed are pending again with all their attempts before them, and may be cut anew; the counters go back.
+-- Nothing else of the batch is pending then. Positions of the chunks that go on; no row where its state does not allow it.
 WITH given_up AS MATERIALIZED (
     SELECT batch_id, position, cardinality(recipients) AS recipients, skipped FROM chunks
     WHERE batch_id = :batch_id::bigint AND coalesce(state, '') = 'failed' AND cardinality(recipients) > 0
@@ -122,7 +122,7 @@ WITH given_up AS MATERIALIZED (
     FOR UPDATE
 ), moved AS (
     UPDATE batches b
-    SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp(),
+    SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp(), splits = 0,
         finished_at = NULL, error = NULL, failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
     FROM (SELECT sum(recipients) AS recipients, sum(skipped) AS skipped FROM given_up HAVING count(*) > 0) g
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[])

@@ -1,7 +1,7 @@
 -- What waits longer than it should: what operators are told of, and what nothing else in the service looks at.
 
--- For how long nothing may happen to work that is not done, before it counts as stuck: ten times CLARION_RETRY_AFTER. The
--- longest wait between two attempts is eight times that.
+-- For how long nothing may happen to work that is not done, before it counts as stuck: ten times CLARION_RETRY_AFTER.
+-- The longest wait between two attempts is eight times that.
 CREATE OR REPLACE FUNCTION stuck_after(retry_after interval) RETURNS interval
     LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN retry_after * 10;
 
@@ -10,9 +10,9 @@ CREATE OR REPLACE FUNCTION stuck_unless_due_after(retry_after interval) RETURNS 
     LANGUAGE sql STABLE PARALLEL SAFE RETURN statement_timestamp() + retry_after * 2;
 
 -- Batches that stand still. One that is paused, or is to start later, is not stuck.
--- A running batch moves when a chunk is settled or tried, and when its sender moves it. A cancelled one that is not at its
--- end has chunks in work that do not end. A scheduled one starts within two seconds, or its start has failed: it is stuck
--- when it is late by twice CLARION_RETRY_AFTER.
+-- A running batch moves when a chunk is settled or tried, and when its sender moves it. A cancelled one that is not at
+-- its end has chunks in work that do not end. A scheduled one starts within two seconds, or its start has failed: it is
+-- stuck when it is late by twice CLARION_RETRY_AFTER.
 CREATE OR REPLACE FUNCTION stuck_batches(retry_after interval) RETURNS TABLE (
     id bigint, sender_id bigint, state text, total integer, done integer, since timestamptz, why text
 ) LANGUAGE sql STABLE AS $$
@@ -28,8 +28,8 @@ CREATE OR REPLACE FUNCTION stuck_batches(retry_after interval) RETURNS TABLE (
     CROSS JOIN LATERAL (
         SELECT max(c.updated_at) AS updated_at, min(c.due_at) FILTER (WHERE c.state = 'pending') AS due_at,
                count(*) FILTER (WHERE c.state = 'pending') AS pending,
-               (array_agg(c.error ORDER BY c.updated_at DESC) FILTER (WHERE c.state = 'pending' AND c.error IS NOT NULL))[1]
-                   AS error
+               (array_agg(c.error ORDER BY c.updated_at DESC)
+                    FILTER (WHERE c.state = 'pending' AND c.error IS NOT NULL))[1] AS error
         FROM chunks c WHERE c.batch_id = b.id OFFSET 0
     ) chunk
     CROSS JOIN LATERAL (SELECT greatest(b.created_at, b.send_at, b.moved_at, chunk.updated_at) AS since) moved

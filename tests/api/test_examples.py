@@ -112,6 +112,18 @@ def steps(school: School, tomorrow: str) -> list[Step]:
     ]
 
 
+def query(example: Example) -> list[tuple[str, Any]]:
+    """Its parameters in a URL."""
+    flat = example.flat().items()
+    return [(name, each) for name, value in flat for each in (value if isinstance(value, list) else [value])]
+
+
+async def prepare(conn: asyncpg.Connection, path: str, found: dict[str, int]) -> None:
+    """Does what has to come before a request and is none: only what has failed can be tried again."""
+    if path.endswith("/retry"):
+        await fail_chunk(conn, found["batch"], 0, error="as workers give it up", cause=None)
+
+
 def noted(found: dict[str, int], step: Step, answer: Any) -> None:
     """Keeps the ids that later steps name."""
     if step.of == "+conversation":
@@ -165,15 +177,11 @@ async def test_the_examples_are_what_the_service_answers(
     for step in steps(school, tomorrow):
         path_id = found.get(step.of or "")
         method, path = PATHS[step.operation]
-        if path.endswith("/retry"):
-            await fail_chunk(conn, found["batch"], 0, error="as workers give it up", cause=None)
+        await prepare(conn, path, found)
         example = Example(step.summary, path_id, filled(step.parameters, found), step.status, None)
         sent: dict[str, Any] = {"json": example.parameters}
         if method in {"GET", "DELETE"}:
-            pairs = [
-                (n, v) for n, value in example.flat().items() for v in (value if isinstance(value, list) else [value])
-            ]
-            sent = {"params": pairs}
+            sent = {"params": query(example)}
         async with client.request(method, path.format(id=path_id), headers=who[step.by], **sent) as response:
             assert response.status == step.status, (step, await response.text())
             answer = await answered(response)

@@ -104,6 +104,7 @@ async def test_the_metadata_of_a_request(
         "url": f"{PUBLIC_URL}/api/v1/conversations?as_user_id=self",
         "referrer": "https://school.example/inbox?page=2",
         "request_id": request_id,
+        "message_id": f"conversation_created.{created['body']['conversation_id']}",
     }
     assert message["metadata"]["request_id"] == request_id
     assert secret not in str((created, message))

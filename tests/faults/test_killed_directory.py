@@ -81,10 +81,10 @@ async def streaming(settings: Settings) -> AsyncIterator[tuple[Installation, lis
             stream.over.set()
             await running_stream
         await until(lambda: _ends_with(settings, stream.latest))
-        for worker in workers:
-            assert await worker.stop() == 0
         async with broker_client(settings) as outside:
             await outside.waiting_in(outside.topology.directory, 0)
+            for worker in workers:
+                assert await worker.stop() == 0
             await outside.waiting_in(outside.topology.dead, 0)
             await outside.delete_topology()
 

@@ -156,7 +156,7 @@ class Session:
     async def plan(self, mode: str) -> None:
         """``mode`` as plan_cache_mode takes it. Statements that never touch a hot table are left out."""
         await self.conn.execute(f"DEALLOCATE ALL; SET plan_cache_mode = {mode}; SET jit = off")
-        planned = [statement for statement in STATEMENTS.values() if statement.name != "lock_merging"]
+        planned = [statement for statement in STATEMENTS.values() if not statement.text.startswith("LOCK")]
         for statement in planned:
             await self.conn.execute(f"PREPARE {statement.name} AS {statement.text}")
         rows = await self.conn.fetch("SELECT name, parameter_types::text[] AS types FROM pg_prepared_statements")

@@ -58,7 +58,9 @@ class EventConsumer:
         assert len(message.body) <= MAX_SET_BYTES
         for part in parts:
             event = parse_event(message.routing_key or "", orjson.dumps(part))
-            self.received.append(ReceivedEvent(event, str(event.metadata.message_id), None))
+            message_id = str(event.metadata.message_id)
+            self.received.append(ReceivedEvent(event, message_id, None))
+            self.times[message_id] += 1
         await message.ack()
 
     @property

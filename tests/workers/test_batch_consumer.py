@@ -285,7 +285,7 @@ async def test_when_the_worker_stops_what_is_a_dead_letter_is_settled_and_the_ot
             await source.publish(*numbered(1, 9))
             await left(outside, 0)
             handler.open.set()
-            await until(lambda: any(line["event"] == "dead_letter_failed" for line in logs))
+            await until(lambda: handler.has(9) and any(line["event"] == "dead_letter_failed" for line in logs))
 
     letters = await outside.dead_letters(6)
     assert {letter.body for letter in letters} == {b"3", b"4", b"6", b"7", b"8", b"9"}
