@@ -209,7 +209,7 @@ async def show_restored(conn: Connection, author_id: int, missing: Sequence[Miss
 
 async def pass_audit(conn: Connection, batch_id: int, *, position: int, recipients: int, missing: int) -> None:
     """Notes that chunks up to the position are done."""
-    await _PASS(conn, batch_id=batch_id, position=position, recipients=recipients, missing=missing)
+    await _PASS(conn, batch_id=batch_id, position=position, compared=recipients, missing=missing)
 
 
 async def lock_ended_batch(conn: Connection, batch_id: int, ended_at: datetime) -> bool:

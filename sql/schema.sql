@@ -1297,9 +1297,15 @@ CREATE OR REPLACE FUNCTION stuck_batches(retry_after interval) RETURNS TABLE (
                                       WHEN b.state = 'cancelled' THEN 'chunks that were in work have not ended'
                                       ELSE 'no worker has taken a chunk' END)
     FROM (
-        SELECT * FROM batches WHERE batches.state IN ('created', 'sending')
-        UNION ALL
-        SELECT * FROM batches WHERE batches.state = 'cancelled' AND finished_at IS NULL
+        -- Chunks are read of those only that were not accepted, started or moved just now.
+        SELECT * FROM (
+            SELECT * FROM batches WHERE batches.state IN ('created', 'sending')
+            UNION ALL
+            SELECT * FROM batches WHERE batches.state = 'cancelled' AND finished_at IS NULL
+        ) running
+        WHERE greatest(running.created_at, running.send_at, running.moved_at)
+              < statement_timestamp() - stuck_after(retry_after)
+        OFFSET 0
     ) b
     CROSS JOIN LATERAL (
         SELECT max(c.updated_at) AS updated_at, min(c.due_at) FILTER (WHERE c.state = 'pending') AS due_at,

@@ -255,7 +255,7 @@ WHERE p.conversation_id = n.conversation_id AND p.user_id = n.user_id;
 -- name: pass_audit :none
 -- One more span of its chunks is done.
 UPDATE audits
-SET position = :position::integer, recipients = recipients + :recipients::integer, missing = missing + :missing::integer
+SET position = :position::integer, recipients = recipients + :compared::integer, missing = missing + :missing::integer
 WHERE batch_id = :batch_id::bigint;
 
 -- name: lock_ended_batch :value
