@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from importlib import resources
 from typing import Any
 
 import asyncpg
@@ -500,3 +501,28 @@ async def test_what_is_stuck_is_a_figure(conn: asyncpg.Connection, auditor: Audi
 
     kinds = ("sending", "scheduled", "cancelled", "replies", "updates", "events")
     assert [metrics.STUCK.labels(kind)._value.get() for kind in kinds] == [1, 0, 0, 0, 0, 0]
+
+
+async def test_what_ended_before_there_were_audits_counts_as_audited(conn: asyncpg.Connection) -> None:
+    """What runs at that moment does not. The migration is undone here, and applied again."""
+    migration = resources.files("sql").joinpath("migrations/014_audits.sql").read_text("utf-8")
+    transaction = conn.transaction()
+    await transaction.start()
+    try:
+        await conn.execute(
+            "DROP TABLE audits, taken_conversations; ALTER TABLE batches DROP COLUMN audited_end, DROP COLUMN moved_at"
+        )
+        await conn.execute(
+            "INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at, finished_at)"
+            " SELECT 1, 1, 1, '{}', false, state, 0, now(), finished"
+            " FROM (VALUES ('sent', now() - interval '1 s'), ('sending', NULL)) v(state, finished)"
+        )
+        await conn.execute(migration)
+        await audits.open_audits(conn, limit=10)
+        assert await conn.fetch("SELECT FROM audits") == []
+
+        await conn.execute("UPDATE batches SET state = 'sent', finished_at = clock_timestamp() WHERE state = 'sending'")
+        await audits.open_audits(conn, limit=10)
+        assert await conn.fetchval("SELECT count(*) FROM audits") == 1
+    finally:
+        await transaction.rollback()
