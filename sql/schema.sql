@@ -433,6 +433,8 @@ CREATE TABLE batches (
     moves integer NOT NULL DEFAULT 0,
     audiences text[] NOT NULL DEFAULT '{}'::text[],
     from_conversation_id bigint,
+    audited_end timestamp with time zone,
+    moved_at timestamp with time zone,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
     CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['scheduled'::text, 'created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
@@ -440,6 +442,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_cancelling ON batches USING btree (id) WHERE state = 'cancelled'::text AND finished_at IS NULL;
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
+CREATE INDEX batches_unaudited ON batches USING btree (finished_at) WHERE finished_at > COALESCE(audited_end, '-infinity'::timestamp with time zone);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
 CREATE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW WHEN (old.send_at IS DISTINCT FROM new.send_at OR old.error IS DISTINCT FROM new.error OR old.state <> new.state AND ((old.state <> ALL (ARRAY['created'::text, 'sending'::text])) OR (new.state <> ALL (ARRAY['sending'::text, 'sent'::text, 'error'::text])))) EXECUTE FUNCTION notify_of_move();
 
@@ -616,6 +619,23 @@ CREATE TABLE paces (
     next_at timestamp with time zone NOT NULL,
     CONSTRAINT paces_pkey PRIMARY KEY (kind, id),
     CONSTRAINT paces_kind_check CHECK (kind = ANY (ARRAY['sender'::text, 'account'::text]))
+);
+
+CREATE TABLE audits (
+    batch_id bigint NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    "position" integer NOT NULL DEFAULT '-1'::integer,
+    recipients integer NOT NULL DEFAULT 0,
+    missing integer NOT NULL DEFAULT 0,
+    due_at timestamp with time zone NOT NULL,
+    error text,
+    CONSTRAINT audits_pkey PRIMARY KEY (batch_id)
+);
+CREATE INDEX audits_due ON audits USING btree (due_at);
+
+CREATE TABLE taken_conversations (
+    conversation_id bigint NOT NULL,
+    CONSTRAINT taken_conversations_pkey PRIMARY KEY (conversation_id)
 );
 
 -- sql/schema/01_directory.sql
@@ -1261,7 +1281,60 @@ CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON b
                                          OR NEW.state NOT IN ('sending', 'sent', 'error')))
     EXECUTE FUNCTION notify_of_move();
 
--- sql/schema/08_turns.sql
+-- sql/schema/08_stuck.sql
+
+-- What waits longer than it should: what operators are told of, and what nothing else in the service looks at.
+
+-- For how long nothing may happen to work that is not done, before it counts as stuck: ten times CLARION_RETRY_AFTER.
+-- The longest wait between two attempts is eight times that.
+CREATE OR REPLACE FUNCTION stuck_after(retry_after interval) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN retry_after * 10;
+
+-- What is not due before then waits on purpose: a sweeper puts off what it commands by CLARION_RETRY_AFTER.
+CREATE OR REPLACE FUNCTION stuck_unless_due_after(retry_after interval) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE RETURN statement_timestamp() + retry_after * 2;
+
+-- Batches that stand still. One that is paused, or is to start later, is not stuck.
+-- A running batch moves when a chunk is settled or tried, and when its sender moves it. Chunks that wait for their turn
+-- (due_at = 'infinity') say nothing: one of which all wait is not gone on with. A cancelled one that is not at
+-- its end has chunks in work that do not end. A scheduled one starts within two seconds, or its start has failed: it is
+-- stuck when it is late by twice CLARION_RETRY_AFTER.
+CREATE OR REPLACE FUNCTION stuck_batches(retry_after interval) RETURNS TABLE (
+    id bigint, sender_id bigint, state text, total integer, done integer, since timestamptz, why text
+) LANGUAGE sql STABLE AS $$
+    SELECT b.id, b.sender_id, b.state, b.total, b.delivered + b.failed + batch_skipped(b), moved.since,
+           coalesce(chunk.error, CASE WHEN chunk.pending = 0 THEN 'nothing is pending, and it has not ended'
+                                      WHEN b.state = 'cancelled' THEN 'chunks that were in work have not ended'
+                                      ELSE 'no worker has taken a chunk' END)
+    FROM (
+        -- Chunks are read of those only that were not accepted, started or moved just now.
+        SELECT * FROM (
+            SELECT * FROM batches WHERE batches.state IN ('created', 'sending')
+            UNION ALL
+            SELECT * FROM batches WHERE batches.state = 'cancelled' AND finished_at IS NULL
+        ) running
+        WHERE greatest(running.created_at, running.send_at, running.moved_at)
+              < statement_timestamp() - stuck_after(retry_after)
+        OFFSET 0
+    ) b
+    CROSS JOIN LATERAL (
+        SELECT max(c.updated_at) AS updated_at, min(c.due_at) FILTER (WHERE c.state = 'pending' AND c.due_at < 'infinity') AS due_at,
+               count(*) FILTER (WHERE c.state = 'pending') AS pending,
+               (array_agg(c.error ORDER BY c.updated_at DESC)
+                    FILTER (WHERE c.state = 'pending' AND c.error IS NOT NULL))[1] AS error
+        FROM chunks c WHERE c.batch_id = b.id OFFSET 0
+    ) chunk
+    CROSS JOIN LATERAL (SELECT greatest(b.created_at, b.send_at, b.moved_at, chunk.updated_at) AS since) moved
+    WHERE moved.since < statement_timestamp() - stuck_after(retry_after)
+      AND (b.state = 'cancelled' OR coalesce(chunk.due_at, '-infinity') <= stuck_unless_due_after(retry_after))
+    UNION ALL
+    SELECT b.id, b.sender_id, b.state, b.total, 0, b.send_at, coalesce(s.error, 'no worker has started it')
+    FROM batches b
+    LEFT JOIN scheduled_sends s ON s.batch_id = b.id
+    WHERE b.state = 'scheduled' AND b.send_at < statement_timestamp() - retry_after * 2
+$$;
+
+-- sql/schema/09_turns.sql
 
 -- When the chunks of a batch are commanded.
 
@@ -1295,7 +1368,7 @@ END $$;
 -- Commands as many chunks of a running batch as lack to ``in_flight``, in their order: they are due again after
 -- ``patience``. Each of them, and the seconds until its turn: 0, or where a pace is given (recipients a minute; 0 is
 -- none), more; then it falls due at its turn, and the sweepers command it. Turns are given no longer than ``ahead``
--- before they come, so that what one sender has before him holds up no other of the account; one at least.
+-- before they come, so that the turns of one sender hold up no other of the account; one at least.
 -- A turn begins when those before it have had their time, of the sender and of the account (a leaky bucket that holds
 -- nothing). The account's time runs on while a sender's pace is the slower one.
 -- The batch is locked in a statement of its own: who has waited for it sees what the others have taken.

@@ -59,7 +59,7 @@ def _amqp_urls(urls: str) -> str:
 AmqpUrls = Annotated[str, BeforeValidator(str), AfterValidator(_amqp_urls)]
 
 
-SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "BrokerSettings")
+SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "StuckSettings", "BrokerSettings")
 
 
 def _networks(text: str) -> str:
@@ -98,6 +98,12 @@ class DatabaseSettings(_FromEnvironment):
     database_statement_cache: int = Field(512, ge=0)
 
 
+class StuckSettings(DatabaseSettings):
+    """With it, by what is measured whether something is stuck."""
+
+    retry_after: float = Field(30.0, gt=0)
+
+
 class BrokerSettings(_FromEnvironment):
     """All that a command needs which asks the broker and nothing else."""
 
@@ -105,7 +111,7 @@ class BrokerSettings(_FromEnvironment):
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
 
 
-class Settings(DatabaseSettings, BrokerSettings):
+class Settings(StuckSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
     database_listen_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
@@ -139,7 +145,6 @@ class Settings(DatabaseSettings, BrokerSettings):
     deliver_lanes: int = Field(1, ge=1)
     batch_chunks_in_flight: int = Field(4, ge=1, le=1_000_000)
     sweep_interval: float = Field(5.0, gt=0)
-    retry_after: float = Field(30.0, gt=0)
     events: bool = True
     shard_id: int = Field(1, ge=1, le=900_000)
     relay_interval: float = Field(0.2, gt=0)

@@ -6,7 +6,7 @@
 -- name: pause_batch :value
 -- No further chunk begins. How often it was moved, null where its state does not allow it.
 WITH moved AS (
-    UPDATE batches b SET state = 'paused', moves = b.moves + 1
+    UPDATE batches b SET state = 'paused', moves = b.moves + 1, moved_at = statement_timestamp()
     WHERE b.id = :batch_id::bigint AND b.state = ANY (:states::text[])
     RETURNING b.moves, batch_body(b) AS body
 ), recorded AS (
@@ -25,7 +25,7 @@ WITH waiting AS MATERIALIZED (
     ORDER BY position
     FOR UPDATE SKIP LOCKED
 ), moved AS (
-    UPDATE batches b SET state = 'sending', recheck = true, moves = b.moves + 1
+    UPDATE batches b SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp()
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[]) AND (SELECT count(*) FROM waiting) >= 0
     RETURNING b.moves, batch_body(b) AS body
 ), queued AS (
@@ -47,7 +47,7 @@ WITH waiting AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE batches b
-    SET state = 'cancelled', moves = b.moves + 1, skipped = b.skipped + w.size,
+    SET state = 'cancelled', moves = b.moves + 1, moved_at = statement_timestamp(), skipped = b.skipped + w.size,
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + w.size >= b.total THEN clock_timestamp() END
     FROM (SELECT coalesce(sum(size), 0) AS size FROM waiting) w
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[])
@@ -123,8 +123,8 @@ WITH given_up AS MATERIALIZED (
     FOR UPDATE
 ), moved AS (
     UPDATE batches b
-    SET state = 'sending', recheck = true, moves = b.moves + 1, finished_at = NULL, error = NULL, splits = 0,
-        failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
+    SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp(), splits = 0,
+        finished_at = NULL, error = NULL, failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
     FROM (SELECT sum(recipients) AS recipients, sum(skipped) AS skipped FROM given_up HAVING count(*) > 0) g
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[])
     RETURNING b.moves, batch_body(b) AS body

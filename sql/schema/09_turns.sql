@@ -30,7 +30,7 @@ END $$;
 -- Commands as many chunks of a running batch as lack to ``in_flight``, in their order: they are due again after
 -- ``patience``. Each of them, and the seconds until its turn: 0, or where a pace is given (recipients a minute; 0 is
 -- none), more; then it falls due at its turn, and the sweepers command it. Turns are given no longer than ``ahead``
--- before they come, so that what one sender has before him holds up no other of the account; one at least.
+-- before they come, so that the turns of one sender hold up no other of the account; one at least.
 -- A turn begins when those before it have had their time, of the sender and of the account (a leaky bucket that holds
 -- nothing). The account's time runs on while a sender's pace is the slower one.
 -- The batch is locked in a statement of its own: who has waited for it sees what the others have taken.
