@@ -43,6 +43,16 @@ async def test_a_batch_that_stands_still_is_stuck(conn: asyncpg.Connection, stat
     assert found.why == "no worker has taken a chunk"
 
 
+async def test_a_batch_of_which_all_chunks_wait_for_their_turn_is_stuck(conn: asyncpg.Connection) -> None:
+    """Not one of which a chunk has its turn later, by the pace of its sender."""
+    await accepted(conn)
+    await conn.execute("UPDATE chunks SET due_at = 'infinity'")
+    assert len(await stuck(conn)) == 1
+
+    await conn.execute("UPDATE chunks SET due_at = now() + interval '4 min' WHERE position = 0")
+    assert await stuck(conn) == []
+
+
 @pytest.mark.parametrize("state", ["paused", "sent", "error", "scheduled"])
 async def test_a_batch_that_is_not_to_run_is_not_stuck(conn: asyncpg.Connection, state: str) -> None:
     await accepted(conn, state)
