@@ -100,6 +100,7 @@ GIVEN: dict[str, object] = {
     "max_rows": 100,
     "max_copies": 100,
     "context_key": 2008,
+    "retry_after": "1 hour",  # nothing that was just filled in is stuck
     "chunk_size": 2,
 }
 # Where that does not fit: those who join or open a conversation are not in it yet.
