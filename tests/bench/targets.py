@@ -49,4 +49,7 @@ TARGETS = (
     Target("unread_count_during_sends_to_idle", 2),
     Target("post_during_sends_to_idle", 2),
     Target("seen_in_time_share", 1, at_least=True),
+    Target("senders_together_jain", 0.95, at_least=True),
+    Target("small_send_without_chunk_to_idle", 2),
+    Target("single_post_amid_big_to_idle", 2),
 )
