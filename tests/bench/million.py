@@ -1,8 +1,8 @@
 """One request to a million: ``python -m tests.bench.million`` prints one JSON object.
 
 The same send to everybody and to a tenth of them, in turns, on empty tables, each by a gateway and two workers that
-were just started, with default settings: what ten times the recipients cost in time until the answer, in the rate at which
-they are written, and in the memory of each process, the first events' publishing included.
+were just started, with default settings: what ten times the recipients cost in time until the answer, in the rate at
+which they are written, and in the memory of each process, the first events' publishing included.
 """
 
 import argparse
