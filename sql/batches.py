@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import NamedTuple
 
 from service.domain.batch import BatchState, Progress
@@ -35,7 +35,6 @@ class NewBatch:
     recipients: Sequence[int]
     chunk_size: int
     created_at: datetime
-    patience: timedelta  # so long the sweeper leaves unplanned chunks alone
     traceparent: str | None = None  # of the request
     members_of_course: int | None = None  # all recipients are current members, and the only tag is the course
     audiences: Sequence[str] = ()  # codes of recipients that name more than one person
@@ -106,7 +105,6 @@ async def insert_batch(conn: Connection, batch: NewBatch) -> InsertedBatch:
         recipients=array_text(batch.recipients),
         created_at=batch.created_at,
         chunk_size=batch.chunk_size,
-        patience=batch.patience,
         traceparent=batch.traceparent,
         members_of_course=batch.members_of_course,
         audiences=batch.audiences,

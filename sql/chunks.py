@@ -13,7 +13,7 @@ from sql.attempts import Redelivery
 from sql.connection import Connection
 from sql.outbox import cause_columns
 from sql.sends import Message
-from sql.statements import Column, Command, Many, One, Single, Value
+from sql.statements import Command, Many, One, Single, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,6 @@ class FoundChunk(NamedTuple):
 
 
 _READ = Many("read_chunk", ChunkRow)
-_PLAN = Column[int]("plan_batch")
 _PLANNABLE = Many("plannable_batches", FoundBatch)
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
 _POSTPONE = Value[int | None]("postpone_chunk")
@@ -148,11 +147,6 @@ async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingC
     )
 
 
-async def plan_batch(conn: Connection, batch_id: int, patience: timedelta) -> list[int]:
-    """Positions of the batch's pending chunks, which the sweeper now leaves alone for ``patience``."""
-    return await _PLAN(conn, batch_id=batch_id, patience=patience)
-
-
 async def plannable_batches(conn: Connection, batch_ids: Sequence[int]) -> list[FoundBatch]:
     """Of each asked batch, in any order, what there is to plan."""
     return await _PLANNABLE(conn, batch_ids=batch_ids)
@@ -185,7 +179,8 @@ async def split_chunk(
 ) -> int:
     """Cuts the chunk in two, after begin_split in the same transaction; returns the position of the second half.
 
-    The sweeper leaves both alone for ``patience``. ``redeliveries``: how many a half of several begins with.
+    The second half waits for its turn; the sweeper leaves the first alone for ``patience``. ``redeliveries``: how many
+    a half of several begins with.
     """
     made = await _SPLIT(
         conn, batch_id=batch_id, position=position, error=error, redeliveries=redeliveries, patience=patience

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
@@ -25,16 +26,26 @@ class Retag:
 
 
 @dataclass(frozen=True, slots=True)
+class Succession:
+    """How many chunks of a batch may be commanded at a time, and how long the sweeper leaves the next one alone."""
+
+    in_flight: int
+    patience: timedelta
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """What a delivery did; conversation ids in the recipients' order when they were asked for.
 
     ``claimed``: the recipients of the chunk; None when it was no longer pending, so that nothing was written.
+    ``next_position``: the chunk of the batch that is to be commanded now; None where there is none.
     """
 
     conversation_ids: Sequence[int]
     reused: int
     claimed: int | None
     retagged: Sequence[Retag]
+    next_position: int | None
 
 
 class DeliveredRow(NamedTuple):
@@ -42,6 +53,7 @@ class DeliveredRow(NamedTuple):
 
     reused: int
     claimed: int | None
+    next_position: int | None
     conversation_ids: list[int] | None
     retagged: str | None
 
@@ -63,12 +75,14 @@ async def deliver(
     recipients: Sequence[int] | None = None,
     chunk: tuple[int, int] | None = None,
     rechecked: bool = False,
+    succession: Succession | None = None,
     want_ids: bool = False,
 ) -> Delivered:
     """Writes the message into the conversation with every recipient.
 
     Give ``recipients``, or a chunk (batch id, position): then it is theirs, and the chunk is locked and advanced;
-    one whose recipients have to be looked up again only where they were, ``rechecked``.
+    one whose recipients have to be looked up again only where they were, ``rechecked``. With a ``succession`` the next
+    one of the batch takes its place.
     Recipient i gets a message, and where there is none yet a conversation, of id ``first_id + i``. The tag sets run
     parallel to the recipients, or one number stands for all. Without a ``cause`` no event is recorded.
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError when two sends conflict: roll back, run
@@ -93,6 +107,8 @@ async def deliver(
         batch_id=batch_id,
         position=position,
         rechecked=rechecked,
+        in_flight=succession.in_flight if succession else None,
+        patience=succession.patience if succession else None,
         want_ids=want_ids,
         cause=metadata,
         traceparent=traceparent,
@@ -102,6 +118,7 @@ async def deliver(
         reused=row.reused,
         claimed=row.claimed,
         retagged=tuple(Retag(**item) for item in orjson.loads(row.retagged or "[]")),
+        next_position=row.next_position,
     )
 
 

@@ -149,13 +149,11 @@ async def start_batch(
     start: Start,
     *,
     sender_id: int,
-    patience: timedelta,
     cause: Cause | None,
 ) -> StartedRow | None:
     """Replaces the chunks and counters of a scheduled batch and records its beginning, where anybody is settled by it.
 
-    ``patience``: so long the sweeper leaves its chunks alone. None: it is no longer scheduled,
-    or no longer this sender's; roll back.
+    None: it is no longer scheduled, or no longer this sender's; roll back.
     """
     metadata, traceparent = cause_columns(cause)
     return await _START(
@@ -169,7 +167,6 @@ async def start_batch(
         audiences=list(start.audiences),
         from_conversation_id=start.from_conversation_id,
         group_id=start.group_id,
-        patience=patience,
         cause=metadata,
         traceparent=traceparent,
     )

@@ -433,6 +433,8 @@ CREATE TABLE batches (
     moves integer NOT NULL DEFAULT 0,
     audiences text[] NOT NULL DEFAULT '{}'::text[],
     from_conversation_id bigint,
+    audited_end timestamp with time zone,
+    moved_at timestamp with time zone,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
     CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['scheduled'::text, 'created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
@@ -440,6 +442,7 @@ CREATE TABLE batches (
 CREATE INDEX batches_cancelling ON batches USING btree (id) WHERE state = 'cancelled'::text AND finished_at IS NULL;
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
+CREATE INDEX batches_unaudited ON batches USING btree (finished_at) WHERE finished_at > COALESCE(audited_end, '-infinity'::timestamp with time zone);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
 CREATE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW WHEN (old.send_at IS DISTINCT FROM new.send_at OR old.error IS DISTINCT FROM new.error OR old.state <> new.state AND ((old.state <> ALL (ARRAY['created'::text, 'sending'::text])) OR (new.state <> ALL (ARRAY['sending'::text, 'sent'::text, 'error'::text])))) EXECUTE FUNCTION notify_of_move();
 
@@ -468,6 +471,7 @@ CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::
 CREATE INDEX chunks_recipients ON chunks USING btree (batch_id, lowest_user_id, highest_user_id, state);
 CREATE INDEX chunks_reduced ON chunks USING btree (batch_id) WHERE state = 'pending'::text AND skipped > 0;
 CREATE INDEX chunks_settled ON chunks USING btree (batch_id, updated_at) INCLUDE (size) WHERE state = ANY (ARRAY['delivered'::text, 'failed'::text]);
+CREATE INDEX chunks_turns ON chunks USING btree (batch_id, due_at, "position") WHERE state = 'pending'::text;
 
 CREATE TABLE pending_replies (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -608,6 +612,31 @@ CREATE TABLE counted_sends (
 );
 CREATE INDEX counted_sends_age ON counted_sends USING btree (counted_at);
 CREATE INDEX counted_sends_sender ON counted_sends USING btree (sender_id, counted_at);
+
+CREATE TABLE paces (
+    kind text NOT NULL,
+    id bigint NOT NULL,
+    next_at timestamp with time zone NOT NULL,
+    CONSTRAINT paces_pkey PRIMARY KEY (kind, id),
+    CONSTRAINT paces_kind_check CHECK (kind = ANY (ARRAY['sender'::text, 'account'::text]))
+);
+
+CREATE TABLE audits (
+    batch_id bigint NOT NULL,
+    ended_at timestamp with time zone NOT NULL,
+    "position" integer NOT NULL DEFAULT '-1'::integer,
+    recipients integer NOT NULL DEFAULT 0,
+    missing integer NOT NULL DEFAULT 0,
+    due_at timestamp with time zone NOT NULL,
+    error text,
+    CONSTRAINT audits_pkey PRIMARY KEY (batch_id)
+);
+CREATE INDEX audits_due ON audits USING btree (due_at);
+
+CREATE TABLE taken_conversations (
+    conversation_id bigint NOT NULL,
+    CONSTRAINT taken_conversations_pkey PRIMARY KEY (conversation_id)
+);
 
 -- sql/schema/01_directory.sql
 
@@ -1251,3 +1280,171 @@ CREATE OR REPLACE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON b
           OR OLD.state <> NEW.state AND (OLD.state NOT IN ('created', 'sending')
                                          OR NEW.state NOT IN ('sending', 'sent', 'error')))
     EXECUTE FUNCTION notify_of_move();
+
+-- sql/schema/08_stuck.sql
+
+-- What waits longer than it should: what operators are told of, and what nothing else in the service looks at.
+
+-- For how long nothing may happen to work that is not done, before it counts as stuck: ten times CLARION_RETRY_AFTER.
+-- The longest wait between two attempts is eight times that.
+CREATE OR REPLACE FUNCTION stuck_after(retry_after interval) RETURNS interval
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN retry_after * 10;
+
+-- What is not due before then waits on purpose: a sweeper puts off what it commands by CLARION_RETRY_AFTER.
+CREATE OR REPLACE FUNCTION stuck_unless_due_after(retry_after interval) RETURNS timestamptz
+    LANGUAGE sql STABLE PARALLEL SAFE RETURN statement_timestamp() + retry_after * 2;
+
+-- Batches that stand still. One that is paused, or is to start later, is not stuck.
+-- A running batch moves when a chunk is settled or tried, and when its sender moves it. Chunks that wait for their turn
+-- (due_at = 'infinity') say nothing: one of which all wait is not gone on with. A cancelled one that is not at
+-- its end has chunks in work that do not end. A scheduled one starts within two seconds, or its start has failed: it is
+-- stuck when it is late by twice CLARION_RETRY_AFTER.
+CREATE OR REPLACE FUNCTION stuck_batches(retry_after interval) RETURNS TABLE (
+    id bigint, sender_id bigint, state text, total integer, done integer, since timestamptz, why text
+) LANGUAGE sql STABLE AS $$
+    SELECT b.id, b.sender_id, b.state, b.total, b.delivered + b.failed + batch_skipped(b), moved.since,
+           coalesce(chunk.error, CASE WHEN chunk.pending = 0 THEN 'nothing is pending, and it has not ended'
+                                      WHEN b.state = 'cancelled' THEN 'chunks that were in work have not ended'
+                                      ELSE 'no worker has taken a chunk' END)
+    FROM (
+        -- Chunks are read of those only that were not accepted, started or moved just now.
+        SELECT * FROM (
+            SELECT * FROM batches WHERE batches.state IN ('created', 'sending')
+            UNION ALL
+            SELECT * FROM batches WHERE batches.state = 'cancelled' AND finished_at IS NULL
+        ) running
+        WHERE greatest(running.created_at, running.send_at, running.moved_at)
+              < statement_timestamp() - stuck_after(retry_after)
+        OFFSET 0
+    ) b
+    CROSS JOIN LATERAL (
+        SELECT max(c.updated_at) AS updated_at, min(c.due_at) FILTER (WHERE c.state = 'pending' AND c.due_at < 'infinity') AS due_at,
+               count(*) FILTER (WHERE c.state = 'pending') AS pending,
+               (array_agg(c.error ORDER BY c.updated_at DESC)
+                    FILTER (WHERE c.state = 'pending' AND c.error IS NOT NULL))[1] AS error
+        FROM chunks c WHERE c.batch_id = b.id OFFSET 0
+    ) chunk
+    CROSS JOIN LATERAL (SELECT greatest(b.created_at, b.send_at, b.moved_at, chunk.updated_at) AS since) moved
+    WHERE moved.since < statement_timestamp() - stuck_after(retry_after)
+      AND (b.state = 'cancelled' OR coalesce(chunk.due_at, '-infinity') <= stuck_unless_due_after(retry_after))
+    UNION ALL
+    SELECT b.id, b.sender_id, b.state, b.total, 0, b.send_at, coalesce(s.error, 'no worker has started it')
+    FROM batches b
+    LEFT JOIN scheduled_sends s ON s.batch_id = b.id
+    WHERE b.state = 'scheduled' AND b.send_at < statement_timestamp() - retry_after * 2
+$$;
+
+-- sql/schema/09_turns.sql
+
+-- When the chunks of a batch are commanded.
+
+-- How many chunks of a batch are commanded and not done. What waits to be tried again after a failure is left out: others
+-- take its place.
+CREATE OR REPLACE FUNCTION commanded_chunks(of_batch bigint) RETURNS bigint
+    LANGUAGE sql STABLE PARALLEL SAFE AS $$
+    SELECT count(*) FROM chunks
+    WHERE batch_id = of_batch AND state = 'pending' AND due_at < 'infinity' AND attempts = 0
+$$;
+
+-- The account by whose pace a send goes: that of its context, of a course's for what is in a course; else the given one.
+CREATE OR REPLACE FUNCTION account_of_send(of_send bigint, otherwise bigint) RETURNS bigint
+    LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+DECLARE
+    found bigint;
+BEGIN
+    SELECT CASE s.context_type
+        WHEN 'Account' THEN s.context_id
+        WHEN 'Course' THEN (SELECT account_id FROM courses WHERE id = s.context_id)
+        WHEN 'Section' THEN (SELECT c.account_id FROM sections t JOIN courses c ON c.id = t.course_id WHERE t.id = s.context_id)
+        WHEN 'Group' THEN (
+            SELECT CASE g.context_type WHEN 'Course' THEN (SELECT account_id FROM courses WHERE id = g.context_id)
+                                       ELSE coalesce(g.account_id, g.context_id) END
+            FROM groups g WHERE g.id = s.context_id)
+        END
+    INTO found FROM sends s WHERE s.id = of_send;
+    RETURN coalesce(found, otherwise);
+END $$;
+
+-- Commands as many chunks of a running batch as lack to ``in_flight``, in their order: they are due again after
+-- ``patience``. Each of them, and the seconds until its turn: 0, or where a pace is given (recipients a minute; 0 is
+-- none), more; then it falls due at its turn, and the sweepers command it. Turns are given no longer than ``ahead``
+-- before they come, so that the turns of one sender hold up no other of the account; one at least.
+-- A turn begins when those before it have had their time, of the sender and of the account (a leaky bucket that holds
+-- nothing). The account's time runs on while a sender's pace is the slower one.
+-- The batch is locked in a statement of its own: who has waited for it sees what the others have taken.
+CREATE OR REPLACE FUNCTION take_turns(
+    of_batch bigint, in_flight integer, patience interval, ahead interval,
+    sender_pace integer, account_pace integer, root_account bigint
+) RETURNS TABLE ("position" integer, wait double precision) LANGUAGE plpgsql AS $$
+#variable_conflict use_column
+DECLARE
+    batch record;
+    chunk record;
+    commanded bigint;
+    account_id bigint;
+    moment timestamptz;
+    sender_next timestamptz := '-infinity';
+    account_next timestamptz := '-infinity';
+    turn timestamptz;
+BEGIN
+    SELECT b.sender_id, b.send_id INTO batch FROM batches b
+    WHERE b.id = of_batch AND b.state IN ('created', 'sending') FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    commanded := commanded_chunks(of_batch);
+    IF commanded >= in_flight THEN
+        RETURN;
+    END IF;
+    IF sender_pace = 0 AND account_pace = 0 THEN
+        RETURN QUERY
+        UPDATE chunks c SET due_at = clock_timestamp() + patience
+        FROM (
+            SELECT w.position FROM chunks w
+            WHERE w.batch_id = of_batch AND w.state = 'pending' AND w.due_at = 'infinity'
+            ORDER BY w.position
+            LIMIT in_flight - commanded
+            FOR UPDATE SKIP LOCKED
+        ) next
+        WHERE c.batch_id = of_batch AND c.position = next.position
+        RETURNING c.position, 0::double precision;
+        RETURN;
+    END IF;
+    IF sender_pace > 0 THEN
+        INSERT INTO paces AS p (kind, id, next_at) VALUES ('sender', batch.sender_id, '-infinity')
+        ON CONFLICT (kind, id) DO UPDATE SET next_at = p.next_at
+        RETURNING p.next_at INTO sender_next;
+    END IF;
+    IF account_pace > 0 THEN
+        account_id := account_of_send(batch.send_id, root_account);
+        INSERT INTO paces AS p (kind, id, next_at) VALUES ('account', account_id, '-infinity')
+        ON CONFLICT (kind, id) DO UPDATE SET next_at = p.next_at
+        RETURNING p.next_at INTO account_next;
+    END IF;
+    moment := clock_timestamp();
+    FOR chunk IN
+        SELECT w.position, w.size FROM chunks w
+        WHERE w.batch_id = of_batch AND w.state = 'pending' AND w.due_at = 'infinity'
+        ORDER BY w.position
+        LIMIT in_flight - commanded
+        FOR UPDATE SKIP LOCKED
+    LOOP
+        account_next := greatest(account_next, moment);
+        turn := greatest(sender_next, account_next);
+        EXIT WHEN commanded > 0 AND turn > moment + ahead;
+        commanded := commanded + 1;
+        IF sender_pace > 0 THEN
+            sender_next := turn + interval '1 minute' * chunk.size / sender_pace;
+        END IF;
+        IF account_pace > 0 THEN
+            account_next := account_next + interval '1 minute' * chunk.size / account_pace;
+        END IF;
+        UPDATE chunks c SET due_at = CASE WHEN turn > moment THEN turn ELSE moment + patience END
+        WHERE c.batch_id = of_batch AND c.position = chunk.position;
+        position := chunk.position;
+        wait := extract(epoch FROM turn - moment);
+        RETURN NEXT;
+    END LOOP;
+    UPDATE paces p SET next_at = sender_next WHERE p.kind = 'sender' AND p.id = batch.sender_id AND sender_pace > 0;
+    UPDATE paces p SET next_at = account_next WHERE p.kind = 'account' AND p.id = account_id AND account_pace > 0;
+END $$;

@@ -1,8 +1,7 @@
 """DeliverChunk: writes one chunk's messages, or notes why not and when to try again."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -14,7 +13,7 @@ import structlog
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
-from service.domain.batch import BatchState
+from service.domain.batch import RUNNING, BatchState
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
 from service.runtime.broker import BrokerUnavailable
@@ -27,17 +26,18 @@ from sql.chunks import PendingChunk
 from sql.connection import Connection
 from workers.attempts import AttemptedRow, Attempts, retry_conflicts
 from workers.outcome import DeadLetter, Done, Outcome
+from workers.turns import Command, Turns
 
 log = structlog.get_logger(__name__)
 
+
+FEW = 200  # recipients of a chunk that needs no lane: it is written in milliseconds
 
 # How often chunks of one batch are cut in two: so many times, and once for each so many recipients; beyond that, twice
 # for each chunk that was delivered, since eleven cuts take one recipient out of 2000 and let ten chunks be delivered.
 # Where everything fails, 100,000 recipients end in 2,150 chunks instead of 100,000.
 FREE_SPLITS, FOR_EACH = 100, 50
 MOST_SPLITS = 50_000  # whatever was delivered
-
-Command = Callable[[DeliverChunk], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,22 +90,25 @@ class _ChunkRow(AttemptedRow):
 class Deliverer:
     """Handles DeliverChunk; any number of them, in any number of processes, may get the same chunk.
 
-    As many chunks are written at once as there are lanes. One more may be in work: while a commit is on its way to the
-    disk, its lane is free for the next.
+    As many chunks are written at once as there are lanes; those of few recipients besides, so that a small send does
+    not wait for the chunks of a big one. More commands than that are in work: while a commit is on its way to the disk,
+    its lane is free for the next, and the chunks of one big send leave room for others.
 
-    ``command`` publishes the commands for what a chunk was cut into; what it does not is left to the sweeper.
+    ``command`` publishes the commands of the chunks that follow; what it does not is left to the sweeper.
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, command: Command | None = None) -> None:
         self._settings = settings
         self._pool = pool
-        self._command = command
+        self._turns = Turns(settings, pool, command)
         self._patience = timedelta(seconds=settings.retry_after)
         self._attempts = Attempts(pool, first_wait=self._patience)
         self._tag_sets = TagSets()
         self._notices = BatchNotices(pool)
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)
-        self.commands_at_once = settings.deliver_lanes + 1
+        # Each has a connection, and others need some.
+        most = max(settings.deliver_lanes + 1, settings.database_pool_size // 2)
+        self.commands_at_once = min(settings.deliver_lanes + settings.batch_chunks_in_flight, most)
 
     async def handle(self, command: DeliverChunk) -> Outcome:
         """Delivers the chunk once, however often it is commanded.
@@ -120,20 +123,22 @@ class Deliverer:
             ended = await self._attempts.failed(row, error, event="chunk_postponed")
             metrics.CHUNKS_FAILED.inc()
             self._notices.changed(command.batch_id)
-            await self._command_halves(row)
+            await self._go_on(row)
             return ended
         if isinstance(outcome, Nothing):
             return await self._explain(command, outcome)
         self._notices.changed(command.batch_id)
         metrics.CHUNKS_DELIVERED.inc()
         metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
+        await self._follow(command.batch_id, outcome)
         return Done()
 
     async def redelivered(self, command: DeliverChunk) -> Outcome | None:
         """Notes that a command was delivered before and not settled: the chunk may have killed its worker."""
         row = self._row(command)
         ended = await self._attempts.redelivered(row)
-        await self._command_halves(row)
+        if ended is not None:
+            await self._go_on(row)
         return ended
 
     async def survived(self, command: DeliverChunk) -> None:
@@ -143,12 +148,20 @@ class Deliverer:
     def _row(self, command: DeliverChunk) -> _ChunkRow:
         return _ChunkRow(command.batch_id, command.position, self._cause(command), self._patience)
 
-    async def _command_halves(self, row: _ChunkRow) -> None:
-        if self._command is None:
-            return
-        for position in row.halves:
+    async def _follow(self, batch_id: int, outcome: ChunkOutcome) -> None:
+        """The delivery has chosen the next chunk, which is published now; with a pace it is chosen now."""
+        if self._turns.limits.paced:
+            await self._turns.keep_going(batch_id)
+        elif outcome.next_position is not None:
             with suppress(BrokerUnavailable):
-                await self._command(DeliverChunk(batch_id=row.batch_id, position=position))
+                await self._turns.command(batch_id, [outcome.next_position])
+
+    async def _go_on(self, row: _ChunkRow) -> None:
+        """After a failure: others take the place of the chunk, unless it was cut; then its first half has it."""
+        if row.halves:
+            with suppress(BrokerUnavailable):
+                await self._turns.command(row.batch_id, row.halves[:1])
+        await self._turns.keep_going(row.batch_id)
 
     def _cause(self, command: DeliverChunk) -> Cause | None:
         return event_metadata.job(self._settings, message_id=command.message_id, name=command.name)
@@ -164,10 +177,11 @@ class Deliverer:
 
     async def _write(self, conn: Connection, pending: PendingChunk, cause: Cause | None) -> ChunkOutcome | Nothing:
         # Begun in the lane, so that no transaction idles while it waits for one; committed outside.
-        async with AsyncExitStack() as stack, self._lanes:
+        async with AsyncExitStack() as stack, self._lanes if len(pending.recipients) > FEW else nullcontext():
             await stack.enter_async_context(conn.transaction())
             started = perf_counter()
-            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause)
+            succession = self._turns.succession
+            outcome = await deliver_chunk(conn, self._tag_sets, pending, cause=cause, succession=succession)
         seconds = perf_counter() - started
         if isinstance(outcome, ChunkOutcome):
             metrics.CHUNK_SECONDS.observe(seconds)
@@ -181,4 +195,6 @@ class Deliverer:
         if (outcome.chunk_state, outcome.batch_state) == ("pending", BatchState.CANCELLED):
             async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
                 await self._row(command).settle_cancelled(conn)
+        elif outcome.batch_state in RUNNING:  # a reader was faster, or the command came twice
+            await self._turns.keep_going(command.batch_id)
         return Done()

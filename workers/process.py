@@ -18,6 +18,7 @@ from service.runtime.settings import Settings
 from service.runtime.signals import stop_event
 from service.runtime.topology import Fault
 from workers.amqp_requests import RequestConsumer
+from workers.audit import Auditor
 from workers.batch_update import Updater
 from workers.consumer import Consumer
 from workers.deliver import Deliverer
@@ -30,6 +31,7 @@ from workers.relay import Relay
 from workers.reply import ReplyWriter
 from workers.schedule import Scheduler
 from workers.sweeper import Sweeper
+from workers.turns import DueChunks
 
 log = structlog.get_logger(__name__)
 
@@ -109,6 +111,7 @@ def _plan(worker: Worker) -> None:
     planner = Planner(worker.settings, worker.pool, worker.publisher)
     worker.sweepers += [
         planner,
+        DueChunks(worker.settings, worker.pool, worker.publisher),
         MergeSweeper(worker.settings, worker.pool, worker.publisher),
         Scheduler(worker.settings, worker.pool, worker.publisher),
     ]
@@ -173,6 +176,10 @@ def _requests(worker: Worker) -> None:
     worker.consumers.append(RequestConsumer(worker.settings, worker.pool, worker.publisher))
 
 
+def _audit(worker: Worker) -> None:
+    worker.sweepers.append(Auditor(worker.settings, worker.pool, worker.publisher))
+
+
 WORKERS: dict[str, Callable[[Worker], None]] = {
     "plan": _plan,
     "deliver": _deliver,
@@ -181,6 +188,7 @@ WORKERS: dict[str, Callable[[Worker], None]] = {
     "directory": _directory,
     "relay": _relay,
     "requests": _requests,
+    "audit": _audit,
 }
 
 

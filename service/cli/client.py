@@ -1,4 +1,4 @@
-"""``clarion send`` and ``clarion batch``: a client of the HTTP API."""
+"""``clarion send`` and ``clarion batch``: a client of the HTTP API, but for ``batch list --stuck``."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -9,11 +9,12 @@ import typer
 from rich.console import Console
 
 from service.cli.failure import Failed
+from service.cli.stuck_batches import print_stuck_batches
 from service.client.http import Client, NewMessage, RequestFailed
 from service.client.progress import follow, line
 
 send_app = typer.Typer(add_completion=False)
-batch_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow batches.")
+batch_app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow batches; list those that are stuck.")
 
 T = TypeVar("T")
 Url = Annotated[str, typer.Option(envvar="CLARION_URL", help="Where the service answers.")]
@@ -63,7 +64,24 @@ def send(
 
 @batch_app.callback()
 def _batch() -> None:
-    """Follow batches."""
+    """Follow batches; list those that are stuck."""
+
+
+@batch_app.command("list")
+def list_batches(
+    *,
+    stuck: Annotated[bool, typer.Option("--stuck", help="Those that stand still, of all senders.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON array, for machines.")] = False,
+) -> None:
+    """List the batches that stand still, for operators: a line each, the one that does for longest first.
+
+    Straight from the database (CLARION_DATABASE_URL), so it works while the service does not. A batch is stuck when
+    nothing has happened to it for ten times CLARION_RETRY_AFTER, or when it is late for its start by twice that; not
+    while it is paused. Exit status 0 whether there is one or not.
+    """
+    if not stuck:
+        raise typer.BadParameter("only stuck batches can be listed: say --stuck", param_hint="--stuck")
+    print_stuck_batches(as_json=as_json)
 
 
 @batch_app.command("watch")

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
@@ -11,6 +11,7 @@ import typer
 
 from service.cli.failure import Failed
 from service.cli.stdin import STDIN, standard_input
+from service.cli.table import aligned, printable
 from service.contracts.directory_bodies import local_id
 from service.domain.ids import parse_id
 from service.domain.tokens import hash_token, is_scope, new_token
@@ -113,14 +114,13 @@ def list_tokens(
         sys.stdout.flush()
         sys.stdout.buffer.writelines(orjson.dumps(row._asdict()) + b"\n" for row in found)
         return
-    for line in _aligned([_COLUMNS, *map(_cells, found)]):
+    for line in aligned([_COLUMNS, *map(_cells, found)]):
         typer.echo(line)
 
 
 def _cells(row: TokenRow) -> tuple[str, ...]:
     times = (row.created_at, row.expires_at, row.last_used_at, row.revoked_at)
-    names = (name.encode("unicode_escape").decode() if not name.isprintable() else name for name in _names(row))
-    return (str(row.id), str(row.user_id), *names, *map(_moment, times))
+    return (str(row.id), str(row.user_id), *map(printable, _names(row)), *map(_moment, times))
 
 
 def _names(row: TokenRow) -> tuple[str, str]:
@@ -129,11 +129,6 @@ def _names(row: TokenRow) -> tuple[str, str]:
 
 def _moment(moment: datetime | None) -> str:
     return "-" if moment is None else moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 @app.command("revoke")

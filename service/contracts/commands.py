@@ -22,7 +22,7 @@ class Command(BaseModel):
 
 
 class PlanBatch(Command):
-    """Publish a DeliverChunk for every pending chunk of the batch."""
+    """Publish a DeliverChunk for the first pending chunks of the batch; the others follow as these are delivered."""
 
     name: Literal["plan"] = "plan"
     batch_id: RowId

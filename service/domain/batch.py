@@ -60,9 +60,20 @@ FEWEST_CHUNKS = 50
 SMALLEST_CHUNK = 500
 
 
-def chunk_size(recipients: int, largest: int) -> int:
-    """How many recipients of a send share a transaction; ``largest`` rules."""
-    return min(largest, max(SMALLEST_CHUNK, recipients // FEWEST_CHUNKS))
+# With a pace, so many chunks make a minute, and each minute has its share; but no send is cut into more than so many.
+CHUNKS_A_MINUTE = 60
+MOST_PACED_CHUNKS = 50_000
+
+
+def chunk_size(recipients: int, largest: int, *, pace: int = 0) -> int:
+    """How many recipients of a send share a transaction; ``largest`` rules. ``pace``: recipients a minute; 0: any."""
+    size = min(largest, max(SMALLEST_CHUNK, recipients // FEWEST_CHUNKS))
+    return min(size, max(paced_chunk(pace), recipients // MOST_PACED_CHUNKS)) if pace else size
+
+
+def paced_chunk(pace: int) -> int:
+    """How many recipients may have a message at once where so many may in a minute."""
+    return max(1, pace // CHUNKS_A_MINUTE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,22 @@ OUTBOX_LAG = Gauge(
     registry=WORKER,
 )
 
+AUDIT_BATCHES = Counter("clarion_audit_batches", "Ends of batches that were audited", registry=WORKER)
+AUDIT_RECIPIENTS = Counter(
+    "clarion_audit_recipients", "Recipients that were compared with their inboxes", registry=WORKER
+)
+AUDIT_DIFFERENCES = Counter(
+    "clarion_audit_differences", "Differences that audits have found, by what differed", ["kind"], registry=WORKER
+)
+AUDIT_LAG = Gauge(
+    "clarion_audit_lag_seconds",
+    "How long ago the first batch ended that is not audited, as an auditor last saw it",
+    registry=WORKER,
+)
+for _kind in ("missing", "counters", "unlisted"):
+    AUDIT_DIFFERENCES.labels(_kind)  # at 0 from the start, so that the first one is an increase
+STUCK = Gauge("clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER)
+
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 

@@ -59,7 +59,7 @@ def _amqp_urls(urls: str) -> str:
 AmqpUrls = Annotated[str, BeforeValidator(str), AfterValidator(_amqp_urls)]
 
 
-SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "BrokerSettings")
+SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "StuckSettings", "BrokerSettings")
 
 
 def _networks(text: str) -> str:
@@ -98,6 +98,12 @@ class DatabaseSettings(_FromEnvironment):
     database_statement_cache: int = Field(512, ge=0)
 
 
+class StuckSettings(DatabaseSettings):
+    """With it, by what is measured whether something is stuck."""
+
+    retry_after: float = Field(30.0, gt=0)
+
+
 class BrokerSettings(_FromEnvironment):
     """All that a command needs which asks the broker and nothing else."""
 
@@ -105,7 +111,7 @@ class BrokerSettings(_FromEnvironment):
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
 
 
-class Settings(DatabaseSettings, BrokerSettings):
+class Settings(StuckSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
     database_listen_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
@@ -122,6 +128,8 @@ class Settings(DatabaseSettings, BrokerSettings):
     max_bulk_private_recipients: int = Field(100, ge=1)
     max_synchronous_recipients: int = Field(1000, ge=1)
     sender_recipients_per_day: int = Field(0, ge=0)
+    sender_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
+    account_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
     queued_reply_participants: int = Field(100, ge=1)
     root_account_id: int = Field(1, ge=1)
     throttle_maximum: float = Field(800, ge=0, le=1e9)
@@ -135,8 +143,8 @@ class Settings(DatabaseSettings, BrokerSettings):
     database_pool_size: int = Field(8, ge=1)
     chunk_size: int = Field(2000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
+    batch_chunks_in_flight: int = Field(4, ge=1, le=1_000_000)
     sweep_interval: float = Field(5.0, gt=0)
-    retry_after: float = Field(30.0, gt=0)
     events: bool = True
     shard_id: int = Field(1, ge=1, le=900_000)
     relay_interval: float = Field(0.2, gt=0)
@@ -146,6 +154,11 @@ class Settings(DatabaseSettings, BrokerSettings):
     def trusted_proxies(self) -> tuple[Network, ...]:
         """Whose X-Forwarded-… headers are believed."""
         return parse_networks(self.forwarded_allow)
+
+    @property
+    def pace(self) -> int:
+        """Recipients a minute by the slower of the two paces; 0: there is none."""
+        return min(filter(None, (self.sender_recipients_per_minute, self.account_recipients_per_minute)), default=0)
 
     @property
     def listen_url(self) -> str:

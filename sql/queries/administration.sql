@@ -23,8 +23,13 @@ WHERE conversation_id = :conversation_id::bigint AND user_id = :user_id::bigint 
   AND deleted_at IS NOT NULL;
 
 -- name: delete_for_all :value
--- Takes a conversation from all of its participants. It stays stored with its messages, and is in no list any more.
-WITH taken AS (
+-- Takes a conversation from all of its participants. It stays stored with its messages, and is in no list any more; that
+-- it was taken is noted, so that no audit gives it back.
+WITH noted AS (
+    INSERT INTO taken_conversations (conversation_id)
+    SELECT id FROM conversations WHERE id = :conversation_id::bigint
+    ON CONFLICT DO NOTHING
+), taken AS (
     DELETE FROM participants WHERE conversation_id = :conversation_id::bigint
 ), views AS (
     DELETE FROM message_views WHERE conversation_id = :conversation_id::bigint

@@ -6,7 +6,7 @@
 -- name: pause_batch :value
 -- No further chunk begins. How often it was moved, null where its state does not allow it.
 WITH moved AS (
-    UPDATE batches b SET state = 'paused', moves = b.moves + 1
+    UPDATE batches b SET state = 'paused', moves = b.moves + 1, moved_at = statement_timestamp()
     WHERE b.id = :batch_id::bigint AND b.state = ANY (:states::text[])
     RETURNING b.moves, batch_body(b) AS body
 ), recorded AS (
@@ -17,19 +17,20 @@ WITH moved AS (
 SELECT moves FROM moved;
 
 -- name: resume_batch :value
--- What waits is due at once, should its command be lost; whom it may go to is looked up again. As pause_batch.
+-- What is left waits for its turn, whether it was commanded or not, with all its attempts before it; whom it may go to is
+-- looked up again. As pause_batch.
 WITH waiting AS MATERIALIZED (
     SELECT batch_id, position FROM chunks
     WHERE batch_id = :batch_id::bigint AND coalesce(state, '') = 'pending'
     ORDER BY position
     FOR UPDATE SKIP LOCKED
 ), moved AS (
-    UPDATE batches b SET state = 'sending', recheck = true, moves = b.moves + 1
+    UPDATE batches b SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp()
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[]) AND (SELECT count(*) FROM waiting) >= 0
     RETURNING b.moves, batch_body(b) AS body
-), due AS (
-    UPDATE chunks c SET due_at = statement_timestamp() FROM waiting w, moved
-    WHERE c.batch_id = w.batch_id AND c.position = w.position
+), queued AS (
+    UPDATE chunks c SET due_at = 'infinity', attempts = 0, tried_at = NULL FROM waiting w, moved
+    WHERE c.batch_id = w.batch_id AND c.position = w.position AND (c.due_at < 'infinity' OR c.attempts > 0)
 ), recorded AS (
     INSERT INTO outbox (lane, event, moves, body, cause, traceparent)
     SELECT 16, 'batch_resumed', m.moves, m.body, :cause::jsonb, :traceparent::text FROM moved m
@@ -46,7 +47,7 @@ WITH waiting AS MATERIALIZED (
     FOR UPDATE SKIP LOCKED
 ), moved AS (
     UPDATE batches b
-    SET state = 'cancelled', moves = b.moves + 1, skipped = b.skipped + w.size,
+    SET state = 'cancelled', moves = b.moves + 1, moved_at = statement_timestamp(), skipped = b.skipped + w.size,
         finished_at = CASE WHEN b.delivered + b.failed + b.skipped + w.size >= b.total THEN clock_timestamp() END
     FROM (SELECT coalesce(sum(size), 0) AS size FROM waiting) w
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[])
@@ -122,15 +123,15 @@ WITH given_up AS MATERIALIZED (
     FOR UPDATE
 ), moved AS (
     UPDATE batches b
-    SET state = 'sending', recheck = true, moves = b.moves + 1, finished_at = NULL, error = NULL, splits = 0,
-        failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
+    SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp(), splits = 0,
+        finished_at = NULL, error = NULL, failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
     FROM (SELECT sum(recipients) AS recipients, sum(skipped) AS skipped FROM given_up HAVING count(*) > 0) g
     WHERE b.id = :batch_id AND b.state = ANY (:states::text[])
     RETURNING b.moves, batch_body(b) AS body
 ), revived AS (
     UPDATE chunks c
     SET state = 'pending', error = NULL, attempts = 0, tried_at = NULL, redeliveries = 0,
-        due_at = statement_timestamp(), updated_at = clock_timestamp()
+        due_at = 'infinity', updated_at = clock_timestamp()
     FROM given_up g, moved
     WHERE c.batch_id = g.batch_id AND c.position = g.position
 ), recorded AS (

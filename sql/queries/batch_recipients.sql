@@ -63,7 +63,8 @@ FOR NO KEY UPDATE OF b;
 
 -- name: leave_out_deleted :none
 -- Deleted users are taken out of pending chunks that are locked with their batches. All others keep the ids that they
--- had: behind each gap a chunk is cut, and what follows becomes a chunk of its own, at the end of the batch.
+-- had: behind each gap a chunk is cut, and what follows becomes a chunk of its own, at the end of the batch, where it
+-- waits for its turn.
 WITH member AS MATERIALIZED (
     SELECT c.batch_id, c.position, r.user_id, r.n, c.first_id + r.n - 1 AS message_id, d.id IS NOT NULL AS deleted
     FROM (
@@ -91,7 +92,7 @@ WITH member AS MATERIALIZED (
     SELECT r.batch_id,
            (SELECT max(position) FROM chunks WHERE batch_id = r.batch_id)
                + row_number() OVER (PARTITION BY r.batch_id ORDER BY r.first_id),
-           r.first_id, r.recipients, statement_timestamp(), statement_timestamp()
+           r.first_id, r.recipients, 'infinity', statement_timestamp()
     FROM run r
     WHERE r.number > 1
 )

@@ -1,7 +1,8 @@
 -- name: insert_batch :single
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
--- ids of its own. The template message gets an id too, because the batch object shows it. The array comes as text,
--- which the driver passes on far faster than a list of 100,000 numbers; null: those that expand_ranges holds. Whose account was merged since the request
+-- ids of its own. None is commanded yet. The template message gets an id too, because the batch object shows it. The
+-- array comes as text, which the driver passes on far faster than a list of 100,000 numbers; null: the one that
+-- expand_ranges holds. Whose account was merged since the request
 -- found its recipients is said too: the statement waits for merges and sees what they left. There are few merged
 -- accounts, and each is looked for in the sorted recipients, of which there may be very many.
 WITH asked AS MATERIALIZED (
@@ -18,7 +19,7 @@ WITH asked AS MATERIALIZED (
     INSERT INTO chunks (batch_id, position, first_id, recipients, due_at, updated_at)
     SELECT batch.id, n, nextval('id_blocks'),
            asked.recipients[n * :chunk_size::integer + 1 : (n + 1) * :chunk_size::integer],
-           statement_timestamp() + :patience::interval, :created_at::timestamptz
+           'infinity', :created_at::timestamptz
     FROM asked, batch, generate_series(0, (cardinality(asked.recipients) - 1) / :chunk_size::integer) AS n
     RETURNING position
 )

@@ -15,18 +15,9 @@ LEFT JOIN LATERAL (
 ) codes ON true
 WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 
--- name: plan_batch :column
--- The pending chunks of one batch, taken over for publishing: the sweeper leaves them alone until due_at. coalesce keeps
--- the planner from the index of all that is pending, of whatever batch.
-UPDATE chunks c SET due_at = statement_timestamp() + :patience::interval
-FROM batches b
-WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'
-  AND b.id = c.batch_id AND b.state IN ('created', 'sending')
-RETURNING c.position;
-
 -- name: plannable_batches :many
 -- Of each asked batch its state, null where there is no such batch, and whether a chunk is pending: without one there is
--- nothing to plan. coalesce as in plan_batch.
+-- nothing to plan. coalesce keeps the planner from the index of all that is pending, of whatever batch.
 SELECT a.batch_id, b.state,
        coalesce((SELECT true FROM chunks c WHERE c.batch_id = a.batch_id AND coalesce(c.state, '') = 'pending' LIMIT 1),
                 false) AS pending
@@ -51,10 +42,12 @@ WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position, due.traceparent;
 
 -- name: postpone_chunk :value
--- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending.
+-- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending. One that
+-- a reader wanted before its turn goes on waiting for it.
 UPDATE chunks
 SET attempts = attempts + 1, error = :error::text, tried_at = statement_timestamp(), updated_at = statement_timestamp(),
-    due_at = next_attempt_at(attempts, :first_wait::interval, statement_timestamp())
+    due_at = CASE WHEN due_at = 'infinity' THEN due_at
+                  ELSE next_attempt_at(attempts, :first_wait::interval, statement_timestamp()) END
 WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
   AND attempt_counts(attempts, tried_at, :first_wait::interval, statement_timestamp())
 RETURNING attempts;
@@ -79,8 +72,9 @@ WHERE b.id = chunk.batch_id AND b.state IN ('created', 'sending', 'paused') AND 
 RETURNING b.splits;
 
 -- name: split_chunk :single
--- The second half becomes a chunk of its own, at the end of the batch; all keep the ids that they had. Both have all
--- attempts before them; of their redeliveries so many count as had, unless a half is one recipient.
+-- The second half becomes a chunk of its own, at the end of the batch, where it waits for its turn; all keep the ids that
+-- they had. Both have all attempts before them; of their redeliveries so many count as had, unless a half is one
+-- recipient.
 WITH whole AS MATERIALIZED (
     SELECT batch_id, first_id, recipients, size / 2 AS half, size
     FROM chunks WHERE batch_id = :batch_id::bigint AND position = :position::integer
@@ -88,8 +82,7 @@ WITH whole AS MATERIALIZED (
     INSERT INTO chunks (batch_id, position, first_id, recipients, error, redeliveries, due_at, updated_at)
     SELECT w.batch_id, (SELECT max(position) + 1 FROM chunks WHERE batch_id = :batch_id), w.first_id + w.half,
            w.recipients[w.half + 1 : w.size], :error::text,
-           CASE WHEN w.size - w.half > 1 THEN :redeliveries::integer ELSE 0 END,
-           statement_timestamp() + :patience::interval, statement_timestamp()
+           CASE WHEN w.size - w.half > 1 THEN :redeliveries::integer ELSE 0 END, 'infinity', statement_timestamp()
     FROM whole w
     RETURNING position
 ), first AS (
@@ -145,11 +138,11 @@ WHERE batch_id = :batch_id::bigint AND position = :position::integer AND redeliv
 
 -- name: defer_chunk :none
 -- Others held for too long what its delivery needs to lock: it is commanded again soon, and that does not count. A chunk
--- that is locked itself is in work.
+-- that is locked itself is in work; one that waits for its turn goes on waiting.
 UPDATE chunks c SET due_at = least(c.due_at, now() + :wait::interval)
 FROM (
     SELECT batch_id, position FROM chunks
-    WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending'
+    WHERE batch_id = :batch_id::bigint AND position = :position::integer AND state = 'pending' AND due_at < 'infinity'
     FOR UPDATE SKIP LOCKED
 ) free
 WHERE c.batch_id = free.batch_id AND c.position = free.position;

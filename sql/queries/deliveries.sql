@@ -8,9 +8,11 @@
 -- rows, last the batch, where all its deliveries meet. Of the parts that write and are not read PostgreSQL runs the
 -- last one first; so the batch's stand above the others, or
 -- test_a_delivery_that_waits_for_another_send_does_not_lock_the_batch fails.
+-- The command of a chunk that is done makes place for that of the next one of its batch, where not too many are in
+-- flight: one for one, so that deliveries side by side never command more than there were. in_flight null: for none.
 -- A message that finds its thread opened by one that was accepted later gives it its subject (CONTRACT 3.3).
 WITH chunk AS MATERIALIZED (
-    SELECT c.batch_id, c.position, c.recipients
+    SELECT c.batch_id, c.position, c.recipients, c.due_at < 'infinity' AND c.attempts = 0 AS commanded
     FROM chunks c JOIN batches b ON b.id = c.batch_id
     WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer AND c.state = 'pending'
       AND c.first_id = :first_id::bigint AND b.state IN ('created', 'sending') AND (:rechecked::boolean OR NOT b.recheck)
@@ -61,6 +63,19 @@ WITH chunk AS MATERIALIZED (
     SELECT 16, e.event, a.moves, a.body, :cause::jsonb, :traceparent::text
     FROM advanced a CROSS JOIN LATERAL unnest(a.events) WITH ORDINALITY AS e(event, n)
     WHERE :cause IS NOT NULL AND NOT (:want_ids::boolean AND a.total = 1) ORDER BY e.n
+), next AS MATERIALIZED (
+    SELECT waiting.batch_id, waiting.position
+    FROM chunk
+    CROSS JOIN LATERAL (
+        SELECT batch_id, position FROM chunks
+        WHERE batch_id = chunk.batch_id AND state = 'pending' AND due_at = 'infinity'
+        ORDER BY position LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) waiting
+    WHERE chunk.commanded AND commanded_chunks(chunk.batch_id) <= :in_flight::integer
+), commanded AS (
+    UPDATE chunks c SET due_at = clock_timestamp() + :patience::interval
+    FROM next WHERE c.batch_id = next.batch_id AND c.position = next.position
+    RETURNING c.position
 ), opened AS (
     INSERT INTO conversations (id, send_id, tag_set, first_tag_set, has_attachments, has_media_objects)
     SELECT a.message_id, :send_id::bigint, a.tag_set, a.tag_set, :has_attachments::boolean, :has_media_objects::boolean
@@ -129,6 +144,7 @@ WITH chunk AS MATERIALIZED (
     FROM addressed a WHERE :cause IS NOT NULL AND (SELECT count(*) FROM reused) > 0 GROUP BY 1
 )
 SELECT (SELECT count(*) FROM reused) AS reused, (SELECT cardinality(recipients) FROM chunk) AS claimed,
+       (SELECT position FROM commanded) AS next_position,
        (SELECT array_agg(conversation_id ORDER BY message_id) FROM addressed
         WHERE :want_ids) AS conversation_ids,
        -- Rows of reused conversations whose tags may have to change; rare, and settled by the caller.

@@ -2,7 +2,8 @@
 -- The oldest rows of a lane without another relay, and that is not resting, deleted: until this transaction commits the
 -- others see them, and if it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
 -- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not. One
--- of which nothing was written for as long as still does not hold them up: it waits for something itself. The newest sends are looked at.
+-- of which nothing was written for as long as still does not hold them up: it waits for something itself. Only the newest
+-- sends are looked at.
 -- Whose the copies of a chunk are stands in the chunk: recipient i has the message of its first id + i.
 -- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
 -- the row.

@@ -123,7 +123,7 @@ WITH asked AS MATERIALIZED (
            CASE WHEN asked.shared THEN :group_id::bigint ELSE nextval('id_blocks') END,
            asked.recipients[n * :chunk_size::integer + 1 : (n + 1) * :chunk_size::integer],
            CASE WHEN asked.shared THEN 'delivered' ELSE 'pending' END,
-           statement_timestamp() + :patience::interval, statement_timestamp()
+           'infinity', statement_timestamp()
     FROM asked, (SELECT coalesce(max(position), -1) AS position FROM listed) last,
          generate_series(0, (cardinality(asked.recipients) - 1) / :chunk_size::integer) AS n
     WHERE cardinality(asked.recipients) > 0

@@ -113,7 +113,7 @@ async def test_a_progress_is_its_owners(
 
     refused = await call(client, outsider, method, f"/progress/{progress['id']}{suffix}", status=403)
     assert refused == NOT_AUTHORISED
-    for path in ("12", "wat", "9" * 19):
+    for path in (str(progress["id"] + 1), "wat", "9" * 19):
         assert await call(client, me, method, f"/progress/{path}{suffix}", status=404) == NOT_FOUND
     found = await call(client, me, "GET", f"/progress/{progress['id']}")
     assert found["workflow_state"] == "queued"

@@ -23,7 +23,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
-from tests.bench import bystanders, costly_bodies, million, reuse, seen_in_time
+from tests.bench import bystanders, costly_bodies, fairness, million, reuse, seen_in_time
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -64,6 +64,7 @@ class Sizes:
     young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
     readers: seen_in_time.Sizes = field(default_factory=seen_in_time.Sizes)  # who look for what was accepted
     largest: million.Sizes = field(default_factory=million.Sizes)  # one request to ten times as many
+    shares: fairness.Sizes = field(default_factory=fairness.Sizes)  # sends that share the workers
 
 
 QUICK = Sizes(
@@ -80,6 +81,7 @@ QUICK = Sizes(
     young=bystanders.QUICK,
     readers=seen_in_time.QUICK,
     largest=million.QUICK,
+    shares=fairness.QUICK,
 )
 
 
@@ -140,6 +142,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         await run.start()
         figures = await _bystanders(run, course)
         figures |= await _seen_in_time(run, course)
+        figures |= await _fairness(run, course)
         figures |= await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
         figures |= await _private(run, warm_up, course)
@@ -155,7 +158,13 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
             "sizes": asdict(sizes),
             "machine": await machine(conn, settings) | {"load_before": round(load, 2)},
             "settings": settings.model_dump(
-                include={"chunk_size", "deliver_lanes", "database_pool_size", "max_bulk_private_recipients"}
+                include={
+                    "chunk_size",
+                    "deliver_lanes",
+                    "batch_chunks_in_flight",
+                    "database_pool_size",
+                    "max_bulk_private_recipients",
+                }
             ),
             "figures": {name: round(value, 4) for name, value in figures.items()},
             "targets": [target.judge(figures) for target in TARGETS],
@@ -174,6 +183,13 @@ async def _seen_in_time(run: Run, course: Course) -> dict[str, float]:
     log("reads during big sends")
     client = partial(Client, run.session, run.clarion.url)
     return await seen_in_time.measure(run.sizes.readers, run.conn, run.institution, course, client)
+
+
+async def _fairness(run: Run, course: Course) -> dict[str, float]:
+    """How sends share the workers."""
+    log("sends side by side")
+    client = partial(Client, run.session, run.clarion.url)
+    return await fairness.measure(run.sizes.shares, run.conn, run.institution, course, client)
 
 
 async def _sending(run: Run, warm_up: Course, course: Course) -> dict[str, float]:

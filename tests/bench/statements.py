@@ -1,6 +1,5 @@
 """How many statements the delivery of a chunk sends, BEGIN, COMMIT and the connection's return included."""
 
-from datetime import timedelta
 from typing import Any
 
 from service.application.messages.chunk import ChunkOutcome, deliver_chunk, read_chunk
@@ -58,7 +57,6 @@ async def _batch(conn: Connection, course: Course) -> int:
             recipients=course.students,
             chunk_size=len(course.students) // CHUNKS,
             created_at=now,
-            patience=timedelta(hours=1),
         ),
     )
     return stored.id

@@ -50,4 +50,7 @@ TARGETS = (
     Target("million_rate_to_hundred_thousand", 0.9, at_least=True),
     Target("million_memory_api_to_hundred_thousand", 1.2),
     Target("million_memory_worker_to_hundred_thousand", 1.2),
+    Target("senders_together_jain", 0.95, at_least=True),
+    Target("small_send_without_chunk_to_idle", 2),
+    Target("single_post_amid_big_to_idle", 2),
 )

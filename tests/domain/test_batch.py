@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.batch import BatchState, Progress, chunk_size, completion, eta
+from service.domain.batch import MOST_PACED_CHUNKS, BatchState, Progress, chunk_size, completion, eta
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -55,7 +55,7 @@ def test_the_rest_arrives_when_the_rate_says(total: int, data: st.DataObject, ra
     assert abs((arrival - START).total_seconds() * rate - (total - delivered)) < 1
 
 
-@pytest.mark.parametrize("state", set(BatchState) - {BatchState.SENDING})
+@pytest.mark.parametrize("state", [state for state in BatchState if state is not BatchState.SENDING])
 def test_the_end_of_a_batch_that_is_not_sending_is_unknown(state: BatchState) -> None:
     assert eta(progress(state, 100, 50, rate=10.0), START) is None
 
@@ -71,3 +71,17 @@ def test_chunks_are_small_in_small_sends_and_never_above_the_limit(recipients: i
     assert 1 <= size <= largest
     assert size in (largest, 500) or recipients // size == 50
     assert size <= chunk_size(recipients + 1, largest)
+
+
+@pytest.mark.parametrize(
+    ("recipients", "pace", "size"),
+    [
+        (100_000, 1200, 20),  # a second's worth
+        (100_000, 59, 2),  # or it would be cut into too many
+        (1_000, 30, 1),
+        (100_000, 1_000_000, 2000),  # no more than without a pace
+        (1_000_000, 60, 1_000_000 // MOST_PACED_CHUNKS),
+    ],
+)
+def test_with_a_pace_a_chunk_is_a_second_of_it(recipients: int, pace: int, size: int) -> None:
+    assert chunk_size(recipients, 2000, pace=pace) == size

@@ -39,3 +39,19 @@ async def test_no_worker_left_alive_is_only_a_delay(there: FaultEnvironment, cha
 
     await there.running.worker()
     await there.assert_all_sent()
+
+
+async def test_a_batch_of_which_one_chunk_is_in_flight_goes_on_whenever_its_worker_dies(
+    there: FaultEnvironment, chance: random.Random
+) -> None:
+    """Also between the commit of a chunk, which chooses the next one, and the command of that."""
+    one = {"CLARION_BATCH_CHUNKS_IN_FLIGHT": "1", "CLARION_RETRY_AFTER": "1"}
+    await there.running.api()
+    worker = await there.running.worker(**one)
+
+    for _ in range(ROUNDS):
+        await there.send(there.bulk())
+        await killed_while_delivering(chance, worker)
+        worker = await there.running.worker(**one)
+
+    await there.assert_all_sent()

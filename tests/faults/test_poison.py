@@ -3,12 +3,11 @@
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import datetime
 
 import pytest
 
 from tests.support.broker import broker_client
-from tests.support.fault_environment import FaultEnvironment, logged
+from tests.support.fault_environment import FaultEnvironment
 
 GARBAGE = {
     b"\x00\xff\xfe garbage": "is no JSON",
@@ -44,7 +43,7 @@ async def test_what_is_no_command_goes_to_the_dead_letters_with_its_reason(there
 
 @asynccontextmanager
 async def refused(there: FaultEnvironment, user_id: int, message: str) -> AsyncIterator[None]:
-    """Meanwhile the database takes no participant row of that user."""
+    """Meanwhile the database takes no participant row of that user, and notes by its clock when a chunk failed."""
     async with there.look() as conn:
         await conn.execute(
             f"""
@@ -52,13 +51,18 @@ async def refused(there: FaultEnvironment, user_id: int, message: str) -> AsyncI
             BEGIN RAISE EXCEPTION '%', '{message}'; END $$;
             CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW
                 WHEN (NEW.user_id = {user_id}) EXECUTE FUNCTION refuse();
+            CREATE TABLE tries (attempts integer, tried_at timestamptz);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN INSERT INTO tries VALUES (NEW.attempts, NEW.tried_at); RETURN NULL; END $$;
+            CREATE TRIGGER note AFTER UPDATE ON chunks FOR EACH ROW
+                WHEN (NEW.tried_at > coalesce(OLD.tried_at, '-infinity')) EXECUTE FUNCTION note();
             """
         )
     try:
         yield
     finally:
         async with there.look() as conn:
-            await conn.execute("DROP FUNCTION refuse() CASCADE")
+            await conn.execute("DROP FUNCTION refuse, note CASCADE; DROP TABLE tries")
 
 
 @pytest.mark.parametrize("message", ["the disk says no", "x" * 300_000], ids=["short", "longer than a frame"])
@@ -72,6 +76,8 @@ async def test_who_cannot_be_written_to_is_given_up_alone(there: FaultEnvironmen
     async with refused(there, students[0], message), broker_client(there.running.settings) as client:
         batch_id = await there.send(there.bulk())
         (letter,) = await client.dead_letters(1)
+        async with there.look() as conn:
+            tries = await conn.fetch("SELECT attempts, tried_at FROM tries ORDER BY tried_at")
 
     command = json.loads(letter.body)
     assert (command["name"], command["batch_id"], command["position"]) == ("deliver", batch_id, 0)
@@ -88,8 +94,7 @@ async def test_who_cannot_be_written_to_is_given_up_alone(there: FaultEnvironmen
         assert chunk["error"].startswith("RaiseError: ")
         reached = await conn.fetch("SELECT DISTINCT user_id FROM participants WHERE last_message_at IS NOT NULL")
         assert sorted(row["user_id"] for row in reached) == students[1:]
-    noted = [json.loads(line) for line in logged(worker, "chunk_postponed")]
-    failures = {line["attempts"]: datetime.fromisoformat(line["timestamp"]) for line in noted}
+    failures = {row["attempts"]: row["tried_at"] for row in tries}  # of each the last: it was cut before
     waits = [(failures[attempt + 1] - failures[attempt]).total_seconds() for attempt in range(1, 5)]
     assert all(wait >= 0.2 * 2**number for number, wait in enumerate(waits))
     others = [number for number, line in enumerate(worker.lines) if "chunk_delivered" in line]

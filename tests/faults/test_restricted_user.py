@@ -163,7 +163,8 @@ async def test_a_user_who_may_configure_some_of_it_declares_those(
     await publisher.broker.start()
     await until(lambda: publisher.connected)
 
-    assert {fault.name for fault in publisher.faults} == {names.dead, names.events, names.directory, names.requests}
+    others = {names.dead, names.events, names.event_sets, names.directory, names.requests}
+    assert {fault.name for fault in publisher.faults} == others
     await publisher.command(COMMAND)
     await publisher.broker.stop()
 

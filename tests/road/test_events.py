@@ -25,7 +25,7 @@ CHUNK = 20
 OF_JOBS = {"job_id", "job_tag"}
 OF_COPIES = {"batch_id", "recipient_id"}
 OF_ACCOUNTS = {"root_account_id", "root_account_uuid"}
-OF_ALL = {"event_name", "event_time", "producer"}
+OF_ALL = {"event_name", "event_time", "message_id", "producer"}
 
 
 @pytest.fixture

@@ -17,9 +17,12 @@ class Batches:
         self._conn = conn
 
     async def accept(
-        self, recipients: Sequence[int], *, chunk_size: int, patience: timedelta = timedelta(), sender: int = 1
+        self, recipients: Sequence[int], *, chunk_size: int, patience: timedelta | None = timedelta(), sender: int = 1
     ) -> int:
-        """A private bulk send by user 1, unplanned and due now unless given otherwise; the batch's id."""
+        """A private bulk send by user 1; the batch's id.
+
+        All its chunks are commanded and taken for lost after ``patience``; None: they wait for their turn.
+        """
         said = await self._conn.fetchrow(
             "INSERT INTO sends (author_id, created_at, body, private, root_account_ids)"
             " VALUES ($1, now(), 'Hello', true, '{1}') RETURNING id, created_at",
@@ -34,9 +37,13 @@ class Batches:
             recipients=recipients,
             chunk_size=chunk_size,
             created_at=said["created_at"],
-            patience=patience,
         )
-        return (await insert_batch(self._conn, accepted)).id
+        batch_id = (await insert_batch(self._conn, accepted)).id
+        if patience is not None:
+            await self._conn.execute(
+                "UPDATE chunks SET due_at = now() + $2::interval WHERE batch_id = $1", batch_id, patience
+            )
+        return batch_id
 
     async def set_state(self, batch_id: int, state: str) -> None:
         """As a user who pauses or cancels it would."""
@@ -45,6 +52,14 @@ class Batches:
     async def set_states(self, state: str) -> None:
         """All of them at once."""
         await self._conn.execute("UPDATE batches SET state = $1", state)
+
+
+async def pending(conn: Connection, batch_id: int) -> list[int]:
+    """Positions of the batch's chunks that are not settled, in their order."""
+    rows = await conn.fetch(
+        "SELECT position FROM chunks WHERE batch_id = $1 AND state = 'pending' ORDER BY position", batch_id
+    )
+    return [row["position"] for row in rows]
 
 
 @asynccontextmanager

@@ -18,6 +18,7 @@ from sql.connection import Connection
 from tests.support.batches import Batches
 from tests.support.user_merges import merged
 from tests.support.waiting import until
+from workers import deliver
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Requeue, outcome_of
@@ -399,9 +400,10 @@ WAITS = "state = 'active' AND wait_event_type = 'Lock'"
 
 
 async def test_no_more_chunks_are_written_at_once_than_there_are_lanes(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The others have been read by then, and hold neither a transaction nor a lock."""
+    monkeypatch.setattr(deliver, "FEW", 1)
     batch = await batches.accept(range(10, 18), chunk_size=2)
     deliverer = Deliverer(settings.model_copy(update={"deliver_lanes": 2}), pool)
     async with conn.transaction():
@@ -414,16 +416,34 @@ async def test_no_more_chunks_are_written_at_once_than_there_are_lanes(
     assert await asyncio.gather(*handled) == [Done()] * 4
 
 
-async def test_a_commit_on_its_way_holds_up_no_lane(
-    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches
+async def test_a_chunk_of_few_does_not_wait_for_a_lane(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It waits for the disk, which has room for the next; one more command than there are lanes makes use of that."""
+    monkeypatch.setattr(deliver, "FEW", 2)
+    many = await batches.accept([10, 11, 12], chunk_size=3)
+    few = await batches.accept([13, 14], chunk_size=2)
+    deliverer = Deliverer(settings.model_copy(update={"deliver_lanes": 1}), pool)
+    async with conn.transaction():
+        await conn.execute("SELECT FROM batches WHERE id = $1 FOR UPDATE", many)
+        held = asyncio.create_task(deliverer.handle(DeliverChunk(batch_id=many, position=0)))
+        await doing(pool, WAITS, 1)
+        assert await deliverer.handle(DeliverChunk(batch_id=few, position=0)) == Done()
+        assert not held.done()
+
+    assert await held == Done()
+
+
+async def test_a_commit_on_its_way_holds_up_no_lane(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, batches: Batches, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the disk, which has room for the next; more commands than there are lanes make use of that."""
+    monkeypatch.setattr(deliver, "FEW", 1)
     deliverer = Deliverer(settings.model_copy(update={"deliver_lanes": 1}), pool)
     commands = [
         DeliverChunk(batch_id=await batches.accept(recipients, chunk_size=2), position=0)
         for recipients in ([10, 11], [12, 13])
     ]
-    assert deliverer.commands_at_once == len(commands)
+    assert deliverer.commands_at_once >= len(commands)
     await conn.execute("""
         CREATE FUNCTION commit_late() RETURNS trigger LANGUAGE plpgsql AS
             $$ BEGIN PERFORM pg_advisory_xact_lock_shared(77); RETURN NULL; END $$;

@@ -8,10 +8,12 @@ import asyncpg
 from service.contracts.commands import DeliverChunk, PlanBatch, parse_command
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
+from sql import chunks
 from tests.support.batches import Batches
 from tests.support.broker import BrokerClient
 from workers.outcome import Done
 from workers.plan import Planner
+from workers.turns import DueChunks
 
 LATER = timedelta(hours=1)
 
@@ -28,18 +30,67 @@ async def commanded(outside: BrokerClient) -> list[tuple[int, int]]:
     return sorted(found)
 
 
-async def test_planning_commands_every_chunk(
+async def test_planning_commands_as_many_chunks_as_may_be_in_flight(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
-    other = await batches.accept(range(10, 20), chunk_size=5, patience=LATER)
-    batch = await batches.accept(range(10, 25), chunk_size=2, patience=LATER)
+    settings = settings.model_copy(update={"batch_chunks_in_flight": 3})
+    other = await batches.accept(range(10, 20), chunk_size=5, patience=None)
+    batch = await batches.accept(range(10, 25), chunk_size=2, patience=None)
     planner = Planner(settings, pool, publisher)
 
-    assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
+    for _ in range(2):
+        assert await planner.handle(PlanBatch(batch_id=batch)) == Done()
 
-    assert await commanded(outside) == [(batch, position) for position in range(8)]
-    assert await planner.sweep() == 0
+    assert await commanded(outside) == [(batch, position) for position in range(3)]
+    assert await DueChunks(settings, pool, publisher).sweep() == 0
     assert other != batch
+
+
+async def test_planners_of_one_batch_command_no_more_together(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    batch = await batches.accept(range(10, 100), chunk_size=2, patience=None)
+    planners = [Planner(settings, pool, publisher) for _ in range(6)]
+
+    await asyncio.gather(*(planner.handle(PlanBatch(batch_id=batch)) for planner in planners))
+
+    assert await commanded(outside) == [(batch, position) for position in range(settings.batch_chunks_in_flight)]
+
+
+async def test_the_sweeper_goes_on_with_batches_that_nobody_goes_on_with(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    """Their command was lost, or a worker was killed before it commanded what is next. Not what is stopped."""
+    settings = settings.model_copy(update={"batch_chunks_in_flight": 2})
+    lost, begun, full = [await batches.accept(range(10, 20), chunk_size=2, patience=None) for _ in range(3)]
+    stopped = await batches.accept(range(10, 20), chunk_size=2, patience=None)
+    await batches.set_state(stopped, "paused")
+    planner = Planner(settings, pool, publisher)
+    await planner.handle(PlanBatch(batch_id=begun))
+    await planner.handle(PlanBatch(batch_id=full))
+    async with pool.acquire() as conn:
+        await conn.execute("UPDATE chunks SET state = 'delivered' WHERE batch_id = $1 AND position = 0", begun)
+    await commanded(outside)
+
+    assert await planner.sweep() == 3
+
+    assert await commanded(outside) == [(lost, 0), (lost, 1), (begun, 2)]
+    assert await planner.sweep() == 0
+
+
+async def test_what_waits_to_be_tried_again_is_no_reason_to_wait(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    settings = settings.model_copy(update={"batch_chunks_in_flight": 2})
+    batch = await batches.accept(range(10, 20), chunk_size=2, patience=None)
+    planner = Planner(settings, pool, publisher)
+    await planner.handle(PlanBatch(batch_id=batch))
+    async with pool.acquire() as conn:
+        await chunks.postpone_chunk(conn, batch, 0, error="no", first_wait=LATER)
+
+    await planner.sweep()
+
+    assert await commanded(outside) == [(batch, 0), (batch, 1), (batch, 2)]
 
 
 async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
@@ -61,14 +112,15 @@ async def test_the_sweeper_takes_what_is_due_and_pending_and_leaves_it_then(
 ) -> None:
     due = await batches.accept(range(10, 16), chunk_size=2)
     await batches.accept(range(10, 16), chunk_size=2, patience=LATER)
+    await batches.accept(range(10, 16), chunk_size=2, patience=None)
     async with pool.acquire() as conn:
         await conn.execute("UPDATE chunks SET state = 'delivered' WHERE batch_id = $1 AND position = 1", due)
-    planner = Planner(settings, pool, publisher)
+    sweeper = DueChunks(settings, pool, publisher)
 
-    assert await planner.sweep() == 2
+    assert await sweeper.sweep() == 2
 
     assert await commanded(outside) == [(due, 0), (due, 2)]
-    assert await planner.sweep() == 0
+    assert await sweeper.sweep() == 0
     async with pool.acquire() as conn:
         left_for = await conn.fetchval(
             "SELECT min(due_at) - now() FROM chunks WHERE batch_id = $1 AND position <> 1", due
@@ -80,9 +132,9 @@ async def test_several_sweepers_share_the_work(
     settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
 ) -> None:
     batch = await batches.accept(range(1000, 1300), chunk_size=1)
-    planners = [Planner(settings, pool, publisher) for _ in range(6)]
+    sweepers = [DueChunks(settings, pool, publisher) for _ in range(6)]
 
-    swept = await asyncio.gather(*(planner.sweep() for planner in planners))
+    swept = await asyncio.gather(*(sweeper.sweep() for sweeper in sweepers))
 
     assert sum(swept) == 300
     assert await commanded(outside) == [(batch, position) for position in range(300)]
@@ -95,7 +147,7 @@ async def test_a_chunk_in_work_is_not_swept(
     async with pool.acquire() as conn, conn.transaction():
         await conn.execute("SELECT 1 FROM chunks WHERE batch_id = $1 AND position = 0 FOR UPDATE", batch)
 
-        assert await Planner(settings, pool, publisher).sweep() == 1
+        assert await DueChunks(settings, pool, publisher).sweep() == 1
 
     assert await commanded(outside) == [(batch, 1)]
 

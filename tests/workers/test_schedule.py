@@ -8,12 +8,14 @@ import pytest
 from service.contracts.commands import PlanBatch, parse_command
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
+from sql.turns import running_batches
 from tests.support.broker import BrokerClient
 from tests.support.gateway import publishing_nowhere
 from tests.support.schedules import Schedules, fall_due
 from tests.support.school import School
 from tests.support.waiting import until
 from workers.schedule import Scheduler
+from workers.turns import limits_of
 
 
 @pytest.fixture
@@ -123,4 +125,5 @@ async def test_a_send_starts_in_time_while_the_broker_is_away(
 
         scheduler.stop()
         await running
-    assert await conn.fetchval("SELECT count(*) FROM chunks WHERE due_at < now() + interval '1 min'") > 0
+    [left_to_planner] = await running_batches(conn, limits_of(settings), behind=0, limit=10)
+    assert (left_to_planner.batch_id, left_to_planner.has_room) == (batch, True)

@@ -9,6 +9,7 @@ from service.domain.event_metadata import Cause
 from sql import chunks, deliveries, sends
 from sql.address_book import instructed_by
 from sql.connection import Connection
+from sql.deliveries import Succession
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +22,12 @@ class Nothing:
 
 @dataclass(frozen=True, slots=True)
 class ChunkOutcome:
-    """What was delivered; conversation ids when they were asked for."""
+    """What was delivered; conversation ids when they were asked for, and the chunk that is to be commanded now."""
 
     recipients: int
     reused: int
     conversation_ids: tuple[int, ...] = ()
+    next_position: int | None = None
 
 
 async def read_chunk(conn: Connection, batch_id: int, position: int) -> chunks.PendingChunk | Nothing:
@@ -42,27 +44,35 @@ async def deliver_chunk(
     pending: chunks.PendingChunk,
     *,
     cause: Cause | None,
+    succession: Succession | None = None,
     want_ids: bool = False,
 ) -> ChunkOutcome | Nothing:
     """Delivers a chunk that was read before, within the caller's transaction; Nothing when it was settled meanwhile.
 
+    With a ``succession`` another chunk of the batch takes its place among those that are commanded.
     Where its batch was stopped in between, without those who are not to get it any more: they are skipped with it.
 
     Raises asyncpg.UniqueViolationError or DeadlockDetectedError after a conflict with another send: the
     caller rolls back and calls again, and the second attempt reuses the conversations of the other send.
     """
     if not pending.recheck:
-        return await _write(conn, tag_sets, pending, cause=cause, want_ids=want_ids)
+        return await _write(conn, tag_sets, pending, cause=cause, succession=succession, want_ids=want_ids)
     attempt = conn.transaction()
     await attempt.start()
     rest = await take_out_unreachable(conn, pending)
-    outcome = await _write(conn, tag_sets, rest, cause=cause, want_ids=want_ids)
+    outcome = await _write(conn, tag_sets, rest, cause=cause, succession=succession, want_ids=want_ids)
     await (attempt.rollback() if isinstance(outcome, Nothing) else attempt.commit())
     return outcome
 
 
 async def _write(
-    conn: Connection, tag_sets: TagSets, pending: chunks.PendingChunk, *, cause: Cause | None, want_ids: bool
+    conn: Connection,
+    tag_sets: TagSets,
+    pending: chunks.PendingChunk,
+    *,
+    cause: Cause | None,
+    succession: Succession | None,
+    want_ids: bool,
 ) -> ChunkOutcome | Nothing:
     numbers = await chunk_tags(conn, tag_sets, pending)
     delivered = await deliveries.deliver(
@@ -75,6 +85,7 @@ async def _write(
         cause=cause,
         chunk=(pending.batch_id, pending.position),
         rechecked=pending.recheck,
+        succession=succession,
         want_ids=want_ids,
     )
     if delivered.claimed is None:
@@ -84,13 +95,13 @@ async def _write(
         if (found.first_id, found.recheck) == (pending.first_id, pending.recheck):
             return Nothing("pending", None)
         # After it was read, a merge of accounts changed its recipients, or its batch was stopped and goes on.
-        return await deliver_chunk(conn, tag_sets, found, cause=cause, want_ids=want_ids)
+        return await deliver_chunk(conn, tag_sets, found, cause=cause, succession=succession, want_ids=want_ids)
     if delivered.retagged:
         await retag(conn, tag_sets, pending.tags, delivered.retagged)
     if pending.user_note:
         # The chunk may have been cut since it was read: its own are the first of those.
         await note_recipients(conn, pending.message, pending.recipients[: delivered.claimed])
-    return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids))
+    return ChunkOutcome(delivered.claimed, delivered.reused, tuple(delivered.conversation_ids), delivered.next_position)
 
 
 async def deliver_at_once(

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from service.application.address_book.masquerade import in_reach
 from service.application.address_book.recipient_checks import (
@@ -23,7 +23,7 @@ from service.application.messages.draft import compose, store, store_among
 from service.application.messages.tag_sets import retag
 from service.application.messages.work import Work
 from service.domain import messages, tags
-from service.domain.batch import chunk_size
+from service.domain.batch import chunk_size, paced_chunk
 from service.domain.contexts import Context
 from service.domain.errors import invalid
 from service.domain.messages import Kind
@@ -34,9 +34,6 @@ from service.runtime.tracing import current_traceparent
 from sql import batches, deliveries, schedule, sends
 from sql.connection import Connection
 from sql.messages import MessageKey
-
-# An accepted batch is planned at once by a command; should that be lost, the sweeper comes this much later.
-UNPLANNED_AFTER = timedelta(seconds=5)
 
 # Ids of recipients that come to this process. Of more it needs none: the statement that accepts them cuts them into
 # chunks, and the ids of a million would be a third of a gateway's memory.
@@ -223,9 +220,8 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             tags=plan.tags,
             user_note=request.user_note,
             recipients=plan.recipients,
-            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
+            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
             created_at=message.created_at,
-            patience=UNPLANNED_AFTER,
             members_of_course=only_course(plan),
             audiences=audiences_of(plan),
             from_conversation_id=plan.shared,
@@ -262,7 +258,7 @@ async def _later(
             tags=plan.tags,
             user_note=request.user_note,
             recipients=plan.recipients,
-            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
+            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
             created_at=message.created_at,
             send_at=send_at,
             request=request_text(request),
@@ -274,10 +270,14 @@ async def _later(
 
 
 def is_asynchronous(settings: Settings, request: CreateConversation, plan: Validated) -> bool:
-    """Whether the answer comes before the delivery: asked for, for a bulk send; for one to very many; for one later."""
+    """Whether the answer comes before the delivery: asked for, for a bulk send; for one to very many; for one later.
+
+    Where there is a pace (CONTRACT 2), very many are those whom it does not let have their message at once.
+    """
     if request.send_at is not None:
         return True
-    many = len(plan.recipients) > settings.max_synchronous_recipients
+    most = settings.max_synchronous_recipients
+    many = len(plan.recipients) > (min(most, paced_chunk(settings.pace)) if settings.pace else most)
     return plan.kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE) and (request.asynchronous or many)
 
 

@@ -151,7 +151,6 @@ async def _start(work: Work, conn: Connection, due: DueRow) -> schedule.StartedR
         due.batch_id,
         start,
         sender_id=due.sender_id,
-        patience=create.UNPLANNED_AFTER,
         cause=work.cause,
     )
     if row is None:
@@ -169,7 +168,7 @@ async def _written(work: Work, conn: Connection, request: CreateConversation, pl
     return schedule.Start(
         plan.tags,
         plan.recipients,
-        chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size),
+        chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
         members_of_course=create.only_course(plan),
         audiences=create.audiences_of(plan),
         from_conversation_id=plan.shared,

@@ -14,7 +14,7 @@ from sql import chunks
 from sql.batch_recipients import list_recipients
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from tests.support.batches import Batches
+from tests.support.batches import Batches, pending
 from tests.support.user_merges import NOW, merged
 
 EVERYBODY = range(101, 111)
@@ -35,7 +35,7 @@ async def _people(conn: asyncpg.Connection) -> None:
 
 async def deliver_all(conn: Connection, batch: int) -> None:
     """What is pending."""
-    for position in await chunks.plan_batch(conn, batch, timedelta()):
+    for position in await pending(conn, batch):
         async with conn.transaction():
             await deliver_at_once(conn, TagSets(), batch, position, cause=None)
 

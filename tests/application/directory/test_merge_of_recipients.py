@@ -19,7 +19,7 @@ from sql import chunks
 from sql.batch_recipients import list_recipients
 from sql.chunks import PendingChunk
 from sql.connection import Connection
-from tests.support.batches import Batches
+from tests.support.batches import Batches, pending
 from tests.support.institution import Institution
 from tests.support.user_merges import check_invariants, merged, until_waiting
 
@@ -168,7 +168,7 @@ async def test_a_sender_who_is_merged_into_a_recipient_does_not_write_to_themsel
     batch = await Batches(conn).accept([101, 103], chunk_size=chunk_size)
 
     await apply(conn, [merged(1, 103)])
-    for position in await chunks.plan_batch(conn, batch, timedelta()):
+    for position in await pending(conn, batch):
         await deliver(conn, batch, position)
 
     assert await copies(conn) == {101: 1, 103: 1}
@@ -230,7 +230,7 @@ async def test_a_chunk_that_is_left_empty_ends_with_its_batch(
     """A batch that ended before would leave the chunk pending for good; one that did not know of it would never end."""
     batch = await Batches(conn).accept([101, 102, 103], chunk_size=1)
     await apply(conn, [merged(101, 102)])
-    assert sorted(await chunks.plan_batch(conn, batch, timedelta())) == [0, 1, 2]
+    assert await pending(conn, batch) == [0, 1, 2]
 
     for step, position in enumerate(order):
         if position == fails:
@@ -264,7 +264,7 @@ async def test_who_is_left_out_is_listed_so(conn: asyncpg.Connection, chunk_size
     await apply(conn, [merged(105, 107), merged(106, 107)])
     assert await left_out(conn) == {101, 105, 106}
     await check_listed(conn)
-    for position in await chunks.plan_batch(conn, batch, timedelta()):
+    for position in await pending(conn, batch):
         await deliver(conn, batch, position)
 
     assert await copies(conn) == {102: 1, 103: 1, 107: 1}
@@ -328,7 +328,7 @@ async def test_a_batch_of_which_nobody_is_left_ends(conn: asyncpg.Connection, ch
     await apply(conn, [merged(101, 1), merged(102, 1)])
     assert await counted(conn) == ("created", 2, 0, 0, 0)
 
-    for position in await chunks.plan_batch(conn, batch, timedelta()):
+    for position in await pending(conn, batch):
         await deliver(conn, batch, position)
 
     assert await copies(conn) == {}

@@ -2,7 +2,6 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -21,8 +20,8 @@ from service.application.messages.work import Work
 from service.application.transactions import committed
 from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
-from sql import chunks
 from sql.connection import Connection
+from tests.support.batches import pending
 from tests.support.school import School
 from tests.support.user_merges import check_invariants, merged, until_waiting
 
@@ -93,7 +92,7 @@ async def test_a_bulk_send_to_an_account_and_its_target(
     merges = [(first, second), (third, new), (fourth, fifth), (fifth, second), (sixth, school.teacher)]
     outcome = await store_after(conn, pool, work, (send, plan), *merges)
     if isinstance(outcome, Accepted):
-        for position in await chunks.plan_batch(conn, outcome.batch_id, timedelta()):
+        for position in await pending(conn, outcome.batch_id):
             async with conn.transaction():
                 await deliver_at_once(conn, work.tag_sets, outcome.batch_id, position, cause=None)
     await move_what_came_late(conn)

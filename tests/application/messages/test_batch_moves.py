@@ -23,6 +23,7 @@ from sql import chunks, outbox
 from sql.batch_moves import settle_cancelled
 from sql.batches import Batch
 from sql.connection import Connection
+from sql.turns import Limits, take_turns
 from tests.support.batch_story import ALLOWED, BatchEvent, assert_counted, assert_story, steps
 from tests.support.batches import Batches
 from tests.support.bulk_send_invariants import copies
@@ -247,15 +248,20 @@ async def test_a_paused_batch_whose_last_chunk_was_in_work_is_at_its_end(
     assert not await moved(pool, school, batch_id, "resume")
 
 
-async def test_what_goes_on_is_due_at_once(conn: asyncpg.Connection, school: School, batch_id: int) -> None:
-    await chunks.plan_batch(conn, batch_id, timedelta(hours=1))
+async def test_what_goes_on_is_commanded_anew(conn: asyncpg.Connection, school: School, batch_id: int) -> None:
+    limits = Limits(in_flight=2, sender_pace=0, account_pace=0, root_account_id=1, ahead=timedelta())
+    await conn.execute("UPDATE chunks SET due_at = 'infinity'")
+    assert len(await take_turns(conn, batch_id, limits, patience=timedelta(hours=1))) == 2
+    await conn.execute("UPDATE chunks SET attempts = 1, tried_at = now(), due_at = now() WHERE position = 3")
     await move(conn, school, batch_id, "pause")
     assert await chunks.take_due_chunks(conn, patience=timedelta(hours=1), limit=10) == []
+    assert await take_turns(conn, batch_id, limits, patience=timedelta(hours=1)) == []
 
     await move(conn, school, batch_id, "resume")
 
-    due = await chunks.take_due_chunks(conn, patience=timedelta(hours=1), limit=10)
-    assert sorted(chunk.position for chunk in due) == [0, 1, 2, 3]
+    turns = [await take_turns(conn, batch_id, limits, patience=timedelta(hours=1)) for _ in range(2)]
+    assert [sorted(turn.position for turn in taken) for taken in turns] == [[0, 1], []]
+    assert await conn.fetchval("SELECT count(*) FROM chunks WHERE attempts > 0") == 0
 
 
 async def test_a_retry_is_for_those_who_failed_and_nobody_else(

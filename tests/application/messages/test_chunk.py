@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Sequence
-from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -43,7 +42,6 @@ async def batch_of(
             recipients=recipients,
             chunk_size=chunk_size,
             created_at=now,
-            patience=timedelta(),
             members_of_course=members_of_course,
         ),
     )

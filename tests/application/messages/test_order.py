@@ -4,7 +4,6 @@ import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -65,7 +64,6 @@ class Sends:
                 recipients=send.recipients,
                 chunk_size=2,
                 created_at=stored.created_at,
-                patience=timedelta(),
             ),
         )
         positions = [(batch_id, position) for position in range(chunks)]
