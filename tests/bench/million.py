@@ -86,8 +86,8 @@ class Surroundings:
     @asynccontextmanager
     async def _processes(self) -> AsyncIterator[tuple[str, Process, Process, Process]]:
         async with installation(self.settings, fresh=True) as clarion:
-            api, *workers = await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
-            yield clarion.url, api, *workers
+            api, first, second = await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
+            yield clarion.url, api, first, second
             await asyncio.gather(*(process.stop() for process in clarion.processes))
 
 
