@@ -513,7 +513,8 @@ async def test_what_ended_before_there_were_audits_counts_as_audited(conn: async
             "DROP TABLE audits, taken_conversations; ALTER TABLE batches DROP COLUMN audited_end, DROP COLUMN moved_at"
         )
         await conn.execute(
-            "INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at, finished_at)"
+            "INSERT INTO batches"
+            " (send_id, sender_id, message_id, tags, user_note, state, total, created_at, finished_at)"
             " SELECT 1, 1, 1, '{}', false, state, 0, now(), finished"
             " FROM (VALUES ('sent', now() - interval '1 s'), ('sending', NULL)) v(state, finished)"
         )
