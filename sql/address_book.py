@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from service.domain.visibility import Members, Range, rows
-from sql.arrays import Ids
+from sql.arrays import Ids, array_text
 from sql.connection import Connection
 from sql.statements import Single, Value
 
 
 class Expanded(NamedTuple):
-    """User ids as the text of an array, and how many."""
+    """User ids as the text of an array, empty where the server holds them, and how many."""
 
     user_ids: str
     people: int
@@ -34,9 +34,15 @@ def _records(items: Iterable[Range | Members]) -> str:
     return json.dumps(rows(items))
 
 
-async def expand_ranges(conn: Connection, ranges: Sequence[Range], sender_id: int) -> Ids:
-    """Messageable users of the ranges without the sender; ascending, distinct."""
-    return Ids(*await _EXPAND_RANGES(conn, ranges=_records(ranges), sender_id=sender_id))
+async def expand_ranges(
+    conn: Connection, ranges: Sequence[Range], sender_id: int, *, hold_above: int | None = None
+) -> Ids:
+    """Messageable users of the ranges without the sender; ascending, distinct.
+
+    ``hold_above``: of more than so many the server holds the ids until the transaction ends.
+    """
+    found = await _EXPAND_RANGES(conn, ranges=_records(ranges), sender_id=sender_id, hold_above=hold_above)
+    return Ids(found.user_ids or None, found.people)
 
 
 async def reachable(
@@ -88,7 +94,7 @@ async def recipients_by_uuid(conn: Connection, uuids: Sequence[str]) -> list[int
 
 async def all_instruct(conn: Connection, course_id: int, user_ids: Sequence[int], exempt: Sequence[int]) -> bool:
     """Whether all users are teachers or TAs of the course, the exempt ones not counted."""
-    return await _ALL_INSTRUCT(conn, course_id=course_id, user_ids=user_ids, exempt=exempt)
+    return await _ALL_INSTRUCT(conn, course_id=course_id, user_ids=array_text(user_ids), exempt=exempt)
 
 
 async def any_staff(conn: Connection, course_id: int, user_ids: Sequence[int]) -> bool:

@@ -79,6 +79,7 @@ class Taken:
     rows: Sequence[MessagesRow | BatchEventRow]
 
 
+_STILL = timedelta(seconds=3)  # a bulk send of which nothing was written for so long is not being written now
 _TAKE = Many("take_events", TakenRow)
 _LAG = Value[float]("outbox_lag")
 _COUNT = Command("count_unroutable")
@@ -112,6 +113,7 @@ async def take_events(
         conn,
         patience=patience,
         lock_class=_LANES,
+        still=_STILL,
         max_copies=copies,
         max_rows=rows,
         resting=list(resting),

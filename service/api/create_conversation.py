@@ -12,7 +12,7 @@ from service.api.publish import announce
 from service.api.responses import respond
 from service.api.viewpoint import includes, viewpoint
 from service.api.work import work_of
-from service.application.messages.create import Accepted, carry_out, validate
+from service.application.messages.create import Accepted, Created, carry_out, validate
 from service.application.messages.create_request import CreateConversation
 from service.application.messages.dry_run import preview
 from service.application.messages.work import Work
@@ -24,6 +24,7 @@ from service.application.transactions import committed
 from service.contracts.commands import PlanBatch
 from service.domain.errors import Code
 from service.runtime.metrics import BATCHES_ACCEPTED
+from sql.connection import Connection
 
 REQUIRED = ("recipients", "body")  # over AMQP too (service/api/asyncapi.py)
 
@@ -53,8 +54,7 @@ async def create_conversation(request: web.Request, sent: CreateParameters) -> w
     if command.dry_run:
         return await _dry_run(request, work, command)
     async with connection(request) as conn:
-        plan = await validate(work, conn, command)
-        outcome = await committed(conn, lambda: carry_out(work, conn, command, plan))
+        outcome = await committed(conn, lambda: _create(work, conn, command))
         if isinstance(outcome, Accepted):
             BATCHES_ACCEPTED.inc()
             if not outcome.scheduled:
@@ -62,6 +62,10 @@ async def create_conversation(request: web.Request, sent: CreateParameters) -> w
         view = replace(view, accounts=await caller_accounts(request, conn))
         answer = await answer_created(conn, view, outcome, uuids=uuids)
     return respond(request, answer.body, answer.status, answer.headers)
+
+
+async def _create(work: Work, conn: Connection, command: CreateConversation) -> Accepted | Created:
+    return await carry_out(work, conn, command, await validate(work, conn, command))
 
 
 async def _dry_run(request: web.Request, work: Work, command: CreateConversation) -> web.Response:

@@ -64,8 +64,8 @@ class EventPublisher:
     """Publishes on the exchange of events and that of sets, mandatory and confirmed. For one caller at a time.
 
     aiormq's own publish takes a lock, a timer and several futures for each message, which is five times the work of
-    the message. Here a group of messages goes to the connection in one piece, which lets the relay publish 1.8 times
-    as many a second (deploy/README.md, "events relayed a second"); numbers, confirms and returns are kept where aiormq
+    the message. Here a group of messages goes to the connection in one piece, which lets the relay publish three times
+    as many a second (`relay_to_raw` of tests/bench/events.py); numbers, confirms and returns are kept where aiormq
     keeps them, on the channel, which is used for nothing else. aiormq does not promise that they stay there:
     pyproject.toml bounds its release, and tests/runtime/test_event_publisher.py compares wire and records with aiormq's
     own publish.

@@ -148,7 +148,7 @@ class Settings(StuckSettings, BrokerSettings):
     events: bool = True
     shard_id: int = Field(1, ge=1, le=900_000)
     relay_interval: float = Field(0.2, gt=0)
-    relay_patience: float = Field(5.0, ge=0)
+    relay_patience: float = Field(30.0, ge=0)
 
     @cached_property
     def trusted_proxies(self) -> tuple[Network, ...]:

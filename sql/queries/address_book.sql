@@ -1,6 +1,8 @@
 -- name: expand_ranges :single
 -- All users in the given ranges of enrolments, as one sorted array: recipients of courses and sections. As text, because
--- nobody looks at each of a million.
+-- nobody looks at each of a million. More than hold_above (null: any number) are not brought at all: the setting
+-- clarion.recipients holds the text for the statements of the same transaction, and here it is empty. A gateway that had
+-- it to receive and to send would need three times its room.
 -- A course may have 100,000 members, so a row costs a probe of an index and a few comparisons, nothing else:
 -- * the lateral arms force an index scan per range whatever the planner believes a range to hold;
 -- * the standing of enrollment_standings is taken apart: what courses and sections decide is decided once, in
@@ -58,7 +60,11 @@ WITH ranges AS MATERIALIZED (
           SELECT m.user_id FROM unknown_members m WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = m.user_id)
       )
 )
-SELECT found.user_ids::text AS user_ids, cardinality(found.user_ids) AS people FROM found;
+SELECT CASE WHEN cardinality(found.user_ids) > :hold_above::integer
+            THEN left(set_config('clarion.recipients', found.user_ids::text, true), 0)
+            ELSE found.user_ids::text END AS user_ids,
+       cardinality(found.user_ids) AS people
+FROM found;
 
 -- name: reachable :value
 -- Those of some users whom the sender sees, by an enrolment in one of the ranges, as a member of one of the groups or on
@@ -126,7 +132,7 @@ SELECT coalesce(array_agg(id), '{}') AS user_ids FROM users WHERE uuid = ANY (:u
 -- name: all_instruct :value
 -- Whether all users are instructors of the course or exempt, for a sender who may write to no others.
 SELECT NOT EXISTS (
-    SELECT FROM unnest(:user_ids::bigint[]) AS u (id)
+    SELECT FROM unnest(coalesce(:user_ids::text, current_setting('clarion.recipients', true))::bigint[]) AS u (id)
     WHERE u.id <> ALL (:exempt::bigint[]) AND NOT EXISTS (
         SELECT FROM enrollment_standings e
         WHERE e.course_id = :course_id::bigint AND e.user_id = u.id AND e.type IN ('TeacherEnrollment', 'TaEnrollment')

@@ -1,11 +1,12 @@
 -- name: insert_batch :single
 -- A batch with its chunks: the recipients come sorted in one array and are cut here, each chunk with a block of
--- ids of its own. None is commanded yet. The template message gets an id too, because the batch object shows it. The array comes as text,
--- which the driver passes on far faster than a list of 100,000 numbers. Whose account was merged since the request
+-- ids of its own. None is commanded yet. The template message gets an id too, because the batch object shows it. The
+-- array comes as text, which the driver passes on far faster than a list of 100,000 numbers; null: the one that
+-- expand_ranges holds. Whose account was merged since the request
 -- found its recipients is said too: the statement waits for merges and sees what they left. There are few merged
 -- accounts, and each is looked for in the sorted recipients, of which there may be very many.
 WITH asked AS MATERIALIZED (
-    SELECT :recipients::text::bigint[] AS recipients
+    SELECT coalesce(:recipients::text, current_setting('clarion.recipients', true))::bigint[] AS recipients
 ), batch AS (
     INSERT INTO batches (send_id, sender_id, message_id, tags, user_note, state, total, created_at, traceparent,
                          members_of_course, audiences, from_conversation_id)

@@ -1,7 +1,9 @@
 -- name: take_events :many
 -- The oldest rows of a lane without another relay, and that is not resting, deleted: until this transaction commits the
 -- others see them, and if it does not, they stay. max_copies is how many messages they stand for, to within one row. While a bulk send is being
--- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not.
+-- written, rows younger than patience wait, so that it has the processors for itself; those of its progress do not. One
+-- of which nothing was written for as long as still does not hold them up: it waits for something itself. Only the newest
+-- sends are looked at.
 -- Whose the copies of a chunk are stands in the chunk: recipient i has the message of its first id + i.
 -- A row holds the global id of its account; what else the account is known by is looked up here, once for all copies of
 -- the row.
@@ -16,7 +18,17 @@ WITH ready AS MATERIALIZED (
     CROSS JOIN LATERAL (SELECT o.recorded_at FROM outbox o WHERE o.lane = l.lane ORDER BY o.id LIMIT 1) oldest
     WHERE l.lane <> ALL (:resting::smallint[])
       AND (l.lane = 16 OR oldest.recorded_at <= clock_timestamp() - :patience::interval
-           OR NOT EXISTS (SELECT FROM batches b WHERE b.state IN ('created', 'sending')))
+           OR NOT EXISTS (
+               SELECT FROM (
+                   SELECT id, created_at, send_at, started_at FROM batches
+                   WHERE state IN ('created', 'sending') ORDER BY id DESC LIMIT 20
+               ) b
+               WHERE (greatest(b.created_at, b.send_at, b.started_at) > clock_timestamp() - :still::interval OR EXISTS (
+                   SELECT FROM chunks c
+                   WHERE c.batch_id = b.id AND c.state IN ('delivered', 'failed')
+                     AND c.updated_at > clock_timestamp() - :still
+               ))
+           ))
 ), mine AS MATERIALIZED (
     SELECT r.lane, set_config('synchronous_commit', 'off', true),
            set_config('idle_in_transaction_session_timeout', '300s', true), set_config('lock_timeout', '0', true)

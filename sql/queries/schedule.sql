@@ -8,7 +8,7 @@ SELECT :send_at::timestamptz > statement_timestamp()
 -- listed, counted and cancelled, and no worker looks at the chunks of a scheduled batch. None of them is ever due: the
 -- start makes them anew.
 WITH asked AS MATERIALIZED (
-    SELECT :recipients::text::bigint[] AS recipients
+    SELECT coalesce(:recipients::text, current_setting('clarion.recipients', true))::bigint[] AS recipients
 ), batch AS (
     INSERT INTO batches AS b (send_id, sender_id, message_id, tags, user_note, state, total, created_at, send_at,
                               traceparent)
@@ -88,7 +88,7 @@ WHERE batch_id = :batch_id::bigint AND due_at <= statement_timestamp();
 -- its sender was merged meanwhile.
 -- A group has one conversation, and a message that all share: each is a chunk of his own then, delivered already.
 WITH asked AS MATERIALIZED (
-    SELECT :recipients::text::bigint[] AS recipients, coalesce(:group_id::bigint, 0) > 0 AS shared
+    SELECT coalesce(:recipients::text, current_setting('clarion.recipients', true))::bigint[] AS recipients, coalesce(:group_id::bigint, 0) > 0 AS shared
 ), listed AS MATERIALIZED (
     SELECT c.position, c.recipients FROM chunks c
     WHERE c.batch_id = :batch_id::bigint AND coalesce(c.state, '') = 'pending'

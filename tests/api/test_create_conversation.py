@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession, FormData
 
+from service.application.messages.create import MOST_LISTED
 from service.runtime.metrics import BATCHES_ACCEPTED
 from tests.support.conversations import Threads
 from tests.support.institution import Institution
@@ -176,6 +177,30 @@ async def test_an_accepted_batch_is_listed_until_it_is_sent(
     for query, found in [("", []), ("?state[]=sent", [batch_id]), ("?state=created&state=sent", [batch_id])]:
         async with client.get(f"{PATH}/batches{query}", headers=teacher) as response:
             assert [b["id"] for b in await response.json()] == found
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["now", "later"])
+async def test_a_message_to_more_than_are_listed_reaches_them_all(
+    *,
+    client: ClientSession,
+    teacher: dict[str, str],
+    school: School,
+    institution: Institution,
+    conn: asyncpg.Connection,
+    later: bool,
+) -> None:
+    """Their ids do not come to the gateway."""
+    course = await institution.course()
+    everybody = await institution.users(MOST_LISTED + 1)
+    await institution.enroll(course, [school.teacher], "Teacher")
+    await institution.enroll(course, everybody)
+    at = {"send_at": (datetime.now(UTC) + timedelta(days=1)).isoformat()} if later else {}
+    sent = {"recipients": [f"course_{course}_students"], "body": "x", "group_conversation": "1", "bulk_message": "1"}
+
+    assert await post(client, teacher, 202, **sent, **at) == []
+
+    chunks = await conn.fetch("SELECT recipients FROM chunks ORDER BY position")
+    assert [user_id for chunk in chunks for user_id in chunk["recipients"]] == sorted(everybody)
 
 
 async def test_batches_are_listed_page_by_page(client: ClientSession, teacher: dict[str, str], school: School) -> None:

@@ -1,5 +1,6 @@
 """The surroundings of a run: a fresh database and broker names of its own, gone afterwards."""
 
+import asyncio
 import json
 import os
 import sys
@@ -107,6 +108,15 @@ async def empty(conn: Connection) -> None:
 async def forget_events(conn: Connection) -> None:
     """Nothing is left to relay."""
     await conn.execute("TRUNCATE outbox")
+
+
+async def relayed(conn: Connection, *, rows: int | None = None) -> None:
+    """Returns when nothing is left to relay, or so many rows less than now."""
+    waiting = await conn.fetchval("SELECT count(*) FROM outbox")
+    left = 0 if rows is None else max(waiting - rows, 0)
+    while waiting > left:
+        await asyncio.sleep(0.2)
+        waiting = await conn.fetchval("SELECT count(*) FROM outbox")
 
 
 async def settle(conn: Connection) -> None:

@@ -23,7 +23,7 @@ from aio_pika.abc import AbstractQueue
 
 from service.runtime import logs
 from service.runtime.settings import Settings
-from tests.bench import bystanders, costly_bodies, fairness, reading_rate, seen_in_time
+from tests.bench import bystanders, costly_bodies, fairness, million, reading_rate, reuse, seen_in_time
 from tests.bench.canvas_way import canvas_rate
 from tests.bench.environment import (
     checkpoint,
@@ -53,7 +53,8 @@ class Sizes:
 
     recipients: int = 100_000
     existing: int = 2_000_000  # conversations that are there before the last send
-    rounds: int = 5  # of the send on empty tables and the COPY beside it
+    rounds: int = 8  # of the send on empty tables and the COPY beside it
+    private_rounds: int = 3  # of new and reused threads
     warm_up: int = 5_000
     slow: int = 2_000  # recipients of the baselines that take a transaction for each
     requests: int = 200  # for each median of reading
@@ -63,6 +64,7 @@ class Sizes:
     young: bystanders.Sizes = field(default_factory=bystanders.Sizes)  # the installation that was just made
     readers: seen_in_time.Sizes = field(default_factory=seen_in_time.Sizes)  # who look for what was accepted
     reading: reading_rate.Sizes = field(default_factory=reading_rate.Sizes)  # as much as one gateway answers
+    largest: million.Sizes = field(default_factory=million.Sizes)  # one request to ten times as many
     shares: fairness.Sizes = field(default_factory=fairness.Sizes)  # sends that share the workers
 
 
@@ -70,6 +72,7 @@ QUICK = Sizes(
     recipients=1_500,
     existing=3_000,
     rounds=1,
+    private_rounds=1,
     warm_up=200,
     slow=60,
     requests=20,
@@ -79,6 +82,7 @@ QUICK = Sizes(
     young=bystanders.QUICK,
     readers=seen_in_time.QUICK,
     reading=reading_rate.QUICK,
+    largest=million.QUICK,
     shares=fairness.QUICK,
 )
 
@@ -116,9 +120,9 @@ class Run:
         if self.consumer_queue is not None:
             await self.consumer_queue.purge()
 
-    async def send(self, course: Course, *, url: str | None = None) -> Sent:
+    async def send(self, course: Course, *, url: str | None = None, private: bool = False) -> Sent:
         """A measured send by the course's teacher."""
-        sent = await send(self.conn, await self.client(course.teacher, url=url), course)
+        sent = await send(self.conn, await self.client(course.teacher, url=url), course, private=private)
         log(f"  {sent.recipients:,} recipients, accepted after {sent.accepted_after:.3f} s, {sent.rate:,.0f} a second")
         return sent
 
@@ -143,6 +147,7 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         figures |= await _fairness(run, course)
         figures |= await _sending(run, warm_up, course)
         figures |= await _again(run, warm_up, course)
+        figures |= await _private(run, warm_up, course)
         figures |= await _slow_baselines(run)
         figures |= await _statements(run)
         figures |= await _with_a_past(run)
@@ -150,12 +155,19 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         figures |= await _reading_rate(run)
         figures |= await _costly_bodies(run)
         figures |= await _relaying(sizes)
+        figures |= await million.measure(sizes.largest)
         figures |= _ratios(figures)
         return {
             "sizes": asdict(sizes),
             "machine": await machine(conn, settings) | {"load_before": round(load, 2)},
             "settings": settings.model_dump(
-                include={"chunk_size", "deliver_lanes", "batch_chunks_in_flight", "database_pool_size"}
+                include={
+                    "chunk_size",
+                    "deliver_lanes",
+                    "batch_chunks_in_flight",
+                    "database_pool_size",
+                    "max_bulk_private_recipients",
+                }
             ),
             "figures": {name: round(value, 4) for name, value in figures.items()},
             "targets": [target.judge(figures) for target in TARGETS],
@@ -233,7 +245,7 @@ async def _on_empty_tables(run: Run, warm_up: Course, course: Course) -> Sent:
 
 
 async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
-    """The commands of a send, and the same message to the same people, again."""
+    """The commands of a send, again."""
     log("every command of a batch again")
     sent = await _on_empty_tables(run, warm_up, course)
     await forget_events(run.conn)
@@ -242,15 +254,18 @@ async def _again(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
     for _ in range(run.sizes.rounds):
         again.append(await redeliver(run.conn, run.settings, run.processes[1:], sent.batch_id))
         log(f"  {again[-1].commands} commands in {again[-1].seconds:.3f} s")
-    log("the same people again, threads reused")
-    await settle(run.conn)
-    reused = await run.send(course)
     return {
         "redelivery_seconds": median(redelivered.seconds for redelivered in again),
         "redelivery_rows_written": sum(redelivered.rows_written for redelivered in again),
-        "reuse_per_second": reused.rate,
-        "reuse_wal_bytes_per_recipient": reused.wal / reused.recipients,
     }
+
+
+async def _private(run: Run, warm_up: Course, course: Course) -> dict[str, float]:
+    """Private messages, into new threads and into the same ones again."""
+    log("private messages, threads reused")
+    clients = {each.id: await run.client(each.teacher) for each in (warm_up, course)}
+    rounds = run.sizes.private_rounds
+    return await reuse.measure(run.conn, run.settings, warm_up, course, lambda each: clients[each.id], rounds=rounds)
 
 
 async def _slow_baselines(run: Run) -> dict[str, float]:
@@ -286,9 +301,9 @@ async def _with_a_past(run: Run) -> dict[str, float]:
     course = await with_a_past(run.institution, conversations=run.sizes.existing, students=run.sizes.recipients)
     await settle(run.conn)
     log(f"  there after {perf_counter() - start:.0f} s; new threads among them")
-    await run.send(await run.institution.course(run.sizes.warm_up))
+    await run.send(await run.institution.course(run.sizes.warm_up), private=True)
     await forget_events(run.conn)
-    sent = await run.send(course)
+    sent = await run.send(course, private=True)
     return {"with_past_per_second": sent.rate, "with_past_wal_bytes_per_recipient": sent.wal / sent.recipients}
 
 
@@ -338,13 +353,12 @@ async def _costly_bodies(run: Run) -> dict[str, float]:
 def _ratios(figures: dict[str, float]) -> dict[str, float]:
     new = figures["new_per_second"]
     return {
-        "rate_to_canvas_way": new / figures["canvas_way_per_second"],
+        "rate_to_canvas_way": figures["private_per_second"] / figures["canvas_way_per_second"],
         "rate_to_message_per_recipient": new / figures["message_per_recipient_per_second"],
         "relay_to_bare_socket": figures["relay_events_per_second"] / figures["bare_events_per_second"],
         "accept_share": figures["accept_seconds"] / figures["new_seconds"],
         "redelivery_share": figures["redelivery_seconds"] / figures["new_seconds"],
-        "reuse_to_new": figures["reuse_per_second"] / new,
-        "rate_with_past_to_empty": figures["with_past_per_second"] / new,
+        "rate_with_past_to_empty": figures["with_past_per_second"] / figures["private_per_second"],
         "list_page_large_to_small": figures["list_page_large_ms"] / figures["list_page_small_ms"],
         "unread_count_large_to_small": figures["unread_count_large_ms"] / figures["unread_count_small_ms"],
     }

@@ -44,10 +44,10 @@ class Timed:
     finished_after: float
 
 
-async def send(conn: Connection, client: Client, course: Course) -> Sent:
+async def send(conn: Connection, client: Client, course: Course, *, private: bool = False) -> Sent:
     """``post`` with what it has cost; AssertionError if it is not sent to all."""
     wal, stored = await wal_position(conn), await stored_bytes(conn)
-    timed = await post(client, course)
+    timed = await post(client, course, private=private)
     sent = Sent(
         timed.batch_id,
         len(course.students),
@@ -60,18 +60,24 @@ async def send(conn: Connection, client: Client, course: Course) -> Sent:
     return sent
 
 
-async def post(client: Client, course: Course) -> Timed:
-    """One private message to every student of the course, asynchronously, followed to its end."""
+async def post(client: Client, course: Course, *, private: bool = False) -> Timed:
+    """One message to every student of the course, asynchronously, followed to its end."""
     start = perf_counter()
-    batch_id = await accept(client, course)
+    batch_id = await accept(client, course, private=private)
     accepted = perf_counter() - start
     await finished(client, batch_id, start)
     return Timed(batch_id, accepted, perf_counter() - start)
 
 
-async def accept(client: Client, course: Course) -> int:
-    """Sends it; the id of the batch, which has only been accepted."""
+async def accept(client: Client, course: Course, *, private: bool = False) -> int:
+    """Sends it; the id of the batch, which has only been accepted.
+
+    Each recipient gets a new thread; with ``private`` the one that the two have, if they have one, which to so many
+    needs CLARION_MAX_BULK_PRIVATE_RECIPIENTS.
+    """
+    kind = {} if private else {"group_conversation": True, "bulk_message": True}
     message = {
+        **kind,
         "recipients": [f"course_{course.id}_students"],
         "context_code": f"course_{course.id}",
         "subject": "Field trip",

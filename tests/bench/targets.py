@@ -21,7 +21,7 @@ class Target:
 
 
 TARGETS = (
-    Target("rate_to_raw_copy", 0.75, at_least=True),
+    Target("rate_to_raw_copy", 0.85, at_least=True),
     Target("rate_to_canvas_way", 60, at_least=True),
     Target("rate_to_message_per_recipient", 100, at_least=True),
     Target("wal_bytes_per_recipient", 1000),
@@ -35,7 +35,8 @@ TARGETS = (
     Target("relay_to_bare_socket", 0.9, at_least=True),
     Target("sets_events_per_second", 60_000, at_least=True),
     Target("accept_share", 0.15),
-    Target("reuse_to_new", 0.5, at_least=True),
+    Target("reuse_to_new", 0.75, at_least=True),
+    Target("reuse_while_relaying_to_new", 0.6, at_least=True),
     Target("rate_with_past_to_empty", 0.65, at_least=True),
     Target("list_page_large_to_small", 2),
     Target("unread_count_large_to_small", 10),
@@ -49,6 +50,10 @@ TARGETS = (
     Target("unread_count_during_sends_to_idle", 2),
     Target("post_during_sends_to_idle", 2),
     Target("seen_in_time_share", 1, at_least=True),
+    Target("million_accept_to_ten_times", 1.5),
+    Target("million_rate_to_hundred_thousand", 0.9, at_least=True),
+    Target("million_memory_api_to_hundred_thousand", 1.2),
+    Target("million_memory_worker_to_hundred_thousand", 1.2),
     Target("senders_together_jain", 0.95, at_least=True),
     Target("small_send_without_chunk_to_idle", 2),
     Target("single_post_amid_big_to_idle", 2),

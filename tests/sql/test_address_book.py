@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import asyncpg
+import pytest
 
 from service.domain.visibility import Range
-from sql.address_book import expand_ranges, reachable, reachable_by_roster
+from sql.address_book import all_instruct, expand_ranges, reachable, reachable_by_roster
+from sql.arrays import array_text
 from sql.statements import STATEMENTS
 from tests.support.institution import ROOT_ACCOUNT, Institution
 
@@ -98,6 +100,28 @@ async def test_ranges_meet_all_their_conditions(conn: asyncpg.Connection, instit
         assert [user for user in found if user != sender] == expected
     several = [asked for asked, _ in cases]
     assert await expand_ranges(conn, several, sender) == [student, ta, watcher, outsider]
+
+
+async def test_the_ids_of_very_many_stay_with_the_server_until_the_transaction_ends(
+    conn: asyncpg.Connection, institution: Institution
+) -> None:
+    course = await institution.course()
+    sender, *people = await institution.users(4)
+    await institution.enroll(course, people)
+
+    listed = await expand_ranges(conn, [Range(course)], sender, hold_above=3)
+    async with conn.transaction():
+        held = await expand_ranges(conn, [Range(course)], sender, hold_above=2)
+        kept = await conn.fetchval("SELECT current_setting('clarion.recipients')::bigint[]")
+        all_exempt = await all_instruct(conn, course, held, people)
+        others = await all_instruct(conn, course, held, people[1:])
+
+    assert listed == kept == people
+    assert (len(held), array_text(held)) == (3, None)
+    assert (all_exempt, others) == (True, False)
+    with pytest.raises(LookupError):
+        held[0]
+    assert await conn.fetchval("SELECT current_setting('clarion.recipients')") == ""
 
 
 async def test_an_enrolment_that_counts_puts_its_user_on_the_roster_of_the_account(

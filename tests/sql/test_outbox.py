@@ -261,6 +261,22 @@ async def test_while_a_bulk_send_is_written_young_rows_wait(conn: asyncpg.Connec
         assert await take(conn, patience=PATIENCE) == [18]
 
 
+async def test_for_a_bulk_send_that_stands_still_no_row_waits(conn: asyncpg.Connection) -> None:
+    await Batches(conn).accept([10, 11], chunk_size=1)
+    await conn.execute("UPDATE batches SET state = 'sending', created_at = now() - interval '1 minute'")
+    await record(conn, 5, 17)
+
+    async with conn.transaction():
+        assert await take(conn) == [17]
+    await record(conn, 5, 18)
+    await conn.execute("UPDATE chunks SET state = 'delivered', updated_at = clock_timestamp() WHERE position = 0")
+    async with conn.transaction():
+        assert await take(conn) == []
+    await conn.execute("UPDATE chunks SET updated_at = now() - interval '1 minute'")
+    async with conn.transaction():
+        assert await take(conn) == [18]
+
+
 async def test_the_progress_of_a_bulk_send_never_waits(conn: asyncpg.Connection) -> None:
     await Batches(conn).accept([10, 11], chunk_size=2)
     await record(conn, 5, 17)

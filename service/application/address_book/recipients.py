@@ -41,12 +41,14 @@ async def resolve(
     context_code: str | None,
     *,
     conversation_id: int | None = None,
+    hold_above: int | None = None,
 ) -> Sequence[int]:
     """Users the request means and the sender may write to: ids, ascending and distinct.
 
     ``known``: of sender_rights. Without the sender, unless the sender alone is named. ``conversation_id``: its
-    participants are acceptable too (replies). Refusal(NOT_FOUND) when ``context_code`` names a course, section or group
-    that does not exist.
+    participants are acceptable too (replies). ``hold_above``: of more than so many members of courses, and nobody else,
+    the server holds the ids until the transaction ends, and here they can only be counted. Refusal(NOT_FOUND) when
+    ``context_code`` names a course, section or group that does not exist.
     """
     sender_id = known.roles.user_id
     context = sent_context(context_code)
@@ -59,7 +61,7 @@ async def resolve(
         return [sender_id]
     people.discard(sender_id)
     found = await _individuals(conn, known, sorted(people), context, conversation_id) if people else set()
-    members_found = await _audiences(conn, known, named)
+    members_found = await _audiences(conn, known, named, hold_above=None if found else hold_above)
     return sorted(found | set(members_found)) if found else members_found
 
 
@@ -101,11 +103,14 @@ def _exists(known: UserRights, context: Context) -> bool:
             return context.id in known.groups
 
 
-async def _audiences(conn: Connection, known: UserRights, named: Recipients) -> Sequence[int]:
+async def _audiences(
+    conn: Connection, known: UserRights, named: Recipients, *, hold_above: int | None
+) -> Sequence[int]:
     """Everybody in the contexts given as recipients, ascending."""
     spans, groups = _audience_reach(known, named)
     sender_id = known.roles.user_id
-    enrolled = await address_book.expand_ranges(conn, _sorted(spans), sender_id) if spans else []
+    held = None if groups else hold_above
+    enrolled = await address_book.expand_ranges(conn, _sorted(spans), sender_id, hold_above=held) if spans else []
     if not groups:
         return enrolled
     grouped = await address_book.group_members(conn, _sorted(groups), sender_id)

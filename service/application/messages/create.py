@@ -35,6 +35,10 @@ from sql import batches, deliveries, schedule, sends
 from sql.connection import Connection
 from sql.messages import MessageKey
 
+# Ids of recipients that come to this process. Of more it needs none: the statement that accepts them cuts them into
+# chunks, and the ids of a million would be a third of a gateway's memory.
+MOST_LISTED = 2000
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -70,7 +74,10 @@ class Validated:
 
 
 async def validate(work: Work, conn: Connection, request: CreateConversation) -> Validated:
-    """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal. Writes nothing."""
+    """canvas/endpoints.md 4.2 validation steps 1 to 8 in their order; raises the first Refusal. Writes nothing.
+
+    Within the transaction that carries it out: of many recipients the server holds the ids until that ends.
+    """
     if request.send_at is not None and not await schedule.may_start_at(conn, request.send_at, longest=LONGEST):
         raise invalid("send_at", "invalid")
     if not request.recipients:
@@ -78,7 +85,9 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
     named = parse(as_text(request.recipients))
     known = await sender_rights(conn, request.author_id, named, request.context_code)
     shared = await _shared(conn, request)
-    recipients = await resolve(conn, known, named, request.context_code, conversation_id=shared)
+    recipients = await resolve(
+        conn, known, named, request.context_code, conversation_id=shared, hold_above=_hold_above(request)
+    )
     check_tags(known, named, group_conversation=request.group_conversation, bulk_message=request.bulk_message)
     check_not_concluded(known, request.context_code)
     _check_given(request, recipients)
@@ -113,6 +122,12 @@ async def validate(work: Work, conn: Connection, request: CreateConversation) ->
         automated=kind in (Kind.BULK_PRIVATE, Kind.BULK_SEPARATE),
     )
     return Validated(kind, known, named, recipients, context, filed_under, send, shared)
+
+
+def _hold_above(request: CreateConversation) -> int | None:
+    """Of how many recipients the ids stay with the server; None where each is looked at here, whatever their number."""
+    shared = request.group_conversation and not (request.bulk_message or request.force_new)
+    return None if request.dry_run or shared else MOST_LISTED
 
 
 async def _shared(conn: Connection, request: CreateConversation) -> int | None:
