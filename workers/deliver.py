@@ -11,6 +11,7 @@ import asyncpg
 import structlog
 
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
+from service.application.messages.chunk_parts import cut_in_two
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
 from service.domain.batch import RUNNING, BatchState
@@ -32,12 +33,6 @@ log = structlog.get_logger(__name__)
 
 
 FEW = 200  # recipients of a chunk that needs no lane: it is written in milliseconds
-
-# How often chunks of one batch are cut in two: so many times, and once for each so many recipients; beyond that, twice
-# for each chunk that was delivered, since eleven cuts take one recipient out of 2000 and let ten chunks be delivered.
-# Where everything fails, 100,000 recipients end in 2,150 chunks instead of 100,000.
-FREE_SPLITS, FOR_EACH = 100, 50
-MOST_SPLITS = 50_000  # whatever was delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,15 +62,12 @@ class _ChunkRow(AttemptedRow):
         await chunks.defer_chunk(conn, self.batch_id, self.position, wait=wait)
 
     async def split(self, conn: Connection, *, error: str, redeliveries: int = 0) -> bool:
-        batch_id, position = self.batch_id, self.position
-        bounds = {"free": FREE_SPLITS, "for_each": FOR_EACH, "most": MOST_SPLITS}
-        if not await chunks.begin_split(conn, batch_id, position, **bounds):
-            return False
-        second = await chunks.split_chunk(
-            conn, batch_id, position, error=error, redeliveries=redeliveries, patience=self.patience
+        second = await cut_in_two(
+            conn, self.batch_id, self.position, error=error, patience=self.patience, redeliveries=redeliveries
         )
-        self.halves.extend([position, second])
-        log.warning("chunk_split", second=second, error=error)
+        if second is None:
+            return False
+        self.halves.extend([self.position, second])
         return True
 
     async def fail(self, conn: Connection, *, error: str) -> None:

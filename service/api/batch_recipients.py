@@ -10,7 +10,7 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.pagination import marked_link_headers
-from service.api.responses import respond
+from service.api.responses import STRING_IDS, respond
 from service.api.routing import path_id
 from service.api.streams import stream
 from service.application.parameters.types import Parameters, ScalarString, one_of
@@ -19,11 +19,13 @@ from service.application.presentation.shapes import BatchRecipient
 from service.domain.batch_recipients import RecipientState
 from service.domain.bookmarks import RecipientMark, parse_marked_page
 from service.domain.errors import Code, Refusal, invalid
+from service.domain.media_types import quality
 from sql.batch_recipients import list_recipients
 from sql.batches import find_batch
 from sql.connection import Connection
 
 _CSV = "text/csv"
+_JSON = (STRING_IDS, "application/json")
 _CSV_PART = 1000  # lines that are made at a time, which holds up other requests for some milliseconds
 _EXAMPLE = (
     "user_id,state,conversation_id,message_id,error,updated_at\r\n"
@@ -99,8 +101,10 @@ async def _csv(request: web.Request, batch_id: int, states: Sequence[RecipientSt
 
 
 def _wants_csv(request: web.Request) -> bool:
-    accepted = request.headers.get(hdrs.ACCEPT, "").lower().split(",")
-    return any(media_range.partition(";")[0].strip() == _CSV for media_range in accepted)
+    """Whether the client takes CSV, and would not rather have JSON; who takes either without naming CSV gets JSON."""
+    accept = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+    csv = quality(accept, _CSV, "text/*")
+    return csv > 0 and csv >= quality(accept, *_JSON, "application/*", "*/*")
 
 
 routes = [web.get("/api/v1/conversations/batches/{id}/recipients", list_batch_recipients)]

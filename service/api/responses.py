@@ -17,12 +17,13 @@ JSON_HEADERS: Mapping[str, str] = {
     hdrs.CONTENT_TYPE: "application/json; charset=utf-8",
     hdrs.CACHE_CONTROL: FRESH,
 }
-_STRING_IDS = "application/json+canvas-string-ids"
+STRING_IDS = "application/json+canvas-string-ids"
 
 
 def json_of(request: web.Request, body: Any) -> bytes:
     """The body in JSON. It may contain datetimes in UTC; ids become strings if the client asks."""
-    return encoded(with_string_ids(body) if _STRING_IDS in request.headers.get(hdrs.ACCEPT, "") else body)
+    asked = any(STRING_IDS in accepted for accepted in request.headers.getall(hdrs.ACCEPT, ()))
+    return encoded(with_string_ids(body) if asked else body)
 
 
 def respond(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from service.domain.contexts import Context
+from service.domain.ids import as_if_local
 from service.domain.recipients import Audience, Uuid, parse_one
 
 MOST_SHOWN = 1_000  # rejected recipients in one answer
@@ -66,7 +67,9 @@ def _parts(items: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
 def _reason(text: str, findings: Findings) -> Reason | None:
     match parse_one(text):
         case None:
-            return Reason.MALFORMED
+            elsewhere = as_if_local(text)
+            named = elsewhere is not None and parse_one(elsewhere) is not None
+            return Reason.UNKNOWN if named else Reason.MALFORMED
         case Audience() as audience:
             return _of_audience(audience, findings)
         case Uuid(value):

@@ -42,3 +42,12 @@ def localised(text: str, shard_id: int) -> str:
         return f"{match[1]}{number}" if shard == shard_id else match[0]
 
     return _ID.sub(local, text)
+
+
+def as_if_local(text: str) -> str | None:
+    """The text with a local id for each global one that it has; None where it has none.
+
+    After ``localised`` those are the ones of other installations: written well, and yet of no record here.
+    """
+    local = _ID.sub(lambda match: f"{match[1]}{int(match[3] or match[4]) % SHARD_SIZE}", text)
+    return None if local == text else local

@@ -187,6 +187,30 @@ async def test_the_csv_is_the_list(client: ClientSession, place: Place) -> None:
     assert [line["user_id"] for line in await read_csv(client, place, "?state=failed&per_page=1")] == ["13", "14"]
 
 
+@pytest.mark.parametrize(
+    ("accept", "expected"),
+    [
+        (["text/csv"], "text/csv"),
+        (["text/csv, application/json"], "text/csv"),
+        (["text/csv, */*;q=0.8"], "text/csv"),
+        (["*/*;q=0.1", "text/csv"], "text/csv"),
+        (["text/*"], "text/csv"),
+        (["text/csv;q=0"], "application/json"),
+        (["application/json, text/csv;q=0.9"], "application/json"),
+        (["application/json+canvas-string-ids, text/csv;q=0.9"], "application/json"),
+        (["text/html, application/xhtml+xml, */*;q=0.8"], "application/json"),
+        (["*/*"], "application/json"),
+        ([], "application/json"),
+    ],
+)
+async def test_csv_comes_where_it_is_not_wanted_less_than_json(
+    client: ClientSession, place: Place, accept: list[str], expected: str
+) -> None:
+    headers = [*place.headers.items(), *(("Accept", value) for value in accept)]
+    async with client.get(f"/api/v1{place.path}", headers=headers, skip_auto_headers=["Accept"]) as response:
+        assert (response.status, response.content_type) == (200, expected)
+
+
 async def test_a_csv_without_anybody_is_its_header(
     client: ClientSession, token: Token, conn: asyncpg.Connection
 ) -> None:

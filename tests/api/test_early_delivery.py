@@ -17,10 +17,12 @@ from prometheus_client import generate_latest
 from service.api import early_delivery as waits
 from service.api.app import build_app
 from service.application.messages import early_delivery as locks
+from service.application.messages.early_delivery import MOST_CUTS
 from service.contracts.commands import DeliverChunk
 from service.runtime import metrics
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
+from tests.support.batches import refused
 from tests.support.bulk_send_invariants import assert_delivered_once
 from tests.support.event_consumer import event_consumer
 from tests.support.http_calls import call
@@ -263,34 +265,39 @@ async def _sees(unread: Read, user: int) -> bool:
     return await unread(user) == "1"
 
 
-@pytest.fixture
-async def refused(school: School, conn: asyncpg.Connection) -> AsyncIterator[int]:
-    """A student whose row PostgreSQL refuses."""
-    student = school.students[3]
-    await conn.execute("""
-        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-            $$ BEGIN RAISE EXCEPTION 'no place for %', new.user_id; END $$
-    """)
-    await conn.execute(
-        "CREATE TRIGGER refuse BEFORE INSERT ON participants FOR EACH ROW"
-        f" WHEN (new.user_id = {student}) EXECUTE FUNCTION refuse()"
-    )
-    yield student
-    await conn.execute("DROP FUNCTION refuse() CASCADE")
-
-
-async def test_a_chunk_that_cannot_be_written_is_left_to_the_workers(
-    send: SendToAll, unread: Read, school: School, conn: asyncpg.Connection, refused: int
+async def test_who_cannot_be_written_to_keeps_no_other_from_the_message(
+    send: SendToAll, unread: Read, school: School, conn: asyncpg.Connection
 ) -> None:
-    """However many of its recipients read, that is one attempt; the other chunks are not touched by it."""
+    """However many recipients read, that one has one attempt, and is left to the workers then."""
     await send()
-    for student in school.students[:5]:
-        assert await unread(student) == "0"
-    row = await conn.fetchrow("SELECT state, attempts, error, due_at > now() AS later FROM chunks WHERE position = 0")
-    assert row is not None
-    assert (row["state"], row["attempts"], row["later"]) == ("pending", 1, True)
-    assert f"no place for {refused}" in row["error"]
-    assert await unread(school.students[200]) == "1"
+    culprit = school.students[3]
+    others = [student for student in school.students if student != culprit]
+
+    async with refused(conn, f"NEW.user_id = {culprit}"):
+        seen = [await unread(student) for student in (others[0], culprit, *others)]
+
+    assert seen == ["1", "0", *["1"] * len(others)]
+
+    (left,) = await conn.fetch(
+        "SELECT recipients, state, attempts, error, due_at > now() AS later FROM chunks WHERE state <> 'delivered'"
+    )
+    assert (left["recipients"], left["state"], left["attempts"], left["later"]) == ([culprit], "pending", 1, True)
+    assert f"user {culprit} is refused" in left["error"]
+
+
+async def test_where_nothing_can_be_written_a_reader_does_not_try_for_ever(
+    send: SendToAll, unread: Read, school: School, conn: asyncpg.Connection
+) -> None:
+    """What is left of a chunk then is the workers', and no other reader tries it."""
+    await send()
+    async with refused(conn, "true"):
+        assert await unread(school.students[0]) == "0"
+        cut = await conn.fetch("SELECT position, attempts FROM chunks ORDER BY position")
+        assert await unread(school.students[0]) == "0"
+        assert await conn.fetch("SELECT position, attempts FROM chunks ORDER BY position") == cut
+
+    assert len(cut) == 3 + MOST_CUTS
+    assert [row["attempts"] for row in cut if row["position"] in (0, *range(3, len(cut)))] == [1] * (1 + MOST_CUTS)
 
 
 @pytest.mark.parametrize("counted", ["attempts", "redeliveries"])

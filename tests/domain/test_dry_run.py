@@ -40,6 +40,14 @@ def reasons(*recipients: str) -> list[tuple[str, str]]:
         ("banana", Reason.MALFORMED),
         ("", Reason.MALFORMED),
         ("99999999999999999999", Reason.MALFORMED),
+        ("20000000000012", Reason.UNKNOWN),  # of another installation
+        ("2~12", Reason.UNKNOWN),
+        ("course_2~1_students", Reason.UNKNOWN),
+        ("section_20000000000001", Reason.UNKNOWN),
+        ("differentiation_tag_2~1", Reason.UNKNOWN),
+        (" 2~12", Reason.MALFORMED),
+        ("user_2~12", Reason.MALFORMED),
+        ("2~", Reason.MALFORMED),
     ],
 )
 def test_each_has_one_reason(recipient: str, reason: Reason) -> None:

@@ -10,6 +10,7 @@ import pytest
 import structlog
 
 from service.application.dead_letters import revive
+from service.application.messages import chunk_parts
 from service.application.messages.chunk import ChunkOutcome, deliver_chunk, read_chunk
 from service.application.messages.tag_sets import TagSets
 from service.contracts.commands import DeliverChunk
@@ -18,7 +19,6 @@ from sql import chunks
 from sql.chunks import PendingChunk
 from tests.support.batches import Batches, refused
 from tests.support.bulk_send_invariants import copies
-from workers import deliver
 from workers.attempts import MAX_ATTEMPTS, MAX_REDELIVERIES, SUSPECT_REDELIVERIES, TOO_MANY_REDELIVERIES
 from workers.deliver import Deliverer
 from workers.outcome import DeadLetter, Done, Outcome
@@ -138,8 +138,8 @@ async def test_a_dead_letter_of_one_recipient_is_requeued(
 async def test_where_everything_fails_chunks_are_cut_so_often_and_no_more(
     conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "FREE_SPLITS", 7)
-    monkeypatch.setattr(deliver, "FOR_EACH", 250)
+    monkeypatch.setattr(chunk_parts, "FREE_SPLITS", 7)
+    monkeypatch.setattr(chunk_parts, "FOR_EACH", 250)
     batch = await batches.accept(range(10, 1010), chunk_size=200)
 
     async with refused(conn, "true"):
@@ -155,7 +155,7 @@ async def test_where_everything_fails_chunks_are_cut_so_often_and_no_more(
 async def test_what_was_given_up_together_is_cut_when_it_comes_back(
     conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "FREE_SPLITS", 3)
+    monkeypatch.setattr(chunk_parts, "FREE_SPLITS", 3)
     await batches.accept(range(10, 18), chunk_size=8)
     async with refused(conn, "true"):
         while due := await sweep():
@@ -175,7 +175,7 @@ async def test_many_recipients_may_be_refused(
     conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As others of a batch are delivered, its chunks may be cut further."""
-    monkeypatch.setattr(deliver, "FREE_SPLITS", 7)
+    monkeypatch.setattr(chunk_parts, "FREE_SPLITS", 7)
     batch = await batches.accept(range(10, 210), chunk_size=200)
 
     async with refused(conn, "NEW.user_id % 20 = 0"):
@@ -190,7 +190,7 @@ async def test_many_recipients_may_be_refused(
 async def test_a_batch_is_cut_no_more_than_most(
     conn: asyncpg.Connection, batches: Batches, queue: Queue, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliver, "MOST_SPLITS", 3)
+    monkeypatch.setattr(chunk_parts, "MOST_SPLITS", 3)
     batch = await batches.accept(range(10, 18), chunk_size=8)
 
     async with refused(conn, "NEW.user_id IN (12, 15)"):

@@ -8,6 +8,7 @@ import asyncpg
 import structlog
 
 from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_chunk, read_chunk
+from service.application.messages.chunk_parts import cut_in_two
 from service.application.messages.tag_sets import TagSets
 from service.application.transactions import committed
 from service.contracts.commands import DeliverChunk
@@ -22,6 +23,7 @@ from sql.early_deliveries import begin_early_delivery
 
 log = structlog.get_logger(__name__)
 
+MOST_CUTS = 12  # in one early delivery; eleven take one recipient out of 2000
 LONGEST_WAIT = timedelta(milliseconds=250)  # for a lock; who has the chunk in work is through by then
 
 
@@ -32,25 +34,36 @@ class Busy(Exception):
 async def deliver_early(conn: Connection, settings: Settings, tag_sets: TagSets, batch_id: int, position: int) -> None:
     """Delivers a pending chunk as a worker does; raises nothing that is about the chunk or the database.
 
-    A chunk that cannot be delivered is left to the workers. The failure counts as one of their attempts, and no
-    reader tries again what has failed.
+    A chunk that cannot be written is cut in two, and what can be written of it is: one recipient keeps no other from
+    the message, though no worker runs. What is left is the workers'. Its failure counts as one of their attempts, and
+    no reader tries it again.
     """
-    try:
-        outcome = await committed(conn, partial(_deliver, conn, settings, tag_sets, batch_id, position))
-    except (Busy, *CONFLICT) as error:
-        log.info("early_delivery_contended", batch_id=batch_id, position=position, error=named(error))
-    except Exception as error:
-        if is_unavailable(error) or isinstance(error, INSTALLATION):
-            log.warning("early_delivery_impossible", batch_id=batch_id, position=position, error=named(error))
-            return
-        metrics.CHUNKS_FAILED.inc()
-        log.warning("early_delivery_failed", batch_id=batch_id, position=position, exc_info=error)
-        await _leave_to_workers(conn, settings, batch_id, position, error)
-    else:
-        if isinstance(outcome, ChunkOutcome):
-            metrics.CHUNKS_DELIVERED.inc()
-            metrics.CHUNKS_DELIVERED_EARLY.inc()
-            metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
+    waiting, cuts = [position], 0
+    while waiting:
+        part = waiting.pop()
+        try:
+            outcome = await committed(conn, partial(_deliver, conn, settings, tag_sets, batch_id, part))
+        except (Busy, *CONFLICT) as error:
+            log.info("early_delivery_contended", batch_id=batch_id, position=part, error=named(error))
+        except Exception as error:
+            if is_unavailable(error) or isinstance(error, INSTALLATION):
+                log.warning("early_delivery_impossible", batch_id=batch_id, position=part, error=named(error))
+                return
+            metrics.CHUNKS_FAILED.inc()
+            log.warning("early_delivery_failed", batch_id=batch_id, position=part, exc_info=error)
+            second = await _put_off(conn, settings, batch_id, part, error, cut=cuts < MOST_CUTS)
+            if second is not None:
+                cuts += 1
+                waiting += [second, part]
+        else:
+            _count(outcome)
+
+
+def _count(outcome: ChunkOutcome | Nothing) -> None:
+    if isinstance(outcome, ChunkOutcome):
+        metrics.CHUNKS_DELIVERED.inc()
+        metrics.CHUNKS_DELIVERED_EARLY.inc()
+        metrics.RECIPIENTS_DELIVERED.inc(outcome.recipients)
 
 
 async def _deliver(
@@ -84,11 +97,20 @@ async def _deliver(
     return outcome
 
 
-async def _leave_to_workers(
-    conn: Connection, settings: Settings, batch_id: int, position: int, error: Exception
-) -> None:
-    first_wait = timedelta(seconds=settings.retry_after)
+async def _put_off(
+    conn: Connection, settings: Settings, batch_id: int, position: int, error: Exception, *, cut: bool
+) -> int | None:
+    """Cuts a chunk that has failed, if it may be, and says where its second half is; else leaves it to the workers.
+
+    Nothing is commanded: the sweeper finds the halves, should this process not come to them.
+    """
+    reason, first_wait = error_text(error), timedelta(seconds=settings.retry_after)
     try:
-        await postpone_chunk(conn, batch_id, position, error=error_text(error), first_wait=first_wait)
-    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as second:
-        log.warning("early_delivery_not_postponed", batch_id=batch_id, position=position, error=named(second))
+        async with conn.transaction():
+            second = await cut_in_two(conn, batch_id, position, error=reason, patience=timedelta()) if cut else None
+            if second is None:
+                await postpone_chunk(conn, batch_id, position, error=reason, first_wait=first_wait)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as second_error:
+        log.warning("early_delivery_not_put_off", batch_id=batch_id, position=position, error=named(second_error))
+        return None
+    return second
