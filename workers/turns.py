@@ -17,6 +17,7 @@ from service.runtime.tracing import continued
 from sql import chunks, turns
 from sql.deliveries import Succession
 from sql.turns import Limits
+from workers.attempts import BLOCKED
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -62,12 +63,17 @@ class Turns:
     async def top_up(self, batch_id: int) -> int:
         """Commands chunks of a running batch until enough are in flight; how many.
 
+        A batch whose row others hold for too long is left to the next sweep, so that it delays no other.
         BrokerUnavailable when one was not confirmed.
         """
         if self._command is None:
             return 0
-        async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            taken = await turns.take_turns(conn, batch_id, self.limits, patience=self._patience)
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                taken = await turns.take_turns(conn, batch_id, self.limits, patience=self._patience)
+        except BLOCKED as error:
+            log.warning("work_blocked", batch_id=batch_id, error=str(error))
+            return 0
         await self.command(batch_id, sorted(turn.position for turn in taken if turn.wait <= 0))
         return len(taken)
 
