@@ -17,6 +17,7 @@ from service.runtime.settings import Settings
 from sql import outbox
 from workers.backoff import LAST_RETRY, one_of
 from workers.lanes import LaneRests
+from workers.turns import limits_of
 
 log = structlog.get_logger(__name__)
 
@@ -42,7 +43,8 @@ class Relay:
     """
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool) -> None:
-        self._patience = timedelta(seconds=settings.relay_patience)
+        # What goes at a pace leaves the processors free, and may go on for hours.
+        self._patience = timedelta(seconds=0 if limits_of(settings).paced else settings.relay_patience)
         self._interval = settings.relay_interval
         self._pool = pool
         self._exchange = Topology(settings.amqp_prefix).events

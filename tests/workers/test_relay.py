@@ -23,6 +23,7 @@ from service.runtime.ids import IdBlocks
 from service.runtime.settings import Settings
 from sql import outbox
 from sql.connection import Connection
+from tests.support.batches import Batches
 from tests.support.broker import broker_client
 from tests.support.conversations import Threads
 from tests.support.event_consumer import EventConsumer, event_consumer
@@ -121,6 +122,19 @@ async def test_what_was_recorded_is_published_once_in_order_and_forgotten(
     ]
     assert {received.traceparent for received in listening.received} == {CAUSE.traceparent}
     assert await left(conn) == 0
+
+
+async def test_events_wait_for_a_bulk_send_unless_it_goes_at_a_pace(
+    settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, listening: EventConsumer
+) -> None:
+    await Batches(conn).accept([10, 11], chunk_size=2)
+    await record(conn, 17, 17)
+
+    async with connected(settings, pool) as relay:
+        assert await relay.relay() == 0
+    paced = settings.model_copy(update={"account_recipients_per_minute": 60})
+    async with connected(paced, pool) as relay:
+        assert await relay.relay() == 2
 
 
 async def test_a_chunk_of_2000_passes_whole_and_in_order(
