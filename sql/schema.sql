@@ -1398,14 +1398,16 @@ BEGIN
     END IF;
     IF sender_pace = 0 AND account_pace = 0 THEN
         RETURN QUERY
-        UPDATE chunks c SET due_at = clock_timestamp() + patience
-        FROM (
+        -- A CTE, because a subquery with a limit may be run again for each row, and take more each time.
+        WITH next AS MATERIALIZED (
             SELECT w.position FROM chunks w
             WHERE w.batch_id = of_batch AND w.state = 'pending' AND w.due_at = 'infinity'
             ORDER BY w.position
             LIMIT in_flight - commanded
             FOR UPDATE SKIP LOCKED
-        ) next
+        )
+        UPDATE chunks c SET due_at = clock_timestamp() + patience
+        FROM next
         WHERE c.batch_id = of_batch AND c.position = next.position
         RETURNING c.position, 0::double precision;
         RETURN;

@@ -62,14 +62,16 @@ WHERE p.id = :progress_id::bigint;
 -- name: take_due_progresses :many
 -- Accepted, not finished, and left alone for too long: publish again. Several sweepers share the work; what
 -- is being carried out just now is locked.
-UPDATE batch_updates p SET due_at = statement_timestamp() + :patience::interval
-FROM (
+-- A CTE, because a subquery with a limit may be run again for each row, and take more each time.
+WITH due AS MATERIALIZED (
     SELECT id FROM batch_updates
     WHERE state IN ('queued', 'running') AND due_at <= statement_timestamp()
     ORDER BY due_at
     LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
-) due
+)
+UPDATE batch_updates p SET due_at = statement_timestamp() + :patience::interval
+FROM due
 WHERE p.id = due.id
 RETURNING p.id, p.traceparent;
 

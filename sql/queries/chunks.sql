@@ -27,8 +27,8 @@ LEFT JOIN batches b ON b.id = a.batch_id;
 -- name: take_due_chunks :many
 -- Committed, not done, and without a report for too long: publish again, in the trace of the request that sent it.
 -- Several sweepers share the work.
-UPDATE chunks c SET due_at = statement_timestamp() + :patience::interval
-FROM (
+-- A CTE, because a subquery with a limit may be run again for each row, and take more each time.
+WITH due AS MATERIALIZED (
     SELECT d.batch_id, d.position, b.traceparent FROM chunks d
     CROSS JOIN LATERAL (
         SELECT traceparent FROM batches WHERE id = d.batch_id AND state IN ('created', 'sending') OFFSET 0
@@ -37,7 +37,9 @@ FROM (
     ORDER BY d.due_at
     LIMIT :limit::integer
     FOR UPDATE OF d SKIP LOCKED
-) due
+)
+UPDATE chunks c SET due_at = statement_timestamp() + :patience::interval
+FROM due
 WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position, due.traceparent;
 

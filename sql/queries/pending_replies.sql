@@ -74,8 +74,8 @@ LEFT JOIN counted n ON n.id = c.id;
 -- name: take_due_replies :many
 -- The first in the line of every conversation whose replies were not delivered in time: publish again. Several sweepers
 -- share the work. Those behind it come with it.
-UPDATE pending_replies r SET due_at = statement_timestamp() + :patience::interval
-FROM (
+-- A CTE, because a subquery with a limit may be run again for each row, and take more each time.
+WITH due AS MATERIALIZED (
     SELECT d.id FROM pending_replies d
     WHERE d.failed_at IS NULL AND d.due_at <= statement_timestamp() AND NOT EXISTS (
         SELECT FROM pending_replies before
@@ -84,7 +84,9 @@ FROM (
     ORDER BY d.due_at
     LIMIT :limit::integer
     FOR UPDATE OF d SKIP LOCKED
-) due
+)
+UPDATE pending_replies r SET due_at = statement_timestamp() + :patience::interval
+FROM due
 WHERE r.id = due.id
 RETURNING r.id, r.traceparent;
 

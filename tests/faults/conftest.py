@@ -1,7 +1,9 @@
 """Places to break things in."""
 
+import asyncio
 import os
 import random
+import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -12,7 +14,7 @@ from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment
-from tests.support.private_servers import PASSWORD, open_folder
+from tests.support.private_servers import PASSWORD, open_folder, takes_queues
 
 SMALL = {
     "chunk_size": 3,
@@ -49,9 +51,14 @@ def _one_server() -> Iterator[PrivateRabbitMQ]:
 async def server(_one_server: PrivateRabbitMQ) -> PrivateRabbitMQ:
     """A broker of this test process, whose users and life are the tests': it runs again when the next one begins.
 
-    A start costs about four CPU seconds.
+    A start costs about four CPU seconds. A RabbitMQ that was killed in a bad moment may refuse every queue from then on;
+    the next test has a new one.
     """
     await _one_server.ensure()
+    if not await takes_queues(_one_server):
+        await asyncio.to_thread(_one_server.stop)
+        shutil.rmtree(_one_server.home)
+        await _one_server.ensure()
     return _one_server
 
 

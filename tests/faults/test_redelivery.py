@@ -32,6 +32,7 @@ async def test_a_full_redelivery_writes_no_row(there: FaultEnvironment) -> None:
     await there.send(there.private())
     await there.send(there.private())
     await there.assert_all_sent()
+    await worker.logged("batch_audited", times=2)
 
     async with there.look() as conn, broker_client(there.running.settings) as repeater:
         before = await versions(conn)

@@ -13,8 +13,10 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import aio_pika
 import asyncpg
 import psutil  # type: ignore[import-untyped]
+from aiormq.exceptions import AMQPError
 from yarl import URL
 
 from deploy.binaries import find_rabbitmq
@@ -66,6 +68,19 @@ async def queues_on_disk(server: PrivateRabbitMQ, prefix: str) -> None:
         return all(name.encode() in content for name in names)
 
     await until(are_there)
+
+
+async def takes_queues(server: PrivateRabbitMQ) -> bool:
+    """Whether a queue of the kind that Clarion uses can be declared."""
+    name = f"test-{uuid.uuid4().hex[:12]}"
+    try:
+        async with await aio_pika.connect(server.url) as connection:
+            channel = await connection.channel()
+            await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
+            await channel.queue_delete(name)
+    except AMQPError:
+        return False
+    return True
 
 
 async def create_broker_user(server: PrivateRabbitMQ, *, configure: str, write: str, read: str) -> str:
