@@ -51,8 +51,8 @@ def _one_server() -> Iterator[PrivateRabbitMQ]:
 async def server(_one_server: PrivateRabbitMQ) -> PrivateRabbitMQ:
     """A broker of this test process, whose users and life are the tests': it runs again when the next one begins.
 
-    A start costs about four CPU seconds. A RabbitMQ that was killed in a bad moment may refuse every queue from then on;
-    the next test has a new one.
+    A start costs about four CPU seconds. A RabbitMQ that was killed in a bad moment may refuse every queue from then
+    on; the next test has a new one.
     """
     await _one_server.ensure()
     if not await takes_queues(_one_server):
