@@ -20,6 +20,7 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
+OF_TESTS = ("CLARION_GOLDEN", "CLARION_FAULT_SEED", "CLARION_MOVE_ROUNDS")  # what tests are told (tests/README.md)
 # Three test processes for two cores, since a test often waits for a server; each begins with its share of the slow ones
 # (tests/support/order.py), and a process that has none left takes over from the others.
 _IN_PARALLEL = ("-n", "3", "--dist", "worksteal")
@@ -36,7 +37,7 @@ async def test(arguments: list[str]) -> int:
         if left := await remove_left(FOLDER, found.environment()):
             print(f"Removed what killed tests had left: {len(left)} databases, queues and servers", flush=True)
         # Settings of the caller's own installation are no business of the tests.
-        own = {name: value for name, value in os.environ.items() if not name.startswith("CLARION_")}
+        own = {name: it for name, it in os.environ.items() if name in OF_TESTS or not name.startswith("CLARION_")}
         return await _call(
             [sys.executable, "-m", "pytest", *(arguments or _IN_PARALLEL)],
             own | found.environment(),

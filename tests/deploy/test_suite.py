@@ -21,9 +21,9 @@ from tests.support.waiting import until
 _TEST = """
 import os
 
-def test_no_setting_of_the_caller_is_seen():
+def test_of_the_caller_is_seen_what_is_said_to_the_tests_and_no_setting():
     assert sorted(name for name in os.environ if name.startswith("CLARION_")) == [
-        "CLARION_AMQP_URL", "CLARION_DATABASE_URL"
+        "CLARION_AMQP_URL", "CLARION_DATABASE_URL", *OF_TESTS
     ]
 
 def test_that_fails():
@@ -66,8 +66,10 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_its_status_is_that_of_the_tests(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = own_state / "test_two.py"
-    file.write_text(_TEST)
-    monkeypatch.setenv("CLARION_PORT", "1")
+    of_tests = ["CLARION_FAULT_SEED", "CLARION_GOLDEN", "CLARION_MOVE_ROUNDS"]
+    file.write_text(f"OF_TESTS = {of_tests}\n{_TEST}")
+    for name in ("CLARION_PORT", *of_tests):
+        monkeypatch.setenv(name, "1")
     plain = [str(file), "-q", "-p", "no:cacheprovider", f"--rootdir={own_state}", "-c", os.devnull]
 
     assert await suite.test([*plain, "-k", "caller"]) == 0
