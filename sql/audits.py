@@ -1,16 +1,14 @@
 """Audits: batches that have ended, compared with the inboxes of their recipients."""
 
-from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from service.domain.event_metadata import Cause
-from service.domain.tags import Codes
-from sql.chunks import PendingChunk
+from sql.chunks import ChunkRow, PendingChunk, pending_chunk
 from sql.connection import Connection
 from sql.outbox import cause_columns
-from sql.sends import Message
 from sql.statements import Command, Many, One, Single, Value
 
 
@@ -48,24 +46,6 @@ class MissingCopy(NamedTuple):
     anew: bool
 
 
-class AuditedChunkRow(NamedTuple):
-    """What a chunk brought, and one code that its sender shares with recipients; ``code`` and behind may be null."""
-
-    tags: list[str]
-    send_id: int
-    author_id: int
-    created_at: datetime
-    private: bool
-    context_key: int
-    has_attachments: bool
-    has_media_objects: bool
-    sender_codes: list[str]
-    sender_active_codes: list[str]
-    code: str | None
-    active: bool | None
-    holders: list[int] | None  # null: all recipients
-
-
 class Recount(NamedTuple):
     """Counters of a batch, as they were and as its recipients by state have them.
 
@@ -90,7 +70,7 @@ _TAKE = One("take_audit", AuditRow)
 _SPAN = Single("next_span", Span)
 _FIND = Many("find_missing", MissingCopy)
 _KEEP_MERGES_OUT = Command("keep_merges_out")
-_READ = Many("read_audited_chunk", AuditedChunkRow)
+_READ = Many("read_audited_chunk", ChunkRow)
 _RESTORE = Command("restore_copies")
 _SHOW = Command("show_restored")
 _PASS = Command("pass_audit")
@@ -129,34 +109,8 @@ async def keep_merges_out(conn: Connection) -> None:
 async def read_missing(conn: Connection, batch_id: int, missing: Sequence[MissingCopy]) -> PendingChunk:
     """Copies of one chunk that is there, as if they were one that is still to be delivered."""
     position = missing[0].position
-    rows = await _READ(conn, batch_id=batch_id, position=position)
-    row = rows[0]
-    recipients = [copy.user_id for copy in missing]
-    held: dict[tuple[str, bool], set[int]] = defaultdict(set)
-    for found in rows:
-        if found.code is not None:
-            held[found.code, bool(found.active)].update(found.holders or recipients)
-    active = frozenset(row.sender_active_codes)
-    return PendingChunk(
-        batch_id=batch_id,
-        position=position,
-        message=Message(
-            send_id=row.send_id,
-            author_id=row.author_id,
-            created_at=row.created_at,
-            private=row.private,
-            context_key=row.context_key,
-            has_attachments=row.has_attachments,
-            has_media_objects=row.has_media_objects,
-        ),
-        first_id=missing[0].message_id,
-        recipients=recipients,
-        tags=row.tags,
-        user_note=False,
-        sender=Codes(frozenset(row.sender_codes), active, bool(active)),
-        held=held,
-        recheck=False,
-    )
+    whole = pending_chunk(batch_id, position, await _READ(conn, batch_id=batch_id, position=position))
+    return replace(whole, first_id=missing[0].message_id, recipients=[copy.user_id for copy in missing])
 
 
 async def restore_copies(

@@ -45,11 +45,12 @@ class SettledChunk:
 
 
 class ChunkRow(NamedTuple):
-    """A chunk and one code of its sender's; where it is not to be delivered, all behind the states may be null."""
+    """A chunk and one code of its sender's; where it is not ``deliverable``, all behind that may be null."""
 
     chunk_state: str
     batch_state: str
-    send_id: int | None
+    deliverable: bool
+    send_id: int
     recheck: bool
     recipients: list[int]
     first_id: int
@@ -117,9 +118,14 @@ async def read_chunk(conn: Connection, batch_id: int, position: int) -> PendingC
     rows = await _READ(conn, batch_id=batch_id, position=position)
     if not rows:
         return None
+    if not rows[0].deliverable:
+        return SettledChunk(rows[0].chunk_state, rows[0].batch_state)
+    return pending_chunk(batch_id, position, rows)
+
+
+def pending_chunk(batch_id: int, position: int, rows: Sequence[ChunkRow]) -> PendingChunk:
+    """What the rows say of one chunk that is deliverable; at least one row."""
     row = rows[0]
-    if row.send_id is None:
-        return SettledChunk(row.chunk_state, row.batch_state)
     held: dict[tuple[str, bool], set[int]] = defaultdict(set)
     for found in rows:
         if found.code is not None:

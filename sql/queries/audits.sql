@@ -136,13 +136,15 @@ LOCK TABLE batches IN ROW EXCLUSIVE MODE;
 -- name: read_audited_chunk :many
 -- What read_chunk says of a chunk that is still to be delivered, of one that counts as delivered: what was sent, and
 -- under which codes its recipients are filed.
-SELECT b.tags, s.id AS send_id, s.author_id, s.created_at, s.private,
+SELECT c.state AS chunk_state, b.state AS batch_state, true AS deliverable, s.id AS send_id, false AS recheck,
+       c.recipients, c.first_id, b.tags, false AS user_note, s.author_id, s.created_at, s.private,
        context_key(s.context_type, s.context_id) AS context_key, s.has_attachments, s.has_media_objects,
        codes.sender_codes, codes.sender_active_codes, codes.code, codes.active, codes.holders
-FROM batches b
+FROM chunks c
+JOIN batches b ON b.id = c.batch_id
 JOIN sends s ON s.id = b.send_id
-CROSS JOIN LATERAL (SELECT * FROM codes_in_chunk(b.id, :position::integer) OFFSET 0) codes
-WHERE b.id = :batch_id::bigint;
+CROSS JOIN LATERAL (SELECT * FROM codes_in_chunk(c.batch_id, c.position) OFFSET 0) codes
+WHERE c.batch_id = :batch_id::bigint AND c.position = :position::integer;
 
 -- name: restore_copies :none
 -- Writes what copies of a chunk lack, and nothing that is there, in the shape of deliver, and in its order of locks. A

@@ -2,7 +2,7 @@
 -- All that the delivery of a pending chunk of a running batch needs: what is sent, to whom, and who holds which of the
 -- sender's codes. Delivered already, or stopped: only its states. No row: there is no such chunk. Nothing is locked, so
 -- that a command which comes twice costs this one statement; deliver checks again.
-SELECT c.state AS chunk_state, b.state AS batch_state, s.id AS send_id, b.recheck,
+SELECT c.state AS chunk_state, b.state AS batch_state, s.id IS NOT NULL AS deliverable, s.id AS send_id, b.recheck,
        CASE WHEN s.id IS NOT NULL THEN c.recipients END AS recipients, c.first_id, b.tags, b.user_note,
        s.author_id, s.created_at, s.private, context_key(s.context_type, s.context_id) AS context_key,
        s.has_attachments, s.has_media_objects,

@@ -10,22 +10,18 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 from statistics import median
 from typing import Any
 
-import aiohttp
-import asyncpg
-
-from service.runtime import logs
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, print_report
+from tests.bench.alone import measured_alone
+from tests.bench.environment import print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
 from tests.bench.sending import assert_exactly_once, post
-from tests.support.processes import Client, installation
+from tests.support.processes import Client
 
 _PAGE = 10  # messages that each bystander has before; a page of the list
 Latencies = Mapping[str, Sequence[float]]  # seconds of each kind of request
@@ -151,26 +147,9 @@ def _milliseconds(prefix: str, latencies: Latencies) -> dict[str, float]:
     }
 
 
-async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
-    async with (
-        fresh_settings() as settings,
-        installation(settings, fresh=True) as clarion,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        logs.configure(settings.model_copy(update={"log_level": "warning"}))
-        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
-        institution = Institution(conn)
-        await institution.open()
-        course = await institution.course(recipients)
-        await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
-        figures = await measure(sizes, conn, institution, course, partial(Client, session, clarion.url))
-        await conn.close()
-        return figures
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bystanders", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     quick = parser.parse_args().quick
-    work = _main(QUICK, 1_500) if quick else _main(Sizes(), 100_000)
-    print_report(work)
+    sizes, recipients = (QUICK, 1_500) if quick else (Sizes(), 100_000)
+    print_report(measured_alone(measure, sizes, recipients))

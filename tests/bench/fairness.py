@@ -8,25 +8,20 @@ import argparse
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import cycle
 from statistics import median
 
-import aiohttp
-import asyncpg
-
-from service.runtime import logs
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, print_report
+from tests.bench.alone import WORKERS, measured_alone
+from tests.bench.environment import print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
 from tests.bench.sending import accept, assert_exactly_once, finished
-from tests.support.processes import Client, installation
+from tests.support.processes import Client
 
 _PAUSE = 0.05  # seconds between two small sends
 _MOST = 100  # small sends amid one big
-_WORKERS = 2
 
 
 @dataclass(frozen=True)
@@ -129,7 +124,7 @@ class _Fairness:
             chunks: int = await self._conn.fetchval("SELECT count(*) FROM chunks WHERE batch_id = $1", batch_id)
             (seconds,) = await self._seconds([batch_id], len(seen.students))
             log(f"  {len(seen.students):,} recipients in {seconds:.2f} s")
-            return seconds * min(_WORKERS, chunks) / chunks
+            return seconds * min(WORKERS, chunks) / chunks
 
         return wait
 
@@ -185,26 +180,10 @@ async def measure(
     }
 
 
-async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
-    async with (
-        fresh_settings() as settings,
-        installation(settings, fresh=True) as clarion,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        logs.configure(settings.model_copy(update={"log_level": "warning"}))
-        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
-        institution = Institution(conn)
-        await institution.open()
-        course = await institution.course(recipients)
-        await asyncio.gather(clarion.api(), *(clarion.worker() for _ in range(_WORKERS)))
-        figures = await measure(sizes, conn, institution, course, partial(Client, session, clarion.url))
-        await conn.close()
-        return figures
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.fairness", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
     parser.add_argument("--recipients", type=int, default=100_000, help="of the big sends")
     asked = parser.parse_args()
-    print_report(_main(QUICK, 1_500) if asked.quick else _main(Sizes(), asked.recipients))
+    sizes, recipients = (QUICK, 1_500) if asked.quick else (Sizes(), asked.recipients)
+    print_report(measured_alone(measure, sizes, recipients))

@@ -9,21 +9,17 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from random import Random
 from typing import Any
 
-import aiohttp
-import asyncpg
-
-from service.runtime import logs
 from sql.connection import Connection
-from tests.bench.environment import fresh_settings, print_report
+from tests.bench.alone import measured_alone
+from tests.bench.environment import print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
 from tests.bench.progress import log
 from tests.bench.sending import accept, assert_exactly_once, finished
-from tests.support.processes import Client, installation
+from tests.support.processes import Client
 
 _UNREAD = """
 SELECT u.id, (SELECT count(*) FROM listings l WHERE l.user_id = u.id AND l.in_unread) AS unread
@@ -144,23 +140,6 @@ async def _early(client: Client) -> dict[str, float]:
     return {"chunks": float(found["chunks_delivered_early_total"]), "seconds": float(found["chunk_seconds_sum"])}
 
 
-async def _main(sizes: Sizes, recipients: int) -> dict[str, float]:
-    async with (
-        fresh_settings() as settings,
-        installation(settings) as clarion,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-    ):
-        logs.configure(settings.model_copy(update={"log_level": "warning"}))
-        conn = await asyncpg.connect(str(settings.database_url), command_timeout=1800)
-        institution = Institution(conn)
-        await institution.open()
-        course = await institution.course(recipients)
-        await asyncio.gather(clarion.api(), clarion.worker(), clarion.worker())
-        figures = await measure(sizes, conn, institution, course, partial(Client, session, clarion.url))
-        await conn.close()
-        return figures
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m tests.bench.seen_in_time", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, to see that everything works")
@@ -169,4 +148,5 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     small, usual = (QUICK, 1_500), (Sizes(reads=5_000), 100_000)
     default, everybody = small if asked.quick else usual
-    print_report(_main(replace(default, reads=asked.reads or default.reads), asked.recipients or everybody))
+    sizes = replace(default, reads=asked.reads or default.reads)
+    print_report(measured_alone(measure, sizes, asked.recipients or everybody))
