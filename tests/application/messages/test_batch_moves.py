@@ -290,6 +290,17 @@ async def test_a_retry_is_for_those_who_failed_and_nobody_else(
     assert_story(await taken_events(conn), Counter(cancel=1, retry=1))
 
 
+async def test_after_a_retry_chunks_may_be_cut_anew(conn: asyncpg.Connection, school: School, batch_id: int) -> None:
+    """However often they were cut before: what stood in the way may be gone, and one recipient's fault left."""
+    await conn.execute("UPDATE batches SET splits = 5")
+    for position in range(4):
+        await fail(conn, batch_id, position)
+
+    await move(conn, school, batch_id, "retry")
+
+    assert await chunks.begin_split(conn, batch_id, 0, free=5, for_each=10**6, most=10**6)
+
+
 async def test_a_retry_does_not_send_what_a_cancel_has_left_in_work(
     conn: asyncpg.Connection, pool: asyncpg.Pool, school: School, batch_id: int
 ) -> None:
