@@ -86,9 +86,12 @@ async def open_audits(conn: Connection, *, limit: int) -> None:
     await _OPEN(conn, limit=limit)
 
 
-async def take_audit(conn: Connection) -> AuditRow | None:
-    """The audit whose turn it is, locked; None when others have all there are."""
-    return await _TAKE(conn)
+async def take_audit(conn: Connection, *, patience: timedelta) -> AuditRow | None:
+    """The audit whose turn it is, locked; None when others have all there are.
+
+    While a batch is under way only one that has waited for ``patience``.
+    """
+    return await _TAKE(conn, patience=patience)
 
 
 async def next_span(conn: Connection, batch_id: int, *, after: int, limit: int) -> Span:

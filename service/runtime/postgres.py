@@ -9,7 +9,7 @@ import structlog
 
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 from sql.migrate import missing
-from sql.sessions import begin_session
+from sql.sessions import begin_session, learn_types
 
 log = structlog.get_logger(__name__)
 
@@ -130,6 +130,7 @@ async def create_pool(
         await require_schema(conn)
         if not await begin_session(conn, wanted):
             log.debug("pooler_found", not_set=wanted)
+        await learn_types(conn)
 
     return await asyncpg.create_pool(
         str(settings.database_url),

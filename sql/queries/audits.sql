@@ -17,11 +17,15 @@ WHERE a.ended_at <> excluded.ended_at;
 
 -- name: take_audit :one
 -- The audit that is due for longest, locked until its turn is committed; those that other workers have are passed over.
+-- While a batch is under way only those that have waited for long: deliveries go first.
 -- ``ended``: whether the batch still is at that end.
 SELECT a.batch_id, a.ended_at, a.position, a.recipients, a.missing, coalesce(b.finished_at = a.ended_at, false) AS ended
 FROM (
     SELECT batch_id, ended_at, position, recipients, missing FROM audits
-    WHERE due_at <= statement_timestamp()
+    WHERE due_at <= statement_timestamp() - CASE
+        WHEN EXISTS (SELECT FROM batches WHERE state IN ('created', 'sending')) THEN :patience::interval
+        ELSE interval '0'
+    END
     ORDER BY due_at
     LIMIT 1
     FOR UPDATE SKIP LOCKED

@@ -4,3 +4,10 @@
 SELECT set_config(s.name, s.value, false)
 FROM unnest(:names::text[], :values::text[]) AS s(name, value)
 WHERE pg_backend_pid() = :known_pid::integer;
+
+-- name: learn_types :none
+-- The arrays that statements take and give: the driver asks the catalogues about all of them at once, and not about each
+-- again when a request first needs it.
+SELECT
+WHERE coalesce(:bigints::bigint[]::text, :integers::integer[]::text, :smallints::smallint[]::text, :booleans::boolean[]::text,
+               :bytes::bytea[]::text, :times::timestamptz[]::text) <> '';

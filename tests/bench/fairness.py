@@ -22,6 +22,8 @@ from tests.support.processes import Client
 
 _PAUSE = 0.05  # seconds between two small sends
 _MOST = 100  # small sends amid one big
+_CONNECTIONS = 8  # of a gateway to the database
+_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,8 @@ class _Fairness:
             assert status in (201, 503), body
 
         pace = self._sizes.posts_per_second
+        for _ in range(_ROUNDS):  # each connection of the gateway's has planned every statement then
+            await asyncio.gather(*(post() for _ in range(_CONNECTIONS)))
         await paced(post, per_second=pace, done=await set_after(self._sizes.warm_up))
         idle = await paced(post, per_second=pace, done=await set_after(self._sizes.idle))
         amid: list[float] = []

@@ -14,7 +14,9 @@ import pytest
 
 import sql
 from service.domain.participant import Event
+from service.runtime.settings import Settings
 from sql.batch_updates import insert_progress
+from sql.sessions import learn_types
 from sql.statements import STATEMENTS, Column, Command, Many, One, Single, Value
 from sql.tags import TagSetRow
 
@@ -39,6 +41,18 @@ async def test_every_statement_can_be_prepared(conn: asyncpg.Connection) -> None
             await conn.prepare(statement.text)
         except asyncpg.PostgresError as error:
             pytest.fail(f"{statement.source}: {statement.name}: {error}")
+
+
+async def test_the_types_of_all_statements_are_asked_for_at_once(settings: Settings) -> None:
+    """Else the first request of each connection that needs another one waits for the catalogues."""
+    conn = await asyncpg.connect(str(settings.database_url))
+    await learn_types(conn)
+    asked: list[str] = []
+    with conn.query_logger(lambda record: asked.append(record.query)):
+        for statement in ALL:
+            await conn.prepare(statement.text)
+    await conn.close()
+    assert [query for query in asked if "typeinfo" in query] == []
 
 
 async def test_every_row_has_the_columns_of_its_statement(conn: asyncpg.Connection) -> None:

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from service.application.directory.events import apply
 from service.application.inbox import participant
+from service.application.messages.audit import PATIENCE
 from service.application.messages.batch_moves import move_batch
 from service.application.messages.chunk import ChunkOutcome, deliver_at_once
 from service.application.messages.tag_sets import TagSets
@@ -113,6 +114,18 @@ async def recorded(conn: Connection) -> list[tuple[int, int]]:
                 break
             pairs += [pair for row in taken.rows if isinstance(row, MessagesRow) for pair in row.pairs]
     return pairs
+
+
+async def test_an_audit_waits_while_a_batch_is_under_way_but_not_for_long(
+    conn: Connection, auditor: Auditor, found: Found, batches: Batches
+) -> None:
+    batch_id = await delivered(conn)
+    await batches.accept(list(range(30, 34)), chunk_size=2)
+    assert await auditor.sweep() == 0
+    assert found() == {}
+    await conn.execute("UPDATE audits SET due_at = due_at - $2::interval WHERE batch_id = $1", batch_id, PATIENCE)
+    assert await auditor.sweep() == 1
+    assert found()["people"] == 10
 
 
 async def test_what_is_as_it_was_delivered_is_left(conn: asyncpg.Connection, auditor: Auditor, found: Found) -> None:
@@ -422,7 +435,6 @@ async def test_a_batch_that_goes_on_during_its_audit_is_audited_at_its_next_end(
     await move_batch(conn, Move.RETRY, batch, 1, accounts=None, cause=CAUSE)
     await audit(auditor)
     assert found() == {"people": 5}
-    assert await conn.fetchval("SELECT count(*) FROM audits") == 0
 
     async with conn.transaction():
         await conn.execute("UPDATE batches SET recheck = false")
@@ -430,6 +442,7 @@ async def test_a_batch_that_goes_on_during_its_audit_is_audited_at_its_next_end(
     await audit(auditor)
 
     assert found() == {"batches": 1, "people": 5 + 12}
+    assert await conn.fetchval("SELECT count(*) FROM audits") == 0
 
 
 async def test_batches_that_have_not_ended_are_not_audited(

@@ -20,6 +20,7 @@ from sql.connection import Connection
 CHUNKS = 5  # of one turn: 10,000 recipients at most
 OPENED = 1000  # audits that one turn begins at most
 SHOWN = 20  # users that are named in a report
+PATIENCE = timedelta(minutes=2)  # of an audit, as long as any batch is under way: deliveries go first
 RETRY = timedelta(minutes=1)  # before a turn that has failed is tried again
 
 
@@ -56,7 +57,7 @@ async def audit_next(conn: Connection, tag_sets: TagSets, cause: Callable[[int],
     row = None
     try:
         async with conn.transaction():
-            row = await audits.take_audit(conn)
+            row = await audits.take_audit(conn, patience=PATIENCE)
             return None if row is None else await _turn(conn, tag_sets, row, cause(row.batch_id))
     except asyncpg.PostgresError as error:
         if row is None:
