@@ -21,8 +21,8 @@ _COMMANDS = {
     "directory": ("directory", "app"),
     "dead": ("dead_letters", "app"),
     "token": ("tokens", "app"),
-    "send": ("client", "send_app"),
-    "batch": ("client", "batch_app"),
+    "send": ("send", "app"),
+    "batch": ("batch", "app"),
 }
 
 
@@ -41,9 +41,7 @@ class _Commands(TyperGroup):
         return found
 
 
-app = typer.Typer(
-    name="clarion", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(name="clarion", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:
