@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from service.cli.failure import Failed
+from service.cli.table import printable
 from service.runtime.postgres import SchemaBehind
 from service.runtime.settings import SettingsError
 
@@ -62,11 +63,11 @@ def _clarion(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="clarion")  # also as python -m service
     except (SettingsError, Failed, SchemaBehind, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         typer.echo(f"clarion: {_in_one_line(error)}", err=True)
         raise SystemExit(1) from None
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__

@@ -1,6 +1,7 @@
 """Who asks which service: what all commands over HTTP have in common."""
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Annotated, TypeVar
 
@@ -38,7 +39,12 @@ def ask(url: str, token: str, work: Callable[[Client], Awaitable[T]]) -> T:
     except RequestFailed as error:
         raise Failed(str(error)) from None
     except Interrupted as error:
-        typer.echo(f"\nclarion: {error}", err=True)
+        typer.echo(f"{_below_ctrl_c()}clarion: {error}", err=True)
         raise typer.Exit(INTERRUPTED) from None
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _below_ctrl_c() -> str:
+    """A terminal shows ``^C`` where the cursor is."""
+    return "\n" if sys.stderr.isatty() else ""

@@ -27,10 +27,10 @@ class Person:
         """The same at another address."""
         return replace(self, url=url)
 
-    async def __call__(self, *arguments: str, stdin: bytes = b"", **variables: str) -> Outcome:
+    async def __call__(self, *arguments: str, stdin: bytes = b"", fresh: bool = False, **variables: str) -> Outcome:
         """Runs a command to its end."""
         known = {"CLARION_URL": self.url, "CLARION_TOKEN": self.token} | variables
-        return await clarion(self.settings, *arguments, stdin=stdin, without=SERVERS, **known)
+        return await clarion(self.settings, *arguments, stdin=stdin, fresh=fresh, without=SERVERS, **known)
 
     async def on_terminal(self, *arguments: str, **variables: str) -> OnTerminal:
         """Begins a command on a terminal."""

@@ -3,7 +3,7 @@ passes through it.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 
 
@@ -59,14 +59,24 @@ class TcpProxy:
         for writer in self._open:
             writer.transport.abort()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted.set()
-        await self._going.wait()
-        there, back = await asyncio.open_connection(*self._target)
-        for one, other, breaks in ((reader, back, self._breaks_request), (there, writer, self._breaks_answer)):
-            task = asyncio.create_task(self._pass(one, other, breaks))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        self._begin(self._connect(reader, writer))
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._going.wait()
+            there, back = await asyncio.open_connection(*self._target)
+        except BaseException:
+            writer.close()
+            raise
+        self._begin(self._pass(reader, back, self._breaks_request))
+        self._begin(self._pass(there, writer, self._breaks_answer))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _breaks_request(self, data: bytes) -> bool:
         self.asked += data
