@@ -1,5 +1,6 @@
 """What went wrong between the client and the service, each in one line for people."""
 
+import os
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -61,12 +62,17 @@ def unreachable(url: URL, proxy: URL | None, error: Exception) -> str:
         why = error.os_error.reason if isinstance(error.os_error, ssl.SSLError) else error.os_error
         return f"CLARION_URL: no TLS with {url}: {one_line(str(why))} (does it begin with http://?)"
     if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError) and proxy is not None:
-        why = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error.message
+        why = _why(error) if isinstance(error, aiohttp.ClientConnectorError) else error.message
         variable = f"{url.scheme.upper()}_PROXY"
-        return f"{variable}: cannot reach {url} by the proxy {proxy.with_user(None)}: {one_line(str(why))}"
+        return f"{variable}: cannot reach {url} by the proxy {proxy.with_user(None)}: {one_line(why)}"
+    return f"CLARION_URL: cannot reach {url}: {_why(error)}"
+
+
+def _why(error: Exception) -> str:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    why = one_line(str(cause)) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-    return f"CLARION_URL: cannot reach {url}: {why}"
+    if isinstance(cause, OSError) and cause.errno is not None and cause.errno > 0:  # those of getaddrinfo are below
+        return os.strerror(cause.errno)
+    return one_line(str(cause)) or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
 
 
 def one_line(text: str) -> str:

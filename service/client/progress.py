@@ -10,6 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from service.client.batch_events import watch_batch
 from service.client.batches import Batch
 from service.client.http import Client
+from service.domain.batch import BatchState
 
 _LINE_EVERY = 2.0  # seconds between two lines in a pipe, but for those of a new state
 
@@ -65,4 +66,6 @@ def _counts(batch: Batch) -> list[str]:
     rate = [] if batch.rate is None else [f"{batch.rate:,.0f}/s"]
     left = batch.seconds_left
     time_left = [] if left is None else [f"{timedelta(seconds=round(left))} left"]
+    if batch.state == BatchState.SCHEDULED and batch.send_at is not None:
+        return [f"starts {batch.send_at.astimezone():%Y-%m-%d %H:%M:%S %Z}", f"{batch.total:,} recipients"]
     return [f"{batch.delivered:,} of {batch.total:,} delivered", *troubles, *rate, *time_left]

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 
 import asyncpg
 import pytest
@@ -48,6 +49,17 @@ async def test_the_bar_shows_how_far_a_batch_has_come(teacher: Person, batch: st
     assert "225 of 250 delivered, 25 skipped" in command.shown
     assert "100%" in command.shown
     assert f"batch {batch} sent" in command.shown
+
+
+async def test_a_batch_for_later_says_when_it_starts(teacher: Person, to_course: list[str]) -> None:
+    year = datetime.now(UTC).year + 1
+    sent = json.loads((await teacher(*to_course, "--at", f"{year}-01-01T20:00Z", "--json")).out)
+
+    watching = await teacher.on_terminal("batch", "watch", str(sent["id"]))
+
+    await watching.shows(f"starts {year}-01-02 05:00:00 JST, 250 recipients")
+    watching.interrupt()
+    assert await watching.end() == 130
 
 
 async def test_rate_and_time_left_are_those_of_the_service(
