@@ -16,9 +16,9 @@ from tests.support.commands import clarion
     ],
 )
 async def test_bash_is_offered_what_fits(settings: Settings, words: str, offered: set[str]) -> None:
-    asked = {"_CLARION_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
-
-    done = await clarion(settings, **asked)
+    done = await clarion(
+        settings, _CLARION_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=str(words.count(" "))
+    )
 
     assert (done.code, set(done.out.split())) == (0, offered)
 

@@ -74,13 +74,13 @@ async def test_it_is_accepted_followed_and_sent_again_by_the_command(
     status, body, _ = await curl([word.replace("$BATCH", batch) for word in progress[1:]])
     assert (status, body) == (200, done)
 
-    caller = {"CLARION_URL": running.url, "CLARION_TOKEN": token}
-    sent = await clarion(running.settings, *command[1:], fresh=True, **caller)
+    sent = await clarion(running.settings, *command[1:], fresh=True, CLARION_URL=running.url, CLARION_TOKEN=token)
     assert sent.code == 0
     assert "250 of 250 delivered" in sent.out
 
     program = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-c", blocks(school, "python")), env=environment(running.settings, **caller)
+        *(sys.executable, "-W", "ignore", "-c", blocks(school, "python")),
+        env=environment(running.settings, CLARION_URL=running.url, CLARION_TOKEN=token),
     )
     assert await program.wait() == 0
     _, (newest, *_), _ = await teacher.call("GET", "/conversations/batches", params={"state[]": list(BatchState)})
