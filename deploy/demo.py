@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import secrets
 import sys
 import time
 from dataclasses import dataclass
@@ -17,7 +18,8 @@ from deploy.lifetime import run_until_stopped
 from deploy.locks import alone_here
 from deploy.servers import servers
 from deploy.stack import Stack
-from service.client.http import Client, NewMessage
+from service.client.http import Client
+from service.client.messages import NewMessage, send
 from service.client.progress import follow
 from sql.verification import Copies, count_copies
 
@@ -102,7 +104,7 @@ async def _send(stack: Stack, facts: Facts, token: str, console: Console) -> Out
     console.print(f"Sending one bulk message to the {facts.students:,} students of course {facts.course_id}")
     async with Client(stack.url, token) as client:
         begin = time.monotonic()
-        sent = await client.send(message)
+        sent = await send(client, message, key=secrets.token_hex(16))
         if sent.batch_id is None:
             raise CannotRun("the service answered the bulk send without a batch")
         last = await follow(client, sent.batch_id, console)
@@ -141,7 +143,7 @@ def _invite(stack: Stack, facts: Facts, token: str, console: Console) -> None:
         f"  export CLARION_URL={stack.url}",
         f"  export CLARION_TOKEN={token}",
         f"  export PATH={Path(sys.executable).parent}:$PATH",
-        f"  clarion send --recipient course_{facts.course_id} --group --bulk --async --watch --body Hello",
+        f"  clarion send --course {facts.course_id} --subject Hello --body 'See you on Monday.' --bulk --follow",
         "",
         "Serving; Ctrl-C stops everything this script has started.",
     ]

@@ -11,7 +11,7 @@ import asyncpg
 
 from deploy.failure import CannotRun
 from deploy.signals import STOPPING, hold, ignored, release, waiting
-from service.client.http import RequestFailed
+from service.client.failures import RequestFailed
 
 _FAILURES = (CannotRun, RequestFailed, OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 

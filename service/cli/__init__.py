@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from service.cli.failure import Failed
+from service.cli.table import printable
 from service.runtime.postgres import SchemaBehind
 from service.runtime.settings import SettingsError
 
@@ -21,8 +22,8 @@ _COMMANDS = {
     "directory": ("directory", "app"),
     "dead": ("dead_letters", "app"),
     "token": ("tokens", "app"),
-    "send": ("client", "send_app"),
-    "batch": ("client", "batch_app"),
+    "send": ("send", "app"),
+    "batch": ("batch", "app"),
 }
 
 
@@ -41,9 +42,7 @@ class _Commands(TyperGroup):
         return found
 
 
-app = typer.Typer(
-    name="clarion", cls=_Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False
-)
+app = typer.Typer(name="clarion", cls=_Commands, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,11 +63,11 @@ def _clarion(
 def main() -> None:
     """Run the command line."""
     try:
-        app()
+        app(prog_name="clarion")  # also as python -m service
     except (SettingsError, Failed, SchemaBehind, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         typer.echo(f"clarion: {_in_one_line(error)}", err=True)
         raise SystemExit(1) from None
 
 
 def _in_one_line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return printable(" ".join(str(error).split())) or type(error).__name__

@@ -10,5 +10,5 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Without line breaks and control characters, which others may have written."""
-    return text if text.isprintable() else text.encode("unicode_escape").decode()
+    """With line breaks and control characters, which others may have written, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

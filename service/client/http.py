@@ -1,94 +1,70 @@
-"""The few requests the command line makes, over HTTP like any client's."""
+"""Requests to the HTTP API that are repeated where that is safe, and fail in one line."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
 import stamina
+from aiohttp import hdrs
 from yarl import URL
 
+from service.client.failures import RequestFailed, refusal_of, unreachable
 
-class RequestFailed(Exception):
-    """The service refused, or could not be reached; the message is one line."""
+PATIENCE = 60.0  # seconds, in which a request is repeated
 
+_PASSING = {
+    HTTPStatus.TOO_MANY_REQUESTS,
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+}
+_LONGEST_LINE = 4 * 2**20  # bytes: a batch in an event stream is one, with its message
 
-class _Unavailable(Exception):
-    """An answer that may be different in a moment."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What POST /conversations answered: conversations, or the batch that is going to make them."""
-
-    conversation_ids: tuple[int, ...]
-    batch_id: int | None
+Notice = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """The object of GET /conversations/batches/:id (CONTRACT 3.1), as far as a progress bar needs it."""
+class _Passing(Exception):
+    """An answer that may be different in a moment. ``after``: seconds that the service asks to wait."""
 
-    id: int
-    state: str
-    total: int
-    delivered: int
-    failed: int
-    skipped: int
-    rate: float  # recipients per second
-
-    @property
-    def done(self) -> int:
-        """Recipients that need no more work."""
-        return self.delivered + self.failed + self.skipped
-
-    @property
-    def ended(self) -> bool:
-        """Whether the batch will not move any more."""
-        return self.state in {"sent", "error", "cancelled"}
+    def __init__(self, message: str, after: float | None) -> None:
+        super().__init__(message)
+        self.after = after
 
 
 @dataclass(frozen=True, slots=True)
-class NewMessage:
-    """What to send and how (canvas/endpoints.md 4.2)."""
+class Answer:
+    """What came back. ``body``: parsed JSON."""
 
-    recipients: Sequence[str]
-    body: str
-    subject: str | None = None
-    context_code: str | None = None
-    group: bool = False
-    bulk: bool = False
-    force_new: bool = False
-    asynchronous: bool = False
-
-    def parameters(self) -> dict[str, Any]:
-        """The JSON body of POST /conversations."""
-        parameters: dict[str, Any] = {
-            "recipients": list(self.recipients),
-            "body": self.body,
-            "group_conversation": self.group,
-            "bulk_message": self.bulk,
-            "force_new": self.force_new,
-            "mode": "async" if self.asynchronous else "sync",
-        }
-        optional = {"subject": self.subject, "context_code": self.context_code}
-        return parameters | {key: value for key, value in optional.items() if value is not None}
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+    next_page: str | None = None  # of a paginated answer: what to ask for as ``page``
 
 
 class Client:
-    """One caller of one service; an async context manager. RequestFailed where the address or the token can be none."""
+    """One caller of one service; an async context manager. RequestFailed where the address or the token can be none.
 
-    def __init__(self, url: str, token: str) -> None:
+    ``notice``: is given a line when a request is about to be repeated, once for each request.
+    """
+
+    def __init__(self, url: str, token: str, notice: Notice = lambda _: None) -> None:
         self._url = _service(url)
-        if not (token.isascii() and token.isprintable()):
+        self._proxy = _proxy(self._url)
+        self._notice = notice
+        self._reached = False  # an address that has never answered is rather wrong than away
+        if not (token.isascii() and token.isprintable() and token.strip()):
             raise RequestFailed("CLARION_TOKEN: this is no token: it has other characters than one can have")
         self._session = aiohttp.ClientSession(
-            self._url.rstrip("/") + "/",
-            headers={"Authorization": f"Bearer {token}"},
+            self._url,
+            headers={hdrs.AUTHORIZATION: f"Bearer {token}"},
             timeout=aiohttp.ClientTimeout(total=300, sock_connect=10),
+            proxy=self._proxy,
         )
 
     async def __aenter__(self) -> Self:
@@ -99,69 +75,148 @@ class Client:
     ) -> None:
         await self._session.close()
 
-    async def send(self, message: NewMessage) -> Sent:
-        """POST /conversations. Not repeated on failure: it is unknown then whether it was accepted."""
-        try:
-            async with self._session.post("api/v1/conversations", json=message.parameters()) as response:
-                body = await _body(response)
-                batch_id = response.headers.get("X-Conversation-Batch-Id")
-        except (aiohttp.ClientError, TimeoutError, _Unavailable) as error:
-            raise RequestFailed(self._reason(error)) from None
-        return Sent(tuple(int(c["id"]) for c in body), int(batch_id) if batch_id else None)
+    async def get(
+        self, path: str, parameters: Mapping[str, Any] | None = None, *, patience: float = PATIENCE
+    ) -> Answer:
+        """``path``: below /api/v1/conversations. ``patience``: seconds, in which it is repeated without an answer."""
+        return await self._repeated("GET", path, patience, params=parameters)
 
-    async def progress(self, batch_id: int) -> Progress:
-        """GET /conversations/batches/:id; repeated for a while when the service is away."""
-        attempts = stamina.retry_context(
-            on=(aiohttp.ClientConnectionError, TimeoutError, _Unavailable), attempts=None, timeout=30
-        )
+    async def post(self, path: str, parameters: Mapping[str, Any], *, key: str | None) -> Answer:
+        """``key``: an idempotency key, under which it may be repeated; None for what changes nothing."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        return await self._repeated("POST", path, PATIENCE, json=parameters, headers=headers)
+
+    async def _repeated(self, method: str, path: str, patience: float, **arguments: Any) -> Answer:
+        noticed = False
+
+        def again(error: Exception) -> bool | float:
+            nonlocal noticed
+            wait = self._wait(error, patience)
+            if wait and not noticed:
+                noticed = True
+                self._notice(f"{self._reason(error)}; trying again")
+            return wait
+
         try:
-            async for attempt in attempts:
+            async for attempt in stamina.retry_context(on=again, attempts=None, timeout=patience):
                 with attempt:
-                    async with self._session.get(f"api/v1/conversations/batches/{batch_id}") as response:
-                        body = await _body(response)
-        except (aiohttp.ClientError, TimeoutError, _Unavailable) as error:
-            raise RequestFailed(self._reason(error)) from None
-        return Progress(
-            id=int(body["id"]),
-            state=body["workflow_state"],
-            total=body["total"],
-            delivered=body["delivered"],
-            failed=body["failed"],
-            skipped=body["skipped"],
-            rate=body["recipients_per_second"] or 0.0,
+                    answer = await self._once(method, path, **arguments)
+        except (aiohttp.ClientError, TimeoutError, _Passing) as error:
+            uncertain = not isinstance(error, aiohttp.ClientConnectorError) or self._reached
+            raise RequestFailed(self._reason(error), uncertain=uncertain) from None
+        return answer
+
+    async def _once(self, method: str, path: str, **arguments: Any) -> Answer:
+        async with self._session.request(method, _relative(path), allow_redirects=False, **arguments) as response:
+            await self._admit(response)
+            text = await response.text()
+            following = response.links.get("next")
+        try:
+            body = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            raise self._no_service(response) from None
+        page = URL(following["url"]).query.get("page") if following is not None else None
+        return Answer(response.status, response.headers, body, page)
+
+    @asynccontextmanager
+    async def opened(
+        self, path: str, *, accept: str, silence: float, **headers: str
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """A GET whose answer is read while it comes. ``silence``: the most seconds between two parts of it.
+
+        RequestFailed for a refusal; aiohttp.ClientError and TimeoutError where it breaks.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
+        async with self._session.get(
+            _relative(path),
+            headers={hdrs.ACCEPT: accept} | headers,
+            timeout=timeout,
+            allow_redirects=False,
+            read_bufsize=_LONGEST_LINE,
+        ) as response:
+            try:
+                await self._admit(response)
+            except _Passing as error:
+                raise aiohttp.ClientConnectionError(str(error)) from None
+            yield response
+
+    def broken(self, error: Exception) -> RequestFailed:
+        """For an answer that was ``opened`` and has ended too early."""
+        return RequestFailed(self._reason(error))
+
+    async def _admit(self, response: aiohttp.ClientResponse) -> None:
+        """_Passing or RequestFailed for what is no answer to the question."""
+        self._reached = True
+        status, reason = response.status, response.reason
+        if status < HTTPStatus.MULTIPLE_CHOICES:
+            return
+        if status < HTTPStatus.BAD_REQUEST:
+            raise RequestFailed(f"CLARION_URL: {self._url} has moved: {status} to {response.headers.get('Location')!r}")
+        text = await response.text(errors="replace")
+        refusal = refusal_of(status, reason, text)
+        if status in _PASSING or (status == HTTPStatus.CONFLICT and b"idempotency_key" in text.encode()):
+            raise _Passing(refusal, _seconds(response.headers.get(hdrs.RETRY_AFTER)))
+        if status == HTTPStatus.UNAUTHORIZED:
+            raise RequestFailed(f"{refusal} (is CLARION_TOKEN right?)")
+        if status == HTTPStatus.NOT_FOUND and response.content_type != "application/json":
+            raise self._no_service(response)
+        raise RequestFailed(refusal, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
+
+    def _no_service(self, response: aiohttp.ClientResponse) -> RequestFailed:
+        return RequestFailed(
+            f"CLARION_URL: {self._url} does not answer as Clarion does:"
+            f" {response.status} {response.reason} and {response.content_type}, not JSON"
         )
+
+    def _wait(self, error: Exception, patience: float) -> bool | float:
+        """Whether to try again, or in how many seconds."""
+        match error:
+            case _Passing(after=float(after)):
+                return after if after < patience else False
+            case _Passing():
+                return True
+            case aiohttp.ClientSSLError() | aiohttp.ClientConnectorCertificateError():
+                return False
+            case aiohttp.ClientConnectorError():
+                return self._reached
+            case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | TimeoutError():
+                self._reached = True
+                return True
+        return False
 
     def _reason(self, error: Exception) -> str:
-        if isinstance(error, _Unavailable):
-            return str(error)
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        why = _one_line(str(cause)) or (
-            "no answer in time" if isinstance(error, TimeoutError) else type(error).__name__
-        )
-        return f"CLARION_URL: cannot reach {self._url}: {why}"
+        return str(error) if isinstance(error, _Passing) else unreachable(self._url, self._proxy, error)
 
 
-def _service(url: str) -> str:
+def _relative(path: str) -> str:
+    return f"api/v1/conversations{path}"
+
+
+def _service(url: str) -> URL:
     try:
         known = URL(url)
     except ValueError:
         known = URL()
     if known.scheme not in {"http", "https"} or not known.host:
         raise RequestFailed(f"CLARION_URL: {url!r} is no address of a service, such as http://127.0.0.1:8080")
-    return url
+    if known.user is not None or known.password is not None:
+        raise RequestFailed("CLARION_URL: a user and a password in it are not used; the token goes to CLARION_TOKEN")
+    return known.with_path(known.path.rstrip("/") + "/", encoded=False)
 
 
-async def _body(response: aiohttp.ClientResponse) -> Any:
-    text = await response.text()
-    if response.status == HTTPStatus.TOO_MANY_REQUESTS or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise _Unavailable(f"{response.status} {response.reason}: {_one_line(text)}")
-    if response.status >= HTTPStatus.BAD_REQUEST:
-        raise RequestFailed(f"{response.status} {response.reason}: {_one_line(text)}")
+def _proxy(url: URL) -> URL | None:
+    """By HTTP_PROXY, HTTPS_PROXY and NO_PROXY. aiohttp would read ~/.netrc as well, which may name another caller."""
+    named = getproxies().get(url.scheme)
+    if named is None or proxy_bypass(f"{url.host}:{url.port}"):
+        return None
+    proxy = URL(named if "://" in named else f"http://{named}")
+    if proxy.scheme not in {"http", "https"} or not proxy.host:
+        raise RequestFailed(f"{url.scheme.upper()}_PROXY: a proxy is http://HOST:PORT")
+    return proxy
+
+
+def _seconds(retry_after: str | None) -> float | None:
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        raise RequestFailed(f"{response.status} and no JSON: {_one_line(text)}") from None
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())[:300]
+        return max(float(retry_after), 0.1) if retry_after else None
+    except ValueError:  # a date, which proxies may send
+        return None

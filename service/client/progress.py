@@ -1,62 +1,71 @@
 """A batch's progress for people: a live bar on a terminal, plain lines in a pipe."""
 
-import asyncio
 import time
+from collections.abc import AsyncIterator
+from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.progress import Progress as Bar
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 
-from service.client.http import Client, Progress
+from service.client.batch_events import watch_batch
+from service.client.batches import Batch
+from service.client.http import Client
+from service.domain.batch import BatchState
 
-_FASTEST, _SLOWEST = 0.05, 0.5  # seconds between two looks: quick at first, for sends that take no time
-_LINE_EVERY = 2.0  # seconds between two lines in a pipe
-
-
-async def follow(client: Client, batch_id: int, console: Console) -> Progress:
-    """Show the batch until it ends, and return its last state. RequestFailed when the service stays away."""
-    if console.is_terminal:
-        return await _bar(client, batch_id, console)
-    return await _lines(client, batch_id, console)
+_LINE_EVERY = 2.0  # seconds between two lines in a pipe, but for those of a new state
 
 
-async def _bar(client: Client, batch_id: int, console: Console) -> Progress:
-    bar = Bar(
-        TextColumn("{task.description}"),
+async def follow(client: Client, batch_id: int, console: Console) -> Batch:
+    """Show the batch until it is finished, and return its last state. RequestFailed when the service stays away."""
+    shown = watch_batch(client, batch_id)
+    return await (_bar(shown, batch_id, console) if console.is_interactive else _lines(shown, console))
+
+
+async def last_of(client: Client, batch_id: int) -> Batch:
+    """The batch once it is finished, without a word on the way."""
+    return [batch async for batch in watch_batch(client, batch_id)][-1]
+
+
+async def _bar(shown: AsyncIterator[Batch], batch_id: int, console: Console) -> Batch:
+    bar = Progress(
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TaskProgressColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[counts]}", markup=False),
         console=console,
     )
-    pause = _FASTEST
     with bar:
-        task = bar.add_task(f"batch {batch_id}", total=None, rate=0.0)
-        while True:
-            now = await client.progress(batch_id)
-            bar.update(task, total=now.total, completed=now.done, rate=now.rate)
-            if now.ended:
-                return now
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.2, _SLOWEST)
+        task = bar.add_task(f"batch {batch_id}", total=None, counts="")
+        async for batch in shown:
+            bar.update(
+                task,
+                description=f"batch {batch.id} {batch.state}",
+                total=batch.total,
+                completed=batch.done,
+                counts=", ".join(_counts(batch)),
+            )
+    return batch
 
 
-async def _lines(client: Client, batch_id: int, console: Console) -> Progress:
-    pause, due = _FASTEST, 0.0
-    while True:
-        now = await client.progress(batch_id)
-        if now.ended or time.monotonic() >= due:
-            console.print(line(now), highlight=False, soft_wrap=True)
-            due = time.monotonic() + _LINE_EVERY
-        if now.ended:
-            return now
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.2, _SLOWEST)
+async def _lines(shown: AsyncIterator[Batch], console: Console) -> Batch:
+    due, state = 0.0, ""
+    async for batch in shown:
+        if batch.finished or batch.state != state or time.monotonic() >= due:
+            console.print(line(batch), markup=False, highlight=False, soft_wrap=True)
+            due, state = time.monotonic() + _LINE_EVERY, batch.state
+    return batch
 
 
-def line(now: Progress) -> str:
+def line(batch: Batch) -> str:
     """One line that stands for itself in a log."""
-    troubles = [f"{n:,} {word}" for n, word in ((now.failed, "failed"), (now.skipped, "skipped")) if n]
-    parts = [f"{now.delivered:,} of {now.total:,} delivered", *troubles, f"{now.rate:,.0f}/s"]
-    return f"batch {now.id} {now.state}: {', '.join(parts)}"
+    return f"batch {batch.id} {batch.state}: {', '.join(_counts(batch))}"
+
+
+def _counts(batch: Batch) -> list[str]:
+    troubles = [f"{n:,} {word}" for n, word in ((batch.failed, "failed"), (batch.skipped, "skipped")) if n]
+    rate = [] if batch.rate is None else [f"{batch.rate:,.0f}/s"]
+    left = batch.seconds_left
+    time_left = [] if left is None else [f"{timedelta(seconds=round(left))} left"]
+    if batch.state == BatchState.SCHEDULED and batch.send_at is not None:
+        return [f"starts {batch.send_at.astimezone():%Y-%m-%d %H:%M:%S %Z}", f"{batch.total:,} recipients"]
+    return [f"{batch.delivered:,} of {batch.total:,} delivered", *troubles, *rate, *time_left]

@@ -181,16 +181,18 @@ async def test_a_broker_that_is_away_is_named_by_its_variable_and_nowhere_else(
         (("http://", "t"), "CLARION_URL: 'http://' is no address of a service, such as http://127.0.0.1:8080"),
         (("ftp://127.0.0.1", "t"), "CLARION_URL: 'ftp://127.0.0.1' is no address of a service,"),
         (("http://[::1", "t"), "CLARION_URL: 'http://[::1' is no address of a service,"),
-        (("http://127.0.0.1:1", "t"), "CLARION_URL: cannot reach http://127.0.0.1:1: "),
+        (("http://127.0.0.1:1", "t"), "CLARION_URL: cannot reach http://127.0.0.1:1/: "),
+        (("http://me:secret@127.0.0.1:1", "t"), "CLARION_URL: a user and a password in it are not used"),
+        (("http://no-such-host.invalid", "t"), "CLARION_URL: cannot reach http://no-such-host.invalid/: "),
         (("http://127.0.0.1:1", "a\nb"), "CLARION_TOKEN: this is no token"),
         (("http://127.0.0.1:1", "ü"), "CLARION_TOKEN: this is no token"),
     ],
 )
 async def test_a_client_names_what_it_cannot_use(settings: Settings, caller: tuple[str, str], said: str) -> None:
     url, token = caller
-    message = ("send", "--recipient", "1", "--body", "Hello")
+    command = ("batch", "list")
 
-    done = await clarion(settings, *message, without=_SERVERS, CLARION_URL=url, CLARION_TOKEN=token)
+    done = await clarion(settings, *command, without=_SERVERS, CLARION_URL=url, CLARION_TOKEN=token)
 
     assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
     assert done.err.startswith(f"clarion: {said}")

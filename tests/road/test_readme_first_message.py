@@ -1,25 +1,33 @@
 """The first message as README.md has it: each command of that section, run as it is printed."""
 
+import asyncio
 import re
 import shlex
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 
+from service.domain.batch import BatchState
 from tests.support.commands import clarion
-from tests.support.processes import Client, Installation
+from tests.support.processes import Client, Installation, environment
 from tests.support.school import School
 
 README = Path(__file__).parents[2] / "README.md"
-COURSE = "course_1001"  # of the demo institution, which ./deploy/run makes
+COURSE = "1001"  # of the demo institution, which ./deploy/run makes
+
+
+def blocks(school: School, language: str) -> str:
+    """All of the section that is in that language, for this test's course."""
+    _, _, rest = README.read_text("utf-8").partition("## The first message\n")
+    found = re.findall(rf"^```{language}\n(.*?)^```$", rest.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
+    return "".join(found).replace(COURSE, str(school.course))
 
 
 def commands(school: School, **variables: str) -> list[list[str]]:
-    """The commands of the section as the shell would split them, for this test's course."""
-    _, _, rest = README.read_text("utf-8").partition("## The first message\n")
-    blocks = re.findall(r"^```bash\n(.*?)^```$", rest.partition("\n## ")[0], re.MULTILINE | re.DOTALL)
-    text = "".join(blocks).replace("\\\n", " ").replace(COURSE, f"course_{school.course}")
+    """The commands of the section as the shell would split them."""
+    text = blocks(school, "bash").replace("\\\n", " ")
     for name, value in variables.items():
         text = text.replace(f"${name}", value)
     return [shlex.split(line) for line in text.splitlines()]
@@ -66,7 +74,15 @@ async def test_it_is_accepted_followed_and_sent_again_by_the_command(
     status, body, _ = await curl([word.replace("$BATCH", batch) for word in progress[1:]])
     assert (status, body) == (200, done)
 
-    caller = ("--url", running.url, "--token", token)
-    sent = await clarion(running.settings, *command[1:], *caller, fresh=True)
+    sent = await clarion(running.settings, *command[1:], fresh=True, CLARION_URL=running.url, CLARION_TOKEN=token)
     assert sent.code == 0
     assert "250 of 250 delivered" in sent.out
+
+    program = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "ignore", "-c", blocks(school, "python")),
+        env=environment(running.settings, CLARION_URL=running.url, CLARION_TOKEN=token),
+    )
+    assert await program.wait() == 0
+    _, (newest, *_), _ = await teacher.call("GET", "/conversations/batches", params={"state[]": list(BatchState)})
+    assert newest["total"] == 250
+    assert newest["id"] not in (int(batch), int(re.findall(r"batch (\d+) ", sent.out)[0]))

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import pty
+import signal
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -41,9 +42,9 @@ async def clarion(
 class OnTerminal:
     """The command with a terminal of 120 columns, as a person runs it."""
 
-    def __init__(self, settings: Settings, *arguments: str) -> None:
+    def __init__(self, settings: Settings, *arguments: str, **variables: str) -> None:
         self._arguments = arguments
-        self._environment = environment(settings, TERM="xterm", COLUMNS="120", LINES="40")
+        self._environment = environment(settings, TERM="xterm", COLUMNS="120", LINES="40", **variables)
         self._ours, self._theirs = pty.openpty()
         self.shown = ""
 
@@ -64,6 +65,10 @@ class OnTerminal:
         async with asyncio.timeout(PATIENCE):
             while text not in self.shown:
                 assert await self._read(), self.shown
+
+    def interrupt(self) -> None:
+        """What Ctrl-C does."""
+        self._process.send_signal(signal.SIGINT)
 
     async def end(self) -> int:
         """The exit status; ``shown`` is whole then."""

@@ -8,6 +8,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -109,6 +110,7 @@ def _run(arguments: list[str], environment: dict[str, str], files: dict[int, Con
         connection.close()
     os.environ.clear()
     os.environ.update(environment)
+    time.tzset()
     # As Python makes them when it starts.
     sys.stdin = os.fdopen(0, closefd=False)
     sys.stdout = os.fdopen(1, "w", closefd=False)
