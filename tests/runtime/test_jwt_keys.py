@@ -35,12 +35,12 @@ async def there(shared_issuer: Issuer) -> Issuer:
 
 
 @asynccontextmanager
-async def kept(jwks: str) -> AsyncIterator[Verifier]:
-    """A verifier of keys that are kept up to date."""
+async def kept(jwks: str) -> AsyncIterator[tuple[Keys, Verifier]]:
+    """Keys that are kept up to date, and a verifier."""
     keys = Keys(source_of(jwks))
     keys.start()
     try:
-        yield Verifier(keys, Expected(ISSUER, AUDIENCE, "sub", UserKey.UUID, shard_id=1))
+        yield keys, Verifier(keys, Expected(ISSUER, AUDIENCE, "sub", UserKey.UUID, shard_id=1))
     finally:
         await keys.close()
 
@@ -56,7 +56,7 @@ async def takes(verifier: Verifier, key: SigningKey) -> bool:
 async def test_the_first_token_waits_for_the_first_keys(there: Issuer) -> None:
     """And asks for no others: of those it may do so once a minute."""
     before = await there.asked()
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (_, verifier):
         assert await takes(verifier, FIRST)
         assert await there.asked() == before + 1
 
@@ -66,7 +66,7 @@ async def test_the_first_token_waits_for_the_first_keys(there: Issuer) -> None:
 
 
 async def test_unknown_keys_are_looked_for_once_a_minute(there: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (_, verifier):
         assert await takes(verifier, FIRST)
         before = await there.asked()
         await there.publish(FIRST, SECOND)
@@ -87,7 +87,7 @@ async def test_unknown_keys_are_looked_for_once_a_minute(there: Issuer, monkeypa
 async def test_a_set_of_one_key_without_an_id_is_followed_too(there: Issuer) -> None:
     old, new = SigningKey(None), SigningKey(None, number=2)
     await there.publish(old)
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (_, verifier):
         assert await takes(verifier, old)
         await there.publish(new)
 
@@ -98,11 +98,11 @@ async def test_a_set_of_one_key_without_an_id_is_followed_too(there: Issuer) -> 
 async def test_keys_are_fetched_again_in_time(there: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     """And so a key that is withdrawn stops its tokens, without any unknown one."""
     monkeypatch.setattr(Address, "interval", 0.05)
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (keys, verifier):
         assert await takes(verifier, FIRST)
         await there.publish(SECOND)
 
-        await until(lambda: verifier._keys.current.document == key_set([SECOND]).encode())
+        await until(lambda: keys.current.document == key_set([SECOND]).encode())
         monkeypatch.setattr(holding, "PATIENCE", 0)
         assert not await takes(verifier, FIRST)
 
@@ -110,12 +110,12 @@ async def test_keys_are_fetched_again_in_time(there: Issuer, monkeypatch: pytest
 async def test_an_issuer_that_hangs_holds_up_no_known_key(there: Issuer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources, "FETCH", sources.FETCH.__class__(total=PATIENCE))
     monkeypatch.setattr(holding, "PATIENCE", PATIENCE)
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (_, verifier):
         assert await takes(verifier, FIRST)
         await there.publish(FIRST, SECOND)
         with there.hanging():
             waiting = asyncio.create_task(takes(verifier, SECOND))
-            await until(lambda: verifier._keys._asked.is_set() or verifier._keys._begun > 1)
+            await asyncio.sleep(0)  # it has begun
 
             for _ in range(5):
                 assert await takes(verifier, FIRST)
@@ -128,8 +128,8 @@ async def test_a_request_waits_for_an_issuer_that_hangs_a_while_only(
     there: Issuer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(holding, "PATIENCE", 0.1)
-    async with kept(there.url) as verifier:
-        await until(lambda: len(verifier._keys.current) == 1)
+    async with kept(there.url) as (keys, verifier):
+        await until(lambda: len(keys.current) == 1)
         with there.hanging():
             assert not await takes(verifier, SECOND)
             assert await takes(verifier, FIRST)
@@ -146,10 +146,10 @@ async def test_keys_go_on_serving_while_the_issuer_is_away(monkeypatch: pytest.M
     monkeypatch.setattr(Address, "retry", (0.01, 0.01))
     async with issuer() as mortal:
         await mortal.publish(FIRST)
-        async with kept(mortal.url) as verifier:
+        async with kept(mortal.url) as (keys, verifier):
             assert await takes(verifier, FIRST)
             await mortal.die()
-            await until(lambda: verifier._keys._failure != "")
+            await until(lambda: keys.failure != "")
 
             assert await takes(verifier, FIRST)
             assert not await takes(verifier, SECOND)
@@ -159,11 +159,11 @@ async def test_an_issuer_that_comes_later_is_found(there: Issuer, monkeypatch: p
     """Without a token that asks for it."""
     monkeypatch.setattr(Address, "retry", (0.01, 0.01))
     await there.answer("not yet", 503)
-    async with kept(there.url) as verifier:
-        await until(lambda: verifier._keys._failure == "it answers 503")
+    async with kept(there.url) as (keys, verifier):
+        await until(lambda: keys.failure == "it answers 503")
         await there.publish(FIRST)
 
-        await until(lambda: len(verifier._keys.current) == 1)
+        await until(lambda: len(keys.current) == 1)
         assert await takes(verifier, FIRST)
 
 
@@ -206,12 +206,12 @@ async def test_an_endless_answer_is_cut_off(endless: str) -> None:
 
 
 async def test_lies_leave_the_keys_alone(there: Issuer) -> None:
-    async with kept(there.url) as verifier:
+    async with kept(there.url) as (keys, verifier):
         assert await takes(verifier, FIRST)
         for lie in ("<html>", '{"keys": 1}', "{}", ""):
             await there.answer(lie)
             with pytest.raises(SourceError):
-                await verifier._keys.look()
+                await keys.look()
             assert await takes(verifier, FIRST)
 
 
@@ -222,21 +222,21 @@ async def test_a_file_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     one, other, path = tmp_path / "one", tmp_path / "other", tmp_path / "keys.json"
     one.write_text(key_set([FIRST]))
     path.symlink_to(one)
-    async with kept(str(path)) as verifier:
+    async with kept(str(path)) as (keys, verifier):
         assert await takes(verifier, FIRST)
 
         one.write_text(key_set([SECOND]))
-        await until(lambda: verifier._keys.current.document == one.read_bytes())
+        await until(lambda: keys.current.document == one.read_bytes())
         assert await takes(verifier, SECOND)
 
         other.write_text(key_set([THIRD]))
         (tmp_path / "new").symlink_to(other)
         (tmp_path / "new").rename(path)
-        await until(lambda: verifier._keys.current.document == other.read_bytes())
+        await until(lambda: keys.current.document == other.read_bytes())
         assert await takes(verifier, THIRD)
 
         path.unlink()
-        await until(lambda: verifier._keys._failure != "")
+        await until(lambda: keys.failure != "")
         assert await takes(verifier, THIRD)
 
 

@@ -113,8 +113,8 @@ class Keys:
 
     def __init__(self, source: Source) -> None:
         self.current = KeySet()
+        self.failure = ""  # of the last fetch
         self._source = source
-        self._failure = ""
         self._begun = self._ended = self._awaited = 0  # numbers of fetches
         self._change = asyncio.Condition()
         self._asked = asyncio.Event()
@@ -184,7 +184,7 @@ class Keys:
             log.exception("jwt_keys_fault")
             failure = repr(error)
         JWT_KEY_FETCHES.labels("failed" if failure else "fetched").inc()
-        if failure and failure != self._failure:
+        if failure and failure != self.failure:
             log.warning("jwt_keys_not_fetched", error=failure, kept=len(self.current))
-        self._failure = failure
+        self.failure = failure
         return not failure
