@@ -127,45 +127,53 @@ class SettingsError(Exception):
 
 
 _PREFIX = "CLARION_"
-_IN_FILE = "_FILE"
 _LONGEST = 65_536  # bytes of a file; no setting is nearly as long
 
 
+def from_file(name: str) -> str | None:
+    """What stands instead of a variable in the file that NAME_FILE names, without the end of its last line.
+
+    None where that names none; an empty variable counts as none. SettingsError for a file that cannot be read, and where
+    the variable is set as well.
+    """
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        if os.environ.get(name):
+            raise SettingsError(f"{name} is set, too")
+        with Path(path).open("rb") as file:
+            content = file.read(_LONGEST + 1)
+        if len(content) > _LONGEST:
+            raise SettingsError("the file is too long")
+        return content.decode().rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE: the file cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{name}_FILE: the file is no text in UTF-8") from None
+    except SettingsError as error:
+        raise SettingsError(f"{name}_FILE: {error}") from None
+
+
 class _Files(PydanticBaseSettingsSource):
-    """Any variable may be a file's content instead: NAME_FILE names the file; an empty variable counts as none."""
+    """Any variable may be the content of a file instead."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """The content without the ends of its last line, or None."""
-        name = f"{_PREFIX}{field_name.upper()}"
-        path = os.environ.get(name + _IN_FILE)
-        if not path:
-            return None, field_name, False
-        if os.environ.get(name):
-            raise SettingsError(f"{name}{_IN_FILE}: {name} is set, too")
-        try:
-            with Path(path).open("rb") as file:
-                content = file.read(_LONGEST + 1)
-            if len(content) > _LONGEST:
-                raise SettingsError(f"{name}{_IN_FILE}: the file is too long")
-            return content.decode().rstrip("\r\n"), field_name, False
-        except OSError as error:
-            raise SettingsError(f"{name}{_IN_FILE}: the file cannot be read: {error.strerror}") from None
-        except ValueError:
-            raise SettingsError(f"{name}{_IN_FILE}: the file is no text in UTF-8") from None
+        """As the library asks for it: (content or None, name, whether it is JSON)."""
+        return from_file(f"{_PREFIX}{field_name.upper()}"), field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found, wrong = {}, []
         for name, field in self.settings_cls.model_fields.items():
             try:
-                value, key, _ = self.get_field_value(field, name)
+                value, *_ = self.get_field_value(field, name)
             except SettingsError as error:
                 wrong.append(str(error))
-                continue
-            if value is not None:
-                found[key] = value
+            else:
+                found[name] = value
         if wrong:
             raise SettingsError("; ".join(wrong))
-        return found
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class _FromEnvironment(BaseSettings):
