@@ -22,6 +22,7 @@ from sql.authentication import CallerRow, find_bearer, find_caller
 from sql.connection import Connection
 
 VERIFIER: web.AppKey[Verifier] = web.AppKey("verifier")  # where the institution signs its people in
+_REASON = 200  # characters; what was sent may be quoted in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,7 @@ class Credential:
     client: bytes
     bearer: Bearer | None = None
 
-    async def find(
-        self, conn: Connection, *, reserving: float | None = None, longest: float = 0.0
-    ) -> CallerRow | None:
+    async def find(self, conn: Connection, *, reserving: float | None = None, longest: float = 0.0) -> CallerRow | None:
         """Whose it is, by one statement, which also reserves; None where it opens nothing."""
         if self.bearer is None:
             return await find_caller(conn, self.client, reserving=reserving, longest=longest)
@@ -56,7 +55,7 @@ async def read_credential(request: web.Request) -> Credential:
     try:
         bearer = await verifier.verify(token)
     except Unacceptable as reason:
-        structlog.contextvars.bind_contextvars(jwt_refused=str(reason))
+        structlog.contextvars.bind_contextvars(jwt_refused=str(reason)[:_REASON])
         raise Refusal(Code.BAD_TOKEN) from None
     return Credential(bearer.client, bearer)
 

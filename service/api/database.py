@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.deadline import DEADLINE
 from service.api.keys import POOL
 from service.api.metering import METER
-from service.api.places import PLACES, CLIENT
+from service.api.places import CLIENT, PLACES
 from service.api.unavailable import Unavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT, OVERDUE, is_unavailable
 from sql.connection import Connection

@@ -14,7 +14,7 @@ from service.api.deadline import DEADLINE
 from service.api.keys import SETTINGS
 from service.api.metering import METER
 from service.api.parser import Parser
-from service.api.places import PLACES, CLIENT
+from service.api.places import CLIENT, PLACES
 from service.domain.encodings import Encoding, read_body, read_form
 from service.domain.errors import Code, Refusal, unreadable
 

@@ -133,26 +133,31 @@ _LONGEST = 65_536  # bytes of a file; no setting is nearly as long
 def from_file(name: str) -> str | None:
     """What stands instead of a variable in the file that NAME_FILE names, without the end of its last line.
 
-    None where that names none; an empty variable counts as none. SettingsError for a file that cannot be read, and where
-    the variable is set as well.
+    None where that names none; an empty variable counts as none. SettingsError for a file that cannot be read, and
+    where the variable is set as well.
     """
     path = os.environ.get(f"{name}_FILE")
     if not path:
         return None
+    if os.environ.get(name):
+        raise SettingsError(f"{name}_FILE: {name} is set, too")
     try:
-        if os.environ.get(name):
-            raise SettingsError(f"{name} is set, too")
-        with Path(path).open("rb") as file:
-            content = file.read(_LONGEST + 1)
-        if len(content) > _LONGEST:
-            raise SettingsError("the file is too long")
-        return content.decode().rstrip("\r\n")
+        return _content(Path(path)).rstrip("\r\n")
     except OSError as error:
         raise SettingsError(f"{name}_FILE: the file cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise SettingsError(f"{name}_FILE: the file is no text in UTF-8") from None
-    except SettingsError as error:
+    except ValueError as error:
         raise SettingsError(f"{name}_FILE: {error}") from None
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise ValueError("the file is too long")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("the file is no text in UTF-8") from None
 
 
 class _Files(PydanticBaseSettingsSource):

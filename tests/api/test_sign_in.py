@@ -121,7 +121,7 @@ async def test_whatever_is_wrong_is_answered_like_an_unknown_token(
 ) -> None:
     now = time.time()
     assert await answered(client, "unknown") == INVALID
-    for wrong in (
+    wrongs: list[dict[str, Any]] = [
         {"iss": "https://elsewhere.example"},
         {"aud": ["other"]},
         {"exp": None},
@@ -129,7 +129,8 @@ async def test_whatever_is_wrong_is_answered_like_an_unknown_token(
         {"nbf": now + 100},
         {"sub": "unknown"},
         {"scope": 5},
-    ):
+    ]
+    for wrong in wrongs:
         assert await answered(client, KEY.token(**{"sub": "ada", **wrong})) == INVALID, wrong
     for key in (SigningKey("first", number=2), SigningKey("first", "RS256"), SigningKey("second")):
         assert await answered(client, key.token("ada")) == INVALID

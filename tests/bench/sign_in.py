@@ -11,6 +11,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from statistics import median
 from time import perf_counter
+from typing import Any
 
 import structlog
 
@@ -23,7 +24,11 @@ from tests.support.issuer import AUDIENCE, ISSUER, SigningKey, key_set
 
 _EXPECTED = Expected(ISSUER, AUDIENCE, "sub", UserKey.UUID, shard_id=1)
 # What identity providers put into a token besides: about as long as it usually is.
-_USUAL = {"name": "Test User", "groups": [f"/institution/unit-{number}" for number in range(20)], "scope": "openid"}
+_USUAL: dict[str, Any] = {
+    "name": "Test User",
+    "groups": [f"/institution/unit-{number}" for number in range(20)],
+    "scope": "openid",
+}
 
 
 class _Published:

@@ -28,7 +28,7 @@ def by(key: UserKey) -> Expected:
 
 
 @given(st.dictionaries(st.sampled_from(["iss", "aud", "exp", "nbf", "sub", "scope"]), anything))
-def test_whatever_the_claims_are_they_are_read_or_unacceptable(changed: dict[str, object]) -> None:
+def test_whatever_the_claims_are_they_are_read_or_unacceptable(changed: dict[str, Any]) -> None:
     try:
         bearer = read(**changed)
     except Unacceptable:
@@ -72,7 +72,7 @@ def test_both_times_have_the_leeway(expires: float, not_before: float) -> None:
         {"scope": ["url:GET|/api/v1/conversations", 1]},
     ],
 )
-def test_a_claim_that_is_missing_or_wrong(changed: dict[str, object]) -> None:
+def test_a_claim_that_is_missing_or_wrong(changed: dict[str, Any]) -> None:
     with pytest.raises(Unacceptable):
         read(**changed)
 

@@ -63,12 +63,12 @@ async def test_the_databases_clock_says_whether_a_token_is_valid(
     with wrong_clock(seconds) as wrong:
         await running.api(**wrong, **signing_in(str(keys)))
     async with aiohttp.ClientSession() as session:
-        for claims, status in (
-            ({"exp": now + 600, "nbf": now - 600}, 200),
-            ({"exp": now - 120}, 401),
-            ({"exp": now + 7200, "nbf": now + 600}, 401),
+        for expires, not_before, status in (
+            (now + 600, now - 600, 200),
+            (now - 120, now - 600, 401),
+            (now + 7200, now + 600, 401),
         ):
-            client = Client(session, running.url, KEY.token("ada", **claims))
+            client = Client(session, running.url, KEY.token("ada", exp=expires, nbf=not_before))
             assert [(await client.call("GET", "/users/self"))[0] for _ in range(2)] == [status] * 2
 
 
@@ -80,7 +80,8 @@ async def test_a_file_without_keys_stops_the_start(
     if content is not None:
         path.write_text(content)
 
-    done = await clarion(settings, "api", **signing_in(str(path)), CLARION_LOG_LEVEL="error")
+    signed_in = settings.model_copy(update={"jwt_issuer": ISSUER, "jwt_jwks": str(path), "jwt_audience": AUDIENCE})
+    done = await clarion(signed_in, "api", CLARION_LOG_LEVEL="error")
 
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith(f"clarion: CLARION_JWT_JWKS: {path}: {reason}")

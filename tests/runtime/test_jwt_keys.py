@@ -1,4 +1,4 @@
-"""The issuer's keys: fetched in the background, from an issuer that rotates them, lies, hangs and dies, and from a file."""
+"""The issuer's keys: fetched in the background, from an issuer that rotates, lies, hangs and dies, and from a file."""
 
 import asyncio
 import http.server
@@ -13,7 +13,7 @@ from service.domain.jwt import Expected, Unacceptable, UserKey
 from service.runtime.jwt import keys as holding
 from service.runtime.jwt import source as sources
 from service.runtime.jwt.keys import Keys
-from service.runtime.jwt.source import MAX_BYTES, Address, File, SourceError, source_of
+from service.runtime.jwt.source import Address, File, SourceError, source_of
 from service.runtime.jwt.verifier import Verifier
 from tests.support.issuer import AUDIENCE, ISSUER, Issuer, SigningKey, issuer, key_set
 from tests.support.waiting import PATIENCE, until
@@ -241,6 +241,7 @@ async def test_a_file_is_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
-    for path, reason in ((tmp_path, "directory"), (tmp_path / "none", "No such file"), (Path("/dev/zero"), "more than")):
+    reasons = {tmp_path: "directory", tmp_path / "none": "No such file", Path("/dev/zero"): "more than"}
+    for path, reason in reasons.items():
         with pytest.raises(SourceError, match=reason):
             await source_of(str(path)).read()

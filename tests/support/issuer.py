@@ -43,10 +43,13 @@ class SigningKey:
     def jwk(self) -> dict[str, Any]:
         """What the issuer publishes."""
         public = self._private.public_key()
-        kind = {"R": RSAAlgorithm, "P": RSAAlgorithm, "E": ECAlgorithm}.get(self.algorithm[0], OKPAlgorithm)
-        if self.algorithm == "EdDSA":
-            kind = OKPAlgorithm
-        made = {"use": "sig", "alg": self.algorithm, **kind.to_jwk(public, as_dict=True)}
+        if isinstance(public, rsa.RSAPublicKey):
+            parts = RSAAlgorithm.to_jwk(public, as_dict=True)
+        elif isinstance(public, ec.EllipticCurvePublicKey):
+            parts = ECAlgorithm.to_jwk(public, as_dict=True)
+        else:
+            parts = OKPAlgorithm.to_jwk(public, as_dict=True)
+        made = {"use": "sig", "alg": self.algorithm, **parts}
         return made if self.kid is None else {"kid": self.kid, **made}
 
     def token(self, sub: object, *, header: Mapping[str, Any] | None = None, **claims: Any) -> str:
@@ -58,7 +61,8 @@ class SigningKey:
     def signed(self, content: bytes, header: Mapping[str, Any] | None = None) -> str:
         """Any content under any header, signed."""
         named = {"alg": self.algorithm} | ({} if self.kid is None else {"kid": self.kid})
-        message = b".".join(base64url_encode(part) for part in (json.dumps({**named, **(header or {})}).encode(), content))
+        head = json.dumps({**named, **(header or {})}).encode()
+        message = b".".join(base64url_encode(part) for part in (head, content))
         signature = get_default_algorithms()[self.algorithm].sign(message, self._private)
         return b".".join((message, base64url_encode(signature))).decode()
 

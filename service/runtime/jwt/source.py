@@ -1,6 +1,7 @@
 """Where the issuer's keys are published: an address, or a file that another program keeps."""
 
 import asyncio
+from http import HTTPStatus
 from pathlib import Path
 from typing import Protocol
 
@@ -50,7 +51,7 @@ class Address:
                 aiohttp.ClientSession(timeout=FETCH, auto_decompress=False) as session,
                 session.get(self._url, headers=_HEADERS, allow_redirects=False) as answer,
             ):
-                if answer.status != 200:  # noqa: PLR2004
+                if answer.status != HTTPStatus.OK:
                     raise SourceError(f"it answers {answer.status}")
                 content = bytearray()
                 async for chunk in answer.content.iter_any():

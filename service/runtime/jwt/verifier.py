@@ -12,12 +12,13 @@ from service.domain.tokens import hash_token
 from service.runtime.jwt.keys import ALGORITHMS, Keys, KeySet, UnknownKey
 
 MAX_LENGTH = 16_384  # characters of a token; more does not fit in a header either
+_DOTS = 2
 _REMEMBERED = 10_000  # tokens, some kilobytes each at most
 
 
 def is_jwt(token: str) -> bool:
     """Whether a token has the form of a signed JWT, which none of Clarion's own has."""
-    return token.count(".") == 2  # noqa: PLR2004
+    return token.count(".") == _DOTS
 
 
 class Verifier:
