@@ -32,11 +32,15 @@ def missing(*, tests: bool) -> list[packages.Need]:
     needs = []
     if not environment_ready(tests=tests) and not can_make_environments():
         needs.append(packages.PYTHON_VENV)
-    if not os.environ.get("CLARION_DATABASE_URL") and not find_postgres():
+    if not _is_set("CLARION_DATABASE_URL") and not find_postgres():
         needs.append(packages.POSTGRES)
-    if not os.environ.get("CLARION_AMQP_URL") and not find_rabbitmq():
+    if not _is_set("CLARION_AMQP_URL") and not find_rabbitmq():
         needs.append(packages.RABBITMQ)
     return needs
+
+
+def _is_set(variable: str) -> bool:
+    return bool(os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
 
 
 def prepare(*, tests: bool) -> None:

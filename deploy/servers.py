@@ -12,11 +12,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.failure import CannotRun
 from deploy.guardian import guarded
 from deploy.locks import alone, alone_here, open_lock, share, try_lock
 from deploy.named import check_amqp, check_database
 from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
+from service.runtime.settings import SettingsError, from_file
 
 Private = PrivatePostgres | PrivateRabbitMQ
 _GATE = "servers.lock"  # held while servers are started or stopped
@@ -32,8 +34,13 @@ class Servers:
     private: tuple[Private, ...]
 
     def environment(self) -> dict[str, str]:
-        """The variables that give both addresses to Clarion's processes."""
-        return {"CLARION_DATABASE_URL": self.database_url, "CLARION_AMQP_URL": self.amqp_url}
+        """The variables that give both addresses to Clarion's processes, in place of files that may have them."""
+        return {
+            "CLARION_DATABASE_URL": self.database_url,
+            "CLARION_DATABASE_URL_FILE": "",
+            "CLARION_AMQP_URL": self.amqp_url,
+            "CLARION_AMQP_URL_FILE": "",
+        }
 
     def ended(self) -> list[Private]:
         """Private servers that do not run any more."""
@@ -46,7 +53,7 @@ async def servers(state: Path) -> AsyncIterator[Servers]:
     gate = state / _GATE
     membership = open_lock(state / _USERS)
     password = _password(state)
-    database_url, amqp_url = (os.environ.get(f"CLARION_{kind}_URL") for kind in ("DATABASE", "AMQP"))
+    database_url, amqp_url = _named("CLARION_DATABASE_URL"), _named("CLARION_AMQP_URL")
     if database_url:
         await check_database(database_url)
     if amqp_url:
@@ -75,6 +82,13 @@ async def servers(state: Path) -> AsyncIterator[Servers]:
                 if try_lock(membership):
                     await _stop(private)
                 os.close(membership)
+
+
+def _named(variable: str) -> str | None:
+    try:
+        return from_file(variable) or os.environ.get(variable)
+    except SettingsError as error:
+        raise CannotRun(str(error)) from None
 
 
 async def stop_servers(state: Path, *, also_used: bool) -> list[str]:

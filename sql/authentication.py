@@ -1,8 +1,9 @@
-"""The caller of a request: an access token and its user."""
+"""The caller of a request: an access token and its user, or the user of a JWT."""
 
 from datetime import datetime
 from typing import NamedTuple
 
+from service.domain.jwt import Bearer
 from sql.connection import Connection
 from sql.statements import One
 
@@ -28,6 +29,7 @@ class CallerRow(NamedTuple):
 
 
 _FIND_CALLER = One("find_caller", CallerRow)
+_FIND_BEARER = One("find_bearer", CallerRow)
 
 
 async def find_caller(
@@ -38,3 +40,22 @@ async def find_caller(
     ``reserving``: seconds by which its bucket drains longer from now on, up to ``longest``; None leaves it alone.
     """
     return await _FIND_CALLER(conn, token_hash=token_hash, reserving=reserving, longest=longest)
+
+
+async def find_bearer(
+    conn: Connection, bearer: Bearer, *, reserving: float | None = None, longest: float = 0.0
+) -> CallerRow | None:
+    """The one living user whom a verified JWT names, while it is valid by the database's clock; else None.
+
+    ``reserving`` and ``longest`` as for ``find_caller``.
+    """
+    return await _FIND_BEARER(
+        conn,
+        **bearer.user._asdict(),
+        valid_from=bearer.valid_from,
+        valid_until=bearer.valid_until,
+        scopes=bearer.scopes,
+        client=bearer.client,
+        reserving=reserving,
+        longest=longest,
+    )

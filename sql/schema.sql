@@ -569,8 +569,7 @@ CREATE TABLE access_tokens (
 CREATE UNLOGGED TABLE throttle_buckets (
     token_hash bytea NOT NULL,
     empties_at timestamp with time zone NOT NULL,
-    CONSTRAINT throttle_buckets_pkey PRIMARY KEY (token_hash),
-    CONSTRAINT throttle_buckets_token_hash_fkey FOREIGN KEY (token_hash) REFERENCES access_tokens(token_hash) ON DELETE CASCADE
+    CONSTRAINT throttle_buckets_pkey PRIMARY KEY (token_hash)
 ) WITH (fillfactor=50);
 
 CREATE TABLE idempotency_keys (

@@ -17,6 +17,7 @@ from service.api import (
     batch_update,
     batches,
     create_conversation,
+    credentials,
     docs,
     health,
     list_conversations,
@@ -88,6 +89,7 @@ def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> we
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()
     app.on_shutdown.append(hurry)
     batch_events.set_up(app)
+    credentials.set_up(app)
     app.on_cleanup.extend(
         [_finish_publishing, finish_settling, finish_early_deliveries, close_parser, _close_readiness]
     )

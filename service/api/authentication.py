@@ -2,23 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from aiohttp import hdrs, web
+from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from service.api.credentials import Credential, read_credential
 from service.api.database import connection
 from service.api.keys import SETTINGS
-from service.api.parameters import MAX_UNKNOWN, PARAMETERS, query_parameters, read_parameters, takes_body
-from service.api.places import TOKEN_HASH
+from service.api.parameters import PARAMETERS, read_parameters
+from service.api.places import CLIENT
 from service.api.routing import ENDPOINT, choose_method, in_api, scopes_of
 from service.api.throttle import OverTheMark, Reservation, admit, rules_of, turn_away
 from service.application.address_book.masquerade import act_as
 from service.application.address_book.rights import UserRights
 from service.domain.errors import Code, Refusal
-from service.domain.tokens import hash_token
-from sql.authentication import CallerRow, find_caller
+from sql.authentication import CallerRow
 from sql.connection import Connection
 
 _CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
@@ -49,30 +48,6 @@ def caller(request: web.Request) -> Caller:
     return request[CALLER]
 
 
-def _header_token(request: web.Request) -> str | None:
-    scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-    return (token.strip() or None) if scheme.lower() == "bearer" else None
-
-
-async def _body_token(request: web.Request) -> Any:
-    """The access_token of a small body; None where it cannot be read: its sender is not known."""
-    if not takes_body(request):
-        return None
-    try:
-        return (await read_parameters(request, limit=MAX_UNKNOWN)).get("access_token")
-    except Refusal:
-        return None
-
-
-async def _token_of(request: web.Request) -> str:
-    token = _header_token(request) or query_parameters(request).get("access_token") or await _body_token(request)
-    if not token:
-        raise Refusal(Code.UNAUTHENTICATED)
-    if not isinstance(token, str) or not token.isascii():
-        raise Refusal(Code.BAD_TOKEN)
-    return token
-
-
 def _check(found: CallerRow | None) -> CallerRow:
     if found is None or found.workflow_state == "deleted":
         raise Refusal(Code.BAD_TOKEN)
@@ -83,20 +58,20 @@ def _check(found: CallerRow | None) -> CallerRow:
     return found
 
 
-async def _find(request: web.Request, conn: Connection, token_hash: bytes) -> CallerRow | None:
-    """The token's row. OverTheMark comes before anything that may be wrong with the token."""
+async def _find(request: web.Request, conn: Connection, credential: Credential) -> CallerRow | None:
+    """Whose it is. OverTheMark comes before anything that may be wrong with a token."""
     rules = rules_of(request.app[SETTINGS])
     if rules is None:
-        return await find_caller(conn, token_hash)
-    found = await find_caller(conn, token_hash, reserving=rules.reserving, longest=rules.longest)
+        return await credential.find(conn)
+    found = await credential.find(conn, reserving=rules.reserving, longest=rules.longest)
     if found is not None and found.drains_in is not None:
-        admit(request, Reservation(rules, token_hash, found.drains_in))
+        admit(request, Reservation(rules, credential.client, found.drains_in))
     return found
 
 
-async def _identify(request: web.Request, token_hash: bytes) -> CallerRow:
+async def _identify(request: web.Request, credential: Credential) -> CallerRow:
     async with connection(request) as conn:
-        return _check(await _find(request, conn, token_hash))
+        return _check(await _find(request, conn, credential))
 
 
 async def _authorise(request: web.Request, found: CallerRow) -> Caller:
@@ -130,8 +105,9 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
 
 async def authorise_again(request: web.Request) -> None:
     """For an answer that lasts: who asks is looked up anew; Refusal where a new request would be refused."""
+    credential = await read_credential(request)
     async with connection(request) as conn:
-        found = _check(await find_caller(conn, request[TOKEN_HASH]))
+        found = _check(await credential.find(conn))
     request[CALLER] = await _authorise(request, found)
 
 
@@ -147,9 +123,10 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     """
     if not in_api(request):
         return await handler(request)
-    token_hash = request[TOKEN_HASH] = hash_token(await _token_of(request))
+    credential = await read_credential(request)
+    request[CLIENT] = credential.client
     try:
-        found = await _identify(request, token_hash)
+        found = await _identify(request, credential)
     except OverTheMark:
         return turn_away(request)
     await read_parameters(request)

@@ -9,7 +9,7 @@ from aiohttp import web
 from service.api.deadline import DEADLINE
 from service.api.keys import POOL
 from service.api.metering import METER
-from service.api.places import PLACES, TOKEN_HASH
+from service.api.places import CLIENT, PLACES
 from service.api.unavailable import Unavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT, OVERDUE, is_unavailable
 from sql.connection import Connection
@@ -57,7 +57,7 @@ async def connection(request: web.Request) -> AsyncIterator[Connection]:
 async def _acquire(request: web.Request, stack: AsyncExitStack) -> Connection:
     places, pool = request.app[PLACES], request.app[POOL]
     with places.waiting():
-        await stack.enter_async_context(places.of(request[TOKEN_HASH]))
+        await stack.enter_async_context(places.of(request[CLIENT]))
         conn = await pool.acquire(timeout=ACQUIRE_TIMEOUT)
     stack.enter_context(request[DEADLINE].over(conn))
     stack.push_async_callback(pool.release, conn)

@@ -68,6 +68,11 @@ Parameters may be sent in the query, as a form or as JSON; an array is `name[]` 
 pages: follow the `Link` header. Every path also takes the suffix `.json`, and HEAD wherever there is GET.
 """
 
+_BEARER = """\
+An access token of this service or, where the institution's sign-in is set up, a JWT of its issuer for this audience,
+signed with RS256, PS256, ES256 or EdDSA. Those of its `scope` that begin with `url:` limit the routes.
+"""
+
 _HEADERS: dict[str, Any] = {
     "X-Request-Context-Id": {
         "description": "The id of this request, as in the logs.",
@@ -137,8 +142,13 @@ class Document:
                 "schemas": shared.get("$defs", {}),
                 "headers": _HEADERS,
                 "securitySchemes": {
-                    "token": {"type": "http", "scheme": "bearer"},
-                    "access_token": {"type": "apiKey", "in": "query", "name": "access_token"},
+                    "token": {"type": "http", "scheme": "bearer", "description": _BEARER},
+                    "access_token": {
+                        "type": "apiKey",
+                        "in": "query",
+                        "name": "access_token",
+                        "description": "As with `Authorization: Bearer`, which wins where both are sent.",
+                    },
                 },
             },
         }

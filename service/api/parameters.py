@@ -14,7 +14,7 @@ from service.api.deadline import DEADLINE
 from service.api.keys import SETTINGS
 from service.api.metering import METER
 from service.api.parser import Parser
-from service.api.places import PLACES, TOKEN_HASH
+from service.api.places import CLIENT, PLACES
 from service.domain.encodings import Encoding, read_body, read_form
 from service.domain.errors import Code, Refusal, unreadable
 
@@ -109,7 +109,7 @@ async def _parsed(request: web.Request, raw: bytearray) -> dict[str, Any]:
     if len(raw) <= _INLINE:
         return read_body(encoding, content_type, bytes(raw))
     unknown = b""
-    async with request.app[PLACES].parsing(request.get(TOKEN_HASH, unknown), len(raw)):
+    async with request.app[PLACES].parsing(request.get(CLIENT, unknown), len(raw)):
         parameters, seconds = await request.app[PARSER].parse(encoding, content_type, raw)
     request[METER].add(seconds)
     return parameters

@@ -12,7 +12,7 @@ from service.api.unavailable import Unavailable
 _QUEUE = 16  # requests that wait for each connection
 
 
-TOKEN_HASH: web.RequestKey[bytes] = web.RequestKey("token_hash")  # of what the request says it comes with
+CLIENT: web.RequestKey[bytes] = web.RequestKey("client")  # whose it is, by what it came with (credentials.py)
 
 
 class Places:
@@ -23,7 +23,7 @@ class Places:
         self._longest = size * _QUEUE
         self._waiting = 0
         self._bodies = bodies
-        self._tokens: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
+        self._clients: WeakValueDictionary[bytes, asyncio.Semaphore] = WeakValueDictionary()
         self._parsing: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
     @contextmanager
@@ -38,24 +38,24 @@ class Places:
             self._waiting -= 1
 
     @asynccontextmanager
-    async def parsing(self, token_hash: bytes, size: int) -> AsyncIterator[None]:
-        """While a body of ``size`` bytes that came with that token waits and is parsed.
+    async def parsing(self, client: bytes, size: int) -> AsyncIterator[None]:
+        """While a body of ``size`` bytes that this client has sent waits and is parsed.
 
-        Bodies of one token go one by one, so that another client does not wait for all of them. Unavailable when those
+        Bodies of one client go one by one, so that another client does not wait for all of them. Unavailable when those
         that wait would be more bytes than they may.
         """
         if size > self._bodies:
             raise Unavailable("too many long bodies wait to be parsed")
         self._bodies -= size
         try:
-            async with self._parsing.setdefault(token_hash, asyncio.Lock()):
+            async with self._parsing.setdefault(client, asyncio.Lock()):
                 yield
         finally:
             self._bodies += size
 
-    def of(self, token_hash: bytes) -> asyncio.Semaphore:
-        """Held by a request of that token while it has a connection: all of them together have half of the pool."""
-        return self._tokens.setdefault(token_hash, asyncio.Semaphore(self._each))
+    def of(self, client: bytes) -> asyncio.Semaphore:
+        """Held by a request of that client while it has a connection: all of them together have half of the pool."""
+        return self._clients.setdefault(client, asyncio.Semaphore(self._each))
 
 
 PLACES: web.AppKey[Places] = web.AppKey("places", Places)

@@ -1,5 +1,5 @@
-"""Throttling of each access token, over all replicas (canvas/conventions.md 11; the arithmetic is
-service/domain/leaky_bucket.py, the state one row of throttle_buckets).
+"""Throttling of each access token, and of each user who signs in by JWT, over all replicas (canvas/conventions.md 11;
+the arithmetic is service/domain/leaky_bucket.py, the state one row of throttle_buckets).
 
 The statement that finds the caller also reserves the request's pre-flight cost, and when the answer begins a second one
 gives it back and takes the real cost. An open event stream therefore holds no reservation.
@@ -39,15 +39,15 @@ Settlement = asyncio.Task[float | None]  # seconds in which the bucket then drai
 
 
 class OverTheMark(Exception):
-    """The request's token has too many requests open, or they cost too much."""
+    """The request's client has too many requests open, or they cost too much."""
 
 
 @dataclass(slots=True)
 class Reservation:
-    """A request's pre-flight cost in its token's bucket, until it is settled."""
+    """A request's pre-flight cost in its client's bucket, until it is settled."""
 
     rules: LeakyBucket
-    token_hash: bytes
+    client: bytes
     drains_in: float  # seconds, this reservation included
     refused: bool = False
     made_at: float = field(default_factory=time.monotonic)
@@ -91,7 +91,7 @@ def turn_away(request: web.Request) -> web.Response:
 
 
 async def add_throttle_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Settles the request's reservation, and says what is left of the token's quota."""
+    """Settles the request's reservation, and says what is left of the client's quota."""
     reservation = request.get(RESERVATION)
     if reservation is None:
         return
@@ -117,7 +117,7 @@ async def _settled(app: web.Application, reservation: Reservation, seconds: floa
 async def _settle(pool: asyncpg.Pool, reservation: Reservation, seconds: float) -> float | None:
     try:
         async with pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            return await change_bucket(conn, reservation.token_hash, seconds, reservation.rules.longest)
+            return await change_bucket(conn, reservation.client, seconds, reservation.rules.longest)
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         # The reservation drains by itself, in seconds.
         log.warning("throttle_not_settled", error=repr(error))

@@ -35,6 +35,12 @@ REQUEST_SECONDS = Histogram(
 REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answered", registry=API)
 BATCH_STREAMS_OPEN = Gauge("clarion_batch_streams_open", "Event streams of batches that are open", registry=API)
 THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling", registry=API)
+JWT_KEYS = Gauge("clarion_jwt_keys", "Keys of the institution's issuer that can verify sign-ins", registry=API)
+JWT_KEY_FETCHES = Counter(
+    "clarion_jwt_key_fetches", "Looks for the issuer's keys, by whether there were any", ["outcome"], registry=API
+)
+for _outcome in ("fetched", "failed"):
+    JWT_KEY_FETCHES.labels(_outcome)
 
 BATCHES_ACCEPTED = Counter("clarion_batches_accepted", "Batches accepted", registry=None)
 TOPOLOGY_FAULTS = Gauge(

@@ -1,13 +1,27 @@
 """Configuration: environment variables only, all listed in deploy/env.example (CONTRACT 2)."""
 
+import ipaddress
+import os
 import re
 from functools import cached_property
-from typing import Annotated, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, UrlConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    TypeAdapter,
+    UrlConstraints,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_core import MultiHostUrl, PydanticCustomError, Url
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from service.domain.jwt import UserKey
 from service.domain.origins import Network, parse_networks
 
 # The options of a database's URL that have their own words (libpq); the driver would find a wrong one much later.
@@ -80,6 +94,31 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+_HTTP: TypeAdapter[Url] = TypeAdapter(
+    Annotated[Url, UrlConstraints(allowed_schemes=["http", "https"], host_required=True)]
+)
+
+
+def _key_set(text: str) -> str:
+    """A URL or the path of a file. What comes unencrypted from elsewhere could be anybody's keys."""
+    if "://" not in text:
+        return text
+    try:
+        url = _HTTP.validate_python(text)
+    except ValidationError as error:
+        raise PydanticCustomError("key_set", "{reason}", {"reason": error.errors()[0]["msg"]}) from None
+    if url.scheme == "http" and not _is_loopback(url.host or ""):
+        raise PydanticCustomError("key_set", "http is for this machine's own addresses; any other needs https")
+    return text
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 OptionalPort = Annotated[Annotated[int, Field(ge=1, le=65535)] | None, BeforeValidator(_none_if_empty)]
 
 
@@ -87,8 +126,75 @@ class SettingsError(Exception):
     """A setting is missing or wrong; the message names the variable."""
 
 
+_PREFIX = "CLARION_"
+_LONGEST = 65_536  # bytes of a file; no setting is nearly as long
+
+
+def from_file(name: str) -> str | None:
+    """What stands instead of a variable in the file that NAME_FILE names, without the end of its last line.
+
+    None where that names none; an empty variable counts as none. SettingsError for a file that cannot be read, and
+    where the variable is set as well.
+    """
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    if os.environ.get(name):
+        raise SettingsError(f"{name}_FILE: {name} is set, too")
+    try:
+        return _content(Path(path)).rstrip("\r\n")
+    except OSError as error:
+        raise SettingsError(f"{name}_FILE: the file cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{name}_FILE: {error}") from None
+
+
+def _content(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_LONGEST + 1)
+    if len(content) > _LONGEST:
+        raise ValueError("the file is too long")
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise ValueError("the file is no text in UTF-8") from None
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Any variable may be the content of a file instead."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """As the library asks for it: (content or None, name, whether it is JSON)."""
+        return from_file(f"{_PREFIX}{field_name.upper()}"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found, wrong = {}, []
+        for name, field in self.settings_cls.model_fields.items():
+            try:
+                value, *_ = self.get_field_value(field, name)
+            except SettingsError as error:
+                wrong.append(str(error))
+            else:
+                found[name] = value
+        if wrong:
+            raise SettingsError("; ".join(wrong))
+        return {name: value for name, value in found.items() if value is not None}
+
+
 class _FromEnvironment(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given in code, the variables' files, the variables."""
+        return init_settings, _Files(settings_cls), env_settings
 
 
 class DatabaseSettings(_FromEnvironment):
@@ -132,6 +238,11 @@ class Settings(StuckSettings, BrokerSettings):
     account_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
     queued_reply_participants: int = Field(100, ge=1)
     root_account_id: int = Field(1, ge=1)
+    jwt_issuer: str = ""
+    jwt_jwks: Annotated[str, AfterValidator(_key_set), Field(validate_default=True)] = ""
+    jwt_audience: str = Field("", validate_default=True)
+    jwt_user_claim: str = Field("sub", min_length=1)
+    jwt_user_key: UserKey = UserKey.UUID
     throttle_maximum: float = Field(800, ge=0, le=1e9)
     throttle_high_water: float = Field(600, ge=0, le=1e9)
     throttle_outflow: float = Field(10, ge=0.001, le=1e9)
@@ -149,6 +260,13 @@ class Settings(StuckSettings, BrokerSettings):
     shard_id: int = Field(1, ge=1, le=900_000)
     relay_interval: float = Field(0.2, gt=0)
     relay_patience: float = Field(30.0, ge=0)
+
+    @field_validator("jwt_jwks", "jwt_audience")
+    @classmethod
+    def _needed_with_an_issuer(cls, value: str, info: ValidationInfo) -> str:
+        if info.data.get("jwt_issuer") and not value:
+            raise PydanticCustomError("needed", "needed where CLARION_JWT_ISSUER is set")
+        return value
 
     @cached_property
     def trusted_proxies(self) -> tuple[Network, ...]:

@@ -36,3 +36,38 @@ SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_st
        array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited
 FROM found f
 LEFT JOIN bucket ON true;
+
+-- name: find_bearer :one
+-- As find_caller, and as the one statement too, for the user whom a verified JWT names by one of its forms; the forms that
+-- are not used are null. No row where its time has not come or is over (:valid_from and :valid_until, seconds since 1970
+-- with the leeway), and where there is no living user of that name or more than one. :client is whose bucket it is.
+WITH named AS (
+    SELECT u.id AS user_id, u.workflow_state, u.login, u.sis_id
+    FROM users u
+    WHERE (u.id = :user_id::bigint OR u.uuid = :uuid::text OR u.sis_id = :sis_id::text OR u.login = :login::text)
+      AND u.workflow_state <> 'deleted'
+      AND extract(epoch FROM statement_timestamp())::float8 >= :valid_from::float8
+      AND extract(epoch FROM statement_timestamp())::float8 < :valid_until::float8
+    LIMIT 2
+), found AS (
+    SELECT n.*,
+           EXISTS (SELECT FROM enrollments e WHERE e.user_id = n.user_id AND e.type = 'StudentViewEnrollment')
+           AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = n.user_id AND e.type <> 'StudentViewEnrollment')
+               AS fake_student
+    FROM named n
+    WHERE (SELECT count(*) FROM named) = 1 AND set_config('synchronous_commit', 'off', true) = 'off'
+), bucket AS (
+    INSERT INTO throttle_buckets AS b (token_hash, empties_at)
+    SELECT :client::bytea, clock_timestamp() + least(:reserving::float8, :longest::float8) * interval '1 second'
+    FROM found f
+    WHERE :reserving::float8 IS NOT NULL
+    ON CONFLICT (token_hash) DO UPDATE SET empties_at = least(
+        greatest(b.empties_at, clock_timestamp()) + :reserving::float8 * interval '1 second',
+        clock_timestamp() + :longest::float8 * interval '1 second')
+    RETURNING extract(epoch FROM empties_at - clock_timestamp())::float8 AS drains_in
+)
+SELECT f.user_id, :scopes::text[] AS scopes, NULL::timestamptz AS expires_at, false AS expired,
+       NULL::timestamptz AS revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id, bucket.drains_in,
+       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited
+FROM found f
+LEFT JOIN bucket ON true;

@@ -16,6 +16,7 @@ from aiohttp import ClientSession
 
 from service.api.throttle import finish_settling
 from service.domain.dates import iso
+from service.domain.jwt import UserKey
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from sql.statements import STATEMENTS
@@ -23,8 +24,10 @@ from tests.support.conversations import Threads
 from tests.support.gateway import Api
 from tests.support.http_calls import call
 from tests.support.institution import ROOT_ACCOUNT, Institution
+from tests.support.issuer import AUDIENCE, ISSUER, SigningKey, key_set
 from tests.support.school import School
 
+ISSUERS = SigningKey()
 NAMES = {statement.text: name for name, statement in STATEMENTS.items()}
 README = Path(__file__).parents[2] / "README.md"
 BUDGETS = {
@@ -70,6 +73,15 @@ async def pool(settings: Settings, asked: list[str]) -> AsyncIterator[asyncpg.Po
         conn.add_query_logger(lambda query: asked.append(query.query))
     yield made
     await close_pool(made)
+
+
+@pytest.fixture
+def edge_settings(edge_settings: Settings, tmp_path: Path) -> Settings:
+    """With an issuer, so that a JWT is taken, too."""
+    keys = tmp_path / "keys.json"
+    keys.write_text(key_set([ISSUERS]))
+    signing_in = {"jwt_issuer": ISSUER, "jwt_jwks": str(keys), "jwt_audience": AUDIENCE, "jwt_user_key": UserKey.ID}
+    return edge_settings.model_copy(update=signing_in)
 
 
 @dataclass(frozen=True)
@@ -225,6 +237,21 @@ async def test_a_request_costs_no_more_statements_than_the_table_says(
     asked.clear()
 
     await call(api.session, headers, method, path, **sent)
+    await finish_settling(api.app)
+
+    assert len(asked) == BUDGETS[row], [NAMES.get(text, text) for text in asked]
+
+
+@pytest.mark.parametrize(
+    "row", ["GET /users/self", "POST /conversations to one person", "GET /conversations?as_user_id="]
+)
+async def test_a_jwt_costs_as_many_as_a_token(row: str, place: Place, api: Api, asked: list[str]) -> None:
+    """Also one that comes for the first time."""
+    who, method, path, sent = request(row, place)
+    await finish_settling(api.app)
+    asked.clear()
+
+    await call(api.session, {"Authorization": f"Bearer {ISSUERS.token(who)}"}, method, path, **sent)
     await finish_settling(api.app)
 
     assert len(asked) == BUDGETS[row], [NAMES.get(text, text) for text in asked]

@@ -19,6 +19,13 @@ from deploy.servers import servers
 from tests.support.private_servers import open_folder
 from tests.support.waiting import until
 
+_ADDRESSES = {
+    "CLARION_DATABASE_URL": os.environ["CLARION_DATABASE_URL"],
+    "CLARION_DATABASE_URL_FILE": "",
+    "CLARION_AMQP_URL": os.environ["CLARION_AMQP_URL"],
+    "CLARION_AMQP_URL_FILE": "",
+}
+
 
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL: cannot reach postgresql://127\.0") as error:
@@ -59,11 +66,22 @@ async def test_what_is_no_url_is_an_error_of_the_same_kind(url: str) -> None:
 
 async def test_named_servers_are_used_as_they_are(tmp_path: Path) -> None:
     async with servers(tmp_path) as found:
-        assert found.environment() == {
-            "CLARION_DATABASE_URL": os.environ["CLARION_DATABASE_URL"],
-            "CLARION_AMQP_URL": os.environ["CLARION_AMQP_URL"],
-        }
+        assert found.environment() == _ADDRESSES
         assert found.private == ()
+
+
+async def test_servers_that_a_file_names_are_used_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And their processes are told by variable, not by both."""
+    (file := tmp_path / "url").write_text(os.environ["CLARION_DATABASE_URL"] + "\n")
+    monkeypatch.delenv("CLARION_DATABASE_URL")
+    monkeypatch.setenv("CLARION_DATABASE_URL_FILE", str(file))
+    async with servers(tmp_path) as found:
+        assert found.environment() == _ADDRESSES
+
+    monkeypatch.setenv("CLARION_DATABASE_URL_FILE", str(tmp_path / "none"))
+    with pytest.raises(CannotRun, match=r"^CLARION_DATABASE_URL_FILE: "):
+        async with servers(tmp_path):
+            pytest.fail("it started")
 
 
 async def test_a_named_server_that_is_away_is_no_reason_for_a_private_one(
