@@ -72,8 +72,9 @@ _SESSION = {
     # Planned without their values, once: many take milliseconds to plan. PostgreSQL would plan the first five of each
     # connection with their values, and all that follow too where those five happened to be cheap ones.
     "plan_cache_mode": "force_generic_plan",
-    # A plan lasts, and one made for a table that was vacuumed while it was empty reads all of it for each recipient of a
-    # big send: to PostgreSQL a table without a page costs nothing. No statement of ours is better off without its index.
+    # A plan lasts, and one made for a table that was vacuumed while it was empty reads all of it for each recipient of
+    # a big send: to PostgreSQL a table without a page costs nothing. No statement of ours is better off without its
+    # index.
     "enable_seqscan": "off",
     # A host that vanished must not keep its locks for as long as TCP takes to notice.
     "idle_in_transaction_session_timeout": "60s",

@@ -13,6 +13,7 @@ import pytest
 
 from service.runtime.postgres import create_pool
 from service.runtime.settings import Settings
+from sql.connection import Connection
 from sql.statements import STATEMENTS, Statement
 from tests.support.databases import fresh_database
 
@@ -158,7 +159,7 @@ def scans(plan: dict[str, Any]) -> set[str]:
 class Session:
     """A connection that has prepared and planned every statement on a hot table."""
 
-    def __init__(self, conn: asyncpg.Connection, url: str) -> None:
+    def __init__(self, conn: Connection, url: str) -> None:
         self.conn = conn
         self.url = url
         self.calls: dict[str, str] = {}
@@ -247,7 +248,9 @@ async def test_what_a_process_plans_on_tables_vacuumed_while_empty_keeps_to_the_
         found = await Session(conn, session.url).planned()
     await pool.close()
 
-    assert {name: scanned for name, plan in found.items() if (scanned := scans(plan)) and name not in READ_EVERYTHING} == {}
+    assert {
+        name: scanned for name, plan in found.items() if (scanned := scans(plan)) and name not in READ_EVERYTHING
+    } == {}
 
 
 async def test_a_hot_table_is_not_analysed_while_it_is_small(conn: asyncpg.Connection) -> None:
