@@ -24,6 +24,7 @@ _PUT_OBSERVERS = Command("put_observers")
 _REMOVE_OBSERVERS = Command("remove_observers")
 _PUT_AGENTS = Column[int]("put_agents")
 _PUT_GUARDIANS = Column[int]("put_guardians")
+_OBSERVED_AMONG = Column[int]("observed_among")
 _DUE = Many("due_observations", DueObservation)
 _PUT_OBSERVATIONS = Column[int]("put_observations")
 
@@ -51,6 +52,11 @@ async def put_agents(conn: Connection, agents: Mapping[int, Sequence[int]]) -> l
 async def put_guardians(conn: Connection, guardians: Mapping[int, bool]) -> list[int]:
     """Who is a guardian and who is not; returns the students with whom that changes something."""
     return await _PUT_GUARDIANS(conn, user_ids=list(guardians), guardians=list(guardians.values()))
+
+
+async def observed_among(conn: Connection, user_ids: Collection[int]) -> list[int]:
+    """Those of these users whom others observe."""
+    return await _OBSERVED_AMONG(conn, user_ids=list(user_ids))
 
 
 async def due_observations(

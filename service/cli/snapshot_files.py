@@ -8,12 +8,11 @@ import stat
 import zipfile
 import zlib
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, NamedTuple
 
 from service.contracts import canvas_sis, oneroster
@@ -80,32 +79,25 @@ class Snapshot:
 
 
 # What others refer to comes first; sections before courses, because by them courses are known that events have brought.
-_ORDER: Mapping[type[SnapshotRow], int] = MappingProxyType(
-    {
-        model: position
-        for position, model in enumerate(
-            (
-                oneroster.ManifestRow,
-                canvas_sis.TermRow,
-                oneroster.AcademicSessionRow,
-                canvas_sis.AccountRow,
-                oneroster.OrgRow,
-                canvas_sis.SectionRow,
-                canvas_sis.CourseRow,
-                oneroster.CourseRow,
-                oneroster.ClassRow,
-                canvas_sis.UserRow,
-                oneroster.UserRow,
-                oneroster.RoleRow,
-                canvas_sis.UserObserverRow,
-                canvas_sis.AdminRow,
-                canvas_sis.GroupRow,
-                canvas_sis.GroupMembershipRow,
-                canvas_sis.EnrollmentRow,
-                oneroster.EnrollmentRow,
-            )
-        )
-    }
+_ORDER: Sequence[type[SnapshotRow]] = (
+    oneroster.ManifestRow,
+    canvas_sis.TermRow,
+    oneroster.AcademicSessionRow,
+    canvas_sis.AccountRow,
+    oneroster.OrgRow,
+    canvas_sis.SectionRow,
+    canvas_sis.CourseRow,
+    oneroster.CourseRow,
+    oneroster.ClassRow,
+    canvas_sis.UserRow,
+    oneroster.UserRow,
+    oneroster.RoleRow,
+    canvas_sis.UserObserverRow,
+    canvas_sis.AdminRow,
+    canvas_sis.GroupRow,
+    canvas_sis.GroupMembershipRow,
+    canvas_sis.EnrollmentRow,
+    oneroster.EnrollmentRow,
 )
 
 
@@ -127,7 +119,7 @@ def snapshot_of(paths: Sequence[str], opened: ExitStack) -> Snapshot:
                 found.files.append(file)
             except BadFile as error:
                 found.bad.append(error)
-    found.files.sort(key=lambda file: _ORDER[file.form.model])
+    found.files.sort(key=lambda file: _ORDER.index(file.form.model))
     return found
 
 
@@ -151,7 +143,11 @@ def _candidates(path: Path, opened: ExitStack, found: Snapshot) -> Iterator[Cand
                 continue
             yield Candidate(name, entry.file_size, partial(archive.open, entry))
     else:
-        yield Candidate(str(path), path.stat().st_size, partial(path.open, "rb"))
+        yield Candidate(str(path), path.stat().st_size, partial(_open, path))
+
+
+def _open(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _recognised(candidate: Candidate) -> SnapshotFile | None:

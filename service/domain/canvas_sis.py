@@ -3,7 +3,7 @@
 ``columns`` are those that the file has: of a column that is not there nothing is said, while a blank cell clears.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -38,7 +38,7 @@ from service.domain.snapshots import (
 )
 
 _GROUP_STATES = {"active": "available", "closed": "completed"}
-Columns = Collection[str]
+Columns = frozenset[str]
 
 
 def _key(*parts: str | None) -> str:
@@ -142,7 +142,8 @@ def _of_enrollment(row: EnrollmentRow, columns: Columns) -> Iterator[Record]:
     if row.limit_section_privileges is not None:
         said["limit_privileges_to_course_section"] = row.limit_section_privileges
     yield Row(Kind.ENROLLMENT, own, said, initial)
-    yield EnrollmentDates(own, row.start_date, row.end_date)
+    if not columns.isdisjoint(("start_date", "end_date")):
+        yield EnrollmentDates(own, row.start_date, row.end_date)
 
 
 def _of_group(row: GroupRow, columns: Columns) -> Iterator[Record]:

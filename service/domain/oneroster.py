@@ -3,7 +3,7 @@
 A class is a course with one section, both under the class's id. Organisations are accounts.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -41,7 +41,7 @@ _TYPES = {
     "parent": "ObserverEnrollment",
     "relative": "ObserverEnrollment",
 }
-Columns = Collection[str]
+Columns = frozenset[str]
 
 
 def _user(sis_id: str) -> Reference:
@@ -151,7 +151,8 @@ def _of_enrollment(row: EnrollmentRow, columns: Columns) -> Iterator[Record]:
         },
         {"associated_user_id": None, "limit_privileges_to_course_section": False},
     )
-    yield EnrollmentDates(own, row.begindate, row.enddate)
+    if not columns.isdisjoint(("begindate", "enddate")):
+        yield EnrollmentDates(own, row.begindate, row.enddate)
 
 
 RECORDS: Mapping[type, Callable[[Any, Columns], Iterator[Record]]] = MappingProxyType(

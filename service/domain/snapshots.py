@@ -130,8 +130,10 @@ def references(record: Record) -> Iterator[Reference]:
     for part in record:
         if isinstance(part, Reference):
             yield part
-        elif isinstance(part, tuple):
-            yield from part
+    if isinstance(record, CourseDates):
+        yield from record.terms
+    elif isinstance(record, Agents):
+        yield from record.agents
 
 
 def uuid_of(own: Reference) -> str:

@@ -46,6 +46,12 @@ WITH asked AS (
 SELECT DISTINCT o.student_id
 FROM sis_observers o WHERE o.observer_id IN (SELECT user_id FROM gone UNION SELECT user_id FROM put);
 
+-- name: observed_among :column
+-- Those of these users whom others observe: of most sets there are none.
+SELECT asked.id
+FROM unnest(:user_ids::bigint[]) AS asked (id)
+CROSS JOIN LATERAL (SELECT FROM sis_observers o WHERE o.student_id = asked.id LIMIT 1) o;
+
 -- name: due_observations :many
 -- Enrolments as an observer that ought to be, for these enrolments and all of these students: one for each observer and
 -- enrolment of the observed, in the same state, deleted where it no longer follows from anything. Those that are as they

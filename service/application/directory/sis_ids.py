@@ -23,9 +23,10 @@ Ids = dict[Reference, int]
 
 async def known_ids(conn: Connection, records: Sequence[Record], root_account_id: int) -> Ids:
     """The ids of what the records name, as far as the directory knows them; changes nothing."""
-    ids = await _remembered(conn, records, root_account_id)
-    ids |= await _brought_by_events(conn, _unknown(records, ids), records)
-    return ids | await _alike(conn, _unknown(records, ids), records, ids)
+    named = _named(records)
+    ids = await _remembered(conn, named, root_account_id)
+    ids |= await _brought_by_events(conn, _unknown(named, ids), records)
+    return ids | await _alike(conn, _unknown(named, ids), records, ids)
 
 
 async def lasting_ids(conn: Connection, records: Sequence[Record], root_account_id: int) -> Ids:
@@ -33,22 +34,28 @@ async def lasting_ids(conn: Connection, records: Sequence[Record], root_account_
 
     In the caller's transaction, which has taken the roster turn: from here on they are remembered.
     """
-    ids = await _remembered(conn, records, root_account_id)
-    if unknown := _unknown(records, ids):
+    named = _named(records)
+    ids = await _remembered(conn, named, root_account_id)
+    if unknown := _unknown(named, ids):
         brought = await _brought_by_events(conn, unknown, records)
         ids |= await _remember(conn, [each for each in unknown if each.kind not in _JOINING], brought)
-    if unknown := _unknown(records, ids):
+    if unknown := _unknown(named, ids):
         ids |= await _remember(conn, unknown, await _alike(conn, unknown, records, ids))
     return ids
 
 
-async def _remembered(conn: Connection, records: Sequence[Record], root_account_id: int) -> Ids:
-    asked = {each for record in records for each in references(record)}
-    return {**await sis_ids.remembered_sis_ids(conn, asked - {ROOT}), ROOT: root_account_id}
+def _named(records: Sequence[Record]) -> list[Reference]:
+    """All that the records name, each once, in their order."""
+    return list(dict.fromkeys(each for record in records for each in references(record)))
 
 
-def _unknown(records: Sequence[Record], ids: Ids) -> list[Reference]:
-    return list(dict.fromkeys(each for record in records for each in references(record) if each not in ids))
+async def _remembered(conn: Connection, named: Sequence[Reference], root_account_id: int) -> Ids:
+    asked = [each for each in named if each is not ROOT]
+    return {**await sis_ids.remembered_sis_ids(conn, asked), ROOT: root_account_id}
+
+
+def _unknown(named: Sequence[Reference], ids: Ids) -> list[Reference]:
+    return [each for each in named if each not in ids]
 
 
 async def _remember(conn: Connection, unknown: Collection[Reference], known: Ids) -> Ids:
@@ -78,6 +85,8 @@ async def _alike(conn: Connection, unknown: Collection[Reference], records: Sequ
     """Rows that join the same others in the same way. Of users whom a snapshot has brought events know nothing."""
     wanted = {each for each in unknown if each.kind in _JOINING}
     found: Ids = {}
+    if not any(each.kind is SisKind.USER and own < FIRST_ID for each, own in ids.items()):
+        return found
     for kind, (look, keys) in _JOINING.items():
         asked: dict[Reference, Key] = {}
         for record in records:

@@ -98,7 +98,7 @@ def _json(values: Mapping[str, Any]) -> str:
 def _said(
     record: Record,
     ids: Ids,
-    courses: Mapping[int | None, int],
+    courses: Mapping[int, int],
     dates: Mapping[int, tuple[datetime | None, datetime | None]],
     now: datetime,
 ) -> Iterator[Said]:

@@ -4,7 +4,7 @@ They go the way of events: what is newer wins, and a snapshot is as of the momen
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ from sql.connection import Connection
 from sql.directory import take_roster_turn
 
 _EVERYTHING = {kind: (1 << len(shape.keys)) - 1 for kind, shape in SHAPES.items()}
-_ENROLLED = (Kind.ENROLLMENT, Kind.ENROLLMENT_STATE)
+_USER = SHAPES[Kind.ENROLLMENT].keys.index("user_id")
 
 
 async def follow(conn: Connection, records: Sequence[Record], as_of: datetime, root_account_id: int) -> Followed:
@@ -50,11 +50,11 @@ async def _write(conn: Connection, records: Sequence[Record], as_of: datetime, r
     changes = [*await row_changes(conn, records, ids, as_of), *await _course_dates(conn, records, ids, as_of)]
     written = await write_changes(conn, by_kind(changes))
     moved = await _put_in_their_courses(conn, changes, as_of)
-    touched = [
-        change.row[0] for change in (*changes, *moved) if change.kind in (Kind.ENROLLMENT, Kind.ENROLLMENT_STATE)
-    ]
     written += await write_changes(conn, by_kind(moved))
-    return written + await _observe(conn, records, ids, touched, as_of)
+    students = await _newly_observed(conn, records, ids)
+    enrollments = await _enrollments_of_observed(conn, changes)
+    enrollments += [change.row[0] for change in moved]
+    return written + await _observe(conn, enrollments, students, as_of)
 
 
 def said_of(row: Row, own_id: int | None) -> Mapping[str, Any]:
@@ -80,12 +80,12 @@ async def row_changes(conn: Connection, records: Sequence[Record], ids: Ids, as_
     for record in records:
         if isinstance(record, Row):
             own = ids[record.own]
-            said = {
+            said: dict[str, Any] = {
                 key: ids[value] if isinstance(value, Reference) else value
                 for key, value in said_of(record, own).items()
             }
             if record.kind is Kind.ENROLLMENT:
-                said["course_id"] = courses.get(said.get("course_section_id"), said.get("course_id"))
+                said["course_id"] = courses.get(said.get("course_section_id", 0), said.get("course_id"))
             found.append(change_of(record.kind, (own,), said, as_of))
         elif isinstance(record, Member):
             found.append(Change(Kind.USER_ACCOUNT, (ids[record.account], ids[record.user]), as_of, None, ()))
@@ -98,15 +98,15 @@ async def row_changes(conn: Connection, records: Sequence[Record], ids: Ids, as_
 
 async def courses_of_enrollments(
     conn: Connection, records: Sequence[Record], ids: Mapping[Reference, int]
-) -> dict[int | None, int]:
+) -> dict[int, int]:
     """The courses of the sections that enrolments name, as far as the directory knows them."""
     named = {
-        record.values.get("course_section_id")
+        record.values["course_section_id"]
         for record in records
-        if isinstance(record, Row) and record.kind is Kind.ENROLLMENT
+        if isinstance(record, Row) and "course_section_id" in record.values
     }
     sections = [ids[each] for each in named if each in ids]
-    return dict(await sis_ids.courses_of_sections(conn, sections)) if sections else {}
+    return await sis_ids.courses_of_sections(conn, sections) if sections else {}
 
 
 async def _course_dates(conn: Connection, records: Sequence[Record], ids: Ids, as_of: datetime) -> list[Change]:
@@ -156,10 +156,8 @@ async def _put_in_their_courses(conn: Connection, changes: Sequence[Change], as_
     return [change_of(Kind.ENROLLMENT, (row.id,), {"course_id": row.course_id}, as_of) for row in found]
 
 
-async def _observe(
-    conn: Connection, records: Sequence[Record], ids: Ids, enrollments: Sequence[int], as_of: datetime
-) -> Counter[Kind]:
-    """Enrols observers in what those whom they observe are enrolled in, and takes them out of it."""
+async def _newly_observed(conn: Connection, records: Sequence[Record], ids: Ids) -> set[int]:
+    """Keeps who observes whom; returns the students with whom that may have changed."""
     students: set[int] = set()
     if pairs := {(ids[r.observer], ids[r.student]): r.active for r in records if isinstance(r, Observer)}:
         await observers.put_observers(conn, pairs)
@@ -168,6 +166,22 @@ async def _observe(
         students |= set(await observers.put_agents(conn, agents))
     if guardians := {ids[r.user]: r.active for r in records if isinstance(r, Guardian)}:
         students |= set(await observers.put_guardians(conn, guardians))
+    return students
+
+
+async def _enrollments_of_observed(conn: Connection, changes: Sequence[Change]) -> list[int]:
+    """The enrolments among the changes whose users others observe."""
+    users = {change.row[0]: change.values[_USER] for change in changes if change.kind is Kind.ENROLLMENT}
+    if not users:
+        return []
+    observed = set(await observers.observed_among(conn, set(users.values())))
+    return [enrollment for enrollment, user in users.items() if user in observed]
+
+
+async def _observe(
+    conn: Connection, enrollments: Sequence[int], students: Collection[int], as_of: datetime
+) -> Counter[Kind]:
+    """Enrols observers in what those whom they observe are enrolled in, and takes them out of it."""
     if not enrollments and not students:
         return Counter()
     due = await observers.due_observations(conn, enrollments, students)
