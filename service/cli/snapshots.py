@@ -84,8 +84,8 @@ class Reading:
             if isinstance(row, MalformedRow):
                 self.bad.add(place, str(row))
                 continue
-            self.rows[file.form.name] += 1
-            if type(row) in _RECORDS:
+            if type(row) in _RECORDS:  # a manifest's rows are about the files
+                self.rows[file.form.name] += 1
                 yield place, list(_RECORDS[type(row)](row, columns))
 
 
@@ -124,7 +124,7 @@ def verify_snapshot(paths: Paths) -> None:
         async with snapshot_differences.one_moment(conn):
             async for each in sets:
                 await snapshot_differences.collect(conn, each.records, now, root)
-            found.update(await snapshot_differences.found(conn, _whole(reading.snapshot), MOST_DIFFERENCES))
+            found.update(await snapshot_differences.found(conn, whole_kinds(reading.snapshot), MOST_DIFFERENCES))
 
     reading, seconds = _run(paths, compare)
     total = 0
@@ -140,7 +140,7 @@ def verify_snapshot(paths: Paths) -> None:
         raise typer.Exit(1)
 
 
-def _whole(snapshot: Snapshot) -> frozenset[str]:
+def whole_kinds(snapshot: Snapshot) -> frozenset[str]:
     """Kinds of which the snapshot has everything."""
     partial = snapshot.partial
     files = [file for file in snapshot.files if file.form.model in _KINDS and file.form.name not in partial]
@@ -161,12 +161,12 @@ def _run(paths: list[str], work: Work) -> tuple[Reading, float]:
         reading = Reading(snapshot_of(paths, opened))
         if reading.snapshot.ignored:
             typer.echo(f"ignored: {', '.join(reading.snapshot.ignored)}", err=True)
-        for error in reading.snapshot.bad:
-            reading.bad.add(error.place, error.reason)
         if not reading.snapshot.files and not reading.snapshot.bad:
             raise Failed("no file there has a header line of Canvas SIS CSV or of OneRoster")
         with LoadProgress(Console(stderr=True), reading.snapshot.size, "rows", "bad rows") as progress:
             reading.bad.say = progress.say
+            for error in reading.snapshot.bad:
+                reading.bad.add(error.place, error.reason)
             asyncio.run(_work(settings, reading, work, progress))
     reading.bad.close()
     return reading, perf_counter() - started

@@ -125,8 +125,9 @@ def _said(
         case Term(own, start_at, end_at):
             yield ("terms", own.sis_id, row_of(own), {"start_at": start_at, "end_at": end_at})
         case Member(account, user):
-            label = f"{user.sis_id} in {account.sis_id or 'the root account'}"
-            yield (Kind.USER_ACCOUNT, label, row_of(account, user), {})
+            if account in ids and user in ids:  # else the account or the user is what is lacking
+                label = f"{user.sis_id} in {account.sis_id or 'the root account'}"
+                yield (Kind.USER_ACCOUNT, label, row_of(account, user), {})
         case Observer(observer, student, active):
             values = {} if active else {"workflow_state": "deleted"}
             yield ("observers", f"{observer.sis_id} of {student.sis_id}", row_of(observer, student), values)
