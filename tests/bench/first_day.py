@@ -1,9 +1,9 @@
 """The first day: ``python -m tests.bench.first_day`` prints one JSON object.
 
-From an empty database and a zip of Canvas SIS CSV with 100,000 users to the first delivered message: ``clarion migrate``,
-``directory import``, ``token create``, ``api``, ``worker``, one message to a course, and the look into an inbox that
-shows it. Then the same import again, and what ``directory verify`` makes of it; and one file of 1,000,000 enrolments, of
-which the memory is looked at. The servers are those of CLARION_DATABASE_URL and CLARION_AMQP_URL, or private ones.
+From an empty database and a zip of Canvas SIS CSV with 100,000 users to the first delivered message: ``clarion
+migrate``, ``directory import``, ``api``, ``worker``, ``token create``, one message to a course, and the look into an
+inbox that shows it. Then the same import again, and what ``directory verify`` makes of it; and one file of 1,000,000
+enrolments. The servers are those of CLARION_DATABASE_URL and CLARION_AMQP_URL, or private ones.
 """
 
 import argparse
@@ -16,13 +16,14 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import aiohttp
 import asyncpg
 
 from service.runtime.settings import Settings
 from tests.bench.environment import fresh_settings, print_report
 from tests.bench.progress import log
 from tests.bench.resources import machine, watched_peak
-from tests.support.processes import client_of, environment, installation
+from tests.support.processes import Client, environment, installation
 from tests.support.snapshots import canvas_tables, write_zip
 
 
@@ -36,6 +37,12 @@ class Sizes:
 
 
 QUICK = Sizes(users=2_000, enrollments=4_000, many_enrollments=8_000)
+
+
+_CLASSMATES = """
+SELECT t.user_id, s.user_id, s.course_id FROM enrollments s JOIN enrollments t USING (course_id)
+WHERE s.type = 'StudentEnrollment' AND t.type = 'TeacherEnrollment' LIMIT 1
+"""
 
 
 @dataclass(frozen=True)
@@ -68,34 +75,22 @@ async def first_message(settings: Settings, conn: asyncpg.Connection, path: Path
     await command(settings, "migrate")
     loaded = await command(settings, "directory", "import", str(path))
     parts = {"import_seconds": loaded.seconds, "import_peak_memory_bytes": loaded.peak_memory_bytes}
-    async with installation(settings, fresh=True) as clarion:
+    async with installation(settings, fresh=True) as clarion, aiohttp.ClientSession() as session:
         await clarion.api()
         await clarion.worker()
-        teacher, student, course = (
-            await conn.fetchrow(
-                "SELECT t.user_id, s.user_id, s.course_id FROM enrollments s JOIN enrollments t USING (course_id)"
-                " WHERE s.type = 'StudentEnrollment' AND t.type = 'TeacherEnrollment' LIMIT 1"
-            )
-            or ()
-        )
-        tokens = (
-            await command(settings, "token", "create", "--user", str(teacher), "--user", str(student))
-        ).out.split()
-        async with client_of(clarion, tokens[0]) as sender, client_of(clarion, tokens[1]) as reader:
-            await sender.post(
-                "/api/v1/conversations",
-                **{
-                    "recipients[]": f"course_{course}_students",
-                    "body": "Welcome",
-                    "group_conversation": "true",
-                    "bulk_message": "true",
-                    "mode": "async",
-                    "context_code": f"course_{course}",
-                },
-            )
-            listed = await reader.get("/api/v1/conversations")
-            assert [each["last_message"] for each in listed] == ["Welcome"], listed
-    return {"seconds": perf_counter() - started, **parts}
+        found = await conn.fetchrow(_CLASSMATES)
+        assert found is not None
+        teacher, student, course = found
+        users = [argument for user in (teacher, student) for argument in ("--user", str(user))]
+        sender, reader = (await command(settings, "token", "create", *users)).out.split()
+        request = {"recipients": [f"course_{course}_students"], "body": "Welcome", "context_code": f"course_{course}"}
+        bulk = {"group_conversation": True, "bulk_message": True, "mode": "async"}
+        status, body, _ = await Client(session, clarion.url, sender).call("POST", "/conversations", json=request | bulk)
+        assert status == 202, body
+        status, body, _ = await Client(session, clarion.url, reader).call("GET", "/conversations")
+        assert [each["last_message"] for each in body] == ["Welcome"], body
+        seconds = perf_counter() - started
+    return {"seconds": seconds, **parts}
 
 
 async def measure(sizes: Sizes) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -22,26 +23,25 @@ async def test_an_import_killed_at_random_moments_goes_on(
 ) -> None:
     path = tmp_path / "day.zip"
     await asyncio.to_thread(write_zip, path, canvas_tables(USERS, ENROLLMENTS))
-    kept: dict[tuple[str, str], int] = {}
+    kept = await _ids(conn)
     for _ in range(ROUNDS):
-        least = await conn.fetchval("SELECT count(*) FROM sis_ids") + chance.randrange(1, 9_000)
         importing = Process(["directory", "import", str(path)], environment(settings))
         await importing.start()
-        await until(lambda: _has_ids(conn, least))
+        await until(partial(_has_ids, conn, len(kept) + chance.randrange(1, 9_000)))
         await importing.stop(signal.SIGKILL)
-        found = {(kind, sis_id): own for kind, sis_id, own in await conn.fetch("SELECT kind, sis_id, id FROM sis_ids")}
-        assert kept.items() <= found.items()
-        kept = found
+        before, kept = kept, await _ids(conn)
+        assert before.items() <= kept.items()
     assert (await clarion(settings, "directory", "import", str(path))).code == 0
 
-    found = {(kind, sis_id): own for kind, sis_id, own in await conn.fetch("SELECT kind, sis_id, id FROM sis_ids")}
-    assert kept.items() <= found.items()
-    counts = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM enrollments), (SELECT count(*) FROM sections)"
-    row = await conn.fetchrow(counts)
-    assert row is not None
-    assert tuple(row) == (USERS, ENROLLMENTS, ENROLLMENTS // 100)
-    verified = await clarion(settings, "directory", "verify", str(path))
-    assert (verified.code, verified.err) == (0, "")
+    assert kept.items() <= (await _ids(conn)).items()
+    for table, rows in (("users", USERS), ("enrollments", ENROLLMENTS), ("sections", ENROLLMENTS // 100)):
+        assert await conn.fetchval(f"SELECT count(*) FROM {table}") == rows
+    assert (await clarion(settings, "directory", "verify", str(path))).code == 0
+
+
+async def _ids(conn: asyncpg.Connection) -> dict[tuple[str, str], int]:
+    rows = await conn.fetch("SELECT kind, sis_id, id FROM sis_ids")
+    return {(kind, sis_id): own for kind, sis_id, own in rows}
 
 
 async def _has_ids(conn: asyncpg.Connection, least: int) -> bool:
