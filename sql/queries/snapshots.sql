@@ -7,7 +7,7 @@ SELECT clock_timestamp();
 
 -- name: begin_snapshot :none
 -- The temporary table goes with the transaction. It stands before the empty one of the same form.
-CREATE TEMPORARY TABLE snapshot_rows (LIKE public.snapshot_rows INCLUDING ALL) ON COMMIT DROP;
+CREATE TEMPORARY TABLE snapshot_rows (LIKE snapshot_rows INCLUDING ALL) ON COMMIT DROP;
 
 -- name: forbid_writing :none
 -- From here on the server itself refuses to change anything but temporary tables.
