@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from service.cli.snapshot_files import rows_of, snapshot_of
+from service.cli.snapshots import SET_SIZE, Reading
 from service.contracts.canvas_sis import EnrollmentRow
 from service.contracts.snapshot_rows import MalformedRow
-from tests.support.snapshots import save
+from tests.support.snapshots import canvas_tables, save, write_zip
 
 CANVAS = {
     "accounts": "account_id,parent_account_id,integration_id,name,status",
@@ -95,3 +96,15 @@ def test_a_row_that_cannot_be_understood_says_why(tmp_path: Path, row: str, reas
     else:
         assert isinstance(parsed, MalformedRow)
         assert str(parsed) == reason
+
+
+def test_no_more_is_read_than_is_written_at_once(tmp_path: Path) -> None:
+    """Also out of a zip: what is in memory is a set, however long the file is."""
+    write_zip(tmp_path / "day.zip", {"enrollments.csv": canvas_tables(5_000, 12 * SET_SIZE)["enrollments.csv"]})
+    with ExitStack() as opened:
+        reading = Reading(snapshot_of([str(tmp_path / "day.zip")], opened))
+        shares = [reading.bytes_read / reading.snapshot.size for found in reading.sets() if found.rows == SET_SIZE]
+
+    assert len(shares) == 12
+    assert all(n / 13 < share < (n + 1) / 11.5 for n, share in enumerate(shares, start=0))
+    assert reading.rows.total() == 12 * SET_SIZE
