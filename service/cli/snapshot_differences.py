@@ -1,6 +1,7 @@
 """Differences between a snapshot and the directory, as lines for people."""
 
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import orjson
@@ -8,20 +9,16 @@ import orjson
 from service.cli.table import printable
 from sql.snapshots import Difference
 
+_SORTS = {"lacking": "not in the directory", "beyond": "not in the snapshot", "other": "that differ"}
+
 
 def lines_of(kind: str, differences: Sequence[Difference]) -> Iterator[str]:
     """A line for each, and one for those of its sort that are not shown."""
-    shown: dict[str, int] = {}
-    for each in differences:
-        shown[each.difference] = shown.get(each.difference, 0) + 1
-        yield f"{kind} {_name(each)}: {_words(each)}"
-        if shown[each.difference] == sum(other.difference == each.difference for other in differences):
-            hidden = each.total - shown[each.difference]
-            if hidden:
-                yield f"{kind}: {hidden:,} more {_SORTS[each.difference]}"
-
-
-_SORTS = {"lacking": "not in the directory", "beyond": "not in the snapshot", "other": "that differ"}
+    for sort, group in groupby(differences, key=lambda each: each.difference):
+        shown = list(group)
+        yield from (f"{kind} {_name(each)}: {_words(each)}" for each in shown)
+        if hidden := shown[0].total - len(shown):
+            yield f"{kind}: {hidden:,} more {_SORTS[sort]}"
 
 
 def _name(difference: Difference) -> str:

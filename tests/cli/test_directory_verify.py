@@ -57,11 +57,11 @@ async def test_what_differs_is_named_whichever_side_lacks_it(
     lines = [re.sub(r"\d{13}", "ID", line) for line in done.out.splitlines()]
     assert lines[:6] == [
         "users 5: not in the snapshot",
-        "users ID: not in the snapshot",
+        "users U3 (ID): not in the snapshot",
         "users U9: not in the directory",
         'users U2 (ID): name is "Robert", in the snapshot "Bob Beta"',
         'groups G1 (ID): workflow_state is "deleted", in the snapshot "available"',
-        "group_memberships ID: not in the snapshot",
+        'group_memberships ["G2","U3"] (ID): not in the snapshot',
     ]
     assert re.match(r"21 rows compared in [\d.]+ s: 6 differences, 0 bad rows", lines[6])
     assert await state_of(conn) == before

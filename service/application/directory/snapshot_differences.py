@@ -28,9 +28,11 @@ from service.domain.snapshots import (
     Record,
     Reference,
     Row,
+    SisKind,
     Term,
 )
 from sql.connection import Connection
+from sql.sis_ids import sis_ids_of
 from sql.snapshots import (
     Difference,
     SnapshotRow,
@@ -56,6 +58,17 @@ _KINDS = (
     Kind.GROUP_MEMBERSHIP,
     Kind.ENROLLMENT,
 )
+_SIS_KINDS: Mapping[str, SisKind] = {
+    "terms": SisKind.TERM,
+    Kind.ACCOUNT: SisKind.ACCOUNT,
+    Kind.COURSE: SisKind.COURSE,
+    Kind.SECTION: SisKind.SECTION,
+    Kind.USER: SisKind.USER,
+    Kind.ACCOUNT_USER: SisKind.ACCOUNT_USER,
+    Kind.GROUP: SisKind.GROUP,
+    Kind.GROUP_MEMBERSHIP: SisKind.GROUP_MEMBERSHIP,
+    Kind.ENROLLMENT: SisKind.ENROLLMENT,
+}
 Said = tuple[str, str, tuple[int, ...] | None, dict[str, Any]]  # kind, label, ids, values
 
 
@@ -87,8 +100,19 @@ async def found(conn: Connection, whole: Collection[str], most: int) -> dict[str
     ``whole``: kinds of which the snapshot has everything, so that what the directory has beyond it differs too.
     """
     await end_snapshot(conn)
-    differences = {kind: await differences_of(conn, kind, whole=kind in whole, most=most) for kind in _KINDS}
-    return {kind: rows for kind, rows in differences.items() if rows}
+    differences = {}
+    for kind in _KINDS:
+        rows = await differences_of(conn, kind, whole=kind in whole, most=most)
+        if rows:
+            differences[kind] = await _named(conn, kind, rows)
+    return differences
+
+
+async def _named(conn: Connection, kind: str, rows: Sequence[Difference]) -> list[Difference]:
+    """With the SIS ids of what the snapshot lacks, where it was met under one."""
+    beyond = [row.ids[0] for row in rows if row.label is None and row.ids is not None and kind in _SIS_KINDS]
+    labels = await sis_ids_of(conn, _SIS_KINDS[kind], beyond) if beyond else {}
+    return [row._replace(label=row.label or labels.get((row.ids or [0])[0])) for row in rows]
 
 
 def _json(values: Mapping[str, Any]) -> str:
