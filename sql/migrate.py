@@ -14,7 +14,7 @@ import asyncpg
 from sql.connection import Connection
 
 # Of sql/schema: raised by each release that changes a text there (sql/schema/README.md).
-REVISION = 3
+REVISION = 4
 
 # Any constant that is the same in every process that migrates this database.
 _LOCK = 7_206_110_512_004

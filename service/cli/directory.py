@@ -4,7 +4,7 @@ import asyncio
 import gc
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Annotated
@@ -13,9 +13,11 @@ import typer
 from rich.console import Console
 
 from service.application.directory import events as directory_events
+from service.cli.complaints import Complaints
 from service.cli.directory_files import opened
 from service.cli.directory_progress import LoadProgress
 from service.cli.ndjson import blocks_of_lines
+from service.cli.snapshots import import_snapshot, verify_snapshot
 from service.cli.stdin import STDIN
 from service.contracts.directory import DirectoryEvent, ForeignEvent, MalformedEvent, parse_event
 from service.domain.directory_shapes import Kind
@@ -29,13 +31,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Follow the i
 SET_SIZE = 5000
 # A set is many small objects and no cycles; looking for cycles among them costs a third of the time.
 _ALLOCATIONS_PER_COLLECTION = 500_000
-# A file of the wrong kind has as many bad lines as it has lines.
-MOST_COMPLAINTS = 100
 
-
-@app.callback()
-def _group() -> None:
-    """Without this typer would take the only command for the whole group."""
+app.command("import")(import_snapshot)
+app.command("verify")(verify_snapshot)
 
 
 @dataclass
@@ -45,14 +43,11 @@ class Tally:
     events: Counter[str] = field(default_factory=Counter)  # by event name
     ignored: Counter[str] = field(default_factory=Counter)  # well-formed, but about something else
     rows: Counter[Kind] = field(default_factory=Counter)  # written: other than before
-    bad: int = 0
-    complain: Callable[[str], None] = typer.echo
+    bad: Complaints = field(default_factory=lambda: Complaints("bad lines"))
 
     def reject(self, path: str, number: int, reason: str) -> None:
-        """Reports a line that does not count, but for those beyond MOST_COMPLAINTS."""
-        self.bad += 1
-        if self.bad <= MOST_COMPLAINTS:
-            self.complain(f"{'stdin' if path == STDIN else path}:{number}: {reason}")
+        """Reports a line that does not count."""
+        self.bad.add(f"{'stdin' if path == STDIN else path}:{number}", reason)
 
 
 @dataclass
@@ -74,11 +69,11 @@ def load(
     gc.set_threshold(_ALLOCATIONS_PER_COLLECTION)
     started = perf_counter()
     tally = Tally()
-    with LoadProgress(Console(stderr=True), None if STDIN in paths else size) as progress:
-        tally.complain = progress.say
+    with LoadProgress(Console(stderr=True), None if STDIN in paths else size, "events", "bad lines") as progress:
+        tally.bad.say = progress.say
         asyncio.run(_load(settings, paths, tally, progress))
     _report(tally, perf_counter() - started)
-    if tally.bad:
+    if tally.bad.count:
         raise typer.Exit(1)
 
 
@@ -123,7 +118,7 @@ async def _sets(paths: list[str], tally: Tally, progress: LoadProgress) -> Async
                     if len(found.events) == SET_SIZE:
                         yield found
                         found = EventSet()
-                progress.show(file.read_so_far, tally.events.total(), tally.bad)
+                progress.show(file.read_so_far, tally.events.total(), tally.bad.count)
             progress.next_file(file.read_so_far)
     if found.events:
         yield found
@@ -147,11 +142,10 @@ def _event(line: bytes, path: str, number: int, tally: Tally) -> DirectoryEvent 
 
 def _report(tally: Tally, seconds: float) -> None:
     events = tally.events.total()
-    if tally.bad > MOST_COMPLAINTS:
-        typer.echo(f"{tally.bad - MOST_COMPLAINTS:,} more bad lines are not shown", err=True)
+    tally.bad.close()
     typer.echo(
         f"{events} events in {seconds:.2f} s ({events / seconds:.0f}/s):"
-        f" {tally.rows.total()} rows written, {tally.ignored.total()} events ignored, {tally.bad} bad lines"
+        f" {tally.rows.total()} rows written, {tally.ignored.total()} events ignored, {tally.bad.count} bad lines"
     )
     for name, count in sorted((+tally.events).items()):
         typer.echo(f"  {name} {count}")

@@ -73,7 +73,7 @@ def _amqp_urls(urls: str) -> str:
 AmqpUrls = Annotated[str, BeforeValidator(str), AfterValidator(_amqp_urls)]
 
 
-SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "StuckSettings", "BrokerSettings")
+SettingsT = TypeVar("SettingsT", "Settings", "DatabaseSettings", "SnapshotSettings", "StuckSettings", "BrokerSettings")
 
 
 def _networks(text: str) -> str:
@@ -204,6 +204,12 @@ class DatabaseSettings(_FromEnvironment):
     database_statement_cache: int = Field(512, ge=0)
 
 
+class SnapshotSettings(DatabaseSettings):
+    """With it, where what a snapshot puts below no account belongs."""
+
+    root_account_id: int = Field(1, ge=1)
+
+
 class StuckSettings(DatabaseSettings):
     """With it, by what is measured whether something is stuck."""
 
@@ -217,7 +223,7 @@ class BrokerSettings(_FromEnvironment):
     amqp_prefix: str = Field("clarion", pattern=r"^[A-Za-z0-9_.-]{1,64}$")
 
 
-class Settings(StuckSettings, BrokerSettings):
+class Settings(SnapshotSettings, StuckSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
     database_listen_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
@@ -237,7 +243,6 @@ class Settings(StuckSettings, BrokerSettings):
     sender_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
     account_recipients_per_minute: int = Field(0, ge=0, le=1_000_000_000)
     queued_reply_participants: int = Field(100, ge=1)
-    root_account_id: int = Field(1, ge=1)
     jwt_issuer: str = ""
     jwt_jwks: Annotated[str, AfterValidator(_key_set), Field(validate_default=True)] = ""
     jwt_audience: str = Field("", validate_default=True)

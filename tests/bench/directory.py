@@ -14,7 +14,7 @@ import os
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from time import perf_counter
 from typing import Any
@@ -31,7 +31,7 @@ from service.runtime.topology import declare
 from sql.connection import Connection
 from tests.bench.environment import fresh_settings, print_report
 from tests.bench.progress import log
-from tests.bench.resources import machine, peak_memory
+from tests.bench.resources import machine, peak_memory, watched_peak
 from tests.support.directory_feed import directory_event, feed
 from tests.support.processes import Process, environment, installation
 
@@ -143,7 +143,7 @@ async def from_a_file(how_many: int) -> dict[str, Any]:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
             )
-            watch = asyncio.create_task(_peak_memory_of(command))
+            watch = asyncio.create_task(watched_peak(command))
             _, said = await command.communicate()
             seconds = perf_counter() - started
         assert command.returncode == 0, said.decode()
@@ -155,16 +155,6 @@ async def from_a_file(how_many: int) -> dict[str, Any]:
             "peak_memory_bytes": await watch,
             "lines_of_progress": len(said.splitlines()),
         }
-
-
-async def _peak_memory_of(command: asyncio.subprocess.Process) -> int:
-    """Looked at while it runs: afterwards there is nothing to look at."""
-    peak = 0
-    while command.returncode is None:
-        with suppress(OSError, LookupError):
-            peak = max(peak, peak_memory(command.pid))
-        await asyncio.sleep(0.2)
-    return peak
 
 
 async def from_full_queue(how_many: int) -> dict[str, Any]:

@@ -50,8 +50,11 @@ def print_report(work: Coroutine[Any, Any, dict[str, Any]]) -> NoReturn:
 
 
 @asynccontextmanager
-async def fresh_settings() -> AsyncIterator[Settings]:
-    """Default settings on a migrated, empty database; only the limit of private bulk sends is raised."""
+async def fresh_settings(*, migrated: bool = True) -> AsyncIterator[Settings]:
+    """Default settings on a migrated, empty database; only the limit of private bulk sends is raised.
+
+    Without ``migrated`` it has no tables.
+    """
     name = f"bench-{uuid.uuid4().hex[:12]}"
     ledger().take(DATABASE, name)
     ledger().take(PREFIX, name)
@@ -65,9 +68,10 @@ async def fresh_settings() -> AsyncIterator[Settings]:
     admin = await asyncpg.connect(server)
     await admin.execute(f'CREATE DATABASE "{name}"')
     try:
-        conn = await asyncpg.connect(str(settings.database_url))
-        await migrate.migrate(conn)
-        await conn.close()
+        if migrated:
+            conn = await asyncpg.connect(str(settings.database_url))
+            await migrate.migrate(conn)
+            await conn.close()
         yield settings
     finally:
         await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

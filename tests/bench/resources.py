@@ -1,7 +1,9 @@
 """What a part of the run has cost besides time, and on what machine."""
 
+import asyncio
 import os
 import platform
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -44,6 +46,16 @@ def peak_memory(pid: int) -> int:
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
     raise LookupError(f"no peak memory of process {pid}")
+
+
+async def watched_peak(command: asyncio.subprocess.Process) -> int:
+    """The same of a command that is running, looked at until its end: afterwards there is nothing to look at."""
+    peak = 0
+    while command.returncode is None:
+        with suppress(OSError, LookupError):
+            peak = max(peak, peak_memory(command.pid))
+        await asyncio.sleep(0.2)
+    return peak
 
 
 def cpu_seconds(pid: int) -> float:

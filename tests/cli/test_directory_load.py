@@ -197,12 +197,12 @@ async def test_a_bar_is_drawn_on_a_terminal(settings: Settings, conn: asyncpg.Co
 
 def test_a_line_now_and_then_in_a_pipe() -> None:
     said = io.StringIO()
-    with LoadProgress(Console(file=said), 1000, line_every=0) as progress:
+    with LoadProgress(Console(file=said), 1000, "events", "bad lines", line_every=0) as progress:
         progress.show(250, 10, 1)
         progress.next_file(300)
         progress.next_file(100)
         progress.show(100, 20, 1)
-    with LoadProgress(Console(file=said), None, line_every=3600) as quiet:
+    with LoadProgress(Console(file=said), None, "events", "bad lines", line_every=3600) as quiet:
         quiet.show(1, 1, 0)
 
     assert re.fullmatch(

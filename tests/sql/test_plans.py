@@ -22,7 +22,7 @@ ROWS = 200_000
 USERS = 2_000  # so many received the conversations, in turn: a hundred each
 # In buffers of 8 KiB: for ten conversations that are read, and for a hundred rows that are written or locked.
 MOST_READ, MOST_WRITTEN = 600, 2_000
-NEVER_PLANNED = {"lock_merging", "keep_merges_out"}
+NEVER_PLANNED = {"lock_merging", "keep_merges_out", "begin_snapshot", "forbid_writing", "analyze_snapshot_rows"}
 READ_EVERYTHING = {
     "count_copies",  # the proof after a bulk send, asked by hand
     "revive_chunks",  # an operator has sent dead letters back

@@ -19,7 +19,7 @@ WHERE datname = current_database() AND pid <> pg_backend_pid()
 """
 # All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE, and to
 # look whether there is a row quicker than to delete none, which sets off triggers.
-_EMPTY = """
+EMPTY = """
 DO $$
 DECLARE name text; filled boolean;
 BEGIN
@@ -111,7 +111,7 @@ class Databases:
         conn = await self.connection(name)
         await conn.reset()
         await conn.execute(_END_OTHERS)
-        await conn.execute(_EMPTY)
+        await conn.execute(EMPTY)
         self._free.append(name)
 
     async def drop_all(self) -> None:

@@ -1,1 +1,1 @@
-"""The institution's directory: its events, and accounts that are merged."""
+"""The institution's directory: its events, snapshots of its information system, and accounts that are merged."""

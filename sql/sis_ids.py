@@ -1,0 +1,127 @@
+"""SIS ids and what they are in the directory."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from service.domain.snapshots import Reference, SisKind
+from sql.connection import Connection
+from sql.statements import Many
+
+Key = tuple[int | str | None, ...]
+
+
+class KnownRow(NamedTuple):
+    """A SIS id and its id."""
+
+    kind: str
+    sis_id: str
+    id: int
+
+
+class UserBySisId(NamedTuple):
+    """A user whom events have brought."""
+
+    sis_id: str
+    id: int
+
+
+class SectionBySisId(NamedTuple):
+    """A section that events have brought, and its course."""
+
+    sis_id: str
+    id: int
+    course_id: int
+
+
+class AlikeRow(NamedTuple):
+    """A row like the one asked about at that position, from 1."""
+
+    position: int
+    id: int
+
+
+class PlacedRow(NamedTuple):
+    """A section or an enrolment, and the course it is in."""
+
+    id: int
+    course_id: int
+
+
+class NamedRow(NamedTuple):
+    """An id and the SIS id it was met under."""
+
+    id: int
+    sis_id: str
+
+
+_REMEMBERED = Many("remembered_sis_ids", KnownRow)
+_USERS = Many("users_by_sis_id", UserBySisId)
+_SECTIONS = Many("sections_by_sis_id", SectionBySisId)
+_ENROLLMENTS = Many("enrollments_alike", AlikeRow)
+_GROUP_MEMBERSHIPS = Many("group_memberships_alike", AlikeRow)
+_ACCOUNT_USERS = Many("account_users_alike", AlikeRow)
+_REMEMBER = Many("remember_sis_ids", KnownRow)
+_SIS_IDS_OF = Many("sis_ids_of", NamedRow)
+_COURSES_OF_SECTIONS = Many("courses_of_sections", PlacedRow)
+_MISPLACED = Many("misplaced_enrollments", PlacedRow)
+
+
+def _by_reference(rows: Iterable[KnownRow]) -> dict[Reference, int]:
+    return {Reference(SisKind(row.kind), row.sis_id): row.id for row in rows}
+
+
+async def remembered_sis_ids(conn: Connection, asked: Collection[Reference]) -> dict[Reference, int]:
+    """Ids of those that were met before."""
+    kinds, sis_ids = [kind for kind, _ in asked], [sis_id for _, sis_id in asked]
+    return _by_reference(await _REMEMBERED(conn, kinds=kinds, sis_ids=sis_ids))
+
+
+async def remember_sis_ids(conn: Connection, known: Mapping[Reference, int | None]) -> dict[Reference, int]:
+    """Keeps them for ever; those without an id are given one. None of them may be remembered already."""
+    kinds, sis_ids = [kind for kind, _ in known], [sis_id for _, sis_id in known]
+    return _by_reference(await _REMEMBER(conn, kinds=kinds, sis_ids=sis_ids, ids=list(known.values())))
+
+
+async def users_by_sis_id(conn: Connection, sis_ids: Sequence[str]) -> list[UserBySisId]:
+    """Users whom events have brought with these SIS ids."""
+    return await _USERS(conn, sis_ids=sis_ids)
+
+
+async def sections_by_sis_id(conn: Connection, sis_ids: Sequence[str]) -> list[SectionBySisId]:
+    """Sections that events have brought with these SIS ids."""
+    return await _SECTIONS(conn, sis_ids=sis_ids)
+
+
+async def enrollments_alike(conn: Connection, keys: Sequence[Key]) -> list[AlikeRow]:
+    """Of (user id, course id, section id, type, observed user's id)."""
+    users, courses, sections, types, observed = zip(*keys, strict=True)
+    return await _ENROLLMENTS(
+        conn, user_ids=users, course_ids=courses, section_ids=sections, types=types, observed_ids=observed
+    )
+
+
+async def group_memberships_alike(conn: Connection, keys: Sequence[Key]) -> list[AlikeRow]:
+    """Of (group id, user id)."""
+    groups, users = zip(*keys, strict=True)
+    return await _GROUP_MEMBERSHIPS(conn, group_ids=groups, user_ids=users)
+
+
+async def account_users_alike(conn: Connection, keys: Sequence[Key]) -> list[AlikeRow]:
+    """Of (account id, user id, role)."""
+    accounts, users, roles = zip(*keys, strict=True)
+    return await _ACCOUNT_USERS(conn, account_ids=accounts, user_ids=users, roles=roles)
+
+
+async def sis_ids_of(conn: Connection, kind: SisKind, ids: Collection[int]) -> dict[int, str]:
+    """The SIS ids under which these were met."""
+    return {row.id: row.sis_id for row in await _SIS_IDS_OF(conn, kind=kind, ids=list(ids))}
+
+
+async def courses_of_sections(conn: Connection, ids: Collection[int]) -> dict[int, int]:
+    """The courses of those sections that the directory knows."""
+    return {row.id: row.course_id for row in await _COURSES_OF_SECTIONS(conn, ids=list(ids))}
+
+
+async def misplaced_enrollments(conn: Connection, section_ids: Collection[int]) -> list[PlacedRow]:
+    """Enrolments in these sections whose course is another one than the section's, with the section's."""
+    return await _MISPLACED(conn, section_ids=list(section_ids))
