@@ -7,6 +7,7 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import AnyCommand
+from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.postgres import UNAVAILABLE
 from service.runtime.publisher import Publisher
@@ -46,6 +47,7 @@ class Sweeper(ABC):
             try:
                 swept = await self.sweep() if self._publisher.connected or not self.needs_broker else 0
             except (asyncpg.PostgresError, *UNAVAILABLE, BrokerUnavailable) as error:
+                metrics.SWEEPS_FAILED.labels(type(self).__name__).inc()
                 log.warning("sweep_failed", error=str(error) or type(error).__name__)
                 swept = 0
             if swept < SWEEP_LIMIT:
