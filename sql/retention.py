@@ -12,7 +12,7 @@ _PROGRESSES = Value[int]("forget_progresses")
 
 
 async def begin_forgetting(conn: Connection, *, older_than: timedelta, limit: int) -> int:
-    """Marks batches that ended so long ago: from now on nobody is shown their recipients. Returns how many."""
+    """Marks batches that ended so long ago: from now on their recipients are not shown. Returns how many."""
     return await _BEGIN(conn, older_than=older_than, limit=limit)
 
 

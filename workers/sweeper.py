@@ -43,11 +43,12 @@ class Sweeper(ABC):
 
         An error of the database or the broker is logged, and the next sweep tries again. Any other error is raised.
         """
+        failed = metrics.SWEEPS_FAILED.labels(type(self).__name__)
         while not self._stopping.is_set():
             try:
                 swept = await self.sweep() if self._publisher.connected or not self.needs_broker else 0
             except (asyncpg.PostgresError, *UNAVAILABLE, BrokerUnavailable) as error:
-                metrics.SWEEPS_FAILED.labels(type(self).__name__).inc()
+                failed.inc()
                 log.warning("sweep_failed", error=str(error) or type(error).__name__)
                 swept = 0
             if swept < SWEEP_LIMIT:

@@ -130,6 +130,8 @@ AUDIT_LAG = Gauge(
 )
 for _kind in ("missing", "counters", "unlisted"):
     AUDIT_DIFFERENCES.labels(_kind)  # at 0 from the start, so that the first one is an increase
+for _reason in ("unroutable", "not confirmed"):
+    ANSWERS_LOST.labels(_reason)
 BACKLOG = Gauge("clarion_backlog", "What was accepted and is not done", ["kind"], registry=WORKER)
 BACKLOG_AGE = Gauge("clarion_backlog_age_seconds", "For how long the first of it has waited", ["kind"], registry=WORKER)
 _MINUTES = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
@@ -166,6 +168,13 @@ SWEEPS_FAILED = Counter("clarion_sweeps_failed", "Sweeps that an error ended", [
 STUCK = Gauge("clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def begin_consumer(name: str, queue: str) -> None:
+    """Has the figures of a consumer stand at 0, so that the first of what they count is an increase."""
+    for outcome in ("held", "blocked", "failed", "given_up"):
+        CONSUMER_ERRORS.labels(name, outcome)
+    DEAD_LETTERS.labels(queue)
 
 
 def exposition(process: ProcessKind = "api") -> bytes:

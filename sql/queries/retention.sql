@@ -3,8 +3,8 @@
 -- work. Messages are never removed.
 
 -- name: begin_forgetting :value
--- Batches that ended so long ago are forgotten from now on: none is tried again, and what their recipients were is shown
--- to nobody. Not those whose end is not audited yet, nor before all their events are published, which name recipients.
+-- Batches that ended so long ago are forgotten from now on: none is tried again, and their recipients
+-- are not shown any more. Not those whose end is not audited yet, nor before all their events are published, which name recipients.
 WITH horizon AS MATERIALIZED (
     SELECT least(statement_timestamp() - :older_than::interval, min(oldest.recorded_at)) AS ended_before
     FROM generate_series(0, 16) AS l(lane)
@@ -12,7 +12,7 @@ WITH horizon AS MATERIALIZED (
 ), ended AS MATERIALIZED (
     SELECT id FROM batches
     WHERE finished_at IS NOT NULL AND forgotten_at IS NULL AND finished_at < (SELECT ended_before FROM horizon)
-      AND audited_end = finished_at
+      AND audited_end >= finished_at
     ORDER BY finished_at
     LIMIT :limit::integer
     FOR UPDATE SKIP LOCKED
