@@ -29,7 +29,7 @@ slow = "import os, signal; print(os.getpid(), file=open('begun', 'w'), flush=Tru
 environment._make_new = lambda lock: environment._call([sys.executable, "-c", slow], lock)
 environment.CHECKOUT = environment.STATE.parent
 bootstrap.environment_ready = lambda *, tests: False
-bootstrap.missing = lambda *, tests: []
+bootstrap.missing = lambda **_: []
 os.chdir(environment.CHECKOUT)
 sys.argv = ["bootstrap", "run"]
 bootstrap.main()

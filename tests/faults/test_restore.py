@@ -21,7 +21,7 @@ from tests.support.programs import run_postgres_program
 from tests.support.waiting import until
 
 PAGE = Path(__file__).parents[2] / "deploy" / "README.md"
-SENDS = 4
+SENDS = 2
 HALFWAY = """
 SELECT count(*) FILTER (WHERE state = 'pending') > 0 AND count(*) FILTER (WHERE state = 'delivered') > 0 FROM chunks
 """
@@ -79,7 +79,7 @@ async def all_published(there: FaultEnvironment, listening: EventConsumer) -> se
 async def test_a_backup_that_was_taken_amid_sends_goes_on_where_it_was(small: Settings, tmp_path: Path) -> None:
     dump = str(tmp_path / "clarion.dump")
     small = small.model_copy(update={"relay_patience": 0})
-    async with fault_environment(small, students=120) as there, event_consumer(small) as listening:
+    async with fault_environment(small, students=60) as there, event_consumer(small) as listening:
         processes = [await there.running.api(), await there.running.worker(), await there.running.worker()]
         async with amid_sends(there) as snapshot:
             await run_postgres_program(
