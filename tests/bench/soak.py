@@ -3,7 +3,7 @@
 For an hour (``--minutes``) people list, open, count and write, a teacher writes to a whole course, into new threads and
 into those that are there, and what has ended is made two days old, so that retention removes it. Meanwhile the memory
 and the open files of each process, the connections to the database and the dead rows of its tables are looked at: the
-first quarter is for warming up, and the last one is held against the second. Messages are never removed, so the database
+first quarter is for warming up, the last one is held against the second. Messages are never removed, so the database
 grows; nothing else should.
 """
 
@@ -20,14 +20,13 @@ from uuid import uuid4
 
 import aiohttp
 import asyncpg
-import psutil
 
 from sql.connection import Connection
 from tests.bench.environment import HOT_TABLES, fresh_settings, print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, set_after
 from tests.bench.progress import log
-from tests.bench.resources import machine
+from tests.bench.resources import machine, memory, open_files
 from tests.bench.sending import accept, assert_exactly_once, finished
 from tests.support.processes import Client, Installation, Process, installation
 
@@ -133,28 +132,28 @@ class Load:
             due = monotonic() + sizes.send_every
             self.batches.append(await accept(self.teacher, self.course, private=bool(number % 2)))
             await finished(self.teacher, self.batches[-1])
+            await assert_exactly_once(self.conn, self.batches[-1], len(self.course.students))
             await self.conn.execute(_AGE)
             await asyncio.sleep(max(due - monotonic(), 0))
 
 
 async def _looks(conn: Connection, processes: dict[str, Process], sizes: Sizes, done: asyncio.Event) -> list[Look]:
     made: list[Look] = []
-    watched = {name: psutil.Process(process.pid) for name, process in processes.items()}
     pause = sizes.minutes * 60 / sizes.looks
     while not done.is_set():
         rows = await conn.fetch(_ROWS, TABLES)
         made.append(
             Look(
-                {name: process.memory_info().rss for name, process in watched.items()},
-                {name: process.num_fds() for name, process in watched.items()},
+                {name: memory(process.pid) for name, process in processes.items()},
+                {name: open_files(process.pid) for name, process in processes.items()},
                 await conn.fetchval(_ACTIVITY),
                 {row["name"]: (row["dead"], row["live"]) for row in rows},
                 sum(row["visits"] for row in rows),
             )
         )
         if len(made) % max(sizes.looks // 60, 1) == 0:
-            memory = ", ".join(f"{name} {size >> 20} MB" for name, size in made[-1].memory.items())
-            log(f"{len(made)} of {sizes.looks}: {memory}, {made[-1].connections} connections")
+            sizes_now = ", ".join(f"{name} {size >> 20} MB" for name, size in made[-1].memory.items())
+            log(f"{len(made)} of {sizes.looks}: {sizes_now}, {made[-1].connections} connections")
         await asyncio.sleep(pause)
     return made
 
@@ -212,8 +211,6 @@ async def measure(sizes: Sizes) -> dict[str, Any]:
         looks, _ = await asyncio.gather(
             _looks(looking, dict(zip(names, started, strict=True)), sizes, done), load.run(sizes, done)
         )
-        for batch_id in load.batches[-2:]:
-            await assert_exactly_once(conn, batch_id, len(load.course.students))
         report = {
             "sizes": asdict(sizes),
             "machine": await machine(conn, fresh),

@@ -2,13 +2,12 @@
 
 from tests.support.benchmarks import quick_report
 
-
 # Of each of three processes, with one to look at readiness, and those of the soak itself.
 MOST_CONNECTIONS = 3 * (8 + 1) + 2
 
 
 async def test_a_short_soak_looks_at_everything() -> None:
-    """Exit 0 and one JSON object; the last sends were checked to be exactly once. It is too short to see what grows."""
+    """Exit 0 and one JSON object; each send was checked to be exactly once. It is too short to see what grows."""
     report = await quick_report("soak")
 
     assert report["answers"].keys() <= {"200", "201"}

@@ -63,7 +63,7 @@ async def test_who_the_recipients_were_is_forgotten_and_counters_and_messages_st
     await sweeper.sweep()
 
     assert await chunks_of(conn) == {young: 6, running: 6}
-    assert await conn.fetch("SELECT batch_id FROM skipped_recipients") == [(young,)]
+    assert await conn.fetchval("SELECT array_agg(batch_id) FROM skipped_recipients") == [young]
     rows = await conn.fetch("SELECT id, delivered, forgotten_at < 'infinity' AS forgotten FROM batches ORDER BY id")
     assert [tuple(row) for row in rows] == [
         (old, 12, True), (cancelled, 12, True), (young, 12, None), (running, 0, None),
