@@ -10,18 +10,13 @@ from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
 from sql.health import database_answers
 from sql.statements import STATEMENTS
+from tests.support.figures import value
 from tests.support.waiting import until
-
-
-def value(sample: str, **labels: str) -> float:
-    """Of a gateway's figure, as Prometheus reads it; 0 where it was never counted."""
-    families = text_string_to_metric_families(exposition("api").decode())
-    return next((s.value for f in families for s in f.samples if s.name == sample and s.labels == labels), 0.0)
 
 
 async def test_a_statement_is_counted_under_its_name_and_others_as_one(settings: Settings) -> None:
     names = ("database_answers", "begin", "commit", "other")
-    before = {name: value("clarion_statement_seconds_count", statement=name) for name in names}
+    before = {name: value("api", "clarion_statement_seconds_count", statement=name) for name in names}
     pool = await create_pool(settings)
 
     async with pool.acquire() as conn, conn.transaction():
@@ -30,7 +25,7 @@ async def test_a_statement_is_counted_under_its_name_and_others_as_one(settings:
             await conn.execute(f"SELECT {number}")
     await close_pool(pool)
 
-    after = {name: value("clarion_statement_seconds_count", statement=name) for name in names}
+    after = {name: value("api", "clarion_statement_seconds_count", statement=name) for name in names}
     assert {name: after[name] - before[name] for name in names} == {
         "database_answers": 1, "begin": 1, "commit": 1, "other": 3,
     }  # fmt: skip
@@ -40,7 +35,7 @@ async def test_a_slow_statement_is_counted_also_when_it_fails(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_figures, "SLOW", 0.0)
-    before = value("clarion_statements_slow_total", statement="other")
+    before = value("api", "clarion_statements_slow_total", statement="other")
     pool = await create_pool(settings)
 
     async with pool.acquire() as conn:
@@ -48,7 +43,7 @@ async def test_a_slow_statement_is_counted_also_when_it_fails(
             await conn.execute("SELECT 1 / 0")
     await close_pool(pool)
 
-    assert value("clarion_statements_slow_total", statement="other") == before + 1
+    assert value("api", "clarion_statements_slow_total", statement="other") == before + 1
 
 
 async def test_labels_are_as_many_as_there_are_statements() -> None:
@@ -61,8 +56,8 @@ async def test_labels_are_as_many_as_there_are_statements() -> None:
 
 async def test_who_waits_for_a_connection_is_counted_and_who_waits_in_vain(settings: Settings) -> None:
     pool = await create_pool(settings, size=1)
-    timeouts, waits = value("clarion_pool_timeouts_total"), value("clarion_pool_wait_seconds_count")
-    waiting = value("clarion_pool_waiting")
+    timeouts, waits = value("api", "clarion_pool_timeouts_total"), value("api", "clarion_pool_wait_seconds_count")
+    waiting = value("api", "clarion_pool_waiting")
 
     async with pool.acquire():
         with pytest.raises(TimeoutError):
@@ -74,6 +69,6 @@ async def test_who_waits_for_a_connection_is_counted_and_who_waits_in_vain(setti
     await pool.release(conn)
     await close_pool(pool)
 
-    assert value("clarion_pool_timeouts_total") == timeouts + 2
-    assert value("clarion_pool_wait_seconds_count") == waits + 4
-    await until(lambda: value("clarion_pool_waiting") == waiting)
+    assert value("api", "clarion_pool_timeouts_total") == timeouts + 2
+    assert value("api", "clarion_pool_wait_seconds_count") == waits + 4
+    await until(lambda: value("api", "clarion_pool_waiting") == waiting)

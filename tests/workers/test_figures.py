@@ -1,20 +1,18 @@
 """What waits, and how punctual what has ended was, as figures."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 import asyncpg
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from service.domain.event_metadata import Cause
-from service.runtime.metrics import exposition
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql.backlog import KINDS, count_backlog
 from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.figures import growth, value
 from tests.support.outbox import record_message
 from workers.figures import Figures
 
@@ -23,18 +21,6 @@ from workers.figures import Figures
 def figures(settings: Settings, pool: asyncpg.Pool) -> Figures:
     """Whose broker is away."""
     return Figures(settings, pool, Publisher(settings, "test"))
-
-
-def value(sample: str, **labels: str) -> float:
-    """Of a worker's figure, as Prometheus reads it; 0 where it was never counted."""
-    families = text_string_to_metric_families(exposition("worker").decode())
-    return next((s.value for f in families for s in f.samples if s.name == sample and s.labels == labels), 0.0)
-
-
-def growth(sample: str, **labels: str) -> Callable[[], float]:
-    """By how much it has grown since now."""
-    before = value(sample, **labels)
-    return lambda: value(sample, **labels) - before
 
 
 async def ended(conn: Connection, *late: int, moves: int = 0, state: str = "sent", **ages: Any) -> int:
@@ -68,15 +54,18 @@ async def test_recipients_in_time_are_counted_by_day(conn: asyncpg.Connection, f
     await ended(conn, 0, 3)
     await ended(conn, state="error")
     await ended(conn, 0, 1, 2, 3, 4, moves=2)
-    first, total = growth("clarion_last_inbox_seconds_count"), growth("clarion_last_inbox_seconds_sum")
-    errors = growth("clarion_batch_seconds_count", state="error")
+    first, total = (
+        growth("worker", "clarion_last_inbox_seconds_count"),
+        growth("worker", "clarion_last_inbox_seconds_sum"),
+    )
+    errors = growth("worker", "clarion_batch_seconds_count", state="error")
 
     await figures.sweep()
 
     assert await days(conn) == [(2, 20, 6 + 8)]
-    assert value("clarion_day_recipients", day="today") == 20
-    assert value("clarion_day_in_time_ratio", day="today") == 0.7
-    assert value("clarion_day_in_time_ratio", day="yesterday") == 1
+    assert value("worker", "clarion_day_recipients", day="today") == 20
+    assert value("worker", "clarion_day_in_time_ratio", day="today") == 0.7
+    assert value("worker", "clarion_day_in_time_ratio", day="yesterday") == 1
     assert (first(), total(), errors()) == (2, 12, 1)
 
 
@@ -87,7 +76,7 @@ async def test_yesterday_is_kept_beside_today(conn: asyncpg.Connection, figures:
     await figures.sweep()
 
     assert await days(conn) == [(1, 10, 8), (1, 10, 10)]
-    assert value("clarion_day_in_time_ratio", day="yesterday") == 0.8
+    assert value("worker", "clarion_day_in_time_ratio", day="yesterday") == 0.8
 
 
 async def test_each_end_is_measured_once_however_many_look(
@@ -95,7 +84,7 @@ async def test_each_end_is_measured_once_however_many_look(
 ) -> None:
     for _ in range(20):
         await ended(conn)
-    count = growth("clarion_batch_seconds_count", state="sent")
+    count = growth("worker", "clarion_batch_seconds_count", state="sent")
     several = [Figures(settings, pool, Publisher(settings, "test")) for _ in range(3)]
 
     await asyncio.gather(*(each.sweep() for each in several))
@@ -108,7 +97,7 @@ async def test_each_end_is_measured_once_however_many_look(
 async def test_what_went_on_is_measured_again_and_counted_once(conn: asyncpg.Connection, figures: Figures) -> None:
     batch = await ended(conn, state="error")
     await figures.sweep()
-    count = growth("clarion_batch_seconds_count", state="sent")
+    count = growth("worker", "clarion_batch_seconds_count", state="sent")
 
     await conn.execute(
         "UPDATE batches SET state = 'sent', moves = 1, finished_at = finished_at + interval '1 h' WHERE id = $1", batch
@@ -147,7 +136,7 @@ async def test_each_kind_of_backlog_has_a_size_and_an_age(conn: asyncpg.Connecti
 
     await figures.sweep()
 
-    sizes = {kind: value("clarion_backlog", kind=kind) for kind in KINDS}
-    ages = {kind: int(value("clarion_backlog_age_seconds", kind=kind) // 60) for kind in KINDS}
+    sizes = {kind: value("worker", "clarion_backlog", kind=kind) for kind in KINDS}
+    ages = {kind: int(value("worker", "clarion_backlog_age_seconds", kind=kind) // 60) for kind in KINDS}
     assert sizes == {"recipients": 6, "scheduled": 1, "replies": 1, "updates": 2, "events": 3, "audits": 1}
     assert ages == {"recipients": 7, "scheduled": 2, "replies": 5, "updates": 6, "events": 4, "audits": 3}
