@@ -117,6 +117,18 @@ def test_the_example_for_prometheus_is_one() -> None:
     assert named == {"|".join(sorted(jobs))}
 
 
+def test_what_the_dashboard_asks_is_what_prometheus_understands(tmp_path: Path) -> None:
+    """Checked as rules, which no dashboard is."""
+    asked = [each.replace("$__rate_interval", "5m") for each in expressions()]
+    rules = [{"record": f"asked:{number}", "expr": each} for number, each in enumerate(asked)]
+    path = tmp_path / "asked.rules.yml"
+    path.write_text(yaml.safe_dump({"groups": [{"name": "asked", "rules": rules}]}), "utf-8")
+
+    status, said = check("rules", str(path))
+
+    assert status == 0, said
+
+
 def test_no_two_panels_share_a_place_or_a_number() -> None:
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
     cells = [
