@@ -82,7 +82,7 @@ async def list_batch_recipients(request: web.Request, sent: RecipientParameters)
 async def _require_own(request: web.Request, conn: Connection, batch_id: int) -> None:
     """Refusal(NOT_FOUND) for a batch that GET /conversations/batches/:id would not show, and one that is forgotten.
 
-    An empty list would say that it went to nobody.
+    An empty list would say that it had no recipients.
     """
     accounts = await caller_accounts(request, conn)
     found = await find_batch(conn, batch_id, caller(request).user_id, accounts=accounts)

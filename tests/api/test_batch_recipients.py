@@ -235,7 +235,7 @@ async def test_no_text_of_a_csv_is_a_formula(
 async def test_of_a_forgotten_batch_the_counters_are_shown_and_no_recipients(
     client: ClientSession, place: Place, conn: asyncpg.Connection, token: Token
 ) -> None:
-    """An empty list would say that it went to nobody (CONTRACT 2, CLARION_RETENTION_DAYS)."""
+    """An empty list would say that it had no recipients (CONTRACT 2, CLARION_RETENTION_DAYS)."""
     path = place.path.removesuffix("/recipients")
     await conn.execute(
         "UPDATE chunks SET state = 'delivered', skipped = 0;"
