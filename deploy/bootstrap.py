@@ -3,6 +3,7 @@ checkout's own environment. Standard library only.
 """
 
 import os
+import shutil
 import signal
 import sys
 from contextlib import redirect_stdout
@@ -24,14 +25,23 @@ from deploy.failure import CannotRun
 from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
-_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
+_MODULES = {
+    "run": "deploy.demo",
+    "test": "deploy.suite",
+    "bench": "tests.bench.fanout",
+    "schema": "deploy.schema_text",
+    "audit": "deploy.bill_of_materials",
+}
+_WITH_TESTS = ("test", "bench", "audit")  # scripts that need the packages of the tests
 
 
-def missing(*, tests: bool) -> list[packages.Need]:
+def missing(*, tests: bool, servers: bool = True) -> list[packages.Need]:
     """What the machine lacks; a server that a variable names is not looked for."""
     needs = []
     if not environment_ready(tests=tests) and not can_make_environments():
         needs.append(packages.PYTHON_VENV)
+    if not servers:
+        return needs
     if not _is_set("CLARION_DATABASE_URL") and not find_postgres():
         needs.append(packages.POSTGRES)
     if not _is_set("CLARION_AMQP_URL") and not find_rabbitmq():
@@ -43,14 +53,23 @@ def _is_set(variable: str) -> bool:
     return bool(os.environ.get(variable) or os.environ.get(f"{variable}_FILE"))
 
 
-def prepare(*, tests: bool) -> None:
+def prepare(*, tests: bool, servers: bool = True) -> None:
     """Packages of the machine, then the environment."""
-    if needs := missing(tests=tests):
+    if needs := missing(tests=tests, servers=servers):
         packages.install(needs)
-        if still := missing(tests=tests):
+        if still := missing(tests=tests, servers=servers):
             raise CannotRun(f"installed, and yet missing: {', '.join(need.what for need in still)}")
     if not environment_ready(tests=tests):
         make_environment(tests=tests)
+
+
+def prepare_checks() -> None:
+    """Programs that some tests ask for; what cannot be had is said in a line, and those tests are skipped."""
+    if needs := [need for program, need in packages.OF_TESTS.items() if not shutil.which(program)]:
+        try:
+            packages.install(needs)
+        except CannotRun as error:
+            print(f"Some tests will be skipped: {error}", flush=True)
 
 
 def stop() -> NoReturn:
@@ -77,7 +96,9 @@ def main() -> None:
     try:
         # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
-            prepare(tests=script in ("test", "bench"))
+            prepare(tests=script in _WITH_TESTS, servers=script != "audit")
+            if script == "test":
+                prepare_checks()
     except (CannotRun, OSError) as error:
         print(f"deploy/{script}: {error}", file=sys.stderr)
         raise SystemExit(1) from None

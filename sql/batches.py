@@ -22,6 +22,7 @@ class Batch:
     progress: Progress
     seen_at: datetime  # by the clock of its other times
     error: str | None  # why it ended in error as a whole
+    forgotten: bool = False  # who its recipients were is not known any more
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class BatchRow(NamedTuple):
     error: str | None
     rate: float | None
     seen_at: datetime
+    forgotten: bool
 
     def batch(self) -> Batch:
         """The batch of the row."""
@@ -76,7 +78,8 @@ class BatchRow(NamedTuple):
             error=self.error,
             rate=self.rate,
         )
-        return Batch(self.id, self.send_id, self.message_id, tuple(self.tags), progress, self.seen_at, self.error)
+        tags = tuple(self.tags)
+        return Batch(self.id, self.send_id, self.message_id, tags, progress, self.seen_at, self.error, self.forgotten)
 
 
 class InsertedBatch(NamedTuple):

@@ -331,7 +331,7 @@ CREATE TABLE sends (
     has_media_objects boolean NOT NULL DEFAULT false,
     automated boolean NOT NULL DEFAULT false,
     CONSTRAINT sends_pkey PRIMARY KEY (id)
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 CREATE INDEX sends_forwarded ON sends USING btree (forwarded_conversation_id) WHERE forwarded_conversation_id IS NOT NULL;
 
 CREATE TABLE tag_sets (
@@ -351,7 +351,7 @@ CREATE TABLE conversations (
     has_media_objects boolean NOT NULL,
     earliest_send_id bigint,
     CONSTRAINT conversations_pkey PRIMARY KEY (id)
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 
 CREATE TABLE messages (
     conversation_id bigint NOT NULL,
@@ -360,7 +360,7 @@ CREATE TABLE messages (
     tag_set integer NOT NULL,
     restricted boolean NOT NULL,
     CONSTRAINT messages_pkey PRIMARY KEY (conversation_id, id)
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 
 CREATE TABLE message_views (
     conversation_id bigint NOT NULL,
@@ -368,7 +368,7 @@ CREATE TABLE message_views (
     user_id bigint NOT NULL,
     deleted_at timestamp with time zone,
     CONSTRAINT message_views_pkey PRIMARY KEY (conversation_id, user_id, message_id)
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 CREATE INDEX message_views_deleted ON message_views USING btree (user_id, deleted_at) WHERE deleted_at IS NOT NULL;
 
 CREATE TABLE participants (
@@ -390,7 +390,7 @@ CREATE TABLE participants (
     has_attachments boolean NOT NULL,
     has_media_objects boolean NOT NULL,
     CONSTRAINT participants_pkey PRIMARY KEY (conversation_id, user_id)
-) WITH (fillfactor=95, autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (fillfactor=95, autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.02, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 CREATE INDEX participants_archived ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND archived;
 CREATE INDEX participants_inbox ON participants USING btree (user_id, last_message_at, conversation_id) WHERE last_message_at IS NOT NULL AND NOT archived;
 CREATE UNIQUE INDEX participants_private_pair ON participants USING btree (user_id, private_peer_id, private_context) WHERE private_peer_id IS NOT NULL;
@@ -438,15 +438,20 @@ CREATE TABLE batches (
     from_conversation_id bigint,
     audited_end timestamp with time zone,
     moved_at timestamp with time zone,
+    forgotten_at timestamp with time zone,
+    measured_end timestamp with time zone,
     CONSTRAINT batches_pkey PRIMARY KEY (id),
     CONSTRAINT batches_check CHECK ((delivered + failed + skipped) <= total),
     CONSTRAINT batches_state_check CHECK (state = ANY (ARRAY['scheduled'::text, 'created'::text, 'sending'::text, 'paused'::text, 'sent'::text, 'cancelled'::text, 'error'::text]))
-);
+) WITH (fillfactor=70, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.02);
 CREATE INDEX batches_cancelling ON batches USING btree (id) WHERE state = 'cancelled'::text AND finished_at IS NULL;
+CREATE INDEX batches_forgetting ON batches USING btree (id) WHERE forgotten_at = 'infinity'::timestamp with time zone;
+CREATE INDEX batches_remembered ON batches USING btree (finished_at) WHERE finished_at IS NOT NULL AND forgotten_at IS NULL;
 CREATE INDEX batches_scheduled ON batches USING btree (send_at) WHERE state = 'scheduled'::text;
 CREATE INDEX batches_sender ON batches USING btree (sender_id, id);
 CREATE INDEX batches_unaudited ON batches USING btree (finished_at) WHERE finished_at > COALESCE(audited_end, '-infinity'::timestamp with time zone);
 CREATE INDEX batches_unfinished ON batches USING btree (id) WHERE state = ANY (ARRAY['created'::text, 'sending'::text]);
+CREATE INDEX batches_unmeasured ON batches USING btree (finished_at) WHERE finished_at > COALESCE(measured_end, '-infinity'::timestamp with time zone);
 CREATE TRIGGER batch_moved AFTER UPDATE OF state, send_at, error ON batches FOR EACH ROW WHEN (old.send_at IS DISTINCT FROM new.send_at OR old.error IS DISTINCT FROM new.error OR old.state <> new.state AND ((old.state <> ALL (ARRAY['created'::text, 'sending'::text])) OR (new.state <> ALL (ARRAY['sending'::text, 'sent'::text, 'error'::text])))) EXECUTE FUNCTION notify_of_move();
 
 CREATE TABLE chunks (
@@ -468,7 +473,7 @@ CREATE TABLE chunks (
     size integer GENERATED ALWAYS AS (cardinality(recipients)) STORED,
     CONSTRAINT chunks_pkey PRIMARY KEY (batch_id, "position"),
     CONSTRAINT chunks_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'skipped'::text]))
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, autovacuum_vacuum_scale_factor=0.01, autovacuum_vacuum_insert_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05);
 CREATE INDEX chunks_awaited ON chunks USING btree (lowest_user_id, highest_user_id) WHERE state = 'pending'::text;
 CREATE INDEX chunks_due ON chunks USING btree (due_at) WHERE state = 'pending'::text;
 CREATE INDEX chunks_recipients ON chunks USING btree (batch_id, lowest_user_id, highest_user_id, state);
@@ -493,7 +498,7 @@ CREATE TABLE pending_replies (
     tried_at timestamp with time zone,
     redeliveries integer NOT NULL DEFAULT 0,
     CONSTRAINT pending_replies_pkey PRIMARY KEY (id)
-);
+) WITH (autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.02);
 CREATE INDEX pending_replies_due ON pending_replies USING btree (due_at) WHERE failed_at IS NULL;
 CREATE INDEX pending_replies_waiting ON pending_replies USING btree (conversation_id, id) WHERE failed_at IS NULL;
 
@@ -517,8 +522,9 @@ CREATE TABLE batch_updates (
     CONSTRAINT batch_updates_pkey PRIMARY KEY (id),
     CONSTRAINT batch_updates_check CHECK (done <= cardinality(conversation_ids)),
     CONSTRAINT batch_updates_state_check CHECK (state = ANY (ARRAY['queued'::text, 'running'::text, 'completed'::text, 'failed'::text]))
-);
+) WITH (fillfactor=70, autovacuum_vacuum_threshold=100, autovacuum_vacuum_scale_factor=0.02);
 CREATE INDEX batch_updates_due ON batch_updates USING btree (due_at) WHERE state = ANY (ARRAY['queued'::text, 'running'::text]);
+CREATE INDEX batch_updates_ended ON batch_updates USING btree (updated_at) WHERE state = ANY (ARRAY['completed'::text, 'failed'::text]);
 
 CREATE TABLE outbox (
     id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
@@ -545,7 +551,7 @@ CASE
 END),
     CONSTRAINT outbox_event_check CHECK (event = ANY (ARRAY['delivered'::text, 'forwarded'::text, 'batch_scheduled'::text, 'batch_started'::text, 'batch_progress'::text, 'batch_paused'::text, 'batch_resumed'::text, 'batch_finished'::text, 'batch_failed'::text])),
     CONSTRAINT outbox_lane_check CHECK (lane >= 0 AND lane <= 16)
-) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, vacuum_truncate=off);
+) WITH (autovacuum_analyze_threshold=5000, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_threshold=5000, vacuum_truncate=off, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_insert_scale_factor=0, autovacuum_analyze_scale_factor=0.05, autovacuum_vacuum_cost_delay=0);
 
 CREATE TABLE unroutable_events (
     event text NOT NULL,
@@ -573,7 +579,7 @@ CREATE UNLOGGED TABLE throttle_buckets (
     token_hash bytea NOT NULL,
     empties_at timestamp with time zone NOT NULL,
     CONSTRAINT throttle_buckets_pkey PRIMARY KEY (token_hash)
-) WITH (fillfactor=50);
+) WITH (fillfactor=50, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0);
 
 CREATE TABLE idempotency_keys (
     user_id bigint NOT NULL,
@@ -584,7 +590,7 @@ CREATE TABLE idempotency_keys (
     headers jsonb,
     body bytea COMPRESSION lz4,
     CONSTRAINT idempotency_keys_pkey PRIMARY KEY (user_id, key)
-);
+) WITH (fillfactor=70, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0.05);
 CREATE INDEX idempotency_keys_created_at ON idempotency_keys USING btree (created_at);
 
 CREATE TABLE skipped_recipients (
@@ -621,7 +627,7 @@ CREATE TABLE paces (
     next_at timestamp with time zone NOT NULL,
     CONSTRAINT paces_pkey PRIMARY KEY (kind, id),
     CONSTRAINT paces_kind_check CHECK (kind = ANY (ARRAY['sender'::text, 'account'::text]))
-);
+) WITH (fillfactor=50, autovacuum_vacuum_threshold=1000, autovacuum_vacuum_scale_factor=0);
 
 CREATE TABLE audits (
     batch_id bigint NOT NULL,
@@ -691,6 +697,14 @@ CREATE TABLE snapshot_rows (
     ids bigint[],
     expected jsonb NOT NULL,
     CONSTRAINT snapshot_rows_pkey PRIMARY KEY (kind, label)
+);
+
+CREATE TABLE punctuality (
+    day date NOT NULL,
+    batches integer NOT NULL,
+    recipients bigint NOT NULL,
+    in_time bigint NOT NULL,
+    CONSTRAINT punctuality_pkey PRIMARY KEY (day)
 );
 
 -- sql/schema/01_directory.sql

@@ -18,6 +18,7 @@ import asyncpg
 import structlog
 
 from service.contracts.wording import error_text
+from service.runtime import metrics
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONFLICT
 from sql.attempts import Redelivery
 from sql.connection import Connection
@@ -70,9 +71,10 @@ class AttemptedRow(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
-    """Counts attempts in their rows; ``first_wait`` after the first failure."""
+    """Counts attempts in their rows; ``first_wait`` after the first failure. ``consumer``: whose they are."""
 
     pool: asyncpg.Pool
+    consumer: str
     first_wait: timedelta
 
     async def failed(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
@@ -87,6 +89,7 @@ class Attempts:
         return await self._counted(row, error, event=event)
 
     async def _blocked(self, row: AttemptedRow, error: Exception) -> Outcome:
+        metrics.CONSUMER_ERRORS.labels(self.consumer, "blocked").inc()
         log.warning("work_blocked", error=str(error), retry_in=BLOCKED_WAIT.total_seconds())
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             await row.defer(conn, wait=BLOCKED_WAIT)
@@ -94,6 +97,7 @@ class Attempts:
 
     async def _counted(self, row: AttemptedRow, error: Exception, *, event: str) -> Outcome:
         reason = error_text(error)
+        metrics.CONSUMER_ERRORS.labels(self.consumer, "failed").inc()
         async with self.pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn, conn.transaction():
             if not isinstance(error, Contended) and await row.split(conn, error=reason):
                 return Done()

@@ -10,6 +10,7 @@ import structlog
 from aio_pika.abc import AbstractIncomingMessage
 from structlog.contextvars import bound_contextvars
 
+from service.runtime import metrics
 from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing_set
 from service.runtime.publisher import Publisher
@@ -144,6 +145,7 @@ class BatchConsumer(QueueConsumer):
             except Exception as error:
                 reason = str(error) or type(error).__name__
                 ours = not isinstance(outcome_of(error), Requeue)
+                metrics.CONSUMER_ERRORS.labels(self.name, "held").inc()
                 log.warning("set_held", reason=reason, messages=len(bodies), retry_in=pause, exc_info=ours)
             if await self._interrupted_within(session, pause):
                 return None

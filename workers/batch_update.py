@@ -61,7 +61,7 @@ class Updater(Sweeper):
         super().__init__(settings, publisher)
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
-        self._attempts = Attempts(pool, first_wait=self._patience)
+        self._attempts = Attempts(pool, "update", first_wait=self._patience)
 
     async def handle(self, command: UpdateConversations) -> Outcome:
         """Brings the update to its end; a finished or cancelled one is left as it is.

@@ -18,6 +18,7 @@ from structlog.contextvars import bound_contextvars
 from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
 from service.contracts.wording import worded
+from service.runtime import metrics
 from service.runtime.broker import Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
@@ -92,6 +93,8 @@ class MessageConsumer(QueueConsumer):
                 return await step()
             except Exception as error:
                 outcome = outcome_of(error)
+                held = isinstance(outcome, Requeue)
+                metrics.CONSUMER_ERRORS.labels(self.name, "held" if held else "given_up").inc()
                 if not isinstance(outcome, Requeue):
                     log.exception("command_failed")
                     return outcome

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 import structlog
 from aio_pika.abc import AbstractIncomingMessage
 
+from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.tracing import HEADER, continued, current_traceparent
@@ -47,6 +48,7 @@ async def publish_dead_letters(
         confirmed = [place for place, error in zip(waiting, errors, strict=True) if error is None]
         outcomes |= dict.fromkeys(confirmed, Done())
         if confirmed:
+            metrics.DEAD_LETTERS.labels(source).inc(len(confirmed))
             log.error("dead_lettered", messages=len(confirmed), reasons=_reasons(refused[it] for it in confirmed))
         waiting = [place for place, error in zip(waiting, errors, strict=True) if error is not None]
         if not waiting:
@@ -58,6 +60,7 @@ async def publish_dead_letters(
             outcomes |= dict.fromkeys(waiting, Requeue("not yet among the dead letters"))
             break
     else:
+        metrics.DEAD_LETTERS.labels(source).inc(len(waiting))
         log.error("dead_lettered_by_broker", messages=len(waiting), reasons=_reasons(refused[it] for it in waiting))
         outcomes |= {place: DeadLetter(refused[place].reason) for place in waiting}
     return [outcomes[place] for place in range(len(refused))]

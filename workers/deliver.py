@@ -94,7 +94,7 @@ class Deliverer:
         self._pool = pool
         self._turns = Turns(settings, pool, command)
         self._patience = timedelta(seconds=settings.retry_after)
-        self._attempts = Attempts(pool, first_wait=self._patience)
+        self._attempts = Attempts(pool, "deliver", first_wait=self._patience)
         self._tag_sets = TagSets()
         self._notices = BatchNotices(pool)
         self._lanes = asyncio.Semaphore(settings.deliver_lanes)

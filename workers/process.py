@@ -23,12 +23,14 @@ from workers.batch_update import Updater
 from workers.consumer import Consumer
 from workers.deliver import Deliverer
 from workers.directory import DirectoryConsumer
+from workers.figures import Figures
 from workers.idempotency_keys import KeySweeper
 from workers.merge import MergeSweeper
 from workers.plan import Planner
 from workers.queue_consumer import DRAIN, QueueConsumer
 from workers.relay import Relay
 from workers.reply import ReplyWriter
+from workers.retention import RetentionSweeper
 from workers.schedule import Scheduler
 from workers.sweeper import Sweeper
 from workers.turns import DueChunks
@@ -178,6 +180,12 @@ def _requests(worker: Worker) -> None:
 
 def _audit(worker: Worker) -> None:
     worker.sweepers.append(Auditor(worker.settings, worker.pool, worker.publisher))
+    worker.sweepers.append(Figures(worker.settings, worker.pool, worker.publisher))
+
+
+def _retention(worker: Worker) -> None:
+    if worker.settings.retention_days:
+        worker.sweepers.append(RetentionSweeper(worker.settings, worker.pool, worker.publisher))
 
 
 WORKERS: dict[str, Callable[[Worker], None]] = {
@@ -189,6 +197,7 @@ WORKERS: dict[str, Callable[[Worker], None]] = {
     "relay": _relay,
     "requests": _requests,
     "audit": _audit,
+    "retention": _retention,
 }
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, suppress
 
 import structlog
 
+from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable, Session
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -30,6 +31,7 @@ class QueueConsumer(ABC):
         self.name = name
         self.queue = queue
         self._publisher = publisher
+        metrics.begin_consumer(name, queue)
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Event()
         self._subscription = Subscription(

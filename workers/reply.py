@@ -57,7 +57,7 @@ class ReplyWriter(Sweeper):
         self._settings = settings
         self._patience = timedelta(seconds=settings.retry_after)
         self._pool = pool
-        self._attempts = Attempts(pool, first_wait=self._patience)
+        self._attempts = Attempts(pool, "reply", first_wait=self._patience)
         self._tag_sets = TagSets()
 
     async def handle(self, command: DeliverReply) -> Outcome:

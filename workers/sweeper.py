@@ -7,6 +7,7 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import AnyCommand
+from service.runtime import metrics
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.postgres import UNAVAILABLE
 from service.runtime.publisher import Publisher
@@ -42,10 +43,12 @@ class Sweeper(ABC):
 
         An error of the database or the broker is logged, and the next sweep tries again. Any other error is raised.
         """
+        failed = metrics.SWEEPS_FAILED.labels(type(self).__name__)
         while not self._stopping.is_set():
             try:
                 swept = await self.sweep() if self._publisher.connected or not self.needs_broker else 0
             except (asyncpg.PostgresError, *UNAVAILABLE, BrokerUnavailable) as error:
+                failed.inc()
                 log.warning("sweep_failed", error=str(error) or type(error).__name__)
                 swept = 0
             if swept < SWEEP_LIMIT:

@@ -80,9 +80,13 @@ async def list_batch_recipients(request: web.Request, sent: RecipientParameters)
 
 
 async def _require_own(request: web.Request, conn: Connection, batch_id: int) -> None:
-    """Refusal(NOT_FOUND) for a batch that GET /conversations/batches/:id would not show."""
+    """Refusal(NOT_FOUND) for a batch that GET /conversations/batches/:id would not show, and one that is forgotten.
+
+    An empty list would say that it had no recipients.
+    """
     accounts = await caller_accounts(request, conn)
-    if await find_batch(conn, batch_id, caller(request).user_id, accounts=accounts) is None:
+    found = await find_batch(conn, batch_id, caller(request).user_id, accounts=accounts)
+    if found is None or found.forgotten:
         raise Refusal(Code.NOT_FOUND)
 
 

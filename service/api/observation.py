@@ -18,12 +18,14 @@ from service.api.metering import METER, Meter, metered
 from service.api.origin import client_ip
 from service.api.responses import SAFE_HEADERS
 from service.api.routing import ENDPOINT, METHOD
-from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN
+from service.runtime.metrics import REQUEST_SECONDS, REQUESTS, REQUESTS_OPEN, REQUESTS_SLOW
 from service.runtime.tracing import HEADER, Attributes, continued, span
 
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id")
 
 log = structlog.get_logger()
+
+SLOW = 1.0  # seconds from which on a request counts as slow; a stream lasts as long as its reader wants
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
@@ -37,7 +39,7 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     response.headers["X-Request-Cost"] = f"{request[METER].cost:.6f}"
 
 
-def _record(request: web.Request, status: int, seconds: float) -> None:
+def _record(request: web.Request, status: int, seconds: float, *, streamed: bool) -> None:
     endpoint = request.get(ENDPOINT)
     method = request.get(METHOD, "-")
     route = "unmatched" if endpoint is None else endpoint.template
@@ -45,6 +47,8 @@ def _record(request: web.Request, status: int, seconds: float) -> None:
     label = method if endpoint is not None and method in endpoint.handlers else "-"
     REQUESTS.labels(label, route, status).inc()
     REQUEST_SECONDS.labels(label, route).observe(seconds)
+    if seconds >= SLOW and not streamed:
+        REQUESTS_SLOW.labels(label, route).inc()
     meter = request[METER]
     log.info(
         "request",
@@ -68,15 +72,15 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     structlog.contextvars.bind_contextvars(request_id=request_id)
     meter = request[METER] = Meter()
     started = time.perf_counter()
-    status = GONE
+    status, streamed = GONE, False
     with continued(request.headers.get(HEADER)), REQUESTS_OPEN.track_inprogress(), _span(request) as made:
         try:
             work = cast("Coroutine[Any, Any, web.StreamResponse]", handler(request))
             response = await metered(work, meter)
-            status = response.status
+            status, streamed = response.status, not isinstance(response, web.Response)
             return response
         finally:
-            _record(request, status, time.perf_counter() - started)
+            _record(request, status, time.perf_counter() - started, streamed=streamed)
             _finish(made, request, status)
 
 

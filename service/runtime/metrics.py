@@ -14,6 +14,7 @@ from prometheus_client import (
     Histogram,
     PlatformCollector,
     ProcessCollector,
+    Summary,
     generate_latest,
 )
 
@@ -33,6 +34,12 @@ REQUEST_SECONDS = Histogram(
     "clarion_http_request_seconds", "Time to answer a request", ["method", "route"], buckets=_SECONDS, registry=API
 )
 REQUESTS_OPEN = Gauge("clarion_http_requests_open", "HTTP requests being answered", registry=API)
+REQUESTS_SLOW = Counter(
+    "clarion_http_requests_slow",
+    "Requests that took a second or more to answer, streams apart",
+    ["method", "route"],
+    registry=API,
+)
 BATCH_STREAMS_OPEN = Gauge("clarion_batch_streams_open", "Event streams of batches that are open", registry=API)
 THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling", registry=API)
 JWT_KEYS = Gauge("clarion_jwt_keys", "Keys of the institution's issuer that can verify sign-ins", registry=API)
@@ -56,7 +63,21 @@ CHUNKS_DELIVERED = Counter("clarion_chunks_delivered", "Chunks written by this p
 CHUNKS_FAILED = Counter("clarion_chunks_failed", "Attempts at a chunk that failed", registry=None)
 CHUNK_SECONDS = Histogram("clarion_chunk_seconds", "Time to write one chunk", buckets=_SECONDS, registry=None)
 RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients written by this process", registry=None)
+POOL_WAIT_SECONDS = Histogram(
+    "clarion_pool_wait_seconds", "Time to get a connection to the database", buckets=_SECONDS, registry=None
+)
+POOL_WAITING = Gauge("clarion_pool_waiting", "Who waits for a connection to the database", registry=None)
+POOL_TIMEOUTS = Counter("clarion_pool_timeouts", "Waits for a connection to the database in vain", registry=None)
+STATEMENT_SECONDS = Summary("clarion_statement_seconds", "Time of statements by name", ["statement"], registry=None)
+STATEMENTS_SLOW = Counter(
+    "clarion_statements_slow", "Statements that took a second or more", ["statement"], registry=None
+)
 for _registry in REGISTRIES:
+    _registry.register(POOL_WAIT_SECONDS)
+    _registry.register(POOL_WAITING)
+    _registry.register(POOL_TIMEOUTS)
+    _registry.register(STATEMENT_SECONDS)
+    _registry.register(STATEMENTS_SLOW)
     _registry.register(BATCHES_ACCEPTED)
     _registry.register(TOPOLOGY_FAULTS)
     _registry.register(DEGRADED)
@@ -115,9 +136,51 @@ AUDIT_LAG = Gauge(
 )
 for _kind in ("missing", "counters", "unlisted"):
     AUDIT_DIFFERENCES.labels(_kind)  # at 0 from the start, so that the first one is an increase
+for _reason in ("unroutable", "not confirmed"):
+    ANSWERS_LOST.labels(_reason)
+BACKLOG = Gauge("clarion_backlog", "What was accepted and is not done", ["kind"], registry=WORKER)
+BACKLOG_AGE = Gauge("clarion_backlog_age_seconds", "For how long the first of it has waited", ["kind"], registry=WORKER)
+_MINUTES = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
+LAST_INBOX_SECONDS = Histogram(
+    "clarion_last_inbox_seconds",
+    "From when a bulk send could begin to its last inbox, where it went through in one go",
+    buckets=_MINUTES,
+    registry=WORKER,
+)
+BATCH_SECONDS = Histogram(
+    "clarion_batch_seconds",
+    "From a bulk send's first delivery to its end",
+    ["state"],
+    buckets=_MINUTES,
+    registry=WORKER,
+)
+DAY_RECIPIENTS = Gauge(
+    "clarion_day_recipients", "Recipients of bulk sends that went through in one go", ["day"], registry=WORKER
+)
+DAY_IN_TIME = Gauge(
+    "clarion_day_in_time_ratio", "Share of those recipients who had it within ten seconds", ["day"], registry=WORKER
+)
+FORGOTTEN = Counter("clarion_forgotten", "What was removed after CLARION_RETENTION_DAYS", ["kind"], registry=WORKER)
+DEAD_LETTERS = Counter(
+    "clarion_dead_letters", "Dead letters that were made, by their queue", ["source"], registry=WORKER
+)
+CONSUMER_ERRORS = Counter(
+    "clarion_consumer_errors",
+    "Attempts of consumers that did not end well, by what became of the work",
+    ["consumer", "outcome"],
+    registry=WORKER,
+)
+SWEEPS_FAILED = Counter("clarion_sweeps_failed", "Sweeps that an error ended", ["sweeper"], registry=WORKER)
 STUCK = Gauge("clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
+
+
+def begin_consumer(name: str, queue: str) -> None:
+    """Has the figures of a consumer stand at 0, so that the first of what they count is an increase."""
+    for outcome in ("held", "blocked", "failed", "given_up"):
+        CONSUMER_ERRORS.labels(name, outcome)
+    DEAD_LETTERS.labels(queue)
 
 
 def exposition(process: ProcessKind = "api") -> bytes:

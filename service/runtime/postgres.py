@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
+from service.runtime.database_figures import MeasuredPool, record_statement
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 from sql.migrate import missing
 from sql.sessions import begin_session, learn_types
@@ -84,8 +85,12 @@ _SESSION = {
 _WORKER_SESSION = {
     "idle_in_transaction_session_timeout": "5s",
     "lock_timeout": "3s",
+    # Longer than COMMAND_TIMEOUT, by which a worker that still runs cancels: for what a worker that vanished has begun.
+    "statement_timeout": "75s",
 }
 
+MAX_QUERIES = 50_000  # of one connection; then another one takes its place, and what the server keeps for it is freed
+MAX_IDLE = 300.0  # seconds after which an idle connection is closed
 ACQUIRE_TIMEOUT = 10.0  # seconds; without one, acquire() waits for ever
 CONNECT_TIMEOUT = 10.0  # seconds
 LOOK_TIMEOUT = 2.0  # seconds that the start of a process waits to see the schema
@@ -135,11 +140,17 @@ async def create_pool(
         if not await begin_session(conn, wanted):
             log.debug("pooler_found", not_set=wanted)
         await learn_types(conn)
+        conn.add_query_logger(record_statement)
 
-    return await asyncpg.create_pool(
+    return await MeasuredPool(
         str(settings.database_url),
+        connection_class=asyncpg.Connection,
+        record_class=asyncpg.Record,
         min_size=0,
         max_size=size or settings.database_pool_size,
+        max_queries=MAX_QUERIES,
+        max_inactive_connection_lifetime=MAX_IDLE,
+        loop=None,
         statement_cache_size=settings.database_statement_cache,
         command_timeout=COMMAND_TIMEOUT if within is None else within,
         timeout=CONNECT_TIMEOUT,

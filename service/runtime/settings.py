@@ -260,6 +260,7 @@ class Settings(SnapshotSettings, StuckSettings, BrokerSettings):
     chunk_size: int = Field(2000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
     batch_chunks_in_flight: int = Field(4, ge=1, le=1_000_000)
+    retention_days: int = Field(0, ge=0, le=36_500)
     sweep_interval: float = Field(5.0, gt=0)
     events: bool = True
     shard_id: int = Field(1, ge=1, le=900_000)

@@ -2,7 +2,8 @@
 -- All batches that a gateway's open streams show, in one look; their watchers were found to be their senders before.
 SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
        b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
-       statement_timestamp() AS seen_at
+       statement_timestamp() AS seen_at,
+       b.forgotten_at IS NOT NULL AS forgotten
 FROM batches b
 WHERE b.id = ANY (:batch_ids::bigint[]);
 

@@ -126,7 +126,7 @@ WITH given_up AS MATERIALIZED (
     SET state = 'sending', recheck = true, moves = b.moves + 1, moved_at = statement_timestamp(), splits = 0,
         finished_at = NULL, error = NULL, failed = b.failed - g.recipients, skipped = b.skipped - g.skipped
     FROM (SELECT sum(recipients) AS recipients, sum(skipped) AS skipped FROM given_up HAVING count(*) > 0) g
-    WHERE b.id = :batch_id AND b.state = ANY (:states::text[])
+    WHERE b.id = :batch_id AND b.state = ANY (:states::text[]) AND b.forgotten_at IS NULL
     RETURNING b.moves, batch_body(b) AS body
 ), revived AS (
     UPDATE chunks c

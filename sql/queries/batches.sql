@@ -39,7 +39,8 @@ FROM batch;
 -- those of these root accounts and of no other, here and below (semantics.md 13).
 SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
        b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
-       statement_timestamp() AS seen_at
+       statement_timestamp() AS seen_at,
+       b.forgotten_at IS NOT NULL AS forgotten
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
   AND (:account_ids::bigint[] IS NULL OR (
@@ -53,7 +54,8 @@ LIMIT :limit::bigint OFFSET :offset::bigint;
 -- The same, newest first (CONTRACT 3.1).
 SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
        b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
-       statement_timestamp() AS seen_at
+       statement_timestamp() AS seen_at,
+       b.forgotten_at IS NOT NULL AS forgotten
 FROM batches b
 WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
   AND (:account_ids::bigint[] IS NULL OR (
@@ -76,7 +78,8 @@ WHERE b.sender_id = :sender_id::bigint AND b.state = ANY (:states::text[])
 -- One batch of this sender in any state; one of another sender is not found.
 SELECT b.id, b.send_id, b.message_id, b.tags, b.state, b.total, b.delivered, b.failed, batch_skipped(b) AS skipped,
        b.created_at, b.started_at, b.finished_at, b.send_at, b.error, batch_rate(b) AS rate,
-       statement_timestamp() AS seen_at
+       statement_timestamp() AS seen_at,
+       b.forgotten_at IS NOT NULL AS forgotten
 FROM batches b
 WHERE b.id = :batch_id::bigint AND b.sender_id = :sender_id::bigint
   AND (:account_ids::bigint[] IS NULL OR (

@@ -159,6 +159,7 @@ WITH asked AS MATERIALIZED (
 ), found AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.state, cardinality(c.recipients) AS recipients, c.skipped
     FROM chunks c JOIN asked a ON a.batch_id = c.batch_id AND a.position = c.position
+    WHERE NOT EXISTS (SELECT FROM batches b WHERE b.id = c.batch_id AND b.forgotten_at IS NOT NULL)
     ORDER BY c.batch_id, c.position
     FOR UPDATE OF c
 ), batch AS MATERIALIZED (

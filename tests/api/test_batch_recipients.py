@@ -232,6 +232,33 @@ async def test_no_text_of_a_csv_is_a_formula(
     assert line["error"] == f"'{error}"
 
 
+async def test_of_a_forgotten_batch_the_counters_are_shown_and_no_recipients(
+    client: ClientSession, place: Place, conn: asyncpg.Connection, token: Token
+) -> None:
+    """An empty list would say that it had no recipients (CONTRACT 2, CLARION_RETENTION_DAYS)."""
+    path = place.path.removesuffix("/recipients")
+    await conn.execute(
+        "UPDATE chunks SET state = 'delivered', skipped = 0;"
+        "UPDATE batches SET state = 'error', failed = 2, finished_at = now()"
+    )
+    before = await call(client, place.headers, "GET", path)
+    await conn.execute(
+        "UPDATE batches SET forgotten_at = 'infinity'; DELETE FROM chunks; DELETE FROM skipped_recipients"
+    )
+
+    after = await call(client, place.headers, "GET", path)
+
+    assert {name: after[name] for name in ("state", "total", "delivered", "failed", "skipped", "finished_at")} == {
+        name: before[name] for name in ("state", "total", "delivered", "failed", "skipped", "finished_at")
+    }
+    assert after["total"] == 12
+    for headers in (place.headers, place.headers | CSV):
+        await call(client, headers, "GET", place.path, status=404)
+    await call(client, place.headers, "POST", f"{path}/retry", status=409)
+    (listed,) = await call(client, place.headers, "GET", "/conversations/batches", params={"state[]": "error"})
+    assert listed["id"] == after["id"]
+
+
 async def test_head_says_what_there_would_be(client: ClientSession, place: Place) -> None:
     for accept in ({}, CSV):
         async with client.head(f"/api/v1{place.path}", headers=place.headers | accept) as response:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from math import inf
 
 import aiohttp
@@ -107,6 +107,25 @@ async def idle(conn: asyncpg.Connection) -> bool:
         " AND application_name = 'clarion' AND state <> 'idle'"
     )
     return count == 0
+
+
+async def test_a_database_that_is_busy_with_others_is_503_for_each_who_asks_and_answers_again_afterwards(
+    client: aiohttp.ClientSession, pool: asyncpg.Pool, token: Token
+) -> None:
+    """Every connection that there may be is in use, and stays so; whatever is asked, no answer waits for them."""
+    headers = [await token(user) for user in range(7, 12)]
+    paths = ["/conversations", "/conversations/unread_count", "/search/recipients?search=a", "/users/self"]
+    async with AsyncExitStack() as busy:
+        for _ in range(pool.get_max_size()):
+            await busy.enter_async_context(pool.acquire())
+        asked = [client.get(f"/api/v1{path}", headers=who) for path in paths for who in headers]
+        for answer in await asyncio.gather(*asked):
+            assert await refused(answer)
+        async with client.get("/readyz") as ready:
+            assert ready.status == 200  # no database that is away
+
+    async with client.get("/api/v1/conversations", headers=headers[0]) as found:
+        assert found.status == 200
 
 
 async def test_a_statement_that_takes_too_long_is_503(client: aiohttp.ClientSession, token: Token) -> None:

@@ -9,14 +9,17 @@ import asyncpg
 import pytest
 from aiohttp import web
 
+from service.api import observation
 from service.api.app import build_app
 from service.api.keys import READINESS
 from service.runtime.postgres import create_pool
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import migrate
+from tests.support.batches import SENDER, Batches
 from tests.support.broker import broker_client
 from tests.support.databases import server_url, with_database
+from tests.support.figures import growth
 from tests.support.gateway import Api, publishing, publishing_nowhere
 from tests.support.ledger import new_prefix
 from tests.support.processes import free_port
@@ -259,3 +262,28 @@ async def test_a_method_that_a_route_does_not_have_is_not_counted_by_its_name(cl
 
     assert [line for line in lines if 'method="-",route="/api/v1/conversations/:id",status="404"' in line]
     assert not [line for line in lines if "PROPFIND" in line]
+
+
+async def test_a_request_that_takes_long_is_counted_as_slow_and_a_stream_is_not(
+    client: aiohttp.ClientSession,
+    token: Callable[..., Awaitable[dict[str, str]]],
+    conn: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stream, as one of recipients, lasts as long as its reader wants."""
+    monkeypatch.setattr(observation, "SLOW", 0.0)
+    batch = await Batches(conn).accept([11], chunk_size=1)
+    route = "/api/v1/conversations/batches/:id"
+    shown = growth("api", "clarion_http_requests_slow_total", method="GET", route=route)
+    streamed = growth("api", "clarion_http_requests_slow_total", method="GET", route=f"{route}/recipients")
+    headers = await token(SENDER)
+
+    for path in (str(batch), f"{batch}/recipients"):
+        async with client.get(
+            f"/api/v1/conversations/batches/{path}", headers=headers | {"Accept": "text/csv, application/json"}
+        ) as answer:
+            assert answer.status == 200
+            await answer.read()
+
+    await until(lambda: shown() == 1)
+    assert streamed() == 0

@@ -58,6 +58,16 @@ async def watched_peak(command: asyncio.subprocess.Process) -> int:
     return peak
 
 
+def memory(pid: int) -> int:
+    """Bytes that a process has in memory now."""
+    return int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_files(pid: int) -> int:
+    """Files, sockets and pipes of a process."""
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
 def cpu_seconds(pid: int) -> float:
     """Processor time that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()

@@ -14,6 +14,7 @@ import pytest
 
 from deploy import bootstrap, environment, packages, signals
 from deploy.environment import environment_ready, make_environment, python
+from deploy.failure import CannotRun
 from deploy.locks import alone, held
 from tests.support.waiting import until
 
@@ -29,7 +30,7 @@ slow = "import os, signal; print(os.getpid(), file=open('begun', 'w'), flush=Tru
 environment._make_new = lambda lock: environment._call([sys.executable, "-c", slow], lock)
 environment.CHECKOUT = environment.STATE.parent
 bootstrap.environment_ready = lambda *, tests: False
-bootstrap.missing = lambda *, tests: []
+bootstrap.missing = lambda **_: []
 os.chdir(environment.CHECKOUT)
 sys.argv = ["bootstrap", "run"]
 bootstrap.main()
@@ -256,6 +257,39 @@ def test_what_is_missing_depends_on_what_is_named(monkeypatch: pytest.MonkeyPatc
 
     assert bootstrap.missing(tests=False) == [packages.POSTGRES]
     assert bootstrap.missing(tests=True) == [packages.PYTHON_VENV, packages.POSTGRES]
+
+
+def test_programs_of_tests_that_cannot_be_had_are_said_in_a_line_and_hold_nothing_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[list[packages.Need]] = []
+
+    def refuse(needs: list[packages.Need]) -> None:
+        asked.append(needs)
+        raise CannotRun("missing: promtool; run: sudo apt-get install prometheus")
+
+    monkeypatch.setattr(packages, "install", refuse)
+    monkeypatch.setattr(shutil, "which", lambda program: None)
+    bootstrap.prepare_checks()
+
+    assert asked == [list(packages.OF_TESTS.values())]
+    assert capsys.readouterr().out == (
+        "Some tests will be skipped: missing: promtool; run: sudo apt-get install prometheus\n"
+    )
+    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    bootstrap.prepare_checks()
+    assert len(asked) == 1
+
+
+def test_the_bill_of_materials_needs_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bootstrap, "find_postgres", lambda: None)
+    monkeypatch.setattr(bootstrap, "find_rabbitmq", lambda: None)
+    monkeypatch.setattr(bootstrap, "environment_ready", lambda *, tests: not tests)
+    monkeypatch.setattr(bootstrap, "can_make_environments", lambda: False)
+    monkeypatch.delenv("CLARION_DATABASE_URL", raising=False)
+    monkeypatch.delenv("CLARION_AMQP_URL", raising=False)
+
+    assert bootstrap.missing(tests=True, servers=False) == [packages.PYTHON_VENV]
 
 
 def test_what_was_installed_and_is_still_missing_is_said(

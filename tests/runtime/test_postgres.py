@@ -15,7 +15,7 @@ LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_time
     [
         ({}, ["0", "0", "1min"]),
         ({"within": 30.0}, ["22500ms", "15s", "1min"]),  # less than until the deadline, and for a lock less than that
-        ({"for_worker": True}, ["0", "3s", "5s"]),  # less for a lock than until a frozen worker loses its own
+        ({"for_worker": True}, ["75s", "3s", "5s"]),  # less for a lock than until a frozen worker loses its own
     ],
     ids=repr,
 )

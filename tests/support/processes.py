@@ -16,8 +16,8 @@ from tests.support.pipes import reading_pipe
 from tests.support.waiting import PATIENCE
 from workers.process import WORKERS
 
-# Of a worker: one for each consumer (the audit asks only the database), one for commands, one for answers.
-CONNECTIONS = len(WORKERS.keys() - {"audit"}) + 2
+# Of a worker: one for each consumer (audit and retention ask only the database), one for commands, one for answers.
+CONNECTIONS = len(WORKERS.keys() - {"audit", "retention"}) + 2
 
 
 def free_port() -> int:

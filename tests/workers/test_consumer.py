@@ -12,9 +12,11 @@ from structlog.testing import capture_logs
 from service.contracts.commands import AnyCommand, DeliverChunk
 from service.contracts.topology import Topology
 from service.runtime.broker import BrokerUnavailable, Session
+from service.runtime.metrics import exposition
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
+from tests.support.figures import growth, value
 from tests.support.waiting import until
 from workers.consumer import Consumer, MessageConsumer
 from workers.outcome import DeadLetter, Done, Outcome
@@ -71,12 +73,14 @@ async def test_a_command_is_held_while_something_is_away(
 ) -> None:
     away = asyncpg.CannotConnectNowError("the database system is starting up")
     handler = Handler(away, away, Done())
+    held = growth("worker", "clarion_consumer_errors_total", consumer="deliver", outcome="held")
 
     async with consuming(handler):
         await publisher.command(COMMAND)
         await until(lambda: len(handler.given) == 3)
 
     await outside.waiting("deliver", 0)
+    assert held() == 2
 
 
 async def test_a_held_command_goes_back_when_the_worker_stops(
@@ -95,9 +99,14 @@ async def test_a_held_command_goes_back_when_the_worker_stops(
 async def test_a_command_that_fails_goes_to_the_dead_letters(
     consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
-    async with consuming(Handler(LookupError("no such thing: " + "x" * 3000))):
+    async with consuming(Handler(LookupError("no such thing: " + "x" * 3000))) as consumer:
+        # Figures stand at 0 before: the first dead letter is an increase that an alert sees.
+        assert f'clarion_dead_letters_total{{source="{consumer.queue}"}} 0.0' in exposition("worker").decode()
+        given_up = growth("worker", "clarion_consumer_errors_total", consumer="deliver", outcome="given_up")
         await publisher.command(COMMAND)
         (letter,) = await outside.dead_letters(1)
+        await until(lambda: value("worker", "clarion_dead_letters_total", source=consumer.queue) == 1)
+        assert given_up() == 1
 
     assert letter.body == COMMAND.model_dump_json().encode()
     assert letter.reason.startswith("LookupError: no such thing: xxx")

@@ -16,6 +16,7 @@ from service.runtime.settings import Settings
 from sql import chunks, outbox
 from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.figures import growth
 from tests.support.user_merges import merged
 from tests.support.waiting import until
 from workers import deliver
@@ -52,6 +53,7 @@ async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_
     settings: Settings, pool: asyncpg.Pool, conn: asyncpg.Connection, unwritable: DeliverChunk
 ) -> None:
     deliverer = Deliverer(settings, pool)
+    failed = growth("worker", "clarion_consumer_errors_total", consumer="deliver", outcome="failed")
     for attempt in range(1, MAX_ATTEMPTS):
         wait = timedelta(seconds=settings.retry_after) * 2 ** (attempt - 1)
         assert await deliverer.handle(unwritable) == Done()
@@ -65,6 +67,7 @@ async def test_a_failing_chunk_waits_twice_as_long_each_time_and_is_given_up_in_
     row = await state(conn, unwritable)
     assert (row["state"], row["attempts"]) == ("failed", MAX_ATTEMPTS)
     assert outcome == DeadLetter(row["error"])
+    assert failed() == MAX_ATTEMPTS
     assert await deliverer.handle(unwritable) == Done()
     assert await deliverer.handle(DeliverChunk(batch_id=unwritable.batch_id, position=1)) == Done()
     batch = await conn.fetchrow("SELECT * FROM batches")

@@ -9,6 +9,7 @@ from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient
+from tests.support.figures import growth
 from tests.support.waiting import PATIENCE
 from workers.process import Worker
 from workers.sweeper import SWEEP_LIMIT, Sweeper
@@ -36,6 +37,7 @@ class Scripted(Sweeper):
 async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
     settings: Settings, publisher: Publisher, outside: BrokerClient
 ) -> None:
+    failed = growth("worker", "clarion_sweeps_failed_total", sweeper="Scripted")
     sweeper = Scripted(
         settings,
         publisher,
@@ -53,6 +55,7 @@ async def test_after_any_error_of_database_or_broker_the_next_sweep_comes(
     await asyncio.wait_for(sweeper.run_sweeper(), PATIENCE)
 
     assert sweeper.outcomes == []
+    assert failed() == 7
 
 
 async def test_a_sweep_that_took_all_it_may_is_followed_by_the_next_at_once(

@@ -1,0 +1,29 @@
+"""Programs that tests can do without: ./deploy/test installs them where it may."""
+
+import asyncio
+import shutil
+
+import pytest
+
+from deploy.binaries import postgres_folders
+
+
+def promtool() -> str:
+    """Prometheus's own check of rules and figures; where it is not there, the test that asks for it is skipped."""
+    found = shutil.which("promtool")
+    if found is None:
+        pytest.skip("promtool is not here (Debian: prometheus), so rules and figures are not checked by it")
+    return found
+
+
+async def run_postgres_program(name: str, *arguments: str) -> None:
+    """Runs one of PostgreSQL's own programs, of the newest version that is here, to its good end."""
+    found = [folder / name for folder in postgres_folders() if (folder / name).exists()]
+    if not found:
+        pytest.skip(f"{name} is not here (Debian: postgresql-client), so no backup is made")
+    newest = max(found, key=lambda path: [int(part) for part in path.parts if part.isdigit()])
+    process = await asyncio.create_subprocess_exec(
+        newest, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    said, _ = await process.communicate()
+    assert process.returncode == 0, said.decode()
