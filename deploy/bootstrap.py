@@ -24,7 +24,13 @@ from deploy.failure import CannotRun
 from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
-_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
+_MODULES = {
+    "run": "deploy.demo",
+    "test": "deploy.suite",
+    "bench": "tests.bench.fanout",
+    "schema": "deploy.schema_text",
+    "image/build": "deploy.image.build",
+}
 
 
 def missing(*, tests: bool) -> list[packages.Need]:
