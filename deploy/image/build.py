@@ -70,6 +70,8 @@ async def build(options: Options) -> int:
         for line in check_content(root, config):
             print(line, flush=True)
         if options.trial:
+            for named in ("CLARION_DATABASE_URL", "CLARION_AMQP_URL"):  # those may serve others
+                os.environ.pop(named, None)
             async with servers(STATE) as found:
                 await try_image(root, config, found)
     finally:

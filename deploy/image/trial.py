@@ -53,7 +53,6 @@ async def try_image(root: Path, config: dict[str, Any], servers: Servers) -> Non
                 **servers.environment(),
                 "CLARION_PORT": str(port),
                 "CLARION_WORKER_PORT": str(worker_port),
-                "CLARION_AMQP_PREFIX": "image-trial",
                 "CLARION_DRAIN_DELAY": "0",
             },
         )
