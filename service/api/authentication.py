@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from service.api.database import connection
-from service.api.keys import SETTINGS
+from service.api.keys import REPLICA, SETTINGS
 from service.api.parameters import MAX_UNKNOWN, PARAMETERS, query_parameters, read_parameters, takes_body
 from service.api.places import TOKEN_HASH
 from service.api.routing import ENDPOINT, choose_method, in_api, scopes_of
@@ -20,6 +20,7 @@ from service.domain.errors import Code, Refusal
 from service.domain.tokens import hash_token
 from sql.authentication import CallerRow, find_caller
 from sql.connection import Connection
+from sql.replicas import flushed_position
 
 _CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
 
@@ -34,6 +35,7 @@ class Caller:
     login: str | None = None
     sis_id: str | None = None
     awaited: tuple[tuple[int, int], ...] = ()  # chunks that a read has delivered first: batch id and position
+    log_position: int | None = None  # bytes of the log that a replica needs to show; None: reads keep to the primary
 
     @property
     def real_user_id(self) -> int | None:
@@ -85,10 +87,10 @@ def _check(found: CallerRow | None) -> CallerRow:
 
 async def _find(request: web.Request, conn: Connection, token_hash: bytes) -> CallerRow | None:
     """The token's row. OverTheMark comes before anything that may be wrong with the token."""
-    rules = rules_of(request.app[SETTINGS])
+    rules, replicated = rules_of(request.app[SETTINGS]), request.app[REPLICA] is not None
     if rules is None:
-        return await find_caller(conn, token_hash)
-    found = await find_caller(conn, token_hash, reserving=rules.reserving, longest=rules.longest)
+        return await find_caller(conn, token_hash, replicated=replicated)
+    found = await find_caller(conn, token_hash, reserving=rules.reserving, longest=rules.longest, replicated=replicated)
     if found is not None and found.drains_in is not None:
         admit(request, Reservation(rules, token_hash, found.drains_in))
     return found
@@ -104,7 +106,8 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
-    known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id, awaited=_chunks(found.awaited))
+    awaited, position = _chunks(found.awaited), found.log_position
+    known = Caller(found.user_id, None, scopes, found.login, found.sis_id, awaited, None if awaited else position)
     fake_student = found.fake_student
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
@@ -117,11 +120,13 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
                 root_account_id=settings.root_account_id,
                 shard_id=settings.shard_id,
             )
+            if masquerade is not None and position is not None:  # the target's chunks were looked for after the caller
+                position = await flushed_position(conn)
         if masquerade is not None:
             target = masquerade.target
-            known = Caller(
-                target.user_id, masquerade.actor, scopes, target.login, target.sis_id, _chunks(target.awaited)
-            )
+            awaited = _chunks(target.awaited)
+            position = None if awaited else position
+            known = Caller(target.user_id, masquerade.actor, scopes, target.login, target.sis_id, awaited, position)
             fake_student = target.fake_student
     if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)

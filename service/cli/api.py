@@ -40,10 +40,15 @@ async def _serve(settings: Settings) -> None:
         pool = await create_pool(settings, within=settings.request_timeout)
         stack.push_async_callback(close_pool, pool)
         await look_at_schema(pool)
+        replica_pool = None
+        if settings.database_read_url is not None:
+            url = str(settings.database_read_url)
+            replica_pool = await create_pool(settings, url=url, within=settings.request_timeout)
+            stack.push_async_callback(close_pool, replica_pool)
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)
-        gateway = build_app(settings, pool, publisher)
+        gateway = build_app(settings, pool, publisher, replica_pool=replica_pool)
         if settings.metrics_port is not None:
             figures = ProbeServer(gateway[READINESS], "api")
             stack.push_async_callback(figures.stop)
