@@ -13,7 +13,8 @@ log = structlog.get_logger(__name__)
 
 PATIENCE = 0.1  # seconds that a read waits for what is on its way to the replica
 REST = 1.0  # seconds in which reads keep to the primary after the replica was away or behind; then one of them tries
-_ACQUIRE_TIMEOUT = 2.0  # seconds
+REPLICA_SHARE = 1 / 3  # of a request's time, for a statement on the replica
+SILENCE = 2.0  # seconds in which it has to answer at all
 _FIRST_PAUSE = 0.001  # seconds between two looks at how far it has come; doubled each time
 
 # What a replica may answer with where the primary would not: it is away, restarts, takes too long, or cannot keep what
@@ -45,12 +46,17 @@ class Replica:
     async def acquire(self, position: int) -> "PoolConnectionProxy[asyncpg.Record]":
         """A connection that shows so many bytes of the primary's log, to be released; ReplicaAway if there is none."""
         try:
-            conn = await self._pool.acquire(timeout=_ACQUIRE_TIMEOUT)
-            try:
-                await _wait_for(conn, position)
-            except BaseException:
-                await self.release(conn)
-                raise
+            async with asyncio.timeout(SILENCE + PATIENCE):
+                conn = await self._pool.acquire(timeout=SILENCE)
+                try:
+                    await _wait_for(conn, position)
+                except ReplicaAway:
+                    await self.release(conn)
+                    raise
+                except BaseException:  # it may be silent, and then says nothing to the end of its session either
+                    conn.terminate()
+                    await self.release(conn)
+                    raise
         except ReplicaAway as error:
             self.rest(str(error))
             raise

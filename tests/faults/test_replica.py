@@ -1,7 +1,6 @@
 """Reads from a streaming replica: all that was answered to anybody is seen, however far the replica is behind."""
 
 import asyncio
-import hashlib
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,6 +11,7 @@ import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
+from yarl import URL
 
 from deploy.postgres import PrivatePostgres
 from service.api import server as http
@@ -20,17 +20,21 @@ from service.api.reading import reading
 from service.api.responses import respond
 from service.api.routing import register
 from service.api.throttle import finish_settling
+from service.domain.tokens import hash_token
 from service.runtime import replica
 from service.runtime.postgres import close_pool, create_pool
 from service.runtime.settings import Settings
+from sql.authentication import find_caller
+from sql.replicas import flushed_position, replayed_position
 from sql.statements import STATEMENTS
-from tests.support.databases import with_database
+from tests.support.databases import with_database, with_port
 from tests.support.gateway import publishing_nowhere
 from tests.support.http_calls import call
 from tests.support.institution import Institution
-from tests.support.private_servers import kill, own_postgres
+from tests.support.private_servers import own_postgres
 from tests.support.school import School, make_school
 from tests.support.standby import standby_of
+from tests.support.tcp_proxy import tcp_proxy
 from tests.support.waiting import PATIENCE, until
 
 NAMES = {statement.text: name for name, statement in STATEMENTS.items()}
@@ -76,13 +80,12 @@ class There:
 
     async def headers(self, user_id: int) -> dict[str, str]:
         """With a token of the user's."""
-        token = f"token-of-{user_id}"
         await self.conn.execute(
             "INSERT INTO access_tokens (token_hash, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING",
-            hashlib.sha256(token.encode()).digest(),
+            hash_token(_token(user_id)),
             user_id,
         )
-        return {"Authorization": f"Bearer {token}"}
+        return {"Authorization": f"Bearer {_token(user_id)}"}
 
     async def get(self, gateway: Gateway, user_id: int, path: str) -> Any:
         """The JSON of a 200."""
@@ -108,6 +111,15 @@ class There:
             context_code=f"course_{self.school.course}",
         )
 
+    async def everything_is_shown(self) -> None:
+        """Returns when the replica has what is flushed by now."""
+        position = await flushed_position(self.conn)
+
+        async def has_it() -> bool:
+            return (await replayed_position(self.standby) or 0) >= position
+
+        await until(has_it)
+
     @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[None]:
         """The replica gets everything and shows nothing new."""
@@ -127,9 +139,13 @@ class There:
         await until(is_read)
 
 
+def _token(user_id: int) -> str:
+    return f"token-of-{user_id}"
+
+
 @pytest.fixture(scope="module")
 async def pair() -> AsyncIterator[Pair]:
-    """Of all tests here but the one that kills it."""
+    """Of all tests here."""
     async with own_postgres() as primary, standby_of(primary) as standby:
         yield Pair(primary, standby)
 
@@ -148,7 +164,9 @@ async def gateway_on(settings: Settings) -> AsyncIterator[Gateway]:
         pool = await create_pool(settings, size=1, within=settings.request_timeout)
         stack.push_async_callback(close_pool, pool)
         url = str(settings.database_read_url)
-        replica_pool = await create_pool(settings, url=url, size=1, within=settings.request_timeout)
+        replica_pool = await create_pool(
+            settings, url=url, size=1, within=settings.request_timeout * replica.REPLICA_SHARE
+        )
         stack.push_async_callback(close_pool, replica_pool)
         broker = await stack.enter_async_context(publishing_nowhere(settings))
         app = build_app(settings, pool, broker, replica_pool=replica_pool)
@@ -194,10 +212,12 @@ async def connected(url: str) -> AsyncIterator[asyncpg.Connection]:
 
 
 @asynccontextmanager
-async def installed(settings: Settings, pair: Pair) -> AsyncIterator[There]:
+async def installed(settings: Settings, pair: Pair, *, by_way_of: int | None = None) -> AsyncIterator[There]:
+    """``by_way_of``: the port of a proxy before the standby."""
     name = await _database(pair)
     url, read_url = (with_database(server.url, name) for server in (pair.primary, pair.standby))
-    settings = settings.model_copy(update={"database_url": url, "database_read_url": read_url, "chunk_size": 100})
+    reached = read_url if by_way_of is None else with_port(read_url, by_way_of)
+    settings = settings.model_copy(update={"database_url": url, "database_read_url": reached, "chunk_size": 100})
     async with AsyncExitStack() as stack:
         conn = await asyncpg.connect(url)
         stack.push_async_callback(conn.close)
@@ -297,6 +317,38 @@ async def test_what_was_delivered_for_one_reader_is_seen_by_the_next(there: Ther
     assert await there.conn.fetchval("SELECT count(*) FROM chunks WHERE state = 'pending'") == 0
 
 
+async def test_what_a_read_has_delivered_is_in_its_answer(settings: Settings, pair: Pair) -> None:
+    """Also when the replica had all that there was before the delivery."""
+    async with installed(settings.model_copy(update={"throttle_maximum": 0}), pair) as there:
+        student = there.school.students[0]
+        assert await there.get(there.one, student, "/conversations") == []  # its token is not noted again for a minute
+        await there.to_all("Seen")
+        await there.everything_is_shown()
+        async with there.standing_still():
+            (listed,) = await there.get(there.one, student, "/conversations")
+
+        assert listed["subject"] == "Seen"
+
+
+async def test_the_log_does_not_end_in_the_midst_of_a_record_for_long(there: There) -> None:
+    """It is flushed by whole pages where no commit waits; a replica would not have what the next read asks for."""
+    page = await there.conn.fetchval("SELECT current_setting('wal_block_size')::integer")
+    await there.conn.execute("CREATE TABLE filler (text text)")
+    await there.conn.execute("SET synchronous_commit = off")
+
+    async def ends_with_a_page() -> bool:
+        await there.conn.execute("INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, 5)")
+        return await flushed_position(there.conn) % page == 0
+
+    await until(ends_with_a_page)
+    await there.headers(there.school.teacher)
+    await find_caller(
+        there.conn, hash_token(_token(there.school.teacher)), reserving=1.0, longest=10.0, replicated=True
+    )
+
+    assert await flushed_position(there.conn) % page
+
+
 async def test_acting_as_another_is_no_way_around(there: There) -> None:
     teacher, (student, *_) = there.school.teacher, there.school.students
     await there.institution.account(name="Root")
@@ -318,22 +370,41 @@ async def test_what_a_replica_breaks_off_is_read_from_the_primary(there: There) 
     assert await there.get(there.one, teacher, "/breaks") == {"read": True}
 
 
-async def test_no_request_fails_without_the_replica(settings: Settings) -> None:
-    """A server that follows no primary any more is no replica, whatever it has; nor is one that is gone."""
+async def test_no_request_fails_while_the_replica_is_silent_or_gone(
+    settings: Settings, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replica, "SILENCE", 0.2)
+    at = URL(pair.standby.url)
     async with AsyncExitStack() as stack:
-        primary = await stack.enter_async_context(own_postgres())
-        standby = await stack.enter_async_context(standby_of(primary))
-        there = await stack.enter_async_context(installed(settings, Pair(primary, standby)))
-        teacher, student = there.school.teacher, there.school.students[0]
-        await there.standby.execute("SELECT pg_promote()")
-        await there.post(there.one, teacher, 201, recipients=[str(student)], body="Promoted")
+        proxy = await stack.enter_async_context(tcp_proxy("127.0.0.1", at.port or 0))
+        there = await stack.enter_async_context(installed(settings, pair, by_way_of=proxy.port))
+        teacher, (student, *_) = there.school.teacher, there.school.students
+        await there.post(there.one, teacher, 201, recipients=[str(student)], body="Hi")
+
+        async def read() -> None:
+            headers, path = await there.headers(teacher), "/conversations?scope=sent"
+            gateways = (there.one, there.other) * 5
+            answers = await asyncio.gather(*(call(each.session, headers, "GET", path) for each in gateways))
+            assert {len(listed) for listed in answers} == {1}
+
+        await there.replica_is_read(there.one)
+        proxy.pause()
+        await read()
+        assert "replica" in await there.one.degraded()
+        proxy.go_on()
+        await there.replica_is_read(there.one)
+        await proxy.stop()
+        await read()
+        assert "replica" in await there.one.degraded()
+
+
+async def test_a_server_that_follows_no_primary_is_no_replica(settings: Settings, pair: Pair) -> None:
+    """As one that was promoted: whatever it has, the primary's log says nothing of it."""
+    async with installed(settings, Pair(pair.primary, pair.primary)) as there:
+        teacher, (student, *_) = there.school.teacher, there.school.students
+        await there.post(there.one, teacher, 201, recipients=[str(student)], body="Hi")
+
         assert len(await there.get(there.one, teacher, "/conversations?scope=sent")) == 1
+        assert set(there.one.of_replica) <= PROBES
         async with there.one.session.get("/readyz") as answer:
             assert (await answer.json())["replica"] == "it follows no primary"
-
-        await kill(standby)
-        headers, path = await there.headers(teacher), "/conversations?scope=sent"
-        gateways = (there.one, there.other) * 5
-        answers = await asyncio.gather(*(call(each.session, headers, "GET", path) for each in gateways))
-        assert {len(listed) for listed in answers} == {1}
-        assert "replica" in await there.one.degraded()
