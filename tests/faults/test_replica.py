@@ -121,6 +121,19 @@ class There:
         await until(has_it)
 
     @asynccontextmanager
+    async def flushing_late(self) -> AsyncIterator[None]:
+        """What is committed without waiting for the disk comes there late."""
+        await self._set_wal_writer_delay("'10s'")
+        try:
+            yield
+        finally:
+            await self._set_wal_writer_delay("DEFAULT")
+
+    async def _set_wal_writer_delay(self, value: str) -> None:
+        await self.conn.execute(f"ALTER SYSTEM SET wal_writer_delay = {value}")
+        await self.conn.execute("SELECT pg_reload_conf()")
+
+    @asynccontextmanager
     async def standing_still(self) -> AsyncIterator[None]:
         """The replica gets everything and shows nothing new."""
         await self.standby.execute("SELECT pg_wal_replay_pause()")
@@ -296,12 +309,13 @@ async def test_who_has_written_sees_it_through_any_gateway_while_the_replica_sta
 async def test_what_a_reader_marks_as_read_is_read_on_the_replica(there: There) -> None:
     """That is written without waiting for the disk where there is no replica; a replica gets only what is there."""
     teacher, (student, *_) = there.school.teacher, there.school.students
-    (sent,) = await there.post(there.one, teacher, 201, recipients=[str(student)], body="Now")
+    await there.get(there.other, student, "/users/self")  # its token is not noted again for a minute
+    async with there.flushing_late():
+        (sent,) = await there.post(there.one, teacher, 201, recipients=[str(student)], body="Now")
+        await there.get(there.one, student, f"/conversations/{sent['id']}")
+        there.other.of_replica.clear()
+        assert await there.get(there.other, student, "/conversations/unread_count") == {"unread_count": "0"}
 
-    await there.get(there.one, student, f"/conversations/{sent['id']}")
-    there.other.of_replica.clear()
-
-    assert await there.get(there.other, student, "/conversations/unread_count") == {"unread_count": "0"}
     assert "unread_count" in there.other.of_replica
 
 
@@ -338,7 +352,7 @@ async def test_the_log_does_not_end_in_the_midst_of_a_record_for_long(there: The
 
     async def ends_with_a_page() -> bool:
         await there.conn.execute("INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, 5)")
-        return await flushed_position(there.conn) % page == 0
+        return bool(await flushed_position(there.conn) % page == 0)
 
     await until(ends_with_a_page)
     await there.headers(there.school.teacher)
