@@ -1,4 +1,4 @@
-"""``python3 -m deploy run|test|bench|schema|audit [arguments]``, with any Python that is new enough (deploy/start)."""
+"""``python3 -m deploy SCRIPT [arguments]``, with any Python that is new enough (deploy/start)."""
 
 from deploy.bootstrap import main
 

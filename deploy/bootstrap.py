@@ -31,6 +31,7 @@ _MODULES = {
     "bench": "tests.bench.fanout",
     "schema": "deploy.schema_text",
     "audit": "deploy.bill_of_materials",
+    "image/build": "deploy.image.build",
 }
 _WITH_TESTS = ("test", "bench", "audit")  # scripts that need the packages of the tests
 

@@ -12,7 +12,8 @@ class CallerRow(NamedTuple):
     """A token and its user. workflow_state is None for a user the directory does not know.
 
     drains_in: seconds in which the token's bucket empties, the reservation included; None without one. awaited: [batch
-    id, position] of each pending chunk with the user among its recipients, the oldest first.
+    id, position] of each pending chunk with the user among its recipients, the oldest first. log_position: bytes of the
+    log that a replica needs to have for this caller; None where there is none.
     """
 
     user_id: int
@@ -26,6 +27,7 @@ class CallerRow(NamedTuple):
     sis_id: str | None
     drains_in: float | None
     awaited: list[list[int]]
+    log_position: int | None
 
 
 _FIND_CALLER = One("find_caller", CallerRow)
@@ -33,21 +35,32 @@ _FIND_BEARER = One("find_bearer", CallerRow)
 
 
 async def find_caller(
-    conn: Connection, token_hash: bytes, *, reserving: float | None = None, longest: float = 0.0
+    conn: Connection,
+    token_hash: bytes,
+    *,
+    reserving: float | None = None,
+    longest: float = 0.0,
+    replicated: bool = False,
 ) -> CallerRow | None:
     """The token with this SHA-256, whatever its state.
 
     ``reserving``: seconds by which its bucket drains longer from now on, up to ``longest``; None leaves it alone.
+    ``replicated``: whether a replica may be read for the caller.
     """
-    return await _FIND_CALLER(conn, token_hash=token_hash, reserving=reserving, longest=longest)
+    return await _FIND_CALLER(conn, token_hash=token_hash, reserving=reserving, longest=longest, replicated=replicated)
 
 
 async def find_bearer(
-    conn: Connection, bearer: Bearer, *, reserving: float | None = None, longest: float = 0.0
+    conn: Connection,
+    bearer: Bearer,
+    *,
+    reserving: float | None = None,
+    longest: float = 0.0,
+    replicated: bool = False,
 ) -> CallerRow | None:
     """The one living user whom a verified JWT names, while it is valid by the database's clock; else None.
 
-    ``reserving`` and ``longest`` as for ``find_caller``.
+    ``reserving``, ``longest`` and ``replicated`` as for ``find_caller``.
     """
     return await _FIND_BEARER(
         conn,
@@ -58,4 +71,5 @@ async def find_bearer(
         client=bearer.client,
         reserving=reserving,
         longest=longest,
+        replicated=replicated,
     )

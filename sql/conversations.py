@@ -137,6 +137,6 @@ async def find_own_conversation(conn: Connection, user_id: int, conversation_id:
     return OwnConversation(conversation_id, row.waiting, _context(row.context_type, row.context_id))
 
 
-async def mark_read(conn: Connection, user_id: int, conversation_id: int) -> None:
-    """An unread conversation becomes read; a read or archived one stays as it is."""
-    await _MARK_READ(conn, conversation_id=conversation_id, user_id=user_id)
+async def mark_read(conn: Connection, user_id: int, conversation_id: int, *, waits: bool = False) -> None:
+    """An unread conversation becomes read; a read or archived one stays as it is. ``waits``: until that is on disk."""
+    await _MARK_READ(conn, conversation_id=conversation_id, user_id=user_id, waits=waits)

@@ -34,7 +34,7 @@ from service.api.deadline import DEADLINES, hurry, keep_deadline
 from service.api.early_delivery import EARLY_DELIVERIES, EarlyDeliveries, finish_early_deliveries
 from service.api.errors import answer_errors
 from service.api.idempotency_keys import answer_once
-from service.api.keys import BROKER, IDS, POOL, READINESS, SETTINGS, TAG_SETS, BrokerState
+from service.api.keys import BROKER, IDS, POOL, READINESS, REPLICA, SETTINGS, TAG_SETS, BrokerState
 from service.api.observation import add_headers, observe
 from service.api.openapi import DOCUMENT
 from service.api.origin import require_host
@@ -42,11 +42,13 @@ from service.api.parameters import PARSER, close_parser
 from service.api.parser import PATIENCE, Parser
 from service.api.places import PLACES, Places
 from service.api.publish import PUBLISHING
+from service.api.reading import REPLICA_PLACES, read_again
 from service.api.routing import choose_endpoint, register
 from service.api.throttle import SETTLING, add_throttle_headers, finish_settling
 from service.application.messages.tag_sets import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.readiness import Readiness
+from service.runtime.replica import Replica
 from service.runtime.settings import Settings
 
 _BODIES = 8  # of the greatest length may wait to be parsed, or so many more that are shorter
@@ -74,16 +76,23 @@ MODULES = (
 )
 
 
-def build_app(settings: Settings, pool: asyncpg.Pool, broker: BrokerState) -> web.Application:
-    """The application, for service/api/server.py to serve. Pool and broker stay the caller's to close."""
+def build_app(
+    settings: Settings, pool: asyncpg.Pool, broker: BrokerState, *, replica_pool: asyncpg.Pool | None = None
+) -> web.Application:
+    """The application, for service/api/server.py to serve. Pools and broker stay the caller's to close."""
     app = web.Application(
         # Outermost first.
-        middlewares=[observe, answer_errors, keep_deadline, choose_endpoint, require_host, authenticate, answer_once],
+        middlewares=[
+            *(observe, answer_errors, keep_deadline, choose_endpoint, require_host, authenticate),
+            *(answer_once, read_again),
+        ],
     )
     app[SETTINGS], app[POOL], app[BROKER] = settings, pool, broker
     app[IDS], app[TAG_SETS] = IdBlocks(), TagSets()
-    app[READINESS] = Readiness(settings, broker)
+    app[REPLICA] = None if replica_pool is None else Replica(replica_pool)
+    app[READINESS] = Readiness(settings, broker, replica=app[REPLICA])
     app[PLACES] = Places(pool.get_max_size(), bodies=settings.max_body_bytes * _BODIES)
+    app[REPLICA_PLACES] = Places(settings.database_pool_size, bodies=0)
     app[PARSER] = Parser(max(settings.request_timeout, PATIENCE))
     app[EARLY_DELIVERIES] = EarlyDeliveries(app)
     app[PUBLISHING], app[SETTLING], app[DEADLINES] = set(), set(), set()

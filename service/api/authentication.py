@@ -9,7 +9,7 @@ from aiohttp.typedefs import Handler
 
 from service.api.credentials import Credential, read_credential
 from service.api.database import connection
-from service.api.keys import SETTINGS
+from service.api.keys import REPLICA, SETTINGS
 from service.api.parameters import PARAMETERS, read_parameters
 from service.api.places import CLIENT
 from service.api.routing import ENDPOINT, choose_method, in_api, scopes_of
@@ -19,6 +19,7 @@ from service.application.address_book.rights import UserRights
 from service.domain.errors import Code, Refusal
 from sql.authentication import CallerRow
 from sql.connection import Connection
+from sql.replicas import flushed_position
 
 _CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
 
@@ -33,6 +34,7 @@ class Caller:
     login: str | None = None
     sis_id: str | None = None
     awaited: tuple[tuple[int, int], ...] = ()  # chunks that a read has delivered first: batch id and position
+    log_position: int | None = None  # bytes of the log that a replica needs to show; None: reads keep to the primary
 
     @property
     def real_user_id(self) -> int | None:
@@ -60,10 +62,10 @@ def _check(found: CallerRow | None) -> CallerRow:
 
 async def _find(request: web.Request, conn: Connection, credential: Credential) -> CallerRow | None:
     """Whose it is. OverTheMark comes before anything that may be wrong with a token."""
-    rules = rules_of(request.app[SETTINGS])
+    rules, replicated = rules_of(request.app[SETTINGS]), request.app[REPLICA] is not None
     if rules is None:
-        return await credential.find(conn)
-    found = await credential.find(conn, reserving=rules.reserving, longest=rules.longest)
+        return await credential.find(conn, replicated=replicated)
+    found = await credential.find(conn, reserving=rules.reserving, longest=rules.longest, replicated=replicated)
     if found is not None and found.drains_in is not None:
         admit(request, Reservation(rules, credential.client, found.drains_in))
     return found
@@ -79,7 +81,8 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
-    known = Caller(found.user_id, scopes=scopes, login=found.login, sis_id=found.sis_id, awaited=_chunks(found.awaited))
+    awaited, position = _chunks(found.awaited), found.log_position
+    known = Caller(found.user_id, None, scopes, found.login, found.sis_id, awaited, None if awaited else position)
     fake_student = found.fake_student
     as_user = request[PARAMETERS].get("as_user_id")
     if as_user is not None:
@@ -92,11 +95,13 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
                 root_account_id=settings.root_account_id,
                 shard_id=settings.shard_id,
             )
+            if masquerade is not None and position is not None:  # the target's chunks were looked for after the caller
+                position = await flushed_position(conn)
         if masquerade is not None:
             target = masquerade.target
-            known = Caller(
-                target.user_id, masquerade.actor, scopes, target.login, target.sis_id, _chunks(target.awaited)
-            )
+            awaited = _chunks(target.awaited)
+            position = None if awaited else position
+            known = Caller(target.user_id, masquerade.actor, scopes, target.login, target.sis_id, awaited, position)
             fake_student = target.fake_student
     if fake_student and request[ENDPOINT].template.startswith(_CLOSED_TO_FAKE_STUDENTS):
         raise Refusal(Code.NOT_AUTHORISED)

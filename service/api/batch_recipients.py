@@ -7,9 +7,9 @@ from pydantic import Field
 
 from service.api.access import caller_accounts
 from service.api.authentication import caller
-from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.pagination import marked_link_headers
+from service.api.reading import reading
 from service.api.responses import STRING_IDS, respond
 from service.api.routing import path_id
 from service.api.streams import stream
@@ -20,6 +20,7 @@ from service.domain.batch_recipients import RecipientState
 from service.domain.bookmarks import RecipientMark, parse_marked_page
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.media_types import quality
+from service.runtime.replica import ReplicaAway
 from sql.batch_recipients import list_recipients
 from sql.batches import find_batch
 from sql.connection import Connection
@@ -66,12 +67,12 @@ async def list_batch_recipients(request: web.Request, sent: RecipientParameters)
     """A page of the recipients of a batch of the caller's, or all as CSV."""
     batch_id, states = path_id(request), sent.states()
     if _wants_csv(request):
-        async with connection(request) as conn:
+        async with reading(request) as conn:
             await _require_own(request, conn, batch_id)
         return await stream(request, f"{_CSV}; charset=utf-8; header=present", _csv(request, batch_id, states))
     page = parse_marked_page(sent.page, sent.per_page, RecipientMark)
     after = page.after.user_id if isinstance(page.after, RecipientMark) else 0
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         await _require_own(request, conn, batch_id)
         found = await list_recipients(conn, batch_id, states, after=after, limit=page.size + 1)
     shown = found[: page.size]
@@ -95,8 +96,11 @@ async def _csv(request: web.Request, batch_id: int, states: Sequence[RecipientSt
     yield csv_header()
     after = 0
     while True:
-        async with connection(request) as conn:
-            found = await list_recipients(conn, batch_id, states, after=after, limit=_CSV_PART)
+        try:
+            async with reading(request) as conn:
+                found = await list_recipients(conn, batch_id, states, after=after, limit=_CSV_PART)
+        except ReplicaAway:
+            continue  # the answer has begun; this part is read from the primary
         if found:
             after = found[-1].user_id
             yield csv_lines(found)

@@ -5,10 +5,10 @@ from pydantic import Field
 
 from service.api.access import caller_accounts
 from service.api.authentication import caller
-from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
 from service.api.pagination import PageParameters, link_headers, page_of
+from service.api.reading import reading
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.application.parameters.types import StringList, one_of
@@ -53,7 +53,7 @@ async def list_batches(request: web.Request, sent: ListParameters) -> web.Respon
     states = asked or list(RUNNING)
     present = present_progresses if asked else present_batches
     sender, base = caller(request).user_id, base_url(request)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         accounts = await caller_accounts(request, conn)
         total = await batches.count_batches(conn, sender, states, accounts=accounts)
         found = await batches.list_batches(
@@ -74,7 +74,7 @@ async def show_batch(request: web.Request) -> web.Response:
     """One batch of the caller's, in whatever state, with its progress."""
     batch_id = path_id(request)
     sender, base = caller(request).user_id, base_url(request)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         found = await batches.find_batch(conn, batch_id, sender, accounts=await caller_accounts(request, conn))
         if found is None:
             raise Refusal(Code.NOT_FOUND)

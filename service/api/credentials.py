@@ -36,11 +36,13 @@ class Credential:
     client: bytes
     bearer: Bearer | None = None
 
-    async def find(self, conn: Connection, *, reserving: float | None = None, longest: float = 0.0) -> CallerRow | None:
+    async def find(
+        self, conn: Connection, *, reserving: float | None = None, longest: float = 0.0, replicated: bool = False
+    ) -> CallerRow | None:
         """Whose it is, by one statement, which also reserves; None where it opens nothing."""
         if self.bearer is None:
-            return await find_caller(conn, self.client, reserving=reserving, longest=longest)
-        return await find_bearer(conn, self.bearer, reserving=reserving, longest=longest)
+            return await find_caller(conn, self.client, reserving=reserving, longest=longest, replicated=replicated)
+        return await find_bearer(conn, self.bearer, reserving=reserving, longest=longest, replicated=replicated)
 
 
 async def read_credential(request: web.Request) -> Credential:

@@ -1,8 +1,8 @@
 """A connection for a handler."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 from aiohttp import web
 
@@ -41,17 +41,24 @@ async def connection(request: web.Request) -> AsyncIterator[Connection]:
     try:
         async with AsyncExitStack() as stack:
             conn = await _acquire(request, stack)
-            meter = request[METER]
-            started, cpu = time.perf_counter(), meter.cpu
-            try:
+            with metered(request):
                 yield conn
-            finally:
-                waited = time.perf_counter() - started - (meter.cpu - cpu)
-                meter.database += max(waited, 0.0)
     except Exception as error:
         if is_unavailable(error) or isinstance(error, OVERDUE):
             raise Unavailable(f"database: {error!r}") from error
         raise
+
+
+@contextmanager
+def metered(request: web.Request) -> Iterator[None]:
+    """What is waited for in the block is the request's database time."""
+    meter = request[METER]
+    started, cpu = time.perf_counter(), meter.cpu
+    try:
+        yield
+    finally:
+        waited = time.perf_counter() - started - (meter.cpu - cpu)
+        meter.database += max(waited, 0.0)
 
 
 async def _acquire(request: web.Request, stack: AsyncExitStack) -> Connection:

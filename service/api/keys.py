@@ -9,6 +9,7 @@ from aiohttp import web
 from service.application.messages.tag_sets import TagSets
 from service.runtime.ids import IdBlocks
 from service.runtime.readiness import BrokerHealth, Readiness
+from service.runtime.replica import Replica
 from service.runtime.settings import Settings
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class BrokerState(BrokerHealth, Protocol):
 
 SETTINGS = web.AppKey("settings", Settings)
 POOL: web.AppKey[asyncpg.Pool] = web.AppKey("pool")
+REPLICA: web.AppKey[Replica | None] = web.AppKey("replica")
 BROKER: web.AppKey[BrokerState] = web.AppKey("broker")
 READINESS = web.AppKey("readiness", Readiness)
 IDS = web.AppKey("ids", IdBlocks)

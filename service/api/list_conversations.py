@@ -7,10 +7,10 @@ from pydantic import Field
 
 from service.api.access import caller_accounts
 from service.api.authentication import caller
-from service.api.database import connection
 from service.api.description import Outcome, describe
 from service.api.early_delivery import deliver_awaited
 from service.api.pagination import PageParameters, link_headers, page_of
+from service.api.reading import reading
 from service.api.responses import respond
 from service.api.viewpoint import GetParameters, includes, viewpoint
 from service.application.inbox.list_conversations import count_unread, load_page
@@ -42,7 +42,7 @@ async def list_conversations(request: web.Request, sent: ListParameters) -> web.
     page = page_of(sent)
     included = includes(request, sent)
     await deliver_awaited(request)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         view = replace(view, accounts=await caller_accounts(request, conn))
         listing = await load_page(
             conn,
@@ -63,7 +63,7 @@ async def list_conversations(request: web.Request, sent: ListParameters) -> web.
 async def unread_count(request: web.Request) -> web.Response:
     """How many conversations are unread, as text: Canvas keeps that for old clients."""
     await deliver_awaited(request)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         accounts = await caller_accounts(request, conn)
         count = await count_unread(conn, caller(request).user_id, accounts=accounts)
     return respond(request, {"unread_count": str(count)})

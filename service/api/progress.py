@@ -7,6 +7,7 @@ from service.api.authentication import caller
 from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
+from service.api.reading import reading
 from service.api.responses import respond
 from service.api.routing import path_id
 from service.application.inbox import batch_update
@@ -31,7 +32,7 @@ class CancelParameters(Parameters):
 async def show_progress(request: web.Request) -> web.Response:
     """How far a batch update of the caller's has come."""
     progress_id = path_id(request)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         found = await batch_update.read(conn, caller(request).user_id, progress_id)
     return respond(request, present_progress(found, base_url(request)))
 

@@ -5,10 +5,10 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from service.api.authentication import caller
-from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
 from service.api.pagination import marked_link_headers
+from service.api.reading import reading
 from service.api.responses import respond
 from service.application.address_book.masquerade import in_reach
 from service.application.parameters.types import (
@@ -106,7 +106,7 @@ async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
     viewer_id = caller(request).user_id
     if sent.user_id:
         shared = sent.from_conversation_id[0] if sent.from_conversation_id else None
-        async with connection(request) as conn:
+        async with reading(request) as conn:
             if shared is not None and not await in_reach(conn, caller(request).actor, shared):
                 shared = None
             people = await find_user(conn, viewer_id, sent.user_id, conversation_id=shared, avatars=avatars)
@@ -115,7 +115,7 @@ async def _answer(request: web.Request, sent: SearchParameters) -> web.Response:
     if asked.place is None and asked.terms is None:
         return respond(request, [])
     page = parse_marked_page(sent.page, sent.per_page, PlaceMark, PersonMark)
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         found = await search(conn, viewer_id, asked, page, avatars)
     return respond(request, found.items, headers=marked_link_headers(request, page, found.following))
 

@@ -3,9 +3,9 @@
 from aiohttp import web
 
 from service.api.authentication import caller
-from service.api.database import connection
 from service.api.description import Outcome, Tag, describe
 from service.api.origin import base_url
+from service.api.reading import reading
 from service.api.responses import respond
 from service.application.presentation.shapes import User
 from service.application.presentation.user import present_user
@@ -21,7 +21,7 @@ from sql.people import own_user
 )
 async def show_self(request: web.Request) -> web.Response:
     """A caller who is not (yet) in the directory has an id and empty names."""
-    async with connection(request) as conn:
+    async with reading(request) as conn:
         found = await own_user(conn, caller(request).user_id)
     return respond(request, present_user(found, Avatars(base_url(request))))
 

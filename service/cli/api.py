@@ -15,6 +15,7 @@ from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.probe_server import ProbeServer
 from service.runtime.publisher import Publisher
+from service.runtime.replica import REPLICA_SHARE
 from service.runtime.settings import Settings, load
 from service.runtime.signals import stop_event
 from service.runtime.tracing_export import exporting
@@ -40,10 +41,16 @@ async def _serve(settings: Settings) -> None:
         pool = await create_pool(settings, within=settings.request_timeout)
         stack.push_async_callback(close_pool, pool)
         await look_at_schema(pool)
+        replica_pool = None
+        if settings.database_read_url is not None:
+            url = str(settings.database_read_url)
+            # So that there is time left for the primary when the replica has taken too much.
+            replica_pool = await create_pool(settings, url=url, within=settings.request_timeout * REPLICA_SHARE)
+            stack.push_async_callback(close_pool, replica_pool)
         publisher = Publisher(settings, "clarion-api")
         await publisher.broker.start()
         stack.push_async_callback(publisher.broker.stop)
-        gateway = build_app(settings, pool, publisher)
+        gateway = build_app(settings, pool, publisher, replica_pool=replica_pool)
         if settings.metrics_port is not None:
             figures = ProbeServer(gateway[READINESS], "api")
             stack.push_async_callback(figures.stop)

@@ -121,12 +121,18 @@ async def _leave(_: asyncpg.Connection) -> None:
 
 
 async def create_pool(
-    settings: Settings, *, size: int | None = None, for_worker: bool = False, within: float | None = None
+    settings: Settings,
+    *,
+    url: str | None = None,
+    size: int | None = None,
+    for_worker: bool = False,
+    within: float | None = None,
 ) -> asyncpg.Pool:
     """A pool that connects lazily, so that a process starts while the database is away, or not yet migrated.
 
     Each new connection looks at the schema: acquire() raises SchemaBehind, one of UNAVAILABLE, until it is what this
-    code needs. ``within``: seconds in which a caller has to be done; statements, and waiting for locks, take less.
+    code needs. ``url``: of another server than that of CLARION_DATABASE_URL. ``within``: seconds in which a caller has
+    to be done; statements, and waiting for locks, take less.
     """
     wanted = _SESSION | (_WORKER_SESSION if for_worker else {})
     if within is not None:
@@ -143,7 +149,7 @@ async def create_pool(
         conn.add_query_logger(record_statement)
 
     return await MeasuredPool(
-        str(settings.database_url),
+        url or str(settings.database_url),
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         min_size=0,

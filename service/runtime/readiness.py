@@ -9,12 +9,14 @@ import asyncpg
 
 from service.runtime.metrics import DEGRADED
 from service.runtime.postgres import UNAVAILABLE, SchemaBehind, close_pool, create_pool
+from service.runtime.replica import Replica
 from service.runtime.settings import Settings
 from service.runtime.topology import Fault
 from sql.migrate import missing
+from sql.replicas import flushed_position
 
 PATIENCE = 2.0  # seconds; probes have time-outs of their own
-Part = Literal["database", "schema", "draining", "broker", "topology"]
+Part = Literal["database", "schema", "draining", "broker", "topology", "replica"]
 
 
 class BrokerHealth(Protocol):
@@ -59,11 +61,19 @@ class Readiness:
     It asks the database over a connection of its own: one that is busy with requests is none that is away.
     """
 
-    def __init__(self, settings: Settings, broker: BrokerHealth, *, needs_broker: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        broker: BrokerHealth,
+        *,
+        needs_broker: bool = False,
+        replica: Replica | None = None,
+    ) -> None:
         self.draining = asyncio.Event()
         self._settings = settings
         self._broker = broker
         self._needs_broker = needs_broker
+        self._replica = replica
         self._pool: asyncpg.Pool | None = None
 
     async def report(self) -> Report:
@@ -78,12 +88,17 @@ class Readiness:
         if faults := self._broker.faults:
             degraded.append("topology")
             details["topology"] = [str(fault) for fault in faults]
+        if "database" not in failing and (behind := await self._replica_complaint()) is not None:
+            degraded.append("replica")
+            details["replica"] = behind
         return Report(failing, degraded, details)
 
     async def count(self) -> None:
         """Sets the figure that says what the process does without."""
         DEGRADED.labels("broker").set(await self._broker_complaint() is not None)
         DEGRADED.labels("topology").set(bool(self._broker.faults))
+        if self._replica is not None:
+            DEGRADED.labels("replica").set(await self._replica_complaint() is not None)
 
     async def close(self) -> None:
         """Ends the connection to the database."""
@@ -102,6 +117,19 @@ class Readiness:
         except (*UNAVAILABLE, asyncpg.PostgresError):
             return ["database"], {}
         return (["schema"], {"missing": lacking}) if lacking else ([], {})
+
+    async def _replica_complaint(self) -> str | None:
+        if self._replica is None or self._pool is None:
+            return None
+        try:
+            async with asyncio.timeout(PATIENCE):
+                async with self._pool.acquire() as conn:
+                    position = await flushed_position(conn)
+                return await self._replica.look(position)
+        except TimeoutError:
+            return "it does not answer"
+        except (*UNAVAILABLE, asyncpg.PostgresError):
+            return None  # of the primary, which is said elsewhere
 
     async def _broker_complaint(self) -> str | None:
         if not self._broker.connected:

@@ -227,6 +227,7 @@ class Settings(SnapshotSettings, StuckSettings, BrokerSettings):
     """All of a process that serves: one validated value, made at start and passed along."""
 
     database_listen_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
+    database_read_url: Annotated[DatabaseUrl | None, BeforeValidator(_none_if_empty)] = None
     host: str = Field("127.0.0.1", min_length=1)  # an empty one would be every address of the machine
     port: int = Field(8080, ge=0, le=65535)
     public_url: str = Field("", pattern=r"^(https?://[^\s]+)?$")

@@ -5,6 +5,9 @@
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
 -- :reserving and :longest are seconds. That the token was used is noted once a minute at most. A crash of the server may
 -- forget both, so no reader waits for the disk, nor for what a big send is writing there; a statement of its own.
+-- With :replicated log_position is how much of the log a replica has to have for this caller: all that was committed, which is
+-- flushed before it is seen. The log is flushed by whole pages where no commit waits for it; what ends in the midst of a
+-- record no replica can have, and then this statement's own commit flushes the rest.
 WITH found AS (
     SELECT t.token_hash, t.user_id, t.scopes, t.expires_at,
            coalesce(t.expires_at <= statement_timestamp(), false) AS expired, t.revoked_at, t.last_used_at,
@@ -14,7 +17,11 @@ WITH found AS (
                AS fake_student
     FROM access_tokens t
     LEFT JOIN users u ON u.id = t.user_id
-    WHERE t.token_hash = :token_hash::bytea AND set_config('synchronous_commit', 'off', true) = 'off'
+    WHERE t.token_hash = :token_hash::bytea
+      AND set_config('synchronous_commit', CASE
+              WHEN :replicated::boolean AND (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)
+                   % current_setting('wal_block_size')::integer = 0 THEN 'local'
+              ELSE 'off' END, true) IS NOT NULL
 ), bucket AS (
     INSERT INTO throttle_buckets AS b (token_hash, empties_at)
     SELECT f.token_hash, clock_timestamp() + least(:reserving::float8, :longest::float8) * interval '1 second'
@@ -33,7 +40,8 @@ WITH found AS (
 )
 SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
        bucket.drains_in,
-       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited
+       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited,
+       CASE WHEN :replicated THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END AS log_position
 FROM found f
 LEFT JOIN bucket ON true;
 
@@ -55,7 +63,11 @@ WITH named AS (
            AND NOT EXISTS (SELECT FROM enrollments e WHERE e.user_id = n.user_id AND e.type <> 'StudentViewEnrollment')
                AS fake_student
     FROM named n
-    WHERE (SELECT count(*) FROM named) = 1 AND set_config('synchronous_commit', 'off', true) = 'off'
+    WHERE (SELECT count(*) FROM named) = 1
+      AND set_config('synchronous_commit', CASE
+              WHEN :replicated::boolean AND (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)
+                   % current_setting('wal_block_size')::integer = 0 THEN 'local'
+              ELSE 'off' END, true) IS NOT NULL
 ), bucket AS (
     INSERT INTO throttle_buckets AS b (token_hash, empties_at)
     SELECT :client::bytea, clock_timestamp() + least(:reserving::float8, :longest::float8) * interval '1 second'
@@ -68,6 +80,7 @@ WITH named AS (
 )
 SELECT f.user_id, :scopes::text[] AS scopes, NULL::timestamptz AS expires_at, false AS expired,
        NULL::timestamptz AS revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id, bucket.drains_in,
-       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited
+       array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited,
+       CASE WHEN :replicated THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END AS log_position
 FROM found f
 LEFT JOIN bucket ON true;

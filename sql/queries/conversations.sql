@@ -106,7 +106,8 @@ WHERE p.conversation_id = :conversation_id::bigint AND p.user_id = :user_id::big
 
 -- name: mark_read :none
 -- Reading: unread and touched_at stand in no index, so the row stays where it is (a HOT update). A crash of the server may
--- make it unread again, so who opens a conversation does not wait for the disk; a statement of its own.
+-- make it unread again, so who opens a conversation does not wait for the disk; a statement of its own. Where replicas are
+-- read it does wait (:waits): they get only what is flushed.
 UPDATE participants SET unread = false, touched_at = now()
 WHERE conversation_id = :conversation_id::bigint AND user_id = :user_id::bigint AND unread AND NOT archived
-  AND set_config('synchronous_commit', 'off', true) = 'off';
+  AND set_config('synchronous_commit', CASE WHEN :waits::boolean THEN 'on' ELSE 'off' END, true) IS NOT NULL;

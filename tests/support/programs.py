@@ -1,7 +1,9 @@
-"""Programs that tests can do without: ./deploy/test installs them where it may."""
+"""Programs that tests run: packages of the environment, and those of the machine that they can do without."""
 
 import asyncio
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,3 +29,8 @@ async def run_postgres_program(name: str, *arguments: str) -> None:
     )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()
+
+
+def program(name: str) -> str:
+    """Its path in this environment, whether that is on PATH or not."""
+    return str(Path(sys.executable).with_name(name))

@@ -31,13 +31,10 @@ async def load_conversation(
     own: OwnConversation,
     profile: Profile,
     *,
-    mark_read: bool,
     uuids: bool,
     beta: bool,
 ) -> Conversation:
-    """One conversation with all its messages; marked as read first, which ``visible`` takes into account."""
-    if own.waiting and mark_read:
-        await conversations.mark_read(conn, view.user_id, own.conversation_id)
+    """One conversation with all its messages. Whether it is read is what ``visible`` says, so mark it before."""
     (shown,) = await present(conn, view, [own.conversation_id], profile, uuids=uuids, beta=beta)
     shown["submissions"] = []
     locked = await replies_locked(

@@ -315,7 +315,8 @@ class Health(TypedDict):
 
     status: Literal["ok", "degraded", "unavailable"]
     failing: NotRequired[list[Literal["database", "schema", "draining"]]]
-    degraded: NotRequired[list[Literal["broker", "topology"]]]
+    degraded: NotRequired[list[Literal["broker", "topology", "replica"]]]
     missing: NotRequired[list[str]]
     broker: NotRequired[str]
     topology: NotRequired[list[str]]
+    replica: NotRequired[str]
