@@ -38,6 +38,8 @@ async def test(arguments: list[str]) -> int:
             print(f"Removed what killed tests had left: {len(left)} databases, queues and servers", flush=True)
         # Settings of the caller's own installation are no business of the tests.
         own = {name: it for name, it in os.environ.items() if name in OF_TESTS or not name.startswith("CLARION_")}
+        # Without files of bytecode each test process, and each that it starts, would compile every module again.
+        own.pop("PYTHONDONTWRITEBYTECODE", None)
         return await _call(
             [sys.executable, "-m", "pytest", *(arguments or _IN_PARALLEL)],
             own | found.environment(),
