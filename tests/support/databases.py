@@ -11,8 +11,8 @@ import asyncpg
 from sql import migrate
 from tests.support.ledger import new_database
 
-# As in Clarion's own sessions (service/runtime/postgres.py): after a test with many rows PostgreSQL takes what the next one
-# asks for expensive, and would spend seconds on compiling statements that take milliseconds.
+# As in Clarion's own sessions (service/runtime/postgres.py): after a test with many rows PostgreSQL believes that the
+# next one has them too, and would spend seconds on compiling statements that take milliseconds.
 SESSION = {"jit": "off"}
 
 _TEMPLATE_LOCK = 7_206_110_512_005
