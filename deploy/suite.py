@@ -20,7 +20,8 @@ CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
-OF_TESTS = ("CLARION_GOLDEN", "CLARION_FAULT_SEED", "CLARION_MOVE_ROUNDS")  # what tests are told (tests/README.md)
+# What tests are told (tests/README.md).
+OF_TESTS = ("CLARION_GOLDEN", "CLARION_FAULT_SEED", "CLARION_MOVE_ROUNDS", "CLARION_TEST_TIMES")
 # Three test processes for two cores, since a test often waits for a server; each begins with its share of the slow ones
 # (tests/support/order.py), and a process that has none left takes over from the others.
 _IN_PARALLEL = ("-n", "3", "--dist", "worksteal")
@@ -38,6 +39,8 @@ async def test(arguments: list[str]) -> int:
             print(f"Removed what killed tests had left: {len(left)} databases, queues and servers", flush=True)
         # Settings of the caller's own installation are no business of the tests.
         own = {name: it for name, it in os.environ.items() if name in OF_TESTS or not name.startswith("CLARION_")}
+        # Without files of bytecode each test process, and each that it starts, would compile every module again.
+        own.pop("PYTHONDONTWRITEBYTECODE", None)
         return await _call(
             [sys.executable, "-m", "pytest", *(arguments or _IN_PARALLEL)],
             own | found.environment(),

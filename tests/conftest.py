@@ -9,10 +9,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import hypothesis
 import pytest
+import structlog
 
 from service.runtime.settings import Settings
 from tests.support.conversations import Threads
-from tests.support.databases import Databases, server_url, with_database
+from tests.support.databases import SESSION, Databases, server_url, with_database
 from tests.support.institution import Institution
 from tests.support.ledger import close_ledger, new_prefix
 from tests.support.order import dealt
@@ -23,6 +24,14 @@ hypothesis.settings.register_profile(
     "shared_machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("shared_machine")
+
+# By default the traceback of an error that is logged shows all variables, in colours: a second for each.
+structlog.configure(
+    processors=[
+        *structlog.get_config()["processors"][:-1],
+        structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback),
+    ]
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,7 +76,7 @@ async def conn(databases: Databases, database: str) -> asyncpg.Connection:
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
     """A pool on the test's database."""
-    made = await asyncpg.create_pool(database_url, min_size=0, max_size=8)
+    made = await asyncpg.create_pool(database_url, min_size=0, max_size=8, server_settings=SESSION)
     yield made
     await made.close()
 

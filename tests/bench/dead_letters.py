@@ -47,7 +47,7 @@ class Sizes:
     letters: int = 30_000
 
 
-QUICK = Sizes(malformed=1_500, letters=3_000)
+QUICK = Sizes(malformed=300, letters=600)
 
 
 @dataclass

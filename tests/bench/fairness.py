@@ -42,7 +42,7 @@ class Sizes:
     idle: float = 10
 
 
-QUICK = Sizes(senders=2, each=600, small=20, idle_sends=2, big_sends=2, warm_up=0.1, idle=0.3)
+QUICK = Sizes(senders=2, each=100, small=20, idle_sends=2, big_sends=2, warm_up=0.1, idle=0.3)
 
 _TIMES = """
 SELECT extract(epoch FROM finished_at - created_at)::float8 AS seconds FROM batches WHERE id = ANY ($1) ORDER BY id

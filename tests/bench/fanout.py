@@ -69,14 +69,14 @@ class Sizes:
 
 
 QUICK = Sizes(
-    recipients=1_500,
-    existing=3_000,
+    recipients=500,
+    existing=1_000,
     rounds=1,
     private_rounds=1,
-    warm_up=200,
-    slow=60,
-    requests=20,
-    mailbox=300,
+    warm_up=50,
+    slow=20,
+    requests=10,
+    mailbox=100,
     costly_seconds=0.2,
     costly_bytes=500_000,
     young=bystanders.QUICK,

@@ -38,7 +38,7 @@ class Sizes:
     warm_up: int = 5_000
 
 
-QUICK = Sizes(tenth=500, rounds=1, warm_up=100)
+QUICK = Sizes(tenth=100, rounds=1, warm_up=20)
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class Sizes:
     idle: float = 10  # seconds
 
 
-QUICK = Sizes(reads=30, readers=500, warm_up=0.1, idle=0.3)
+QUICK = Sizes(reads=30, readers=50, warm_up=0.1, idle=0.3)
 
 
 class Readers:

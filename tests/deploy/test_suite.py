@@ -66,7 +66,7 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_its_status_is_that_of_the_tests(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = own_state / "test_two.py"
-    of_tests = ["CLARION_FAULT_SEED", "CLARION_GOLDEN", "CLARION_MOVE_ROUNDS"]
+    of_tests = ["CLARION_FAULT_SEED", "CLARION_GOLDEN", "CLARION_MOVE_ROUNDS", "CLARION_TEST_TIMES"]
     file.write_text(f"OF_TESTS = {of_tests}\n{_TEST}")
     for name in ("CLARION_PORT", *of_tests):
         monkeypatch.setenv(name, "1")

@@ -1,9 +1,12 @@
 """A user of the broker who may not write to the default exchange: requests are carried out, and no answer arrives."""
 
 import asyncio
+from functools import partial
+from itertools import repeat
 
 import asyncpg
 import orjson
+import pytest
 from structlog.testing import capture_logs
 
 from deploy.rabbitmq import PrivateRabbitMQ
@@ -17,9 +20,17 @@ from workers.amqp_requests import RequestConsumer
 
 
 async def test_an_answer_that_is_forbidden_is_given_up_and_the_request_is_not_repeated(
-    settings: Settings, server: PrivateRabbitMQ, pool: asyncpg.Pool, school: School, conn: asyncpg.Connection
+    *,
+    settings: Settings,
+    server: PrivateRabbitMQ,
+    pool: asyncpg.Pool,
+    school: School,
+    conn: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The broker closes the channel each time; consuming and commanding go on beside it."""
+    monkeypatch.setattr("workers.amqp_requests.pauses", partial(repeat, 0.01))
+    monkeypatch.setattr("service.runtime.broker.LAST_RETRY", 0.2)
     names = rf"^{settings.amqp_prefix}\."
     url = await create_broker_user(server, configure=names, write=names, read=names)
     restricted = Settings(**settings.model_dump() | {"amqp_url": url})

@@ -8,9 +8,10 @@ import signal
 import aiohttp
 
 from service.runtime.settings import Settings
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, fault_environment
 
-ROUNDS = 6
+ROUNDS = as_often(3)
 CLIENTS = 4
 
 

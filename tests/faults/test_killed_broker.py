@@ -10,11 +10,12 @@ import pytest
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering, logged
 from tests.support.private_servers import kill, queues_on_disk
 from tests.support.processes import CONNECTIONS, Process
 
-ROUNDS = 3
+ROUNDS = as_often(2)
 LOST = "the queue is lost: delete it"
 
 

@@ -7,10 +7,11 @@ import pytest
 
 from deploy.postgres import PrivatePostgres
 from service.runtime.settings import Settings
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, fault_environment, killed_while_delivering, logged
 from tests.support.private_servers import kill, own_postgres
 
-ROUNDS = 4
+ROUNDS = as_often(2)
 
 
 @pytest.fixture

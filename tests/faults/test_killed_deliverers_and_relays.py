@@ -8,11 +8,12 @@ from collections.abc import Sequence
 import asyncpg
 
 from service.contracts.events import ConversationCreated, MessageCreated
+from tests.support.chance import as_often
 from tests.support.event_consumer import ReceivedEvent, event_consumer
 from tests.support.fault_environment import FaultEnvironment, killed_while_delivering, logged
 from tests.support.processes import Process
 
-ROUNDS = 4
+ROUNDS = as_often(3)
 
 
 async def deliverer(there: FaultEnvironment) -> Process:

@@ -13,13 +13,14 @@ from deploy.postgres import PrivatePostgres
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
+from tests.support.chance import as_often
 from tests.support.directory_feed import Feed, directory_event, feed
 from tests.support.fault_environment import killed_while_delivering
 from tests.support.private_servers import kill, own_postgres, queues_on_disk
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
-ROUNDS = 4
+ROUNDS = as_often(2)
 PEOPLE = 150
 BLOCK, PACE = 20, 0.03  # events at once, and seconds between two such blocks: enough that there is always work
 FOLLOWED = '"directory_followed"'

@@ -14,10 +14,11 @@ import asyncpg
 import pytest
 
 from service.runtime.settings import Settings
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, fault_environment
 from tests.support.waiting import until
 
-ROUNDS = 6
+ROUNDS = as_often(3)
 CLIENTS = 4
 
 # At the commit of a key, when all that belongs to the transaction is done and none of it can be seen.

@@ -12,11 +12,12 @@ import pytest
 from service.runtime.settings import Settings
 from sql.connection import Connection
 from tests.support.broker import broker_client
+from tests.support.chance import as_often
 from tests.support.event_consumer import EventConsumer, event_consumer
 from tests.support.processes import Installation, Process, installation
 from tests.support.waiting import until
 
-ROUNDS = 8
+ROUNDS = as_often(4)
 CHUNKS = 12  # of each round
 COPIES = 150  # of a chunk
 BLOCK = 2000

@@ -12,13 +12,14 @@ import orjson
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, fault_environment
 from tests.support.private_servers import kill, own_postgres, queues_on_disk
 from tests.support.processes import Process
 from tests.support.request_client import Answer, RequestClient, request_client
 from tests.support.waiting import until
 
-ROUNDS = 8
+ROUNDS = as_often(4)
 KEYS = 6  # of each round
 TIMES = 2  # that each is asked
 

@@ -12,10 +12,11 @@ from aio_pika import DeliveryMode, Message
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from tests.support.broker import BrokerClient, broker_client
+from tests.support.chance import as_often
 from tests.support.processes import Process, environment
 from tests.support.waiting import until
 
-ROUNDS = 4
+ROUNDS = as_often(2)
 LETTERS = 600
 
 

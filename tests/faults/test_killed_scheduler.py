@@ -8,10 +8,11 @@ from functools import partial
 
 import asyncpg
 
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment
 from tests.support.waiting import until
 
-ROUNDS = 12
+ROUNDS = as_often(6)
 
 
 async def _now(there: FaultEnvironment, **ahead: float) -> str:
@@ -62,9 +63,9 @@ async def test_sends_start_once_while_workers_are_killed_at_any_moment(
     await there.running.api()
     workers = [await there.running.worker() for _ in range(2)]
     for _ in range(ROUNDS):
-        await there.send(there.bulk(send_at=await _now(there, seconds=chance.uniform(0.5, 6))))
+        await there.send(there.bulk(send_at=await _now(there, seconds=chance.uniform(0.5, 3))))
 
-    for started in (1, 4, 8):
+    for started in (1, ROUNDS // 2):
         victim = chance.randrange(len(workers))
         await there.until("SELECT count(*) >= $1 FROM batches WHERE state <> 'scheduled'", started)
         await asyncio.sleep(chance.uniform(0, 0.05))

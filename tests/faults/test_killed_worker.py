@@ -2,9 +2,10 @@
 
 import random
 
+from tests.support.chance import as_often
 from tests.support.fault_environment import FaultEnvironment, killed_while_delivering
 
-ROUNDS = 8
+ROUNDS = as_often(4)
 
 
 async def test_workers_killed_at_random_moments_lose_and_double_nothing(

@@ -106,15 +106,15 @@ async def test_streams_end_in_order_when_their_gateway_drains(
 
 
 async def test_five_hundred_watchers_take_little_memory_and_no_connection(
-    settings: Settings,
+    road_settings: Settings,
     school: School,
     session: aiohttp.ClientSession,
     teacher: dict[str, str],
     conn: asyncpg.Connection,
 ) -> None:
     """One connection listens for all; with one for everything else, requests are answered meanwhile."""
-    small = {"throttle_maximum": 0, "database_pool_size": 1, "chunk_size": 20}
-    async with installation(settings.model_copy(update=small)) as running, AsyncExitStack() as stack:
+    small = {"throttle_maximum": 0, "database_pool_size": 1}
+    async with installation(road_settings.model_copy(update=small)) as running, AsyncExitStack() as stack:
         gateway = await running.api()
         batches = [await send(session, running.url, teacher, school) for _ in range(10)]
         warm = [await stack.enter_async_context(event_stream(session, teacher, batches[0], base=running.url))]
@@ -142,7 +142,7 @@ async def pooled(settings: Settings, **more: str) -> AsyncIterator[tuple[Install
     """An installation behind a pooler, and its gateway; skipped where there is none and none can be installed."""
     try:
         async with pgbouncer(str(settings.database_url)) as url:
-            behind = {"database_url": url, "database_statement_cache": 0, "chunk_size": 20, "throttle_maximum": 0}
+            behind = {"database_url": url, "database_statement_cache": 0, "throttle_maximum": 0}
             async with installation(Settings(**settings.model_dump() | behind)) as running:
                 yield running, await running.api(**more)
     except CannotRun as error:
@@ -150,13 +150,13 @@ async def pooled(settings: Settings, **more: str) -> AsyncIterator[tuple[Install
 
 
 async def test_behind_a_pooler_a_direct_connection_listens(
-    settings: Settings,
+    road_settings: Settings,
     school: School,
     session: aiohttp.ClientSession,
     teacher: dict[str, str],
     conn: asyncpg.Connection,
 ) -> None:
-    async with pooled(settings, CLARION_DATABASE_LISTEN_URL=str(settings.database_url)) as (running, gateway):
+    async with pooled(road_settings, CLARION_DATABASE_LISTEN_URL=str(road_settings.database_url)) as (running, gateway):
         batch = await send(session, running.url, teacher, school)
         async with event_stream(session, teacher, batch, base=running.url) as stream:
             await gateway.logged('"listening"')
@@ -165,9 +165,9 @@ async def test_behind_a_pooler_a_direct_connection_listens(
 
 
 async def test_behind_a_pooler_without_one_the_log_says_so_and_the_end_is_seen_all_the_same(
-    settings: Settings, school: School, session: aiohttp.ClientSession, teacher: dict[str, str]
+    road_settings: Settings, school: School, session: aiohttp.ClientSession, teacher: dict[str, str]
 ) -> None:
-    async with pooled(settings) as (running, gateway):
+    async with pooled(road_settings) as (running, gateway):
         batch = await send(session, running.url, teacher, school)
         async with event_stream(session, teacher, batch, base=running.url) as stream:
             await gateway.logged("set CLARION_DATABASE_LISTEN_URL")

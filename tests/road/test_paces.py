@@ -12,7 +12,7 @@ from tests.support.school import make_school
 from tests.support.waiting import until
 
 A_MINUTE = 1200  # recipients: twenty a second
-SECONDS = 14
+SECONDS = 8
 
 
 async def test_a_pace_is_kept_by_two_workers_of_which_one_is_killed(
@@ -53,5 +53,8 @@ async def test_a_pace_is_kept_by_two_workers_of_which_one_is_killed(
 
     rows = await conn.fetch("SELECT size, updated_at FROM chunks WHERE batch_id = $1 ORDER BY updated_at", batch_id)
     assert [row["size"] for row in rows] == [A_MINUTE // 60] * (SECONDS + 1)
-    took = rows[-1]["updated_at"] - rows[0]["updated_at"]
-    assert timedelta(seconds=SECONDS * 0.95) <= took <= timedelta(seconds=SECONDS * 1.05)
+    first, last = rows[0]["updated_at"], rows[-1]["updated_at"]
+    accepted = await conn.fetchval("SELECT created_at FROM batches WHERE id = $1", batch_id)
+    # The first delivery may be late on a busy machine; the last one is never early.
+    assert last - accepted >= timedelta(seconds=SECONDS * 0.95)
+    assert last - first <= timedelta(seconds=SECONDS + 0.7)

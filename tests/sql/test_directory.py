@@ -16,6 +16,7 @@ from service.domain.directory import Change, change_of
 from service.domain.directory_shapes import SHAPES, Kind
 from sql import directory
 from sql.connection import Connection
+from tests.support.chance import as_often
 from tests.support.directory_feed import START
 from tests.support.directory_histories import disordered, event, histories, in_sets
 
@@ -109,7 +110,7 @@ async def written_after(
 
 
 @given(history=histories(), at_once=st.integers(1, 4), random=st.randoms(use_true_random=False))
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(80), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_of_each_key_the_newest_value_is_kept_and_of_equally_new_ones_the_later_arrival(
     conn: asyncpg.Connection, history: list[DirectoryEvent], at_once: int, random: Any
 ) -> None:

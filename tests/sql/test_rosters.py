@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from service.application.directory.events import apply
 from service.contracts.directory import DirectoryEvent
 from sql.connection import Connection
+from tests.support.chance import as_often
 from tests.support.directory_histories import disordered, event, in_sets
 from tests.support.institution import Institution
 
@@ -95,7 +96,7 @@ async def kept(conn: Connection) -> tuple[set[tuple[str, int, int, str | None]],
 
 
 @given(history=histories(), random=st.randoms(use_true_random=False))
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_rosters_and_headcounts_are_what_a_recount_finds(
     conn: asyncpg.Connection, history: list[DirectoryEvent], random: Any
 ) -> None:

@@ -11,6 +11,10 @@ import asyncpg
 from sql import migrate
 from tests.support.ledger import new_database
 
+# As in Clarion's own sessions (service/runtime/postgres.py): after a test with many rows PostgreSQL believes that the
+# next one has them too, and would spend seconds on compiling statements that take milliseconds.
+SESSION = {"jit": "off"}
+
 _TEMPLATE_LOCK = 7_206_110_512_005
 
 _END_OTHERS = """
@@ -103,7 +107,8 @@ class Databases:
         """The kept connection to a database, as good as new for each test."""
         found = self._connections.get(name)
         if found is None or found.is_closed():
-            found = self._connections[name] = await asyncpg.connect(with_database(server_url(), name))
+            found = await asyncpg.connect(with_database(server_url(), name), server_settings=SESSION)
+            self._connections[name] = found
         return found
 
     async def give_back(self, name: str) -> None:

@@ -224,8 +224,9 @@ async def test_an_answer_for_a_queue_that_is_gone_is_counted_and_not_repeated(
 
 
 async def test_an_answer_that_a_queue_refuses_is_given_up_after_some_attempts(
-    requesting: Requesting, asking: RequestClient, school: School
+    requesting: Requesting, asking: RequestClient, school: School, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("workers.amqp_requests.pauses", partial(repeat, 0.001))
     full: dict[str, Any] = {"x-max-length": 1, "x-overflow": "reject-publish"}
     queue = await asking.channel.declare_queue(exclusive=True, arguments=full)
     await asking.channel.default_exchange.publish(aio_pika.Message(b"full"), queue.name)

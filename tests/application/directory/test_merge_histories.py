@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from service.application.directory.events import apply
 from service.application.directory.merge import follow_up
 from service.contracts.directory import DirectoryEvent
+from tests.support.chance import as_often
 from tests.support.conversations import Threads
 from tests.support.participants import messages_of, participant_row, participant_rows
 from tests.support.user_merges import Pairs, check_invariants, everything, merged, seen
@@ -62,7 +63,7 @@ async def remove(conn: asyncpg.Connection, threads: Threads, conversation: int, 
 
 
 @given(steps=st.lists(st.one_of(STEP, STEP, STEP, MERGE), max_size=25))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_whatever_happens_no_user_loses_a_message(conn: asyncpg.Connection, steps: list[Sequence[Any]]) -> None:
     people = [11, 12, 13, 14, 15]
     transaction = conn.transaction()
@@ -112,7 +113,7 @@ async def state_after(conn: asyncpg.Connection, sets: Iterable[Sequence[Director
 
 
 @given(steps=st.lists(STEP, min_size=4, max_size=20), chain=st.permutations([11, 12, 13, 14, 15]))
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(15), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_a_chain_received_in_any_order_again_or_at_once_ends_the_same(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chain: list[int]
 ) -> None:

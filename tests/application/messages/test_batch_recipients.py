@@ -20,6 +20,7 @@ from sql import chunks
 from sql.batch_recipients import RecipientRow, list_recipients
 from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.chance import as_often
 from tests.support.user_merges import NOW, merged
 
 FIRST, LAST = 101, 108
@@ -148,7 +149,7 @@ async def check(conn: asyncpg.Connection, batch: int, size: int) -> None:
     chunk_size=st.sampled_from([1, 2, 3, 8]),
     size=st.integers(1, 4),
 )
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(40), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_counters_pages_and_csv_agree_whatever_happens(
     conn: asyncpg.Connection, steps: list[Sequence[Any]], chunk_size: int, size: int
 ) -> None:

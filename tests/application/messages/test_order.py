@@ -20,6 +20,7 @@ from service.domain.participant import Event
 from sql import batches
 from sql.connection import Connection
 from sql.sends import insert_send
+from tests.support.chance import as_often
 from tests.support.institution import Institution
 from tests.support.sends import send_of
 from tests.support.waiting import until
@@ -104,7 +105,7 @@ class Sends:
     steps=st.lists(st.one_of(SENDS, SENDS, st.integers(0, 7)), min_size=2, max_size=14),
     chance=st.randoms(use_true_random=False),
 )
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=as_often(50), suppress_health_check=[HealthCheck.function_scoped_fixture])
 async def test_threads_are_in_the_order_of_acceptance_whatever_the_order_of_writing(
     conn: asyncpg.Connection, steps: list[Send | int], chance: random.Random
 ) -> None:
