@@ -16,6 +16,7 @@ from service.api import (
     batch_recipients,
     batch_update,
     batches,
+    console,
     create_conversation,
     docs,
     health,
@@ -70,6 +71,7 @@ MODULES = (
     openapi,
     asyncapi,
     docs,
+    console,
 )
 
 
