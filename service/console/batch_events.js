@@ -67,10 +67,12 @@ async function poll(path, { show, line, stop, times }) {
   return true;
 }
 
-/** The events of a stream, each with name, id and data. Throws when it is silent for too long. */
+/** The events of a stream, each with name, id and data. Throws when it is silent for too long, or the browser offline. */
 async function* eventsOf(path, last, stop) {
   const silent = new AbortController();
-  let timer = setTimeout(() => silent.abort(), FIRST);
+  const giveUp = () => silent.abort();
+  let timer = setTimeout(giveUp, FIRST);
+  window.addEventListener("offline", giveUp);
   const headers = { Accept: "text/event-stream" };
   if (last) headers["Last-Event-ID"] = last;
   try {
@@ -82,7 +84,7 @@ async function* eventsOf(path, last, stop) {
       const { done, value } = await reader.read();
       if (done) return;
       clearTimeout(timer);
-      timer = setTimeout(() => silent.abort(), SILENCE);
+      timer = setTimeout(giveUp, SILENCE);
       const blocks = (text + value).split("\n\n");
       text = blocks.pop();
       for (const block of blocks) {
@@ -92,7 +94,8 @@ async function* eventsOf(path, last, stop) {
     }
   } finally {
     clearTimeout(timer);
-    silent.abort();
+    window.removeEventListener("offline", giveUp);
+    giveUp();
   }
 }
 

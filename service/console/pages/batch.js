@@ -85,7 +85,7 @@ function Counts({ batch }) {
   const running = batch.state === "sending";
   return html`<dl class="counts">
     ${cells.map(
-      ([name, number]) => html`<div class=${name}>
+      ([name, number]) => html`<div class=${name === "failed" && number > 0 ? "alarm" : ""}>
         <dt>${name}</dt>
         <dd>${count(number)}</dd>
       </div>`,

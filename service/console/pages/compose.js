@@ -55,7 +55,7 @@ export function Compose({ onBatch }) {
       keepDraft(fresh);
       const batch = answer.headers.get("X-Conversation-Batch-Id");
       if (batch) {
-        onBatch(batch, draft.at ? `The message is scheduled for ${moment(draft.at)}.` : "The message is on its way.");
+        onBatch(batch, `${draft.at ? "Scheduled" : "Accepted"} for ${people(preview.total)}.`);
         return;
       }
       setDraft(fresh);
@@ -197,7 +197,7 @@ function Preview({ preview, draft, busy, onSend }) {
     <h2 ref=${heading} tabindex="-1">Preview</h2>
     <dl class="counts">
       ${cells.map(
-        ([name, number]) => html`<div class=${name === "rejected" && number ? "failed" : ""}>
+        ([name, number]) => html`<div class=${name === "rejected" && number > 0 ? "alarm" : ""}>
           <dt>${name}</dt>
           <dd>${count(number)}</dd>
         </div>`,

@@ -87,14 +87,22 @@ function Readiness({ report }) {
 
 function Figures({ figures }) {
   const all = [...figures.values()].filter((family) => family.name.startsWith("clarion_"));
+  const chapters = CHAPTERS.map(([title, names]) => [title, all.filter((family) => names.test(family.name))]);
+  const missing = chapters.filter(([, families]) => !families.length).map(([title]) => title);
   return html`<div class="chapters">
-      ${CHAPTERS.map(
-        ([title, names]) => html`<${Chapter} key=${title} title=${title} families=${all.filter((f) => names.test(f.name))} />`,
+      ${chapters.map(
+        ([title, families]) =>
+          families.length > 0 && html`<${Chapter} key=${title} title=${title} families=${families} />`,
       )}
     </div>
+    ${
+      missing.length > 0 &&
+      html`<${Notice}>
+        Not counted by this gateway: ${missing.join("; ")}. Each worker answers /metrics on its CLARION_WORKER_PORT.
+      <//>`
+    }
     <p class="hint">
-      As this one gateway counts since it started. Each worker answers the same on its CLARION_WORKER_PORT; dead letters
-      are read and brought back with <code>clarion dead</code>.
+      As this one gateway counts since it started. Dead letters are listed and brought back with <code>clarion dead</code>.
     </p>
     <details class="card">
       <summary>All figures of this gateway</summary>
@@ -105,11 +113,7 @@ function Figures({ figures }) {
 function Chapter({ title, families }) {
   return html`<section class="card">
     <h2>${title}</h2>
-    ${
-      families.length
-        ? html`<${Table} families=${families} caption=${title} />`
-        : html`<p class="hint">Not counted by this gateway.</p>`
-    }
+    <${Table} families=${families} caption=${title} />
   </section>`;
 }
 

@@ -46,7 +46,7 @@ export function SignIn({ why, onToken }) {
         onInput=${(event) => setToken(event.target.value)}
       />
       <p class="hint" id=${hint}>From your administrator. It is kept in this tab only, and gone when you close it.</p>
-      <button class="main" disabled=${busy || !token.trim()}>${busy ? "Signing in…" : "Sign in"}</button>
+      <button class="main" disabled=${busy}>${busy ? "Signing in…" : "Sign in"}</button>
     </form>
   </main>`;
 }

@@ -6,7 +6,8 @@ import { done } from "../batch_state.js";
 const SEGMENTS = ["delivered", "failed", "skipped"];
 
 export function Bar({ batch }) {
-  const share = (number) => `${batch.total ? (100 * number) / batch.total : 0}%`;
+  // One in a million is still to be seen.
+  const share = (number) => (number > 0 ? `max(4px, ${(100 * number) / batch.total}%)` : "0");
   return html`<div
     class=${`bar ${batch.state}`}
     role="progressbar"

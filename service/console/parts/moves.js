@@ -28,6 +28,7 @@ export function Moves({ batch, onMoved, onFailed }) {
   };
 
   const moves = movesOf(batch);
+  if (!moves.length && !asked) return null;
   return html`<div class="moves" role="group" aria-label="What you can do with this batch">
     ${moves.map(
       (move) => html`<button

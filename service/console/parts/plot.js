@@ -4,7 +4,8 @@ import { rate } from "../format.js";
 
 const HEIGHT = 180;
 const DARK = matchMedia("(prefers-color-scheme: dark)");
-const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "medium" });
+const STEPS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800, 3_600, 7_200, 14_400, 43_200, 86_400]; // seconds
 
 /** `points`: pairs of a time in seconds and a rate, in order of time. */
 export function RatePlot({ points }) {
@@ -58,12 +59,12 @@ function options(place) {
   return {
     width: place.clientWidth,
     height: HEIGHT,
-    padding: [8, 8, 0, 0],
+    padding: [8, 36, 0, 0],
     legend: { show: false },
     cursor: { drag: { x: false, y: false }, y: false },
     scales: { y: { range: (_plot, _least, most) => [0, Math.max(10, most * 1.1)] } },
     axes: [
-      { ...axis, space: 90, values: (_plot, splits) => splits.map((each) => CLOCK.format(new Date(each * 1_000))) },
+      { ...axis, size: 28, space: 100, incrs: STEPS, values: (_plot, splits) => splits.map((each) => CLOCK.format(new Date(each * 1_000))) },
       { ...axis, size: 56, values: (_plot, splits) => splits.map(rate) },
     ],
     series: [

@@ -65,9 +65,9 @@ function Row({ row }) {
     };
   }, [row.user_id]);
   return html`<tr>
-    <td data-label="Person">${name ? `${name} (${row.user_id})` : `User ${row.user_id}`}</td>
-    <td data-label="Reason">${reason(row.error)}</td>
-    <td data-label="When"><${Time} at=${row.updated_at} /></td>
+    <td>${name ? `${name} (${row.user_id})` : `User ${row.user_id}`}</td>
+    <td class="reason">${reason(row.error)}</td>
+    <td><${Time} at=${row.updated_at} /></td>
   </tr>`;
 }
 
