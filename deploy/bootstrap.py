@@ -24,7 +24,14 @@ from deploy.failure import CannotRun
 from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
-_MODULES = {"run": "deploy.demo", "test": "deploy.suite", "bench": "tests.bench.fanout", "schema": "deploy.schema_text"}
+_MODULES = {
+    "run": "deploy.demo",
+    "test": "deploy.suite",
+    "bench": "tests.bench.fanout",
+    "schema": "deploy.schema_text",
+    "screenshots": "tests.road.screenshots",
+}
+_WITH_TEST_PACKAGES = ("test", "bench", "screenshots")
 
 
 def missing(*, tests: bool) -> list[packages.Need]:
@@ -73,7 +80,7 @@ def main() -> None:
     try:
         # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
-            prepare(tests=script in ("test", "bench"))
+            prepare(tests=script in _WITH_TEST_PACKAGES)
     except (CannotRun, OSError) as error:
         print(f"deploy/{script}: {error}", file=sys.stderr)
         raise SystemExit(1) from None

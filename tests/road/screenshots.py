@@ -1,6 +1,5 @@
 """Pictures of every page of the console, in both themes and two widths: ``./deploy/screenshots [FOLDER]``."""
 
-import asyncio
 import os
 import re
 import signal
@@ -13,11 +12,13 @@ from pathlib import Path
 from playwright.async_api import expect
 
 from deploy.environment import STATE
-from deploy.servers import servers
+from deploy.lifetime import run_until_stopped
+from deploy.servers import Servers, servers
 from service.runtime.settings import Settings
 from tests.support.console import NARROW, WIDE, ConsoleEnvironment, Visit, console_environment
 from tests.support.databases import fresh_database
 from tests.support.ledger import close_ledger, new_prefix
+from tests.support.waiting import until
 
 _STUDENTS = 10_000
 _PACE = 60_000  # recipients a minute, so that a send takes long enough to be seen
@@ -101,33 +102,45 @@ async def _sending(environment: ConsoleEnvironment, visit: Visit) -> AsyncIterat
     """A send stands still on its way while the block runs."""
     await visit.send(_TEXT, to="Biology")
     bar = visit.page.get_by_role("progressbar")
-    while int(await bar.get_attribute("aria-valuenow") or 0) < _ENOUGH:
-        await asyncio.sleep(0.1)
+
+    async def is_far() -> bool:
+        return int(await bar.get_attribute("aria-valuenow") or 0) >= _ENOUGH
+
+    await until(is_far)
     environment.worker.signal(signal.SIGSTOP)
     yield
     environment.worker.signal(signal.SIGCONT)
 
 
 async def main(folder: Path) -> int:
-    """Exit status 0 when all were taken."""
-    folder.mkdir(parents=True, exist_ok=True)
-    async with servers(STATE) as found:
-        os.environ |= found.environment()
-        async with fresh_database() as url:
-            settings = Settings(
-                database_url=url,
-                amqp_url=found.amqp_url,
-                amqp_prefix=new_prefix(),
-                port=0,
-                drain_delay=0,
-                sender_recipients_per_minute=_PACE,
-            )
-            async with console_environment(settings, students=_STUDENTS) as environment:
-                await take_all(environment, folder)
+    """Starts all that is needed; CannotRun says what stands in the way."""
+    async with (
+        servers(STATE) as found,
+        _settings(found) as settings,
+        console_environment(settings, students=_STUDENTS) as environment,
+    ):
+        await take_all(environment, folder)
     close_ledger()
-    print(f"{len(list(folder.glob('*.png')))} pictures are in {folder}")
+    sys.stdout.write(f"The pictures are in {folder}\n")
     return 0
 
 
+@asynccontextmanager
+async def _settings(found: Servers) -> AsyncIterator[Settings]:
+    """Of an installation of its own on those servers."""
+    os.environ |= found.environment()
+    async with fresh_database() as url:
+        yield Settings(
+            database_url=url,
+            amqp_url=found.amqp_url,
+            amqp_prefix=new_prefix(),
+            port=0,
+            drain_delay=0,
+            sender_recipients_per_minute=_PACE,
+        )
+
+
 if __name__ == "__main__":
-    raise SystemExit(asyncio.run(main(Path(sys.argv[1] if len(sys.argv) > 1 else STATE / "screenshots"))))
+    chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else STATE / "screenshots"
+    chosen.mkdir(parents=True, exist_ok=True)
+    run_until_stopped("screenshots", main(chosen))

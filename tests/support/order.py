@@ -20,7 +20,8 @@ def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
 
     pytest-xdist cuts the list in as many stretches and lets a process that has none left take over from the others:
     a slow test that began last would run on alone. The first process has all that need a broker of their own
-    (tests/faults/conftest.py), the last one those in a browser (tests/road/test_console.py): only one of each is started.
+    (tests/faults/conftest.py), the last one those in a browser (tests/road/test_console.py), so that only one of each
+    is started.
     """
     slow = sorted((item for item in items if folder_of(item) in _SLOW), key=lambda item: _SLOW.index(folder_of(item)))
     brokers = [item for item in slow if _needs(item, "server")]
