@@ -13,7 +13,7 @@ const CHAPTERS = [
   ["Queues and their age", /backlog|queue|waiting|stuck|pending/],
   ["Dead letters", /dead/],
   ["Events and their relay", /outbox|relay|events_(?:published|un)/],
-  ["Workers", /worker|consumer/],
+  ["Workers", /worker|consumer|sweeps/],
   ["This gateway", /http_requests_(?:open|throttled)|batch_streams|batches_accepted|recipients_delivered|pool|slow/],
 ];
 const PARTS = {

@@ -154,4 +154,4 @@ function optionOf(item) {
   };
 }
 
-const about = (option) => [option.kind, option.people && people(option.people)].filter(Boolean).join(", ");
+const about = (option) => [option.kind, option.people !== undefined && people(option.people)].filter(Boolean).join(", ");
