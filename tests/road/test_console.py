@@ -160,6 +160,7 @@ async def test_a_batch_is_paused_resumed_and_cancelled_each_after_a_question(vis
     await visit.make("Pause")
     await expect(visit.state("Paused")).to_be_visible()
     await expect(visit.button("Pause")).to_have_count(0)
+    await expect(visit.heading(re.compile("^Batch"))).to_be_focused()
     await visit.make("Resume")
     await expect(visit.state("Sending")).to_be_visible()
     await visit.make("Cancel sending")

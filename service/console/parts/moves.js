@@ -1,5 +1,5 @@
 // The moves that the state of a batch allows, as buttons that ask first.
-import { html, useId, useState } from "../html.js";
+import { html, useEffect, useId, useState } from "../html.js";
 import { ask } from "../api.js";
 import { done, movesOf } from "../batch_state.js";
 import { localInput, people, zone } from "../format.js";
@@ -10,6 +10,11 @@ import { Dialog } from "./dialog.js";
 export function Moves({ batch, onMoved, onFailed }) {
   const [asked, setAsked] = useState(null);
   const [under, setUnder] = useState(null);
+
+  // The button that was pressed may be gone with the state: who was on it goes on from the heading.
+  useEffect(() => {
+    if (under === null && document.activeElement === document.body) document.querySelector("main h1")?.focus();
+  }, [under, batch.state]);
 
   const make = async (move, at) => {
     setUnder(move.name);
