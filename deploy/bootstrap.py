@@ -32,8 +32,9 @@ _MODULES = {
     "schema": "deploy.schema_text",
     "audit": "deploy.bill_of_materials",
     "image/build": "deploy.image.build",
+    "screenshots": "tests.road.screenshots",
 }
-_WITH_TESTS = ("test", "bench", "audit")  # scripts that need the packages of the tests
+_WITH_TESTS = ("test", "bench", "audit", "screenshots")  # scripts that need the packages of the tests
 
 
 def missing(*, tests: bool, servers: bool = True) -> list[packages.Need]:
@@ -98,7 +99,7 @@ def main() -> None:
         # Preparing prints progress; the benchmark's stdout is for its report.
         with redirect_stdout(sys.stderr if script == "bench" else sys.stdout):
             prepare(tests=script in _WITH_TESTS, servers=script != "audit")
-            if script == "test":
+            if script in ("test", "screenshots"):
                 prepare_checks()
     except (CannotRun, OSError) as error:
         print(f"deploy/{script}: {error}", file=sys.stderr)

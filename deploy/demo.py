@@ -67,7 +67,7 @@ async def demonstrate(*, once: bool, state: Path = STATE, students: int | None =
         token = (await stack.clarion("token", "create", "--user", str(facts.teacher_id), "--name", "demo")).strip()
         await stack.while_serving(send_and_check(stack, facts, token, console))
         if not once:
-            _invite(stack, facts, token, console)
+            console.print(invitation(stack.url, facts, token, stack.logs), soft_wrap=True, markup=False)
             await stack.watch()
     return 0
 
@@ -131,23 +131,25 @@ def _summarise(outcome: Outcome, console: Console) -> None:
     )
 
 
-def _invite(stack: Stack, facts: Facts, token: str, console: Console) -> None:
+def invitation(url: str, facts: Facts, token: str, logs: Path) -> str:
+    """What can be done next. The token stands in a fragment, which no browser sends and no log has."""
     lines = [
         "",
-        f"API      {stack.url}/api/v1/conversations",
-        f"Health   {stack.url}/readyz   {stack.url}/metrics",
+        f"Console  {url}/console#token={token}",
+        f"API      {url}/api/v1/conversations   (to look at and to try: {url}/docs)",
+        f"Health   {url}/readyz   {url}/metrics",
         f"Token    {token}   (user {facts.teacher_id}, teacher of course {facts.course_id})",
-        f"Logs     {stack.logs}",
+        f"Logs     {logs}",
         "",
-        "To try it, in another shell:",
-        f"  export CLARION_URL={stack.url}",
+        "Next: open the console, which shows this send and writes the next one. Or, in another shell:",
+        f"  export CLARION_URL={url}",
         f"  export CLARION_TOKEN={token}",
         f"  export PATH={Path(sys.executable).parent}:$PATH",
         f"  clarion send --course {facts.course_id} --subject Hello --body 'See you on Monday.' --bulk --follow",
         "",
         "Serving; Ctrl-C stops everything this script has started.",
     ]
-    console.print("\n".join(lines), soft_wrap=True, markup=False)
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,10 @@ PYTHON_VENV = Need("Python's venv module", "python3-venv", "python")
 POSTGRES = Need("PostgreSQL 15 or newer", "postgresql", "postgresql@17")
 RABBITMQ = Need("RabbitMQ 3.10 or newer", "rabbitmq-server", "rabbitmq")
 # By the program that a test asks for; it is skipped without.
-OF_TESTS = {"promtool": Need("Prometheus's promtool", "prometheus", "prometheus")}
+OF_TESTS = {
+    "chromium": Need("Chromium", "chromium", "chromium"),
+    "promtool": Need("Prometheus's promtool", "prometheus", "prometheus"),
+}
 
 # The packages would start services of their own at installation; policy-rc.d is Debian's way to say no.
 _APT_SCRIPT = """

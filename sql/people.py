@@ -20,7 +20,10 @@ class PersonRow(NamedTuple):
 
 
 class OwnUserRow(NamedTuple):
-    """A user as they are shown to themselves; the names of one the directory does not know are empty."""
+    """A user as they are shown to themselves; the names of one the directory does not know are empty.
+
+    ``account_admin``: whether the role AccountAdmin is held on any account.
+    """
 
     id: int
     name: str
@@ -31,6 +34,7 @@ class OwnUserRow(NamedTuple):
     login: str | None
     sis_id: str | None
     created_at: datetime | None
+    account_admin: bool
 
 
 class SharedContext(NamedTuple):

@@ -16,6 +16,7 @@ from service.api import (
     batch_recipients,
     batch_update,
     batches,
+    console,
     create_conversation,
     credentials,
     docs,
@@ -73,6 +74,7 @@ MODULES = (
     openapi,
     asyncapi,
     docs,
+    console,
 )
 
 

@@ -44,7 +44,10 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """All that is said of a handler. ``required``: parameters without which nothing can come of it."""
+    """All that is said of a handler. ``required``: parameters without which nothing can come of it.
+
+    ``published``: whether the OpenAPI document has it; the files that a page loads are of no use to a client.
+    """
 
     summary: str
     outcomes: Mapping[int, Outcome]
@@ -54,6 +57,7 @@ class Description:
     tag: Tag = Tag.CONVERSATIONS
     refusals: tuple[Code, ...] = ()
     deprecated: bool = False
+    published: bool = True
 
     @property
     def paginated(self) -> bool:
@@ -66,6 +70,7 @@ class _More(TypedDict, total=False):
     tag: Tag
     refusals: tuple[Code, ...]
     deprecated: bool
+    published: bool
 
 
 _DESCRIPTIONS: dict[Handler, Description] = {}

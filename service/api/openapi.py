@@ -119,7 +119,8 @@ class Document:
 
     def __init__(self, settings: Settings, routes: Iterable[web.RouteDef]) -> None:
         self._settings = settings
-        self._routes = [(route, found) for route in routes if (found := description_of(route.handler)) is not None]
+        described = ((route, description_of(route.handler)) for route in routes)
+        self._routes = [(route, found) for route, found in described if found is not None and found.published]
 
     @cached_property
     def content(self) -> dict[str, Any]:

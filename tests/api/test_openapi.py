@@ -77,7 +77,8 @@ async def test_it_holds_every_route_once(document: dict[str, Any]) -> None:
     listed = {(path, method.upper()) for path, methods in document["paths"].items() for method in methods}
     names = [operation["operationId"] for methods in document["paths"].values() for operation in methods.values()]
 
-    assert listed == {(route.path, route.method) for route in ROUTES}
+    unpublished = {"/console/", "/console/{file:.+}"}  # what only the page itself asks for
+    assert listed == {(route.path, route.method) for route in ROUTES if route.path not in unpublished}
     assert len(names) == len(set(names))
 
 

@@ -84,3 +84,22 @@ async def test_no_other_user_is_shown(client: ClientSession, token: Token, insti
     user, other = await institution.users(2)
     for path in (f"/users/{other}", f"/users/{user}", "/users"):
         await call(client, await token(user), "GET", path, status=404)
+
+
+async def test_who_is_account_admin_is_said_to_who_asks(
+    client: ClientSession, token: Token, institution: Institution
+) -> None:
+    """Of any account, as long as the record and the account last; another role is none."""
+    account = await institution.account(1)
+    admin, other, former, user = await institution.users(4)
+    await institution.admin(admin, account=account)
+    await institution.admin(other, role="Registrar")
+    await institution.admin(former, state="deleted")
+
+    said = [
+        (await call(client, await token(who), "GET", "/users/self?include[]=account_admin"))["account_admin"]
+        for who in (admin, other, former, user)
+    ]
+
+    assert said == [True, False, False, False]
+    assert "account_admin" not in await call(client, await token(admin), "GET", "/users/self")

@@ -1,5 +1,6 @@
 """``deploy/run`` sends, and does not say that all is well unless it is (CONTRACT 1)."""
 
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,7 +9,7 @@ import asyncpg
 import pytest
 from rich.console import Console
 
-from deploy.demo import Facts, demonstrate, send_and_check
+from deploy.demo import Facts, demonstrate, invitation, send_and_check
 from deploy.failure import CannotRun
 from deploy.postgres import PrivatePostgres
 from deploy.servers import Servers
@@ -154,3 +155,10 @@ async def test_a_command_that_fails_is_quoted(installed: Settings, tmp_path: Pat
     async with Stack(tmp_path / "runs", servers) as stack:
         with pytest.raises(CannotRun, match=rf"^-m service token revoke: {there.err.strip()}$"):
             await stack.clarion("token", "revoke", "none")
+
+
+def test_what_to_do_next_begins_with_the_console_and_the_token_is_in_no_query() -> None:
+    said = invitation("http://127.0.0.1:8080", Facts(teacher_id=1, course_id=2, students=3), "T0ken", Path("logs"))
+
+    assert "Console  http://127.0.0.1:8080/console#token=T0ken\n" in said
+    assert not re.search(r"\?\S*T0ken", said)

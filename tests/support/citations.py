@@ -84,7 +84,8 @@ def files() -> Iterator[Path]:
 
 
 def _is_read(path: Path) -> bool:
-    return path.suffix in _READ and path.is_file() and path not in _GRAMMAR
+    """Minified files are of others."""
+    return path.suffix in _READ and path.is_file() and path not in _GRAMMAR and not path.name.endswith(".min.js")
 
 
 class Citations:

@@ -20,20 +20,23 @@ def dealt(items: Sequence[pytest.Item], processes: int) -> list[pytest.Item]:
 
     pytest-xdist cuts the list in as many stretches and lets a process that has none left take over from the others:
     a slow test that began last would run on alone. The first process has all that need a broker of their own
-    (tests/faults/conftest.py), so that only one is started.
+    (tests/faults/conftest.py), the last one those in a browser (tests/road/test_console.py), so that only one of each
+    is started.
     """
     slow = sorted((item for item in items if folder_of(item) in _SLOW), key=lambda item: _SLOW.index(folder_of(item)))
-    brokers = [item for item in slow if _needs_own_broker(item)]
-    others = [item for item in slow if not _needs_own_broker(item)]
+    brokers = [item for item in slow if _needs(item, "server")]
+    browsers = [item for item in slow if _needs(item, "console")]
+    others = [item for item in slow if item not in brokers and item not in browsers]
     quick = [item for item in items if folder_of(item) not in _SLOW]
     order: list[pytest.Item] = []
     for process in range(processes):
-        first = (brokers if process == 0 else []) + others[process::processes]
+        shared = brokers * (process == 0) + browsers * (process == processes - 1)
+        first = shared + others[process::processes]
         rest = (len(items) - len(order)) // (processes - process) - len(first)
         order += first + quick[: max(0, rest)]
         del quick[: max(0, rest)]
     return order
 
 
-def _needs_own_broker(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and "server" in item.fixturenames
+def _needs(item: pytest.Item, fixture: str) -> bool:
+    return isinstance(item, pytest.Function) and fixture in item.fixturenames

@@ -183,6 +183,9 @@ class User(TypedDict):
     login_id: Annotated[str | None, Field(description="The name the user signs in with")]
     avatar_url: str | None
     pronouns: str | None
+    account_admin: NotRequired[
+        Annotated[bool, Field(description="With `include[]=account_admin`: whether the user is that of any account")]
+    ]
 
 
 @with_config(_EXACT)

@@ -5,9 +5,9 @@ from service.domain.avatars import Avatars
 from sql.people import OwnUserRow
 
 
-def present_user(found: OwnUserRow, avatars: Avatars) -> User:
-    """Canvas's user object, as far as the directory knows it."""
-    return {
+def present_user(found: OwnUserRow, avatars: Avatars, *, account_admin: bool) -> User:
+    """Canvas's user object, as far as the directory knows it; ``account_admin``: with that key."""
+    shown: User = {
         "id": found.id,
         "name": found.name,
         "created_at": found.created_at,
@@ -18,3 +18,6 @@ def present_user(found: OwnUserRow, avatars: Avatars) -> User:
         "avatar_url": avatars.of_user(found.avatar_url),
         "pronouns": found.pronouns,
     }
+    if account_admin:
+        shown["account_admin"] = found.account_admin
+    return shown
