@@ -13,7 +13,7 @@ from deploy.packages import Need, install
 from tests.support.databases import server_url, with_database
 from tests.support.private_servers import open_folder
 from tests.support.processes import free_port
-from tests.support.waiting import until
+from tests.support.waiting import listens, until
 
 _NEED = Need("PgBouncer", "pgbouncer", "pgbouncer")
 _CONFIGURATION = """
@@ -62,18 +62,9 @@ async def pgbouncer(database_url: str) -> AsyncIterator[str]:
     with open_folder() as folder:
         process = await asyncio.to_thread(_start, folder, port)
         try:
-            await until(lambda: _listens(port))
+            await until(lambda: listens(port))
             name = urlsplit(database_url).path.lstrip("/")
             yield with_database(f"postgresql://{urlsplit(server_url()).username}@127.0.0.1:{port}/none", name)
         finally:
             process.terminate()
             await asyncio.to_thread(process.wait)
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return False
-    writer.close()
-    return True
