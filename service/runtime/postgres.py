@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
+from service.runtime.database_hosts import DatabaseHosts, reason_of
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 from sql.migrate import missing
 from sql.sessions import begin_session
@@ -99,14 +100,6 @@ def unreachable(error: BaseException) -> str:
     return f"CLARION_DATABASE_URL: cannot connect: {reason_of(error)}"
 
 
-def reason_of(error: BaseException) -> str:
-    """Why there is no connection, in plain words and never empty."""
-    said = " ".join(str(error).split())
-    if "connection_lost" in said or isinstance(error, ConnectionResetError):
-        return "the connection was closed at once: what answers there may be no PostgreSQL"
-    return said or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-
-
 async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
@@ -131,8 +124,10 @@ async def create_pool(
         if not await begin_session(conn, wanted):
             log.debug("pooler_found", not_set=wanted)
 
+    url = str(settings.database_url)
     return await asyncpg.create_pool(
-        str(settings.database_url),
+        url,
+        connect=DatabaseHosts(url).connect,
         min_size=0,
         max_size=size or settings.database_pool_size,
         statement_cache_size=settings.database_statement_cache,
@@ -175,10 +170,8 @@ async def connected(settings: DatabaseSettings, *, migrated: bool = True) -> Asy
     the database has the schema, or need not have it (``migrated``).
     """
     try:
-        conn = await asyncpg.connect(
-            str(settings.database_url),
-            statement_cache_size=settings.database_statement_cache,
-            timeout=CONNECT_TIMEOUT,
+        conn = await DatabaseHosts(str(settings.database_url)).connect(
+            statement_cache_size=settings.database_statement_cache, timeout=CONNECT_TIMEOUT
         )
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         raise SettingsError(unreachable(error)) from error

@@ -52,6 +52,13 @@ def with_port(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{port}"))
 
 
+def with_host(url: str, hosts: str) -> str:
+    """The DSN with these hosts; its own stands where they have ``{}``."""
+    parts = urlsplit(url)
+    account, at, own = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{account}{at}{hosts.format(own)}"))
+
+
 async def _template() -> str:
     """Name of a migrated database to clone; made once per set of migrations and definitions."""
     digest = hashlib.sha256(repr((migrate.available(), migrate.definitions())).encode()).hexdigest()[:12]
