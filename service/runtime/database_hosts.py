@@ -5,14 +5,24 @@ vanished without a word it never comes to the next. And it begins each connectio
 another one has taken its place.
 """
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
 
 import asyncpg
+import structlog
 from asyncpg.connect_utils import SessionAttribute
 
-SHARE = 3.0  # seconds that each of several hosts may take to let a connection in
+log = structlog.get_logger(__name__)
 
+SHARE = 3.0  # seconds that each of several hosts may take to let a connection in
+LOOK = 5.0  # seconds between two looks which of them takes writes
+
+_ATTRIBUTES = "target_session_attrs="
 # The next host may be the right one.
 _AWAY = (
     asyncpg.PostgresConnectionError,
@@ -24,11 +34,16 @@ _AWAY = (
 
 
 class DatabaseHosts:
-    """The hosts of one URL, tried in turn, from the one on that was the right one last."""
+    """The hosts of one URL, tried in turn, from the one on that was the right one last.
+
+    When another one takes the writes, connections to the one before are cut: it may be frozen, and statements would wait
+    for its answer as long as they may.
+    """
 
     def __init__(self, url: str) -> None:
         self._urls = urls_of(url)
         self._first = 0
+        self._made: WeakKeyDictionary[asyncpg.Connection, str] = WeakKeyDictionary()
 
     async def connect(self, _: object = None, /, **parameters: Any) -> asyncpg.Connection:
         """As ``asyncpg.connect`` with these parameters; ConnectionError has the reason of each of several hosts.
@@ -45,11 +60,48 @@ class DatabaseHosts:
             try:
                 conn: asyncpg.Connection = await asyncpg.connect(url, **_of_several(url, parameters))
             except _AWAY as error:
-                reasons.append(f"{urlsplit(url).netloc.rpartition('@')[2]}: {reason_of(error)}")
+                reasons.append(f"{_host_of(url)}: {reason_of(error)}")
             else:
                 self._first = position % len(self._urls)
+                self._take(conn, url)
                 return conn
         raise ConnectionError("; ".join(reasons))
+
+    async def follow(self) -> None:
+        """Looks every LOOK seconds where writes are taken, until it is cancelled."""
+        while True:
+            await asyncio.sleep(LOOK)
+            with suppress(*_AWAY, asyncpg.PostgresError):
+                conn = await self.connect()
+                await conn.close(timeout=SHARE)
+
+    def _take(self, conn: asyncpg.Connection, url: str) -> None:
+        self._made[conn] = url
+        old = [other for other, made_by in self._made.items() if made_by != url and not other.is_closed()]
+        if old and _wants_writes(url):
+            log.warning("database_host_changed", host=_host_of(url), connections_cut=len(old))
+            for other in old:
+                other.terminate()
+
+
+@cache
+def hosts_of(url: str) -> DatabaseHosts:
+    """Those of a URL, the same ones for all of a process."""
+    return DatabaseHosts(url)
+
+
+@asynccontextmanager
+async def following(url: str) -> AsyncIterator[None]:
+    """Meanwhile it is noticed within LOOK seconds, and SHARE for each silent host, when another one takes over."""
+    if len(urls_of(url)) == 1:
+        yield
+        return
+    task = asyncio.create_task(hosts_of(url).follow(), name="database-hosts")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 def urls_of(url: str) -> tuple[str, ...]:
@@ -63,9 +115,17 @@ def urls_of(url: str) -> tuple[str, ...]:
 
 def _of_several(url: str, parameters: dict[str, Any]) -> dict[str, Any]:
     wanted: dict[str, Any] = parameters | {"timeout": min(SHARE, parameters.get("timeout") or SHARE)}
-    if "target_session_attrs=" not in urlsplit(url).query:
+    if _ATTRIBUTES not in url:
         wanted["target_session_attrs"] = SessionAttribute.read_write
     return wanted
+
+
+def _wants_writes(url: str) -> bool:
+    return _ATTRIBUTES not in url or f"{_ATTRIBUTES}read-write" in url or f"{_ATTRIBUTES}primary" in url
+
+
+def _host_of(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2]
 
 
 def reason_of(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from contextvars import Context
 import asyncpg
 import structlog
 
-from service.runtime.database_hosts import DatabaseHosts, reason_of
+from service.runtime.database_hosts import hosts_of, reason_of
 from service.runtime.postgres import ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, UNAVAILABLE
 from sql.batch_events import notify_of_batches
 from sql.health import database_answers
@@ -43,7 +43,7 @@ class Listener:
     def __init__(
         self, url: str, channel: str, *, received: Callable[[str], None], connected: Callable[[], None]
     ) -> None:
-        self._hosts = DatabaseHosts(url)
+        self._hosts = hosts_of(url)
         self._channel = channel
         self._received = received
         self._connected = connected

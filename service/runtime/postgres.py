@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 import structlog
 
-from service.runtime.database_hosts import DatabaseHosts, reason_of
+from service.runtime.database_hosts import hosts_of, reason_of
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 from sql.migrate import missing
 from sql.sessions import begin_session
@@ -127,7 +127,7 @@ async def create_pool(
     url = str(settings.database_url)
     return await asyncpg.create_pool(
         url,
-        connect=DatabaseHosts(url).connect,
+        connect=hosts_of(url).connect,
         min_size=0,
         max_size=size or settings.database_pool_size,
         statement_cache_size=settings.database_statement_cache,
@@ -170,7 +170,7 @@ async def connected(settings: DatabaseSettings, *, migrated: bool = True) -> Asy
     the database has the schema, or need not have it (``migrated``).
     """
     try:
-        conn = await DatabaseHosts(str(settings.database_url)).connect(
+        conn = await hosts_of(str(settings.database_url)).connect(
             statement_cache_size=settings.database_statement_cache, timeout=CONNECT_TIMEOUT
         )
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:

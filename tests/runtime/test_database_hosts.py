@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -11,6 +12,7 @@ from service.runtime.database_hosts import DatabaseHosts, urls_of
 from service.runtime.postgres import UNAVAILABLE, close_pool, create_pool
 from service.runtime.settings import Settings
 from tests.support.databases import with_host
+from tests.support.tcp_proxy import tcp_proxy
 
 AWAY = "127.0.0.1:1"  # no server listens there
 
@@ -80,3 +82,25 @@ async def test_a_host_that_takes_no_writes_is_passed_over(
     finally:
         await conn.execute("SET default_transaction_read_only = off")
         await conn.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+
+
+async def test_connections_to_a_host_that_was_replaced_are_cut(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be frozen, with statements of ours that it will not answer."""
+    monkeypatch.setattr(database_hosts, "SHARE", 1.0)
+    there = urlsplit(database_url)
+    async with tcp_proxy(there.hostname or "", there.port or 5432) as proxy:
+        hosts = DatabaseHosts(with_host(database_url, f"127.0.0.1:{proxy.port},{{}}"))
+        before, beside = await hosts.connect(), await hosts.connect()
+        assert not before.is_closed()
+        proxy.pause()
+        waiting = asyncio.create_task(before.fetchval("SELECT 1"))
+
+        after = await hosts.connect()
+
+        with pytest.raises(UNAVAILABLE):
+            await waiting
+        assert (before.is_closed(), beside.is_closed()) == (True, True)
+        assert await after.fetchval("SELECT 1") == 1
+        await after.close()

@@ -153,12 +153,26 @@ async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = 
     assert process.returncode == 0, output.decode()
 
 
-async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:
-    """kill -9 of the server and all its processes at once; returns when they have gone."""
+async def freeze(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """Stops the server and all its processes where they are, as a paused virtual machine; its connections stay."""
+    await _signal(server, signal.SIGSTOP)
+
+
+async def thaw(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """A frozen server goes on where it was."""
+    await _signal(server, signal.SIGCONT)
+
+
+async def _signal(server: PrivatePostgres | PrivateRabbitMQ, number: signal.Signals) -> None:
     main = psutil.Process(server.process.facts()["pid"])
     for process in (main, *main.children(recursive=True)):
         with suppress(psutil.NoSuchProcess):  # some end with their parent
-            process.kill()
+            process.send_signal(number)
+
+
+async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """kill -9 of the server and all its processes at once; returns when they have gone."""
+    await _signal(server, signal.SIGKILL)
     await asyncio.to_thread(server.process.stop, KILL)
     if server.process.child is not None:
         await asyncio.to_thread(server.process.child.wait)
