@@ -36,7 +36,7 @@ _AWAY = (
 class DatabaseHosts:
     """The hosts of one URL, tried in turn, from the one on that was the right one last.
 
-    When another one takes the writes, connections to the one before are cut: it may be frozen, and statements would wait
+    When another takes the writes, connections to the one before are cut: it may be frozen, and statements would wait
     for its answer as long as they may.
     """
 

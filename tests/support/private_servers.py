@@ -123,22 +123,24 @@ async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
 
 async def suspend_queue(server: PrivateRabbitMQ, name: str) -> None:
     """Stops a classic queue's process: it takes messages and confirms none, as one that is recovering."""
-    await _evaluate(server, f"sys:suspend({_QUEUE_PROCESS.format(name=name)})")
+    await evaluate(server, f"sys:suspend({QUEUE_PROCESS.format(name=name)})")
 
 
 async def resume_queue(server: PrivateRabbitMQ, name: str) -> None:
     """The queue's process goes on where it stopped."""
-    await _evaluate(server, f"sys:resume({_QUEUE_PROCESS.format(name=name)})")
+    await evaluate(server, f"sys:resume({QUEUE_PROCESS.format(name=name)})")
 
 
-_QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
+# Of a classic queue its process, of a quorum queue the name and the node of its leader.
+QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
 
 
-async def _evaluate(server: PrivateRabbitMQ, expression: str) -> None:
-    await _rabbitmqctl(server, "eval", f"{expression}.")
+async def evaluate(server: PrivateRabbitMQ, expression: str) -> str:
+    """What the Erlang expression comes to at the server."""
+    return await _rabbitmqctl(server, "eval", f"{expression}.")
 
 
-async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> None:
+async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> str:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
@@ -151,6 +153,7 @@ async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = 
     )
     output, _ = await process.communicate(given)
     assert process.returncode == 0, output.decode()
+    return output.decode().strip()
 
 
 async def freeze(server: PrivatePostgres | PrivateRabbitMQ) -> None:
