@@ -79,6 +79,19 @@ async def _template() -> str:
 
 
 @asynccontextmanager
+async def empty_database() -> AsyncIterator[str]:
+    """DSN of a database without any table, dropped at the end."""
+    name = new_database()
+    admin = await asyncpg.connect(server_url())
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield with_database(server_url(), name)
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.close()
+
+
+@asynccontextmanager
 async def fresh_database() -> AsyncIterator[str]:
     """DSN of a migrated database that nothing has been written to, dropped at the end."""
     name = new_database()
