@@ -23,7 +23,7 @@ from tests.support.mixed_load import mixed_load
 from tests.support.processes import free_port
 
 # Before the first release: the oldest state whose database this one takes over. Then: the tag of the release before.
-EARLIER = os.environ.get("CLARION_UPGRADE_FROM", "8e24762ebab3")
+EARLIER = os.environ.get("CLARION_UPGRADE_FROM", "63dd2eb4faff")
 
 
 @pytest.fixture

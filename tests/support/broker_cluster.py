@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.ports import free_port
 from deploy.rabbitmq import PrivateRabbitMQ
 from tests.support.private_servers import PASSWORD, QUEUE_PROCESS, evaluate, kill, open_folder
-from tests.support.waiting import until
+from tests.support.waiting import listens, until
 
 SIZE = 3
 _TICK = 4  # seconds; a node that is silent for so long, and a quarter more, is taken for one that is away
@@ -88,12 +88,18 @@ class Cluster:
         return next(node for node in self.nodes if node.name_in_cluster == found.strip("'"))
 
     async def part(self, node: Node) -> None:
-        """Cuts the node off from the others, which refuse it, until ``join``. Clients still reach it."""
+        """Cuts the node off from the others, which refuse it, until ``join``; returns when it takes no more clients.
+
+        A process of its own does that there: a node that pauses would leave who asked without an answer.
+        """
         others = ", ".join(f"'{other.name_in_cluster}'" for other in self.nodes if other is not node)
-        await evaluate(
-            node,
-            f"lists:foreach(fun(N) -> erlang:set_cookie(N, parted), erlang:disconnect_node(N) end, [{others}])",
-        )
+        cut = "erlang:set_cookie(N, parted), erlang:disconnect_node(N)"
+        await evaluate(node, f"spawn(fun() -> lists:foreach(fun(N) -> {cut} end, [{others}]) end)")
+
+        async def is_paused() -> bool:
+            return not await listens(node.process.facts()["port"])
+
+        await until(is_paused)
 
     async def join(self, node: Node) -> None:
         """The node is let in again."""
