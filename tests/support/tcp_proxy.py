@@ -14,6 +14,7 @@ class TcpProxy:
         self._going.set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
+        self._stopping = False
         self.port = 0
 
     async def start(self) -> None:
@@ -25,6 +26,8 @@ class TcpProxy:
         """Ends every connection."""
         assert self._server is not None
         self._server.close()
+        self._stopping = True
+        self._going.set()  # for who has come while it was paused
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -39,6 +42,9 @@ class TcpProxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._going.wait()
+        if self._stopping:
+            writer.close()
+            return
         there, back = await asyncio.open_connection(*self._target)
         for one, other in ((reader, back), (there, writer)):
             task = asyncio.create_task(self._pass(one, other))
