@@ -20,7 +20,7 @@ from tests.support.commands import clarion
 from tests.support.databases import empty_database
 from tests.support.fault_environment import FaultEnvironment, fault_environment
 from tests.support.mixed_load import mixed_load
-from tests.support.processes import free_port
+from tests.support.processes import free_port, installation
 
 # Before the first release: the oldest state whose database this one takes over. Then: the tag of the release before.
 EARLIER = os.environ.get("CLARION_UPGRADE_FROM", "63dd2eb4faff")
@@ -55,7 +55,9 @@ async def there(small: Settings, earlier: dict[str, str]) -> AsyncIterator[Fault
     """A course of 240 in a database that the earlier state has made."""
     async with empty_database() as url:
         settings = Settings(**small.model_dump() | {"database_url": url, "chunk_size": 20, "drain_delay": 2.5})
-        assert (await clarion(settings, "migrate", fresh=True, **earlier)).code == 0
+        async with installation(settings, fresh=True) as operator:
+            migrating = await operator.start("migrate", **earlier)
+            assert await migrating.end() == 0
         async with fault_environment(settings, students=240) as made:
             made.running.fresh = True
             yield made
