@@ -3,7 +3,6 @@ checkout's own environment. Standard library only.
 """
 
 import os
-import shutil
 import signal
 import sys
 from contextlib import redirect_stdout
@@ -67,7 +66,7 @@ def prepare(*, tests: bool, servers: bool = True) -> None:
 
 def prepare_checks() -> None:
     """Programs that some tests ask for; what cannot be had is said in a line, and those tests are skipped."""
-    if needs := [need for program, need in packages.OF_TESTS.items() if not shutil.which(program)]:
+    if needs := [need for program, need in packages.OF_TESTS.items() if not packages.find_program(program)]:
         try:
             packages.install(needs)
         except CannotRun as error:

@@ -8,7 +8,7 @@ from deploy.amqp import FAILURES, server_version
 from deploy.binaries import OLDEST_POSTGRES, OLDEST_RABBITMQ
 from deploy.failure import CannotRun
 from service.runtime.broker_faults import unreachable
-from service.runtime.postgres import reason_of
+from service.runtime.database_hosts import reason_of
 from service.runtime.settings import nodes_of
 
 _PATIENCE = 10.0  # seconds

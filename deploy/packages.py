@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from deploy.failure import CannotRun
 
@@ -25,8 +26,11 @@ RABBITMQ = Need("RabbitMQ 3.10 or newer", "rabbitmq-server", "rabbitmq")
 # By the program that a test asks for; it is skipped without.
 OF_TESTS = {
     "chromium": Need("Chromium", "chromium", "chromium"),
+    "haproxy": Need("HAProxy 2.6 or newer", "haproxy", "haproxy"),
+    "pgbouncer": Need("PgBouncer", "pgbouncer", "pgbouncer"),
     "promtool": Need("Prometheus's promtool", "prometheus", "prometheus"),
 }
+_FOLDERS = ("/usr/sbin", "/opt/homebrew/bin")  # where Debian has a server's program for root alone, and brew all
 
 # The packages would start services of their own at installation; policy-rc.d is Debian's way to say no.
 _APT_SCRIPT = """
@@ -46,6 +50,12 @@ echo "step: installing them and what they need, which takes a minute or two"
 apt-get -qq install -y --no-install-recommends "$@"
 """
 _STEP = "step: "
+
+
+def find_program(name: str) -> Path | None:
+    """A program of the machine, on PATH or not."""
+    found = shutil.which(name, path=os.pathsep.join([os.environ.get("PATH", os.defpath), *_FOLDERS]))
+    return None if found is None else Path(found)
 
 
 def install(needs: list[Need]) -> None:

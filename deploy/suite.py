@@ -21,7 +21,14 @@ CHECKS = (
     ("lint-imports",),
 )
 # What tests are told (tests/README.md).
-OF_TESTS = ("CLARION_GOLDEN", "CLARION_FAULT_SEED", "CLARION_MOVE_ROUNDS", "CLARION_TEST_TIMES")
+OF_TESTS = (
+    "CLARION_GOLDEN",
+    "CLARION_FAULT_SEED",
+    "CLARION_MOVE_ROUNDS",
+    "CLARION_CLUSTER_ROUNDS",
+    "CLARION_UPGRADE_FROM",
+    "CLARION_TEST_TIMES",
+)
 # Three test processes for two cores, since a test often waits for a server; each begins with its share of the slow ones
 # (tests/support/order.py), and a process that has none left takes over from the others.
 _IN_PARALLEL = ("-n", "3", "--dist", "worksteal")

@@ -9,6 +9,7 @@ import asyncpg
 import structlog
 
 from service.contracts.commands import DeliverChunk, DeliverReply, PlanBatch, UpdateConversations
+from service.runtime.database_hosts import following
 from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.probe_server import ProbeServer
@@ -207,6 +208,7 @@ async def run(settings: Settings, names: Sequence[str]) -> None:
     async with AsyncExitStack() as stack:
         pool = await create_pool(settings, for_worker=True)
         stack.push_async_callback(close_pool, pool)
+        await stack.enter_async_context(following(str(settings.database_url)))
         await look_at_schema(pool)
         worker = Worker(settings, pool, Publisher(settings, "clarion-worker"))
         readiness = Readiness(settings, Connections(worker), needs_broker=True)

@@ -17,8 +17,9 @@ import structlog
 
 from service.application.presentation.batches import present_batch
 from service.application.presentation.shapes import BatchProgress
+from service.runtime.database_hosts import reason_of
 from service.runtime.notifications import Listener
-from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE, reason_of
+from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from sql.batch_events import CHANNEL, watched_batches
 from sql.batches import Batch
 from sql.connection import Connection

@@ -11,6 +11,7 @@ from service.api import server
 from service.api.app import build_app
 from service.api.keys import READINESS
 from service.runtime import logs
+from service.runtime.database_hosts import following
 from service.runtime.listening import listening
 from service.runtime.postgres import close_pool, create_pool, look_at_schema
 from service.runtime.probe_server import ProbeServer
@@ -40,6 +41,7 @@ async def _serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         pool = await create_pool(settings, within=settings.request_timeout)
         stack.push_async_callback(close_pool, pool)
+        await stack.enter_async_context(following(str(settings.database_url)))
         await look_at_schema(pool)
         replica_pool = None
         if settings.database_read_url is not None:

@@ -11,7 +11,8 @@ from contextvars import Context
 import asyncpg
 import structlog
 
-from service.runtime.postgres import ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, UNAVAILABLE, reason_of
+from service.runtime.database_hosts import hosts_of, reason_of
+from service.runtime.postgres import ACQUIRE_TIMEOUT, CONNECT_TIMEOUT, UNAVAILABLE
 from sql.batch_events import notify_of_batches
 from sql.health import database_answers
 from sql.sessions import begin_session
@@ -42,7 +43,7 @@ class Listener:
     def __init__(
         self, url: str, channel: str, *, received: Callable[[str], None], connected: Callable[[], None]
     ) -> None:
-        self._url = url
+        self._hosts = hosts_of(url)
         self._channel = channel
         self._received = received
         self._connected = connected
@@ -53,8 +54,7 @@ class Listener:
         while True:
             began = loop.time()
             try:
-                conn = await asyncpg.connect(
-                    self._url,
+                conn = await self._hosts.connect(
                     timeout=CONNECT_TIMEOUT,
                     command_timeout=ANSWER,
                     statement_cache_size=0,

@@ -6,8 +6,10 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 import structlog
+from asyncpg.connect_utils import SessionAttribute
 
 from service.runtime.database_figures import MeasuredPool, record_statement
+from service.runtime.database_hosts import hosts_of, reason_of
 from service.runtime.settings import DatabaseSettings, Settings, SettingsError
 from sql.migrate import missing
 from sql.sessions import begin_session, learn_types
@@ -108,14 +110,6 @@ def unreachable(error: BaseException) -> str:
     return f"CLARION_DATABASE_URL: cannot connect: {reason_of(error)}"
 
 
-def reason_of(error: BaseException) -> str:
-    """Why there is no connection, in plain words and never empty."""
-    said = " ".join(str(error).split())
-    if "connection_lost" in said or isinstance(error, ConnectionResetError):
-        return "the connection was closed at once: what answers there may be no PostgreSQL"
-    return said or ("no answer in time" if isinstance(error, TimeoutError) else type(error).__name__)
-
-
 async def _leave(_: asyncpg.Connection) -> None:
     """Nothing keeps state in a session (a pooler may stand before it), so a returned connection needs no reset."""
 
@@ -148,8 +142,11 @@ async def create_pool(
         await learn_types(conn)
         conn.add_query_logger(record_statement)
 
+    # Of a replica's hosts any will do: it is asked whether it follows the primary.
+    hosts = hosts_of(str(settings.database_url)) if url is None else hosts_of(url, SessionAttribute.any)
     return await MeasuredPool(
-        url or str(settings.database_url),
+        hosts.url,
+        connect=hosts.connect,
         connection_class=asyncpg.Connection,
         record_class=asyncpg.Record,
         min_size=0,
@@ -197,10 +194,8 @@ async def connected(settings: DatabaseSettings, *, migrated: bool = True) -> Asy
     the database has the schema, or need not have it (``migrated``).
     """
     try:
-        conn = await asyncpg.connect(
-            str(settings.database_url),
-            statement_cache_size=settings.database_statement_cache,
-            timeout=CONNECT_TIMEOUT,
+        conn = await hosts_of(str(settings.database_url)).connect(
+            statement_cache_size=settings.database_statement_cache, timeout=CONNECT_TIMEOUT
         )
     except (*UNAVAILABLE, asyncpg.PostgresError) as error:
         raise SettingsError(unreachable(error)) from error

@@ -6,7 +6,8 @@ import asyncpg
 import structlog
 from asyncpg.pool import PoolConnectionProxy
 
-from service.runtime.postgres import OVERDUE, UNAVAILABLE, reason_of
+from service.runtime.database_hosts import reason_of
+from service.runtime.postgres import OVERDUE, UNAVAILABLE
 from sql.replicas import replayed_position
 
 log = structlog.get_logger(__name__)

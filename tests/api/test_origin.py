@@ -172,3 +172,20 @@ async def test_events_and_logs_name_the_client_behind_a_trusted_proxy(
     cause = orjson.loads(await conn.fetchval("SELECT cause FROM outbox LIMIT 1"))
     assert (cause["client_ip"], cause["hostname"], cause["url"]) == (ip, host, f"{url}/api/v1/conversations")
     assert [line["client_ip"] for line in logs if line["event"] == "request"] == [ip]
+
+
+@pytest.mark.parametrize(
+    "line", [b"PROXY TCP4 198.51.100.7 203.0.113.1 1 80\r\n", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12)]
+)
+async def test_a_proxy_header_is_no_request_and_ends_the_connection(served: Served, line: bytes) -> None:
+    """A balancer that speaks it (HAProxy's send-proxy) finds out at its first check; neither version is believed."""
+    client = await served(forwarded_allow="127.0.0.1")
+    assert client._base_url
+    reader, writer = await asyncio.open_connection(client._base_url.host, client._base_url.port)
+
+    writer.write(line + b"GET /livez HTTP/1.1\r\nHost: a.example\r\n\r\n")
+    answer = await reader.read()
+
+    writer.close()
+    assert answer.partition(b"\r\n")[0].endswith(b" 400 Bad Request")
+    assert answer.count(b"HTTP/1.") == 1

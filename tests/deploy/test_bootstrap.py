@@ -269,14 +269,14 @@ def test_programs_of_tests_that_cannot_be_had_are_said_in_a_line_and_hold_nothin
         raise CannotRun("missing: promtool; run: sudo apt-get install prometheus")
 
     monkeypatch.setattr(packages, "install", refuse)
-    monkeypatch.setattr(shutil, "which", lambda program: None)
+    monkeypatch.setattr(packages, "find_program", lambda program: None)
     bootstrap.prepare_checks()
 
     assert asked == [list(packages.OF_TESTS.values())]
     assert capsys.readouterr().out == (
         "Some tests will be skipped: missing: promtool; run: sudo apt-get install prometheus\n"
     )
-    monkeypatch.setattr(shutil, "which", lambda program: f"/usr/bin/{program}")
+    monkeypatch.setattr(packages, "find_program", lambda program: Path("/usr/bin", program))
     bootstrap.prepare_checks()
     assert len(asked) == 1
 

@@ -6,6 +6,7 @@ import random
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import FaultEnvironment, fault_environment
 from tests.support.private_servers import PASSWORD, open_folder, takes_queues
+from tests.support.recovery import Recovery
 
 SMALL = {
     "chunk_size": 3,
@@ -31,6 +33,12 @@ def chance(request: pytest.FixtureRequest) -> random.Random:
     seed = int(os.environ.get("CLARION_FAULT_SEED", uuid.uuid4().int % 1_000_000))
     request.node.add_report_section("call", "seed", f"CLARION_FAULT_SEED={seed}")
     return random.Random(seed)
+
+
+@pytest.fixture
+def recovery(request: pytest.FixtureRequest) -> Recovery:
+    """What is measured stands in the report of the test (``-rA``)."""
+    return Recovery(partial(request.node.add_report_section, "call", "recovery"))
 
 
 @pytest.fixture

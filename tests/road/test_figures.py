@@ -13,7 +13,7 @@ from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.fault_environment import fault_environment
 from tests.support.processes import free_port
-from tests.support.programs import promtool
+from tests.support.programs import machine_program
 from tests.support.waiting import until
 
 CHECKOUT = Path(__file__).parents[2]
@@ -48,7 +48,7 @@ def samples(exposition: str) -> set[str]:
 
 def check(*what: str, given: str | None = None) -> tuple[int, str]:
     """Exit status of promtool, and what it has to say."""
-    command = [promtool(), "check", *what]
+    command = [str(machine_program("promtool")), "check", *what]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout + done.stderr
 
@@ -102,7 +102,9 @@ def test_each_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not() 
 
 
 def test_alerts_fire_when_they_should_and_only_then() -> None:
-    done = subprocess.run([promtool(), "test", "rules", CASES], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [machine_program("promtool"), "test", "rules", CASES], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -11,8 +11,7 @@ from service.runtime.settings import Settings
 from sql import migrate
 from tests.support.batches import Batches
 from tests.support.commands import clarion
-from tests.support.databases import server_url, with_database
-from tests.support.ledger import new_database
+from tests.support.databases import empty_database
 from tests.support.processes import Client, installation
 from tests.support.waiting import until
 
@@ -25,15 +24,11 @@ _BEFORE_THE_FIRST_RELEASE = (
 )  # fmt: skip
 
 
-@pytest.fixture
-async def empty_database() -> AsyncIterator[str]:
+@pytest.fixture(name="empty_database")
+async def _empty_database() -> AsyncIterator[str]:
     """DSN of a database without any table."""
-    name = new_database()
-    admin = await asyncpg.connect(server_url())
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    yield with_database(server_url(), name)
-    await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    await admin.close()
+    async with empty_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -56,6 +56,13 @@ def with_port(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{account}{at}127.0.0.1:{port}"))
 
 
+def with_host(url: str, hosts: str) -> str:
+    """The DSN with these hosts; its own stands where they have ``{}``."""
+    parts = urlsplit(url)
+    account, at, own = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{account}{at}{hosts.format(own)}"))
+
+
 async def _template() -> str:
     """Name of a migrated database to clone; made once per set of migrations and definitions."""
     digest = hashlib.sha256(repr((migrate.available(), migrate.definitions())).encode()).hexdigest()[:12]
@@ -73,6 +80,19 @@ async def _template() -> str:
     finally:
         await admin.close()
     return name
+
+
+@asynccontextmanager
+async def empty_database() -> AsyncIterator[str]:
+    """DSN of a database without any table, dropped at the end."""
+    name = new_database()
+    admin = await asyncpg.connect(server_url())
+    await admin.execute(f'CREATE DATABASE "{name}"')
+    try:
+        yield with_database(server_url(), name)
+    finally:
+        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+        await admin.close()
 
 
 @asynccontextmanager

@@ -2,20 +2,18 @@
 
 import asyncio
 import os
-import shutil
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from deploy.packages import Need, install
 from tests.support.databases import server_url, with_database
 from tests.support.private_servers import open_folder
 from tests.support.processes import free_port
-from tests.support.waiting import until
+from tests.support.programs import machine_program
+from tests.support.waiting import listens, until
 
-_NEED = Need("PgBouncer", "pgbouncer", "pgbouncer")
 _CONFIGURATION = """
 [databases]
 * = host={host} port={port} user={user} password={password}
@@ -27,17 +25,6 @@ auth_type = any
 pool_mode = transaction
 default_pool_size = 3
 """
-
-
-def _binary() -> Path:
-    """Debian puts it where only root's PATH looks."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/opt/homebrew/bin"])
-    found = shutil.which("pgbouncer", path=path)
-    if found is None:
-        install([_NEED])
-        found = shutil.which("pgbouncer", path=path)
-    assert found is not None
-    return Path(found)
 
 
 def _start(folder: str, port: int) -> "subprocess.Popen[bytes]":
@@ -52,7 +39,9 @@ def _start(folder: str, port: int) -> "subprocess.Popen[bytes]":
     file.write_text(configuration)
     file.chmod(0o644)
     account = "postgres" if os.geteuid() == 0 else None  # it refuses to run as root
-    return subprocess.Popen([_binary(), "-q", file], cwd=folder, stderr=subprocess.DEVNULL, user=account, group=account)
+    return subprocess.Popen(
+        [machine_program("pgbouncer"), "-q", file], cwd=folder, stderr=subprocess.DEVNULL, user=account, group=account
+    )
 
 
 @asynccontextmanager
@@ -62,18 +51,9 @@ async def pgbouncer(database_url: str) -> AsyncIterator[str]:
     with open_folder() as folder:
         process = await asyncio.to_thread(_start, folder, port)
         try:
-            await until(lambda: _listens(port))
+            await until(lambda: listens(port))
             name = urlsplit(database_url).path.lstrip("/")
             yield with_database(f"postgresql://{urlsplit(server_url()).username}@127.0.0.1:{port}/none", name)
         finally:
             process.terminate()
             await asyncio.to_thread(process.wait)
-
-
-async def _listens(port: int) -> bool:
-    try:
-        _, writer = await asyncio.open_connection("127.0.0.1", port)
-    except ConnectionRefusedError:
-        return False
-    writer.close()
-    return True

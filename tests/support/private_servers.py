@@ -123,22 +123,24 @@ async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
 
 async def suspend_queue(server: PrivateRabbitMQ, name: str) -> None:
     """Stops a classic queue's process: it takes messages and confirms none, as one that is recovering."""
-    await _evaluate(server, f"sys:suspend({_QUEUE_PROCESS.format(name=name)})")
+    await evaluate(server, f"sys:suspend({QUEUE_PROCESS.format(name=name)})")
 
 
 async def resume_queue(server: PrivateRabbitMQ, name: str) -> None:
     """The queue's process goes on where it stopped."""
-    await _evaluate(server, f"sys:resume({_QUEUE_PROCESS.format(name=name)})")
+    await evaluate(server, f"sys:resume({QUEUE_PROCESS.format(name=name)})")
 
 
-_QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
+# Of a classic queue its process, of a quorum queue the name and the node of its leader.
+QUEUE_PROCESS = 'amqqueue:get_pid(element(2, rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{name}">>))))'
 
 
-async def _evaluate(server: PrivateRabbitMQ, expression: str) -> None:
-    await _rabbitmqctl(server, "eval", f"{expression}.")
+async def evaluate(server: PrivateRabbitMQ, expression: str) -> str:
+    """What the Erlang expression comes to at the server."""
+    return await _rabbitmqctl(server, "eval", f"{expression}.")
 
 
-async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> None:
+async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> str:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
@@ -151,14 +153,29 @@ async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = 
     )
     output, _ = await process.communicate(given)
     assert process.returncode == 0, output.decode()
+    return output.decode().strip()
+
+
+async def freeze(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """Stops the server and all its processes where they are, as a paused virtual machine; its connections stay."""
+    await _signal(server, signal.SIGSTOP)
+
+
+async def thaw(server: PrivatePostgres | PrivateRabbitMQ) -> None:
+    """A frozen server goes on where it was."""
+    await _signal(server, signal.SIGCONT)
+
+
+async def _signal(server: PrivatePostgres | PrivateRabbitMQ, number: signal.Signals) -> None:
+    main = psutil.Process(server.process.facts()["pid"])
+    for process in (main, *main.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # some end with their parent
+            process.send_signal(number)
 
 
 async def kill(server: PrivatePostgres | PrivateRabbitMQ) -> None:
     """kill -9 of the server and all its processes at once; returns when they have gone."""
-    main = psutil.Process(server.process.facts()["pid"])
-    for process in (main, *main.children(recursive=True)):
-        with suppress(psutil.NoSuchProcess):  # some end with their parent
-            process.kill()
+    await _signal(server, signal.SIGKILL)
     await asyncio.to_thread(server.process.stop, KILL)
     if server.process.child is not None:
         await asyncio.to_thread(server.process.child.wait)

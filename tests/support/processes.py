@@ -81,6 +81,11 @@ class Process:
         await self._reader
         return status
 
+    async def end(self) -> int:
+        """Wait for the end of a command that does its work and ends; the exit status."""
+        assert self._process is not None
+        return await self._process.wait()
+
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal that does not end it."""
         assert self._process is not None

@@ -1,20 +1,20 @@
 """Programs that tests run: packages of the environment, and those of the machine that they can do without."""
 
 import asyncio
-import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
 from deploy.binaries import postgres_folders
+from deploy.packages import OF_TESTS, find_program
 
 
-def promtool() -> str:
-    """Prometheus's own check of rules and figures; where it is not there, the test that asks for it is skipped."""
-    found = shutil.which("promtool")
+def machine_program(name: str) -> Path:
+    """One of deploy/packages.py, OF_TESTS; where it is not there, the test that asks for it is skipped."""
+    found, need = find_program(name), OF_TESTS[name]
     if found is None:
-        pytest.skip("promtool is not here (Debian: prometheus), so rules and figures are not checked by it")
+        pytest.skip(f"{need.what} is not here (Debian: {need.apt})")
     return found
 
 

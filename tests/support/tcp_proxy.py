@@ -22,6 +22,7 @@ class TcpProxy:
         self._server: asyncio.Server | None = None
         self._accepted = asyncio.Event()
         self._open: set[asyncio.StreamWriter] = set()
+        self._stopping = False
         self.port = 0
         self.asked = b""
         self.lost = 0
@@ -36,6 +37,8 @@ class TcpProxy:
         """Ends every connection."""
         assert self._server is not None
         self._server.close()
+        self._stopping = True
+        self._going.set()  # for who has come while it was paused
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -66,6 +69,9 @@ class TcpProxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._going.wait()
+            if self._stopping:
+                writer.close()
+                return
             there, back = await asyncio.open_connection(*self._target)
         except BaseException:
             writer.close()

@@ -18,3 +18,13 @@ async def until(condition: Callable[[], bool | Awaitable[bool]]) -> None:
             if await held if inspect.isawaitable(held) else held:
                 return
             await asyncio.sleep(LOOK_AGAIN)
+
+
+async def listens(port: int) -> bool:
+    """Whether a process accepts connections on that port of the loopback."""
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
