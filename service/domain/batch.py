@@ -58,6 +58,8 @@ class SkipReason(StrEnum):
 # transaction than for their rows.
 FEWEST_CHUNKS = 50
 SMALLEST_CHUNK = 500
+# A thread that is there costs twice as much as a new one, and a reader waits for a whole chunk (CONTRACT 3.3).
+LARGEST_REUSING_CHUNK = 1000
 
 
 # With a pace, so many chunks make a minute, and each minute has its share; but no send is cut into more than so many.
@@ -65,8 +67,13 @@ CHUNKS_A_MINUTE = 60
 MOST_PACED_CHUNKS = 50_000
 
 
-def chunk_size(recipients: int, largest: int, *, pace: int = 0) -> int:
-    """How many recipients of a send share a transaction; ``largest`` rules. ``pace``: recipients a minute; 0: any."""
+def chunk_size(recipients: int, largest: int, *, reusing: bool = False, pace: int = 0) -> int:
+    """How many recipients of a send share a transaction; ``largest`` rules.
+
+    ``reusing``: it goes into threads that are there, where they are. ``pace``: recipients a minute; 0: any.
+    """
+    if reusing:
+        largest = min(largest, LARGEST_REUSING_CHUNK)
     size = min(largest, max(SMALLEST_CHUNK, recipients // FEWEST_CHUNKS))
     return min(size, max(paced_chunk(pace), recipients // MOST_PACED_CHUNKS)) if pace else size
 

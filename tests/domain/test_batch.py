@@ -73,6 +73,11 @@ def test_chunks_are_small_in_small_sends_and_never_above_the_limit(recipients: i
     assert size <= chunk_size(recipients + 1, largest)
 
 
+@given(recipients=st.integers(1, 1_000_000), largest=st.integers(1, 2000))
+def test_a_chunk_that_reuses_threads_takes_no_longer_than_one_of_new_ones(recipients: int, largest: int) -> None:
+    assert chunk_size(recipients, largest, reusing=True) == min(chunk_size(recipients, largest), 1000)
+
+
 @pytest.mark.parametrize(
     ("recipients", "pace", "size"),
     [

@@ -220,7 +220,7 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
             tags=plan.tags,
             user_note=request.user_note,
             recipients=plan.recipients,
-            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
+            chunk_size=chunk_size_of(work, plan),
             created_at=message.created_at,
             members_of_course=only_course(plan),
             audiences=audiences_of(plan),
@@ -241,6 +241,12 @@ async def _batch(work: Work, conn: Connection, request: CreateConversation, plan
     return Created(await deliveries.newest_authored_first(conn, message.author_id, written), None)
 
 
+def chunk_size_of(work: Work, plan: Validated) -> int:
+    """How many recipients of a batch share a transaction."""
+    settings = work.settings
+    return chunk_size(len(plan.recipients), settings.chunk_size, reusing=plan.send.private, pace=settings.pace)
+
+
 async def _later(
     work: Work, conn: Connection, request: CreateConversation, plan: Validated, send_at: datetime
 ) -> Accepted:
@@ -258,7 +264,7 @@ async def _later(
             tags=plan.tags,
             user_note=request.user_note,
             recipients=plan.recipients,
-            chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
+            chunk_size=chunk_size_of(work, plan),
             created_at=message.created_at,
             send_at=send_at,
             request=request_text(request),

@@ -17,7 +17,7 @@ from service.application.messages.create_request import CreateConversation, Kept
 from service.application.messages.daily_limit import count_send
 from service.application.messages.draft import store
 from service.application.messages.work import Work
-from service.domain.batch import BatchState, chunk_size
+from service.domain.batch import BatchState
 from service.domain.contexts import Context, ContextType
 from service.domain.errors import Code, Refusal, invalid
 from service.domain.ids import parse_id
@@ -168,7 +168,7 @@ async def _written(work: Work, conn: Connection, request: CreateConversation, pl
     return schedule.Start(
         plan.tags,
         plan.recipients,
-        chunk_size=chunk_size(len(plan.recipients), work.settings.chunk_size, pace=work.settings.pace),
+        chunk_size=create.chunk_size_of(work, plan),
         members_of_course=create.only_course(plan),
         audiences=create.audiences_of(plan),
         from_conversation_id=plan.shared,
