@@ -93,7 +93,7 @@ async def test_tokens_are_listed_without_the_tokens(settings: Settings, conn: as
 
     head, one, two = shown.out.splitlines()
     assert head.split("  ")[0] == "ID"
-    assert re.search(r" 7 +Zo\\xeb\\x1b\[2J +phone +\d{4}-\S+Z +2099-01-01T00:00:00Z +2026-02-03T04:05:06Z +-$", one)
+    assert re.search(r" 7 +Zo\u00eb\\x1b\[2J +phone +\d{4}-\S+Z +2099-01-01T00:00:00Z +2026-02-03T04:05:06Z +-$", one)
     assert re.search(r" 9 +- +- +\d{4}-\S+Z +- +- +\d{4}-\S+Z$", two)
     assert [(row["user_id"], row["user_name"], row["name"]) for row in rows] == [
         (7, "Zo\u00eb\x1b[2J", "phone"),
