@@ -104,6 +104,7 @@ class PrivateRabbitMQ:
             "PATH": os.pathsep.join(map(str, search_path())),
             "HOME": str(home),
             "LC_ALL": "C.UTF-8",
+            "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),  # else in the folder of the caller
             "ERL_EPMD_PORT": str(free_port()),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
             "RABBITMQ_NODENAME": "clarion@127.0.0.1",

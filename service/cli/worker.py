@@ -20,7 +20,10 @@ app = typer.Typer(add_completion=False)
 
 @app.command()
 def worker(
-    only: Annotated[list[str] | None, typer.Option(help="Run just this consumer; may be repeated.")] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"Run just this consumer; repeatable: {', '.join(process.WORKERS)}."),
+    ] = None,
 ) -> None:
     """Every consumer in one process, or those picked with --only."""
     names = list(dict.fromkeys(only or process.WORKERS))

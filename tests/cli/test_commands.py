@@ -15,6 +15,7 @@ from service.runtime.settings import Settings
 from tests.support.broker import broker_client
 from tests.support.commands import clarion
 from tests.support.processes import environment, free_port, installation
+from workers.process import WORKERS
 
 # Ctrl-C at the moment in which the program wants that module.
 _INTERRUPTED = """
@@ -41,6 +42,13 @@ async def test_every_command_is_listed_with_what_it_is_for(settings: Settings) -
     assert (done.code, done.err) == (0, "")
     for command in ("migrate", "api", "worker", "directory", "dead", "token", "send", "batch"):
         assert any(line.split()[1:2] == [command] and len(line.split()) > 4 for line in done.out.splitlines()), command
+
+
+async def test_the_worker_lists_its_consumers(settings: Settings) -> None:
+    done = await clarion(settings, "worker", "--help")
+
+    assert (done.code, done.err) == (0, "")
+    assert set(WORKERS) <= {word.strip(",.:") for word in done.out.replace("│", " ").split()}
 
 
 @pytest.mark.parametrize("module", ["asyncpg", "service.cli.migrate"])

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 
 from deploy import suite
+from deploy.environment import CHECKOUT
 from deploy.failure import CannotRun
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
@@ -22,9 +24,9 @@ _TEST = """
 import os
 
 def test_of_the_caller_is_seen_what_is_said_to_the_tests_and_no_setting():
-    assert sorted(name for name, it in os.environ.items() if name.startswith("CLARION_") and it) == [
-        *sorted(["CLARION_AMQP_URL", "CLARION_DATABASE_URL", *OF_TESTS])
-    ]
+    assert {name for name, value in os.environ.items() if name.startswith("CLARION_") and value} == {
+        "CLARION_AMQP_URL", "CLARION_DATABASE_URL", *OF_TESTS
+    }
 
 def test_that_fails():
     assert False
@@ -66,8 +68,10 @@ def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 async def test_its_status_is_that_of_the_tests(own_state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = own_state / "test_two.py"
-    file.write_text(f"OF_TESTS = {sorted(suite.OF_TESTS)}\n{_TEST}")
-    for name in ("CLARION_PORT", *suite.OF_TESTS):
+    page = (CHECKOUT / "tests" / "README.md").read_text("utf-8")
+    of_tests = set(re.findall(r"CLARION_[A-Z_]+", page)) - {"CLARION_DATABASE_URL", "CLARION_AMQP_URL"}
+    file.write_text(f"OF_TESTS = {of_tests}\n{_TEST}")
+    for name in ("CLARION_PORT", *of_tests):
         monkeypatch.setenv(name, "1")
     plain = [str(file), "-q", "-p", "no:cacheprovider", f"--rootdir={own_state}", "-c", os.devnull]
 

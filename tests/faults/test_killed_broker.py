@@ -4,9 +4,12 @@ import asyncio
 import json
 import random
 from collections.abc import AsyncIterator
+from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
+from deploy.binaries import find_rabbitmq
 from deploy.rabbitmq import PrivateRabbitMQ
 from service.runtime.settings import Settings
 from tests.support.broker import broker_client
@@ -52,6 +55,22 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
     assert await gateway.stop() == 0
     assert await worker.stop() == 0
     assert await other.stop() == 0
+
+
+async def test_a_command_for_a_broker_that_is_gone_leaves_no_dump_where_it_was_called(
+    server: PrivateRabbitMQ, tmp_path: Path
+) -> None:
+    """Its program crashes where it finds no home, and else writes a dump into the folder of the caller, the checkout."""
+    found = find_rabbitmq()
+    assert found is not None
+    environment = psutil.Process(server.process.facts()["pid"]).environ() | {"HOME": str(tmp_path / "gone")}
+    process = await asyncio.create_subprocess_exec(
+        found.script.with_name("rabbitmqctl"), "status", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
+    )
+
+    assert await process.wait() != 0
+    assert not list(tmp_path.iterdir())
+    assert (server.home / "erl_crash.dump").exists()
 
 
 async def follow_advice(worker: Process, settings: Settings) -> None:
