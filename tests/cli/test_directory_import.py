@@ -192,6 +192,29 @@ async def test_whom_events_have_brought_is_the_same_person_course_and_enrolment(
     assert await rows(conn, "SELECT id, section_id FROM enrollments WHERE user_id = 7") == [(13, 12)]
 
 
+async def test_the_row_of_a_merged_user_says_nothing_of_the_one_they_were_merged_into(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """An information system goes on listing the other account, or lists it as deleted, every night."""
+    people = [
+        event("user_created", user_id=id_, name=sis_id, workflow_state="registered", user_sis_id=sis_id)
+        for id_, sis_id in ((7, "A"), (8, "B"))
+    ]
+    await apply(conn, [*people, event("user_merged", 1, user_id=8, merged_into_user_id=7)])
+    merged = await rows(conn, "SELECT id, sis_id, workflow_state FROM users ORDER BY id")
+    for state in ("active", "deleted"):
+        snapshot = {
+            "users.csv": f"user_id,login_id,full_name,status\nA,a,A,active\nB,b,B,{state}\n",
+            "enrollments.csv": "course_id,user_id,role,status\nC,B,student,active\n",
+        }
+        for _ in range(2):
+            await load(settings, save(tmp_path / state, snapshot))
+
+            assert await rows(conn, "SELECT id, sis_id, workflow_state FROM users ORDER BY id") == merged
+            assert await rows(conn, "SELECT user_id FROM enrollments") == [(7,)]
+            assert (await clarion(settings, "directory", "verify", str(tmp_path / state))).code == 0
+
+
 async def test_newer_events_win_and_older_ones_do_not(
     settings: Settings, conn: asyncpg.Connection, tmp_path: Path
 ) -> None:
