@@ -1,5 +1,6 @@
 """``clarion directory import`` as an operator runs it (CONTRACT 5.1)."""
 
+import os
 import re
 import zipfile
 from datetime import UTC, datetime
@@ -356,17 +357,39 @@ async def test_a_zip_is_read_where_it_lies(settings: Settings, conn: asyncpg.Con
     assert await conn.fetchval("SELECT count(*) FROM courses") == 2
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"), [(b"PK\x03\x04junk", "no file there has a header"), (b"", "no file there has")]
-)
-async def test_what_holds_no_snapshot_is_one_line(
-    settings: Settings, tmp_path: Path, damage: bytes, reason: str
+async def test_a_zip_that_was_cut_off_is_bad_and_not_of_another_kind(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    (tmp_path / "day.zip").write_bytes(damage)
+    folder = tmp_path / "sis"
+    save(folder, {"users.csv": CANVAS["users.csv"]})
+    write_zip(folder / "day.zip", {"courses.csv": CANVAS["courses.csv"]})
+    whole = (folder / "day.zip").read_bytes()
+    (folder / "day.zip").write_bytes(whole[: len(whole) // 2])
+    done = await clarion(settings, "directory", "import", str(folder))
+
+    assert done.code == 1
+    assert done.err == f"{folder}/day.zip: is a zip that is damaged or cut off\n"
+    assert await conn.fetchval("SELECT count(*) FROM users") == 4
+
+
+async def test_what_can_be_read_only_once_is_refused(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """A pipe, such as ``<(…)`` of a shell: it would be empty, or be waited for, when it is read again."""
+    os.mkfifo(tmp_path / "pipe")
+    done = await clarion(settings, "directory", "import", str(tmp_path / "pipe"))
+
+    assert done.code == 1
+    assert done.err == f"{tmp_path}/pipe: is neither a file nor a folder\n"
+
+
+@pytest.mark.parametrize("content", [b"PK, no zip", b""])
+async def test_what_holds_no_snapshot_is_one_line(settings: Settings, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "day.zip").write_bytes(content)
     done = await clarion(settings, "directory", "import", str(tmp_path / "day.zip"))
 
     assert (done.code, done.out) == (1, "")
-    assert reason in done.err.splitlines()[-1]
+    assert "no file there has a header" in done.err.splitlines()[-1]
 
 
 async def test_a_missing_path_loads_nothing(settings: Settings, conn: asyncpg.Connection, tmp_path: Path) -> None:
