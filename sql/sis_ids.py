@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from service.domain.snapshots import Reference, SisKind
 from sql.connection import Connection
-from sql.statements import Many
+from sql.statements import Column, Many
 
 Key = tuple[int | str | None, ...]
 
@@ -56,6 +56,7 @@ class NamedRow(NamedTuple):
 
 _REMEMBERED = Many("remembered_sis_ids", KnownRow)
 _USERS = Many("users_by_sis_id", UserBySisId)
+_MERGED = Column[str]("merged_sis_ids")
 _SECTIONS = Many("sections_by_sis_id", SectionBySisId)
 _ENROLLMENTS = Many("enrollments_alike", AlikeRow)
 _GROUP_MEMBERSHIPS = Many("group_memberships_alike", AlikeRow)
@@ -85,6 +86,11 @@ async def remember_sis_ids(conn: Connection, known: Mapping[Reference, int | Non
 async def users_by_sis_id(conn: Connection, sis_ids: Sequence[str]) -> list[UserBySisId]:
     """Users whom events have brought with these SIS ids."""
     return await _USERS(conn, sis_ids=sis_ids)
+
+
+async def merged_sis_ids(conn: Connection, sis_ids: Sequence[str]) -> list[str]:
+    """Those of users who have been merged into others, who go by other ones."""
+    return await _MERGED(conn, sis_ids=sis_ids)
 
 
 async def sections_by_sis_id(conn: Connection, sis_ids: Sequence[str]) -> list[SectionBySisId]:

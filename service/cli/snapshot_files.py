@@ -21,6 +21,7 @@ from service.contracts.snapshot_rows import FileForm, MalformedRow, SnapshotRow
 # Far above any real line; a file without line ends must not fill the memory.
 MAX_LINE_BYTES = 1 << 20
 _ENCRYPTED = 0x1
+_ZIP = b"PK\x03\x04"
 _UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
 _FORMS = (*oneroster.FILES, *canvas_sis.FILES)
 
@@ -124,10 +125,13 @@ def snapshot_of(paths: Sequence[str], opened: ExitStack) -> Snapshot:
 
 
 def _candidates(path: Path, opened: ExitStack, found: Snapshot) -> Iterator[Candidate]:
-    if stat.S_ISDIR(path.stat().st_mode):
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
         for each in sorted(path.rglob("*")):
             if each.is_file() and not any(part.startswith(".") for part in each.relative_to(path).parts):
                 yield from _candidates(each, opened, found)
+    elif not stat.S_ISREG(mode):  # a pipe is empty when it is read again
+        found.bad.append(BadFile(str(path), "is neither a file nor a folder"))
     elif zipfile.is_zipfile(path):
         try:
             archive = opened.enter_context(zipfile.ZipFile(path))
@@ -142,8 +146,19 @@ def _candidates(path: Path, opened: ExitStack, found: Snapshot) -> Iterator[Cand
                 found.bad.append(BadFile(name, "is encrypted"))
                 continue
             yield Candidate(name, entry.file_size, partial(archive.open, entry))
+    elif _begins_as_zip(path):
+        found.bad.append(BadFile(str(path), "is a zip that is damaged or cut off"))
     else:
         yield Candidate(str(path), path.stat().st_size, partial(_open, path))
+
+
+def _begins_as_zip(path: Path) -> bool:
+    """Zips have their contents at the end: one that was cut off has none, and is not to be taken for another file."""
+    try:
+        with path.open("rb") as stored:
+            return stored.read(len(_ZIP)) == _ZIP
+    except OSError:
+        return False
 
 
 def _open(path: Path) -> IO[bytes]:

@@ -12,12 +12,27 @@ LEFT JOIN LATERAL (
 ) merged ON true;
 
 -- name: users_by_sis_id :many
--- Users whom events have brought, the living first.
+-- Users whom events have brought, the living first. One who has been merged is the one whom they were merged into.
 SELECT asked.sis_id, u.id
 FROM unnest(:sis_ids::text[]) AS asked (sis_id)
 CROSS JOIN LATERAL (
-    SELECT id FROM users WHERE sis_id = asked.sis_id ORDER BY workflow_state = 'deleted', id LIMIT 1
+    SELECT coalesce(merged_into_user_id, id) AS id FROM users WHERE sis_id = asked.sis_id
+    ORDER BY workflow_state = 'deleted', users.id LIMIT 1
 ) u;
+
+-- name: merged_sis_ids :column
+-- Those of users who have been merged into others, as long as none of the others goes by it.
+SELECT asked.sis_id
+FROM unnest(:sis_ids::text[]) AS asked (sis_id)
+LEFT JOIN LATERAL (
+    SELECT id, merged_into_user_id FROM users WHERE sis_id = asked.sis_id
+    ORDER BY merged_into_user_id IS NOT NULL, id LIMIT 1
+) named ON true
+LEFT JOIN LATERAL (SELECT id FROM sis_ids WHERE kind = 'user' AND sis_id = asked.sis_id OFFSET 0) met ON true
+LEFT JOIN LATERAL (
+    SELECT u.merged_into_user_id FROM users u WHERE u.id = met.id AND u.merged_into_user_id IS NOT NULL OFFSET 0
+) merged ON true
+WHERE CASE WHEN named.id IS NULL THEN merged.merged_into_user_id ELSE named.merged_into_user_id END IS NOT NULL;
 
 -- name: sections_by_sis_id :many
 -- Sections that events have brought, and the courses they are in.

@@ -1,5 +1,6 @@
 """``clarion directory import`` as an operator runs it (CONTRACT 5.1)."""
 
+import os
 import re
 import zipfile
 from datetime import UTC, datetime
@@ -192,6 +193,29 @@ async def test_whom_events_have_brought_is_the_same_person_course_and_enrolment(
     assert await rows(conn, "SELECT id, section_id FROM enrollments WHERE user_id = 7") == [(13, 12)]
 
 
+async def test_the_row_of_a_merged_user_says_nothing_of_the_one_they_were_merged_into(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """An information system goes on listing the other account, or lists it as deleted, every night."""
+    people = [
+        event("user_created", user_id=id_, name=sis_id, workflow_state="registered", user_sis_id=sis_id)
+        for id_, sis_id in ((7, "A"), (8, "B"))
+    ]
+    await apply(conn, [*people, event("user_merged", 1, user_id=8, merged_into_user_id=7)])
+    merged = await rows(conn, "SELECT id, sis_id, workflow_state FROM users ORDER BY id")
+    for state in ("active", "deleted"):
+        snapshot = {
+            "users.csv": f"user_id,login_id,full_name,status\nA,a,A,active\nB,b,B,{state}\n",
+            "enrollments.csv": "course_id,user_id,role,status\nC,B,student,active\n",
+        }
+        for _ in range(2):
+            await load(settings, save(tmp_path / state, snapshot))
+
+            assert await rows(conn, "SELECT id, sis_id, workflow_state FROM users ORDER BY id") == merged
+            assert await rows(conn, "SELECT user_id FROM enrollments") == [(7,)]
+            assert (await clarion(settings, "directory", "verify", str(tmp_path / state))).code == 0
+
+
 async def test_newer_events_win_and_older_ones_do_not(
     settings: Settings, conn: asyncpg.Connection, tmp_path: Path
 ) -> None:
@@ -333,17 +357,39 @@ async def test_a_zip_is_read_where_it_lies(settings: Settings, conn: asyncpg.Con
     assert await conn.fetchval("SELECT count(*) FROM courses") == 2
 
 
-@pytest.mark.parametrize(
-    ("damage", "reason"), [(b"PK\x03\x04junk", "no file there has a header"), (b"", "no file there has")]
-)
-async def test_what_holds_no_snapshot_is_one_line(
-    settings: Settings, tmp_path: Path, damage: bytes, reason: str
+async def test_a_zip_that_was_cut_off_is_bad_and_not_of_another_kind(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    (tmp_path / "day.zip").write_bytes(damage)
+    folder = tmp_path / "sis"
+    save(folder, {"users.csv": CANVAS["users.csv"]})
+    write_zip(folder / "day.zip", {"courses.csv": CANVAS["courses.csv"]})
+    whole = (folder / "day.zip").read_bytes()
+    (folder / "day.zip").write_bytes(whole[: len(whole) // 2])
+    done = await clarion(settings, "directory", "import", str(folder))
+
+    assert done.code == 1
+    assert done.err == f"{folder}/day.zip: is a zip that is damaged or cut off\n"
+    assert await conn.fetchval("SELECT count(*) FROM users") == 4
+
+
+async def test_what_can_be_read_only_once_is_refused(
+    settings: Settings, conn: asyncpg.Connection, tmp_path: Path
+) -> None:
+    """A pipe, such as ``<(…)`` of a shell: it would be empty, or be waited for, when it is read again."""
+    os.mkfifo(tmp_path / "pipe")
+    done = await clarion(settings, "directory", "import", str(tmp_path / "pipe"))
+
+    assert done.code == 1
+    assert done.err == f"{tmp_path}/pipe: is neither a file nor a folder\n"
+
+
+@pytest.mark.parametrize("content", [b"PK, no zip", b""])
+async def test_what_holds_no_snapshot_is_one_line(settings: Settings, tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "day.zip").write_bytes(content)
     done = await clarion(settings, "directory", "import", str(tmp_path / "day.zip"))
 
     assert (done.code, done.out) == (1, "")
-    assert reason in done.err.splitlines()[-1]
+    assert "no file there has a header" in done.err.splitlines()[-1]
 
 
 async def test_a_missing_path_loads_nothing(settings: Settings, conn: asyncpg.Connection, tmp_path: Path) -> None:

@@ -135,6 +135,15 @@ async def test_of_several_keys_with_one_id_none_is_taken() -> None:
             await verified(token, FIRST, other)
 
 
+async def test_of_keys_with_one_id_the_one_that_suits_the_algorithm_is_taken() -> None:
+    """RFC 7517 4.5: keys of different types may share an id."""
+    encrypting = SigningKey("first", number=2).jwk | {"use": "enc"}
+    held = await known_by(FIRST, SigningKey("first", "RS256"), encrypting)
+
+    for algorithm in ("ES256", "RS256"):
+        assert (await held.verify(SigningKey("first", algorithm).token("u-1"))).user.uuid == "u-1"
+
+
 async def test_without_an_id_the_only_key_is_meant() -> None:
     nameless = SigningKey(None)
     encrypting = SigningKey("enc", "RS256").jwk | {"use": "enc", "alg": "RSA-OAEP"}

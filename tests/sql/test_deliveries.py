@@ -10,10 +10,13 @@ from service.application.messages.chunk import ChunkOutcome, Nothing, deliver_at
 from service.application.messages.tag_sets import TagSets
 from service.domain.contexts import Context, ContextType
 from service.domain.event_metadata import Cause
+from service.runtime.postgres import create_pool
+from service.runtime.settings import Settings
 from sql import chunks
 from sql.chunks import PendingChunk
 from sql.connection import Connection
 from tests.support.batches import Batches
+from tests.support.user_merges import until_waiting
 from tests.support.waiting import until
 
 CAUSE = Cause({"root_account_id": "1"})
@@ -191,6 +194,29 @@ async def test_of_two_who_write_a_chunk_at_once_the_second_waits_and_finds_it_do
             writing = asyncio.create_task(write(second))
             await until(waits)
         assert await writing == Nothing("delivered", "sent")
+
+
+@pytest.mark.parametrize("author", [1, 999])
+@pytest.mark.parametrize("whose", ["user_id = :author", "user_id <> :author", "true"])
+async def test_what_is_written_into_a_reused_thread_meanwhile_is_counted_too(
+    conn: asyncpg.Connection, settings: Settings, author: int, whose: str
+) -> None:
+    """The delivery waits for it, and goes on with the rows as they are then, not as they were."""
+    people, batches = list(range(10, 310)), Batches(conn)
+    await deliver(conn, await batches.accept(people, chunk_size=300, sender=author))
+    again = await batches.accept(people, chunk_size=300, sender=author)
+    whose = whose.replace(":author", str(author))
+    pool = await create_pool(settings)  # plans as processes have them
+    async with pool.acquire() as second:
+        async with conn.transaction():
+            await conn.execute(f"UPDATE participants SET message_count = message_count + 1 WHERE {whose}")
+            delivering = asyncio.create_task(deliver(second, again))
+            await until_waiting(conn)
+        assert isinstance(await delivering, ChunkOutcome)
+    await pool.close()
+
+    wrong = f"SELECT * FROM participants WHERE message_count <> 2 + ({whose})::integer"
+    assert await conn.fetch(wrong) == []
 
 
 async def test_a_late_chunk_does_not_move_a_thread_back(conn: asyncpg.Connection) -> None:

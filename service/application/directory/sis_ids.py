@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from service.domain.directory_shapes import Kind
-from service.domain.snapshots import FIRST_ID, ROOT, Record, Reference, Row, SisKind, references
+from service.domain.snapshots import FIRST_ID, ROOT, Agents, Guardian, Record, Reference, Row, SisKind, references
 from sql import sis_ids
 from sql.connection import Connection
 from sql.sis_ids import AlikeRow, Key
@@ -42,6 +42,25 @@ async def lasting_ids(conn: Connection, records: Sequence[Record], root_account_
     if unknown := _unknown(named, ids):
         ids |= await _remember(conn, unknown, await _alike(conn, unknown, records, ids))
     return ids
+
+
+async def without_merged(conn: Connection, records: Sequence[Record]) -> Sequence[Record]:
+    """The records without those that say what a user is like who has been merged into another (semantics.md 2.6).
+
+    Whatever else names such a user means the other one, who would be renamed, or deleted, by such a row.
+    """
+    users = [user.sis_id for user in map(_described, records) if user is not None]
+    merged = set(await sis_ids.merged_sis_ids(conn, users)) if users else set()
+    if not merged:
+        return records
+    return [each for each in records if (user := _described(each)) is None or user.sis_id not in merged]
+
+
+def _described(record: Record) -> Reference | None:
+    match record:
+        case Row(Kind.USER, own) | Agents(own) | Guardian(own):
+            return own
+    return None
 
 
 def _named(records: Sequence[Record]) -> list[Reference]:

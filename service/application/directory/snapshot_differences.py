@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from service.application.directory.sis_ids import Ids, known_ids
+from service.application.directory.sis_ids import Ids, known_ids, without_merged
 from service.application.directory.snapshots import (
     course_dates,
     courses_of_enrollments,
@@ -82,6 +82,7 @@ async def one_moment(conn: Connection) -> AsyncIterator[None]:
 
 async def collect(conn: Connection, records: Sequence[Record], now: datetime, root_account_id: int) -> None:
     """Puts a set of records beside the directory. In ``one_moment``."""
+    records = await without_merged(conn, records)
     ids = await known_ids(conn, records, root_account_id)
     courses = await courses_of_enrollments(conn, records, ids)
     dates = {own.course_id: each for own, each in await dates_of(conn, list(course_dates(records, ids).values()))}

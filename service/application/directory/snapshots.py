@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from service.application.directory.changes import Followed, by_kind, in_parts, in_transaction, write_changes
-from service.application.directory.sis_ids import Ids, lasting_ids
+from service.application.directory.sis_ids import Ids, lasting_ids, without_merged
 from service.domain.directory import Change
 from service.domain.directory_shapes import SHAPES, Kind
 from service.domain.snapshots import (
@@ -46,6 +46,7 @@ async def follow(conn: Connection, records: Sequence[Record], as_of: datetime, r
 async def _write(conn: Connection, records: Sequence[Record], as_of: datetime, root_account_id: int) -> Counter[Kind]:
     # Also where no roster changes: two imports of the same SIS ids are not to give them two ids.
     await take_roster_turn(conn)
+    records = await without_merged(conn, records)
     ids = await lasting_ids(conn, records, root_account_id)
     changes = [*await row_changes(conn, records, ids, as_of), *await _course_dates(conn, records, ids, as_of)]
     written = await write_changes(conn, by_kind(changes))

@@ -97,15 +97,21 @@ class KeySet:
         return len(self._usable)
 
     def find(self, kid: str | None, algorithm: str) -> PyJWK:
-        """The only key of that id, or the only one of the set for a token that names none; Unacceptable."""
+        """The only key of that id for that algorithm, or for a token that names none the only one of the set; Unacceptable.
+
+        Keys of different types may share an id (RFC 7517 4.5).
+        """
         found = self._usable if kid is None else self._by_id.get(kid, [])
         if not found:
             raise UnknownKey("there is no such key")
-        if len(found) > 1:
+        if kid is None and len(found) > 1:
             raise Unacceptable("it may be one of several keys")
-        if algorithm not in found[0].algorithms:
+        suitable = [key for key in found if algorithm in key.algorithms]
+        if not suitable:
             raise Unacceptable("its key is for something else")
-        return found[0].verifying(algorithm)
+        if len(suitable) > 1:
+            raise Unacceptable("it may be one of several keys")
+        return suitable[0].verifying(algorithm)
 
 
 class Keys:
