@@ -261,6 +261,23 @@ async def test_with_half_a_date_nothing_goes_out(visit: Visit) -> None:
     assert visit.page.url.endswith("#/compose")
 
 
+async def test_a_time_that_is_left_as_it_is_stays_to_the_second(console: ConsoleEnvironment) -> None:
+    """Also in the hour that comes twice when summer time ends, of which the browser takes the first."""
+    years = (datetime.now(UTC).year + more for more in range(2))
+    ends = (datetime(year, 10, 31, 1, 30, 17, tzinfo=UTC) for year in years)
+    at = next(at - timedelta(days=at.isoweekday() % 7) for at in ends if at - timedelta(days=7) > datetime.now(UTC))
+    there = console.there
+    batch = await there.send(there.bulk(send_at=at.isoformat()))
+    async with console.visit(timezone_id="Europe/Vienna") as visit:
+        await visit.open(f"#/batches/{batch}", token=console.token)
+        await visit.make("Change time")
+        await expect(visit.text("The batch has a new time.")).to_be_visible()
+        _, body, _ = await there.teacher.call("GET", f"/conversations/batches/{batch}")
+        assert datetime.fromisoformat(body["send_at"]) == at
+        await visit.make("Cancel sending")
+        await expect(visit.state("Cancelled")).to_be_visible()
+
+
 @pytest.mark.usefixtures("held")
 async def test_a_lost_connection_is_said_and_what_came_meanwhile_is_seen_on_its_return(
     visit: Visit, console: ConsoleEnvironment
