@@ -12,8 +12,8 @@ class CallerRow(NamedTuple):
     """A token and its user. workflow_state is None for a user the directory does not know.
 
     drains_in: seconds in which the token's bucket empties, the reservation included; None without one. awaited: [batch
-    id, position] of each pending chunk with the user among its recipients, the oldest first. log_position: bytes of the
-    log that a replica needs to have for this caller; None where there is none.
+    id, position] of each pending chunk with the user among its recipients, the oldest first. log_position: [timeline,
+    bytes] of the log that a replica needs to have for this caller; None where there is none.
     """
 
     user_id: int
@@ -27,7 +27,7 @@ class CallerRow(NamedTuple):
     sis_id: str | None
     drains_in: float | None
     awaited: list[list[int]]
-    log_position: int | None
+    log_position: list[int] | None
 
 
 _FIND_CALLER = One("find_caller", CallerRow)

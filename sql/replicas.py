@@ -1,17 +1,29 @@
 """How far a streaming replica has come."""
 
+from typing import NamedTuple
+
 from sql.connection import Connection
 from sql.statements import Value
 
-_FLUSHED = Value[int]("flushed_position")
-_REPLAYED = Value[int | None]("replayed_position")
+_FLUSHED = Value[list[int]]("flushed_position")
+_REPLAYED = Value[list[int] | None]("replayed_position")
 
 
-async def flushed_position(conn: Connection) -> int:
-    """Bytes of the primary's log up to which all is there that was committed before."""
-    return await _FLUSHED(conn)
+class LogPosition(NamedTuple):
+    """Bytes of the log. A server that takes the place of the primary begins another timeline: only on the same one does
+    it say anything that a server has as many bytes.
+    """
+
+    timeline: int
+    bytes: int
 
 
-async def replayed_position(conn: Connection) -> int | None:
-    """Bytes of the primary's log that the replica shows; None of a server that is no replica."""
-    return await _REPLAYED(conn)
+async def flushed_position(conn: Connection) -> LogPosition:
+    """Up to where all is there in the primary's log that was committed before."""
+    return LogPosition(*await _FLUSHED(conn))
+
+
+async def replayed_position(conn: Connection) -> LogPosition | None:
+    """Up to where the replica shows a log; None of a server that is no replica."""
+    shown = await _REPLAYED(conn)
+    return None if shown is None else LogPosition(*shown)

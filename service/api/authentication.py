@@ -19,7 +19,7 @@ from service.application.address_book.rights import UserRights
 from service.domain.errors import Code, Refusal
 from sql.authentication import CallerRow
 from sql.connection import Connection
-from sql.replicas import flushed_position
+from sql.replicas import LogPosition, flushed_position
 
 _CLOSED_TO_FAKE_STUDENTS = "/api/v1/conversations"
 
@@ -34,7 +34,7 @@ class Caller:
     login: str | None = None
     sis_id: str | None = None
     awaited: tuple[tuple[int, int], ...] = ()  # chunks that a read has delivered first: batch id and position
-    log_position: int | None = None  # bytes of the log that a replica needs to show; None: reads keep to the primary
+    log_position: LogPosition | None = None  # what a replica needs to show; None: reads keep to the primary
 
     @property
     def real_user_id(self) -> int | None:
@@ -81,7 +81,8 @@ async def _authorise(request: web.Request, found: CallerRow) -> Caller:
     scopes = None if found.scopes is None else tuple(found.scopes)
     if scopes is not None and scopes_of(request).isdisjoint(scopes):
         raise Refusal(Code.INSUFFICIENT_SCOPE)
-    awaited, position = _chunks(found.awaited), found.log_position
+    awaited = _chunks(found.awaited)
+    position = None if found.log_position is None else LogPosition(*found.log_position)
     known = Caller(found.user_id, None, scopes, found.login, found.sis_id, awaited, None if awaited else position)
     fake_student = found.fake_student
     as_user = request[PARAMETERS].get("as_user_id")

@@ -19,6 +19,7 @@ from service.api.places import CLIENT, Places
 from service.api.unavailable import Unavailable
 from service.runtime.replica import REPLICA_ERRORS, Replica, ReplicaAway
 from sql.connection import Connection
+from sql.replicas import LogPosition
 
 REPLICA_PLACES: web.AppKey[Places] = web.AppKey("replica_places", Places)
 _KEEPS_TO_PRIMARY: web.RequestKey[bool] = web.RequestKey("keeps_to_primary")
@@ -50,7 +51,7 @@ async def reading(request: web.Request) -> AsyncIterator[Connection]:
         yield conn
 
 
-async def _acquire(request: web.Request, stack: AsyncExitStack, replica: Replica, position: int) -> Connection:
+async def _acquire(request: web.Request, stack: AsyncExitStack, replica: Replica, position: LogPosition) -> Connection:
     places = request.app[REPLICA_PLACES]
     with places.waiting():
         await stack.enter_async_context(places.of(request[CLIENT]))

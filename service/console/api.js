@@ -19,6 +19,8 @@ export class Problem extends Error {
     super(message);
     this.status = status;
     this.again = again;
+    // An institution may have throttling say 403, which elsewhere means that a right is missing.
+    this.throttled = status === 429 || (status === 403 && /rate limit exceeded/i.test(message));
   }
 }
 

@@ -46,7 +46,7 @@ async function run(path, { show, line, stop }) {
   }
 }
 
-const isFinal = (problem) => [401, 403, 404].includes(problem.status);
+const isFinal = (problem) => [401, 403, 404].includes(problem.status) && !problem.throttled;
 
 /** Asks so many times, as long as there are answers; whether there was one, and "finished" when no more will change. */
 async function poll(path, { show, line, stop, times }) {
@@ -58,7 +58,7 @@ async function poll(path, { show, line, stop, times }) {
       if (body.finished_at !== null && ["sent", "error", "cancelled"].includes(body.state)) return "finished";
     } catch (problem) {
       if (stop.aborted || isFinal(problem)) throw problem;
-      line(problem.status === 429 ? "polling" : "lost");
+      line(problem.throttled ? "polling" : "lost");
       if (problem.again) await pause(problem.again * 1_000, stop);
       return false;
     }

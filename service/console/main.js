@@ -1,6 +1,6 @@
 // The start, and the frame around every page: who is signed in, where one is, and the way to the other pages.
 import { html, render, useEffect, useState } from "./html.js";
-import { ask, useToken } from "./api.js";
+import { Problem, ask, useToken } from "./api.js";
 import { claimDraft, isBegun } from "./draft.js";
 import { zone } from "./format.js";
 import { forgetNames } from "./people.js";
@@ -16,8 +16,13 @@ import { Waiting } from "./parts/small.js";
 /** A token that came in the fragment. It leaves the address, and the history, before anything else is done. */
 function tokenFromAddress() {
   const found = /^#token=(.+)$/.exec(location.hash);
-  if (found) history.replaceState(null, "", location.pathname + location.search);
-  return found ? decodeURIComponent(found[1]) : null;
+  if (!found) return null;
+  history.replaceState(null, "", location.pathname + location.search);
+  try {
+    return decodeURIComponent(found[1]);
+  } catch {
+    return found[1]; // a lone % is no reason to show nothing at all
+  }
 }
 
 const firstToken = tokenFromAddress();
@@ -37,6 +42,8 @@ function Console() {
     setWhy(reason);
   };
   const signIn = async (token) => {
+    // No header can carry it, and the browser would say so as if there were no connection.
+    if (!/^[\x21-\x7e]+$/.test(token)) throw new Problem(401, "it has characters that no token has.");
     useToken(token);
     try {
       const who = await self();
@@ -61,7 +68,9 @@ function Console() {
     const moved = () => {
       const token = tokenFromAddress();
       if (token !== null) tryToken(token);
-      setPlace(placeInAddress());
+      const next = placeInAddress();
+      setPlace(next);
+      setNews((last) => (last?.id === next.id ? last : null));
     };
     const leaving = (event) => {
       if (isBegun()) event.preventDefault();

@@ -8,7 +8,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from service.runtime.database_hosts import reason_of
 from service.runtime.postgres import OVERDUE, UNAVAILABLE
-from sql.replicas import replayed_position
+from sql.replicas import LogPosition, replayed_position
 
 log = structlog.get_logger(__name__)
 
@@ -44,8 +44,8 @@ class Replica:
             self._rests_until = now + REST
         return True
 
-    async def acquire(self, position: int) -> "PoolConnectionProxy[asyncpg.Record]":
-        """A connection that shows so many bytes of the primary's log, to be released; ReplicaAway if there is none."""
+    async def acquire(self, position: LogPosition) -> "PoolConnectionProxy[asyncpg.Record]":
+        """A connection that shows so much of the primary's log, to be released; ReplicaAway if there is none."""
         try:
             async with asyncio.timeout(SILENCE + PATIENCE):
                 conn = await self._pool.acquire(timeout=SILENCE)
@@ -80,7 +80,7 @@ class Replica:
         self.complaint = reason
         self._rests_until = asyncio.get_running_loop().time() + REST
 
-    async def look(self, position: int) -> str | None:
+    async def look(self, position: LogPosition) -> str | None:
         """Why it cannot be read now, as ``acquire`` finds it; None when it can."""
         try:
             await self.release(await self.acquire(position))
@@ -89,16 +89,18 @@ class Replica:
         return None
 
 
-async def _wait_for(conn: "PoolConnectionProxy[asyncpg.Record]", position: int) -> None:
+async def _wait_for(conn: "PoolConnectionProxy[asyncpg.Record]", position: LogPosition) -> None:
     loop = asyncio.get_running_loop()
     deadline, pause = loop.time() + PATIENCE, _FIRST_PAUSE
     while True:
         shown = await replayed_position(conn)
         if shown is None:
             raise ReplicaAway("it follows no primary")
-        if shown >= position:
+        if shown.timeline != position.timeline:
+            raise ReplicaAway(f"it is on timeline {shown.timeline}, the primary on {position.timeline}")
+        if shown.bytes >= position.bytes:
             return
         if loop.time() + pause > deadline:
-            raise ReplicaAway(f"it is behind by {position - shown} bytes of the log")
+            raise ReplicaAway(f"it is behind by {position.bytes - shown.bytes} bytes of the log")
         await asyncio.sleep(pause)
         pause *= 2

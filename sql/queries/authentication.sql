@@ -5,8 +5,8 @@
 -- With :reserving it also reserves the request's pre-flight cost in the bucket of the token, as change_bucket does;
 -- :reserving and :longest are seconds. That the token was used is noted once a minute at most. A crash of the server may
 -- forget both, so no reader waits for the disk, nor for what a big send is writing there; a statement of its own.
--- With :replicated log_position is how much of the log a replica has to have for this caller: all that was committed, which is
--- flushed before it is seen. The log is flushed by whole pages where no commit waits for it; what ends in the midst of a
+-- With :replicated log_position is how much of the log a replica has to have for this caller, [timeline, bytes]: all that was
+-- committed, which is flushed before it is seen. The log is flushed by whole pages where no commit waits for it; what ends in the midst of a
 -- record no replica can have, and then this statement's own commit flushes the rest.
 WITH found AS (
     SELECT t.token_hash, t.user_id, t.scopes, t.expires_at,
@@ -41,7 +41,9 @@ WITH found AS (
 SELECT f.user_id, f.scopes, f.expires_at, f.expired, f.revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id,
        bucket.drains_in,
        array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited,
-       CASE WHEN :replicated THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END AS log_position
+       CASE WHEN :replicated THEN ARRAY[
+           ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::bigint,
+           (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint] END AS log_position
 FROM found f
 LEFT JOIN bucket ON true;
 
@@ -81,6 +83,8 @@ WITH named AS (
 SELECT f.user_id, :scopes::text[] AS scopes, NULL::timestamptz AS expires_at, false AS expired,
        NULL::timestamptz AS revoked_at, f.workflow_state, f.fake_student, f.login, f.sis_id, bucket.drains_in,
        array(SELECT ARRAY[w.batch_id, w.position] FROM awaited_chunks(f.user_id) w ORDER BY w.batch_id, w.position) AS awaited,
-       CASE WHEN :replicated THEN (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint END AS log_position
+       CASE WHEN :replicated THEN ARRAY[
+           ('x' || left(pg_walfile_name(pg_current_wal_flush_lsn()), 8))::bit(32)::bigint,
+           (pg_current_wal_flush_lsn() - '0/0'::pg_lsn)::bigint] END AS log_position
 FROM found f
 LEFT JOIN bucket ON true;

@@ -31,7 +31,7 @@ from tests.support.databases import with_database, with_port
 from tests.support.gateway import publishing_nowhere
 from tests.support.http_calls import call
 from tests.support.institution import Institution
-from tests.support.private_servers import own_postgres
+from tests.support.private_servers import kill, own_postgres
 from tests.support.school import School, make_school
 from tests.support.standby import standby_of
 from tests.support.tcp_proxy import tcp_proxy
@@ -116,7 +116,8 @@ class There:
         position = await flushed_position(self.conn)
 
         async def has_it() -> bool:
-            return (await replayed_position(self.standby) or 0) >= position
+            shown = await replayed_position(self.standby)
+            return shown is not None and shown.bytes >= position.bytes
 
         await until(has_it)
 
@@ -352,7 +353,7 @@ async def test_the_log_does_not_end_in_the_midst_of_a_record_for_long(there: The
 
     async def ends_with_a_page() -> bool:
         await there.conn.execute("INSERT INTO filler SELECT repeat('x', 1900) FROM generate_series(1, 5)")
-        return bool(await flushed_position(there.conn) % page == 0)
+        return (await flushed_position(there.conn)).bytes % page == 0
 
     await until(ends_with_a_page)
     await there.headers(there.school.teacher)
@@ -360,7 +361,7 @@ async def test_the_log_does_not_end_in_the_midst_of_a_record_for_long(there: The
         there.conn, hash_token(_token(there.school.teacher)), reserving=1.0, longest=10.0, replicated=True
     )
 
-    assert await flushed_position(there.conn) % page
+    assert (await flushed_position(there.conn)).bytes % page
 
 
 async def test_acting_as_another_is_no_way_around(there: There) -> None:
@@ -422,3 +423,32 @@ async def test_a_server_that_follows_no_primary_is_no_replica(settings: Settings
         assert set(there.one.of_replica) <= PROBES
         async with there.one.session.get("/readyz") as answer:
             assert (await answer.json())["replica"] == "it follows no primary"
+
+
+async def test_what_another_primary_has_left_behind_is_no_replica_of_the_present_one() -> None:
+    """It has more of the log than the one that was promoted, and nothing of what was answered since."""
+    async with own_postgres() as old, standby_of(old) as ahead, standby_of(old) as new:
+        await kill(new)
+        conn, shown = await asyncpg.connect(old.url), await asyncpg.connect(ahead.url)
+        await conn.execute("CREATE TABLE filler AS SELECT repeat('x', 1000) FROM generate_series(1, 1000)")
+        lost = await flushed_position(conn)
+
+        async def has_it() -> bool:
+            position = await replayed_position(shown)
+            return position is not None and position.bytes >= lost.bytes
+
+        await until(has_it)
+        await kill(old)
+        await conn.close()
+        await new.ensure()
+        conn = await asyncpg.connect(new.url)
+        await conn.execute("SELECT pg_promote()")
+        await conn.execute("CREATE TABLE answered ()")
+        position = await flushed_position(conn)
+        assert position.bytes < lost.bytes
+
+        async with asyncpg.create_pool(ahead.url, min_size=1) as pool:
+            assert await replica.Replica(pool).look(position) == "it is on timeline 1, the primary on 2"
+            assert await replica.Replica(pool).look(lost) is None
+        await conn.close()
+        await shown.close()

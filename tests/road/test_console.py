@@ -81,6 +81,18 @@ async def test_a_token_in_the_fragment_signs_in_and_leaves_no_trace(console: Con
         await expect(visit.page.get_by_label("Access token")).to_be_focused()
 
 
+@pytest.mark.parametrize("broken", ["%zz", "abc…"])
+async def test_what_can_be_no_token_is_refused_in_words(console: ConsoleEnvironment, broken: str) -> None:
+    """Neither the decoding of an address nor the header of a request may fail over it."""
+    async with console.visit() as visit:
+        await visit.page.goto(f"{visit.base}/console#token={broken}")
+        await expect(visit.page.get_by_role("alert")).to_contain_text("The token in the address does not work")
+        await visit.page.get_by_label("Access token").fill("abc…")
+        await visit.button("Sign in").click()
+        await expect(visit.page.get_by_role("alert")).to_contain_text("This token does not work")
+        assert visit.complaints == []
+
+
 async def test_a_wrong_token_is_refused_and_a_revoked_one_is_asked_for_again(console: ConsoleEnvironment) -> None:
     """What was written meanwhile is still there for the same user."""
     there = console.there
@@ -111,6 +123,30 @@ async def test_a_wrong_token_is_refused_and_a_revoked_one_is_asked_for_again(con
         await visit.button("Sign out").click()
         await expect(visit.page.get_by_label("Access token")).to_be_visible()
         await expect(visit.page.get_by_role("alert")).to_have_count(0)
+
+
+async def test_what_was_written_with_a_token_that_does_not_say_whose_it_is_is_not_shown_to_the_next(
+    console: ConsoleEnvironment,
+) -> None:
+    """Tokens that are limited to some routes may not ask for their user."""
+    school = console.there.school
+    async with console.there.look() as conn:
+        await conn.execute(
+            "INSERT INTO access_tokens (token_hash, user_id, scopes)"
+            " VALUES (sha256('limited'), $1, $3), (sha256('limited-too'), $2, $3)",
+            school.teacher,
+            school.students[3],
+            ["url:GET|/api/v1/conversations/batches"],
+        )
+    async with console.visit() as visit:
+        await visit.page.goto(f"{visit.base}/console#token=limited")
+        await visit.go("#/compose")
+        await visit.message.fill("Between us")
+        await visit.button("Sign out").click()
+        await visit.go("#token=limited-too")
+        await expect(visit.button("Sign out")).to_be_visible()
+        await visit.go("#/compose")
+        await expect(visit.message).to_have_value("")
 
 
 async def test_a_message_is_previewed_sent_to_ten_thousand_and_watched_to_its_end(visit: Visit) -> None:
@@ -211,6 +247,37 @@ async def test_a_time_is_meant_in_the_zone_of_the_viewer_and_can_be_changed(cons
         await expect(visit.state("Cancelled")).to_be_visible()
 
 
+async def test_with_half_a_date_nothing_goes_out(visit: Visit) -> None:
+    """Such a field has no value yet, as an empty one, which means now."""
+    await visit.write("Not now")
+    await expect(visit.button(PREVIEWED)).to_be_visible()
+    await visit.page.get_by_label("Send at").focus()
+    await visit.page.keyboard.type("01")
+
+    await visit.button(PREVIEWED).click()
+
+    await expect(visit.page.get_by_label("Send at")).to_be_focused()
+    await expect(visit.button(PREVIEWED)).to_be_enabled()
+    assert visit.page.url.endswith("#/compose")
+
+
+async def test_a_time_that_is_left_as_it_is_stays_to_the_second(console: ConsoleEnvironment) -> None:
+    """Also in the hour that comes twice when summer time ends, of which the browser takes the first."""
+    years = (datetime.now(UTC).year + more for more in range(2))
+    ends = (datetime(year, 10, 31, 1, 30, 17, tzinfo=UTC) for year in years)
+    at = next(at - timedelta(days=at.isoweekday() % 7) for at in ends if at - timedelta(days=7) > datetime.now(UTC))
+    there = console.there
+    batch = await there.send(there.bulk(send_at=at.isoformat()))
+    async with console.visit(timezone_id="Europe/Vienna") as visit:
+        await visit.open(f"#/batches/{batch}", token=console.token)
+        await visit.make("Change time")
+        await expect(visit.text("The batch has a new time.")).to_be_visible()
+        _, body, _ = await there.teacher.call("GET", f"/conversations/batches/{batch}")
+        assert datetime.fromisoformat(body["send_at"]) == at
+        await visit.make("Cancel sending")
+        await expect(visit.state("Cancelled")).to_be_visible()
+
+
 @pytest.mark.usefixtures("held")
 async def test_a_lost_connection_is_said_and_what_came_meanwhile_is_seen_on_its_return(
     visit: Visit, console: ConsoleEnvironment
@@ -271,6 +338,59 @@ async def test_what_was_sent_without_an_answer_is_sent_again_and_goes_out_once(
 
     async with console.there.look() as conn:
         assert await conn.fetchval("SELECT count(*) FROM sends WHERE body = 'Once only'") == 1
+
+
+async def test_what_was_refused_can_be_sent_once_its_reason_is_gone(visit: Visit, console: ConsoleEnvironment) -> None:
+    """Under another key: under the first one it would be refused for a day."""
+    await visit.write("After all")
+    await expect(visit.button(PREVIEWED)).to_be_visible()
+    async with console.there.look() as conn:
+        await conn.execute("UPDATE courses SET workflow_state = 'completed' WHERE name = 'Chemistry'")
+        try:
+            await visit.button(PREVIEWED).click()
+            await expect(visit.page.get_by_role("alert")).to_contain_text("It was not sent.")
+        finally:
+            await conn.execute("UPDATE courses SET workflow_state = 'available' WHERE name = 'Chemistry'")
+    await visit.button(PREVIEWED).click()
+
+    await visit.page.wait_for_url(re.compile(r"#/batches/\d+$"))
+    await expect(visit.state("Sent")).to_be_visible()
+
+
+async def test_throttling_that_says_403_is_waited_for(console: ConsoleEnvironment) -> None:
+    """Where elsewhere 403 ends it."""
+    batch = await console.there.send(console.there.bulk())
+    throttled = {"throttle_maximum": 800, "throttle_high_water": 600, "throttle_outflow": 200, "throttle_status": 403}
+    async with installation(console.there.running.settings.model_copy(update=throttled)) as other:
+        await other.api()
+        async with console.visit(base=other.url) as visit:
+            await visit.open(token=console.token)
+            async with console.there.look() as conn:
+                await conn.execute(
+                    "UPDATE throttle_buckets SET empties_at = clock_timestamp() + '4 s' WHERE token_hash = sha256($1)",
+                    console.token.encode(),
+                )
+            async with visit.page.expect_response(lambda answer: answer.status == 403):
+                await visit.go(f"#/batches/{batch}")
+            await expect(visit.state("Sent")).to_be_visible()
+
+
+async def test_of_a_batch_of_long_ago_it_is_said_that_its_recipients_are_not_kept(
+    visit: Visit, console: ConsoleEnvironment
+) -> None:
+    async with console.refusing(console.there.school.students[7]):
+        batch = await visit.send("Long ago")
+        await expect(visit.state("Ended in error")).to_be_visible()
+    await expect(visit.text("Accepted for 40 people.")).to_be_visible()
+    await visit.go("#/batches")
+    async with console.there.look() as conn:
+        await conn.execute("UPDATE batches SET forgotten_at = now() WHERE id = $1", int(batch))
+    await visit.go(f"#/batches/{batch}")
+
+    await expect(visit.text("Who the recipients were is not kept any more.")).to_have_count(2)
+    await visit.button("All recipients as CSV").click()
+    await expect(visit.text("Who the recipients were is not kept any more.")).to_have_count(3)
+    await expect(visit.text("Accepted for 40 people.")).to_have_count(0)  # said once
 
 
 async def test_markup_is_shown_as_text_and_no_script_of_a_message_runs(

@@ -9,7 +9,7 @@ import { announce } from "../parts/announcer.js";
 import { Bar, inWords } from "../parts/bar.js";
 import { Moves } from "../parts/moves.js";
 import { RatePlot } from "../parts/plot.js";
-import { Recipients } from "../parts/recipients.js";
+import { Recipients, whyNotListed } from "../parts/recipients.js";
 import { Notice, State, Time, Title, Waiting } from "../parts/small.js";
 
 export function Batch({ id, news }) {
@@ -151,9 +151,9 @@ function Rate({ batch }) {
   const points = whole ?? live;
   return html`<section class="card">
     <h2>Recipients per second</h2>
-    ${problem && html`<${Notice} kind="bad">${problem.message}<//>`}
+    ${problem && html`<${Notice} kind=${problem.status === 404 ? "info" : "bad"}>${whyNotListed(problem)}<//>`}
     ${points.length > 1 ? html`<${RatePlot} key=${whole ? "whole" : "live"} points=${points} />` : ""}
-    ${points.length <= 1 && html`<p class="hint">${emptyPlot(batch, ended)}</p>`}
+    ${points.length <= 1 && !problem && html`<p class="hint">${emptyPlot(batch, ended)}</p>`}
     ${
       ended &&
       !few &&
@@ -195,7 +195,7 @@ function Unreached({ batch }) {
       <h2>Who did not get it</h2>
       <button disabled=${saving} onClick=${save}>${saving ? "Downloading…" : "All recipients as CSV"}</button>
     </div>
-    ${problem && html`<${Notice} kind="bad">The list could not be downloaded: ${problem.message}<//>`}
+    ${problem && html`<${Notice} kind="bad">The list could not be downloaded: ${whyNotListed(problem)}<//>`}
     ${
       batch.failed + batch.skipped === 0 &&
       html`<p class="hint">${isFinished(batch) ? "Everybody has it." : "So far, no recipient has failed or was skipped."}</p>`

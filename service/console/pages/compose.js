@@ -18,6 +18,7 @@ export function Compose({ onBatch }) {
   const [sent, setSent] = useState(null);
   const [busy, setBusy] = useState("");
   const wanted = useRef(null); // the draft that the last preview was asked for
+  const form = useRef(null);
 
   const change = (changes) => {
     const changed = { ...draft, ...changes, key: newKey() };
@@ -46,6 +47,8 @@ export function Compose({ onBatch }) {
   };
 
   const send = async () => {
+    // A date of which a part is missing has no value yet: it would go out now.
+    if (!form.current.reportValidity()) return;
     setBusy("send");
     setProblem(null);
     try {
@@ -63,13 +66,21 @@ export function Compose({ onBatch }) {
       setSent(`The message is delivered to ${people(preview.total)}.`);
     } catch (found) {
       setProblem(afterFailure(found));
+      if (!mayBeAccepted(found)) renew();
     }
     setBusy("");
   };
 
+  // A refusal is answered again under its key, also when its reason is gone.
+  const renew = () => {
+    const renewed = { ...draft, key: newKey() };
+    setDraft(renewed);
+    keepDraft(renewed);
+  };
+
   return html`<${Title} tab="New message">New message<//>
     ${sent && html`<${Notice} kind="good"><span role="status">${sent}</span><//>`}
-    <form class="card compose" onSubmit=${look}>
+    <form class="card compose" ref=${form} onSubmit=${look}>
       <fieldset disabled=${busy === "send"}>
         <legend class="unseen">Message</legend>
         <${RecipientsBox} chosen=${draft.recipients} onChange=${(recipients) => change({ recipients })} />
@@ -88,9 +99,10 @@ export function Compose({ onBatch }) {
 
 const isWhole = (draft) => draft.recipients.length > 0 && draft.body.trim() !== "";
 
+const mayBeAccepted = (problem) => problem.status === 0 || problem.status >= 500 || problem.status === 409;
+
 function afterFailure(problem) {
-  const unknown = problem.status === 0 || problem.status >= 500 || problem.status === 409;
-  return unknown
+  return mayBeAccepted(problem)
     ? `${problem.message} It is not known whether the message was accepted. You can send it again: it goes out once.`
     : `It was not sent. ${problem.message}`;
 }

@@ -51,15 +51,18 @@ export function Moves({ batch, onMoved, onFailed }) {
 
 function Question({ move, batch, onAgree, onClose }) {
   const timed = move.name === "reschedule";
-  const [at, setAt] = useState(() => localInput(new Date(batch.send_at ?? Date.now())));
+  const [before] = useState(() => localInput(new Date(batch.send_at ?? Date.now())));
+  const [at, setAt] = useState(before);
   const field = useId();
   const left = people(batch.total - done(batch));
+  // The field shows no seconds, nor which of the two it is where an hour comes twice: unchanged, the time stays.
+  const chosen = () => new Date(at === before ? batch.send_at : at);
   return html`<${Dialog}
     title=${move.question}
     agree=${move.label}
     danger=${move.danger}
     blocked=${timed && !at}
-    onAgree=${() => onAgree(move, timed ? new Date(at) : null)}
+    onAgree=${() => onAgree(move, timed ? chosen() : null)}
     onClose=${onClose}
   >
     ${

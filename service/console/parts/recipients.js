@@ -30,7 +30,7 @@ export function Recipients({ batch, state, total }) {
     return () => stop.abort();
   }, [batch, state, pages, total]);
 
-  if (problem) return html`<${Notice} kind="bad">${problem.message}<//>`;
+  if (problem) return html`<${Notice} kind=${problem.status === 404 ? "info" : "bad"}>${whyNotListed(problem)}<//>`;
   if (!list) return html`<${Waiting} />`;
   return html`<h3 class=${state}>${count(total)} ${state}</h3>
     <table>
@@ -53,6 +53,11 @@ export function Recipients({ batch, state, total }) {
         <button disabled=${!list.next} onClick=${() => setPages([...pages, list.next])}>Next page</button>
       </nav>`
     }`;
+}
+
+/** Of a batch that is there, they may have been removed after the time for which the institution keeps them. */
+export function whyNotListed(problem) {
+  return problem.status === 404 ? "Who the recipients were is not kept any more." : problem.message;
 }
 
 function Row({ row }) {
