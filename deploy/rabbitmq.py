@@ -113,7 +113,6 @@ class PrivateRabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "-kernel inet_dist_use_interface {127,0,0,1}",
             "RABBITMQ_MNESIA_BASE": str(home / "data"),
             "RABBITMQ_LOG_BASE": str(home / "log"),
-            "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),  # not where the script was called
             "RABBITMQ_CONFIG_FILE": str(home / "rabbitmq.conf"),
             "RABBITMQ_CONFIG_FILES": str(home / "conf.d"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(home / "advanced.config"),

@@ -1,6 +1,5 @@
 """The auditor: compares batches that have ended with the inboxes, and mends what differs; looks for what is stuck."""
 
-from datetime import timedelta
 from time import monotonic
 
 import asyncpg
@@ -10,10 +9,11 @@ from service.application.messages.audit import SHOWN, AuditFailed, Turn, audit_n
 from service.application.messages.tag_sets import TagSets
 from service.domain.event_metadata import Cause
 from service.runtime import event_metadata, metrics
+from service.runtime.backlog import show_stuck
 from service.runtime.postgres import ACQUIRE_TIMEOUT, UNAVAILABLE
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import audits, stuck
+from sql import audits
 from sql.connection import Connection
 from workers.sweeper import Sweeper
 
@@ -51,9 +51,7 @@ class Auditor(Sweeper):
     async def _look_for_stuck(self, conn: Connection) -> None:
         if monotonic() - self._looked_at < LOOK_INTERVAL:
             return
-        found = await stuck.count_stuck(conn, retry_after=timedelta(seconds=self._settings.retry_after))
-        for kind, count in found._asdict().items():
-            metrics.STUCK.labels(kind).set(count)
+        await show_stuck(conn, retry_after=self._settings.retry_after)
         self._looked_at = monotonic()
 
     async def _next(self, conn: Connection) -> Turn | None:

@@ -4,10 +4,11 @@ import asyncpg
 
 from service.domain.punctuality import IN_TIME, share_in_time
 from service.runtime import metrics
+from service.runtime.backlog import show_backlog
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
-from sql import backlog, punctuality
+from sql import punctuality
 from sql.connection import Connection
 from workers.sweeper import Sweeper
 
@@ -27,7 +28,7 @@ class Figures(Sweeper):
         """Returns how many batches were measured."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             measured = await _measure(conn)
-            await _show_backlog(conn)
+            await show_backlog(conn)
             await _show_days(conn)
         return measured
 
@@ -43,12 +44,6 @@ async def _measure(conn: Connection) -> int:
                 metrics.LAST_INBOX_SECONDS.observe(batch.to_last_inbox)
         measured += len(found)
     return measured
-
-
-async def _show_backlog(conn: Connection) -> None:
-    for waiting in await backlog.count_backlog(conn):
-        metrics.BACKLOG.labels(waiting.kind).set(waiting.size)
-        metrics.BACKLOG_AGE.labels(waiting.kind).set(waiting.age)
 
 
 async def _show_days(conn: Connection) -> None:

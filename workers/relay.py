@@ -9,6 +9,7 @@ import structlog
 
 from service.contracts.topology import Topology
 from service.runtime import metrics
+from service.runtime.backlog import show_outbox_lag
 from service.runtime.broker import BrokerUnavailable
 from service.runtime.event_publisher import EventPublisher, Published, Unconfirmed
 from service.runtime.messaging_spans import publishing_set
@@ -140,7 +141,7 @@ class Relay:
         if monotonic() - self._measured_at < LAG_INTERVAL:
             return
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-            metrics.OUTBOX_LAG.set(await outbox.outbox_lag(conn))
+            await show_outbox_lag(conn)
         self._measured_at = monotonic()
 
     def stop(self) -> None:

@@ -20,6 +20,7 @@ from service.api import (
     create_conversation,
     credentials,
     docs,
+    figures,
     health,
     list_conversations,
     openapi,
@@ -101,6 +102,7 @@ def build_app(
     app.on_shutdown.append(hurry)
     batch_events.set_up(app)
     credentials.set_up(app)
+    figures.set_up(app)
     app.on_cleanup.extend(
         [_finish_publishing, finish_settling, finish_early_deliveries, close_parser, _close_readiness]
     )

@@ -3,6 +3,7 @@
 from aiohttp import hdrs, web
 
 from service.api.description import Outcome, Tag, describe
+from service.api.figures import FIGURES
 from service.api.keys import READINESS
 from service.api.responses import respond
 from service.application.presentation.shapes import Health
@@ -35,7 +36,7 @@ async def readyz(request: web.Request) -> web.Response:
 @describe("Figures for Prometheus", {200: Outcome("Its text format.", str, "text/plain")}, tag=Tag.SERVICE)
 async def metrics(request: web.Request) -> web.Response:
     """Prometheus's text format."""
-    await request.app[READINESS].count()
+    await request.app[FIGURES].renew()
     return web.Response(body=exposition(), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import asyncpg
 
     from service.contracts.commands import AnyCommand
+    from service.runtime.queue_counts import QueueCount
 
 
 class BrokerState(BrokerHealth, Protocol):
@@ -23,6 +24,9 @@ class BrokerState(BrokerHealth, Protocol):
 
     async def command(self, command: AnyCommand) -> None:
         """Publish one command; BrokerUnavailable when it was not confirmed."""
+
+    async def count_queue(self, queue: str) -> QueueCount | None:
+        """What is in a queue and who consumes from it, None where it is missing; BrokerUnavailable."""
 
 
 SETTINGS = web.AppKey("settings", Settings)

@@ -9,6 +9,7 @@ import uvloop
 
 from service.api import server
 from service.api.app import build_app
+from service.api.figures import FIGURES
 from service.api.keys import READINESS
 from service.runtime import logs
 from service.runtime.database_hosts import following
@@ -54,7 +55,7 @@ async def _serve(settings: Settings) -> None:
         stack.push_async_callback(publisher.broker.stop)
         gateway = build_app(settings, pool, publisher, replica_pool=replica_pool)
         if settings.metrics_port is not None:
-            figures = ProbeServer(gateway[READINESS], "api")
+            figures = ProbeServer(gateway[READINESS], "api", count=gateway[FIGURES].renew)
             stack.push_async_callback(figures.stop)
             with listening(settings.host, settings.metrics_port, variable="CLARION_METRICS_PORT"):
                 await figures.start(host=settings.host, port=settings.metrics_port, figures_only=True)

@@ -17,6 +17,7 @@ from aiormq.exceptions import ChannelAccessRefused
 
 from service.contracts.topology import Topology
 from service.runtime.broker_faults import reason_of, unreachable
+from service.runtime.queue_counts import QueueCount, QueueCounts
 from service.runtime.settings import Settings, nodes_of
 from service.runtime.topology import Fault, declare, is_there
 
@@ -86,6 +87,7 @@ class Session:
         self._connection = connection
         self.broken = asyncio.Event()
         self.reason = ""
+        self.queue_counts = QueueCounts(connection)
         connection.close_callbacks.add(lambda _, error: self.end(f"connection closed: {error}"))
 
     def end(self, reason: str) -> None:
@@ -217,6 +219,14 @@ class Broker:
             if await session.blocked():
                 return "the broker is short of memory or disk and takes no messages (connection.blocked)"
             return await session.refusal(exchange)
+
+    async def count_queue(self, queue: str) -> QueueCount | None:
+        """What is in a queue and who consumes from it, None where it is missing; BrokerUnavailable."""
+        session = self._session
+        if session is None:
+            raise BrokerUnavailable("not connected")
+        with broker_errors():
+            return await session.queue_counts.count(queue)
 
     def end_session(self, reason: str) -> None:
         """Throws the connection away, with everything on it, and begins again."""

@@ -3,6 +3,7 @@
 Labels come from short fixed lists: a route's template, never a path.
 """
 
+from math import nan
 from typing import Literal
 
 from prometheus_client import (
@@ -27,6 +28,8 @@ for _registry in REGISTRIES:
     PlatformCollector(registry=_registry)
     GCCollector(registry=_registry)
 
+UNKNOWN = nan  # of a figure that was read and cannot be now
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 REQUESTS = Counter("clarion_http_requests", "HTTP requests answered", ["method", "route", "status"], registry=API)
@@ -42,6 +45,10 @@ REQUESTS_SLOW = Counter(
 )
 BATCH_STREAMS_OPEN = Gauge("clarion_batch_streams_open", "Event streams of batches that are open", registry=API)
 THROTTLED = Counter("clarion_http_requests_throttled", "HTTP requests turned away by throttling", registry=API)
+QUEUE_MESSAGES = Gauge(
+    "clarion_queue_messages", "Messages that wait in a queue, those apart that a consumer has", ["queue"], registry=API
+)
+QUEUE_CONSUMERS = Gauge("clarion_queue_consumers", "Workers that consume from a queue", ["queue"], registry=API)
 JWT_KEYS = Gauge("clarion_jwt_keys", "Keys of the institution's issuer that can verify sign-ins", registry=API)
 JWT_KEY_FETCHES = Counter(
     "clarion_jwt_key_fetches", "Looks for the issuer's keys, by whether there were any", ["outcome"], registry=API
@@ -72,6 +79,10 @@ STATEMENT_SECONDS = Summary("clarion_statement_seconds", "Time of statements by 
 STATEMENTS_SLOW = Counter(
     "clarion_statements_slow", "Statements that took a second or more", ["statement"], registry=None
 )
+BACKLOG = Gauge("clarion_backlog", "What was accepted and is not done", ["kind"], registry=None)
+BACKLOG_AGE = Gauge("clarion_backlog_age_seconds", "For how long the first of it has waited", ["kind"], registry=None)
+STUCK = Gauge("clarion_stuck", "What waits longer than it should", ["kind"], registry=None)
+OUTBOX_LAG = Gauge("clarion_outbox_lag_seconds", "Age of the oldest event that is not published", registry=None)
 for _registry in REGISTRIES:
     _registry.register(POOL_WAIT_SECONDS)
     _registry.register(POOL_WAITING)
@@ -85,6 +96,10 @@ for _registry in REGISTRIES:
     _registry.register(CHUNKS_FAILED)
     _registry.register(CHUNK_SECONDS)
     _registry.register(RECIPIENTS_DELIVERED)
+    _registry.register(BACKLOG)
+    _registry.register(BACKLOG_AGE)
+    _registry.register(STUCK)
+    _registry.register(OUTBOX_LAG)
 
 SCHEDULED_STARTS = Counter("clarion_scheduled_starts", "Scheduled batches whose time has come", registry=WORKER)
 CHUNKS_DELIVERED_EARLY = Counter(
@@ -116,11 +131,6 @@ EVENTS_UNCONFIRMED = Counter(
     ["event"],
     registry=WORKER,
 )
-OUTBOX_LAG = Gauge(
-    "clarion_outbox_lag_seconds",
-    "Age of the oldest event that is not published, as a relay last saw it",
-    registry=WORKER,
-)
 
 AUDIT_BATCHES = Counter("clarion_audit_batches", "Ends of batches that were audited", registry=WORKER)
 AUDIT_RECIPIENTS = Counter(
@@ -138,8 +148,6 @@ for _kind in ("missing", "counters", "unlisted"):
     AUDIT_DIFFERENCES.labels(_kind)  # at 0 from the start, so that the first one is an increase
 for _reason in ("unroutable", "not confirmed"):
     ANSWERS_LOST.labels(_reason)
-BACKLOG = Gauge("clarion_backlog", "What was accepted and is not done", ["kind"], registry=WORKER)
-BACKLOG_AGE = Gauge("clarion_backlog_age_seconds", "For how long the first of it has waited", ["kind"], registry=WORKER)
 _MINUTES = (1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0, 3600.0, 14400.0)
 LAST_INBOX_SECONDS = Histogram(
     "clarion_last_inbox_seconds",
@@ -171,7 +179,6 @@ CONSUMER_ERRORS = Counter(
     registry=WORKER,
 )
 SWEEPS_FAILED = Counter("clarion_sweeps_failed", "Sweeps that an error ended", ["sweeper"], registry=WORKER)
-STUCK = Gauge("clarion_stuck", "What waits longer than it should, as an auditor last saw it", ["kind"], registry=WORKER)
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 

@@ -1,5 +1,6 @@
 """Probes and figures on a port of their own: a worker's, or a gateway's figures that not every client may see."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import orjson
@@ -13,11 +14,14 @@ _SHUTDOWN = 1.0  # seconds that answers under way have when the process stops
 
 
 class ProbeServer:
-    """Listens from ``start`` to ``stop``."""
+    """Listens from ``start`` to ``stop``. ``count`` sets what is not counted where it happens, before each answer."""
 
-    def __init__(self, readiness: Readiness, process: ProcessKind) -> None:
+    def __init__(
+        self, readiness: Readiness, process: ProcessKind, *, count: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
         self._readiness = readiness
         self._process = process
+        self._count = count or readiness.count
         self._runner: web.AppRunner | None = None
 
     async def start(self, *, host: str, port: int, figures_only: bool = False) -> None:
@@ -43,7 +47,7 @@ class ProbeServer:
         return _json(report.body, report.status)
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        await self._readiness.count()
+        await self._count()
         return web.Response(body=exposition(self._process), headers={hdrs.CONTENT_TYPE: CONTENT_TYPE})
 
 

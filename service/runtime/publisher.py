@@ -13,6 +13,7 @@ from service.runtime.broker import Broker, BrokerUnavailable, Session, broker_er
 from service.runtime.confirms import Confirms
 from service.runtime.dead_letters.message import dead_letter_of
 from service.runtime.messaging_spans import publishing
+from service.runtime.queue_counts import QueueCount
 from service.runtime.settings import Settings
 from service.runtime.topology import Fault
 from service.runtime.tracing import HEADER, current_traceparent
@@ -51,6 +52,10 @@ class Publisher:
                 self._complaint = str(error)
             self._try_at = now + TRY
         return self._complaint
+
+    async def count_queue(self, queue: str) -> QueueCount | None:
+        """What is in a queue and who consumes from it, None where it is missing; BrokerUnavailable."""
+        return await self.broker.count_queue(queue)
 
     async def _open(self, session: Session) -> None:
         await self._declare(session)

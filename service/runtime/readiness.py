@@ -1,7 +1,8 @@
 """Whether a process is of use right now, and what it does without (CONTRACT 2)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -12,6 +13,7 @@ from service.runtime.postgres import UNAVAILABLE, SchemaBehind, close_pool, crea
 from service.runtime.replica import Replica
 from service.runtime.settings import Settings
 from service.runtime.topology import Fault
+from sql.connection import Connection
 from sql.migrate import missing
 from sql.replicas import flushed_position
 
@@ -75,6 +77,7 @@ class Readiness:
         self._needs_broker = needs_broker
         self._replica = replica
         self._pool: asyncpg.Pool | None = None
+        self._opening = asyncio.Lock()
 
     async def report(self) -> Report:
         """What the process is worth; answers within a few seconds, whatever is away."""
@@ -100,6 +103,15 @@ class Readiness:
         if self._replica is not None:
             DEGRADED.labels("replica").set(await self._replica_complaint() is not None)
 
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """The connection of its own, for one who asks at a time; whatever keeps it from being made is raised."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await create_pool(self._settings, size=1, within=PATIENCE)
+        async with self._pool.acquire() as conn:
+            yield conn
+
     async def close(self) -> None:
         """Ends the connection to the database."""
         if self._pool is not None:
@@ -107,11 +119,8 @@ class Readiness:
 
     async def _database(self) -> tuple[list[Part], dict[str, Any]]:
         try:
-            async with asyncio.timeout(PATIENCE):
-                if self._pool is None:
-                    self._pool = await create_pool(self._settings, size=1, within=PATIENCE)
-                async with self._pool.acquire() as conn:
-                    lacking = await missing(conn)
+            async with asyncio.timeout(PATIENCE), self.connection() as conn:
+                lacking = await missing(conn)
         except SchemaBehind as error:
             return ["schema"], {"missing": list(error.lacking)}
         except (*UNAVAILABLE, asyncpg.PostgresError):

@@ -65,7 +65,11 @@ async def test_a_command_for_a_broker_that_is_gone_leaves_no_dump_where_it_was_c
     assert found is not None
     environment = psutil.Process(server.process.facts()["pid"]).environ() | {"HOME": str(tmp_path / "gone")}
     process = await asyncio.create_subprocess_exec(
-        found.script.with_name("rabbitmqctl"), "status", cwd=tmp_path, env=environment, stderr=asyncio.subprocess.DEVNULL
+        found.script.with_name("rabbitmqctl"),
+        "status",
+        cwd=tmp_path,
+        env=environment,
+        stderr=asyncio.subprocess.DEVNULL,
     )
 
     assert await process.wait() != 0

@@ -53,6 +53,9 @@ async def test_a_gateway_s_figures_have_a_port_of_their_own(there: FaultEnvironm
         text = await answer.text()
     assert answer.status == 200
     assert 'clarion_http_requests_total{method="GET",route="/api/v1/conversations",status="200"} 1.0' in text
+    # What it reads only when it is asked is there as well.
+    assert 'clarion_backlog{kind="recipients"} 0.0' in text
+    assert f'clarion_queue_consumers{{queue="{there.running.settings.amqp_prefix}.requests"}} 0.0' in text
     async with there.session.get(f"{there.running.url}/metrics") as answer:
         assert answer.status == 404
     async with there.session.get(f"http://127.0.0.1:{port}/readyz") as answer:

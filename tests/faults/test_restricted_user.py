@@ -85,6 +85,9 @@ async def test_the_gateway_needs_to_write_to_the_exchange_of_commands_and_nothin
     assert publisher.faults == ()
     (checked,) = [line for line in logs if line["event"] == "topology_checked"]
     assert checked["unchecked_bindings"] == [binding.queue for binding in names.bindings]
+    # What it says of queues on /metrics needs no permission either.
+    counted = {queue.name: await publisher.count_queue(queue.name) for queue in names.queues}
+    assert counted == {queue.name: (queue.name == names.command_queue("plan"), 0) for queue in names.queues}
     await publisher.broker.stop()
 
 

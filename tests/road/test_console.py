@@ -9,12 +9,13 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from playwright.async_api import Page, Route, expect
+from playwright.async_api import Locator, Page, Route, expect
 
 from deploy.failure import CannotRun
 from service.runtime.settings import Settings
-from tests.support.console import NARROW, STUDENTS, WIDE, ConsoleEnvironment, Theme, Visit, console_environment
+from tests.support.console import NARROW, SEMINAR, STUDENTS, WIDE, ConsoleEnvironment, Theme, Visit, console_environment
 from tests.support.databases import Databases, server_url, with_database
+from tests.support.gateway import NOWHERE
 from tests.support.ledger import new_prefix
 from tests.support.processes import Installation, installation
 
@@ -294,10 +295,12 @@ async def test_a_lost_connection_is_said_and_what_came_meanwhile_is_seen_on_its_
     await expect(visit.state("Paused")).to_be_visible()
     await expect(lost).to_have_count(0)
 
-    gateway = there.running.processes[0]
+    # Gateway and worker were started at once, and stand in either order.
+    gateway = next(each for each in there.running.processes if each is not console.worker)
+    there.running.processes.remove(gateway)
     await gateway.stop(signal.SIGKILL)
     await expect(lost).to_be_visible()
-    there.running.processes[0] = await there.running.api()
+    await there.running.api()
     await expect(lost).to_have_count(0)
     await visit.make("Cancel sending")
     await expect(visit.state("Cancelled")).to_be_visible()
@@ -511,6 +514,13 @@ async def test_operators_see_health_and_others_are_turned_away(visit: Visit, con
     await visit.page.get_by_role("link", name="Health").click()
     await expect(visit.text("Everything is in order")).to_be_visible()
     await expect(visit.page.get_by_role("row", name=re.compile("Batches accepted"))).to_be_visible()
+    await expect(_row(visit, "Queues and workers", "commands.deliver")).to_have_text(
+        re.compile(r"^commands.deliver\d+1$")
+    )
+    await expect(_row(visit, "Dead letters", "Dead letters")).to_contain_text(re.compile(r"\d$"))
+    await expect(_row(visit, "Events and their relay", "The oldest event")).to_be_visible()
+    await expect(visit.text("not known")).to_have_count(0)
+    await expect(visit.text("No worker for")).to_have_count(0)
 
     student = console.there.school.students[1]
     await console.there.client(student)
@@ -518,6 +528,40 @@ async def test_operators_see_health_and_others_are_turned_away(visit: Visit, con
         await other.open("#/health", token=f"token-of-{student}")
         await expect(other.text("This page is for administrators of the account.")).to_be_visible()
         await expect(other.page.get_by_role("link", name="Health")).to_have_count(0)
+
+
+def _row(visit: Visit, chapter: str, name: str) -> Locator:
+    """A row of a chapter of the health page, by how its name begins."""
+    card = visit.page.locator("section.card", has=visit.heading(chapter))
+    return card.get_by_role("row", name=re.compile(f"^{re.escape(name)}"))
+
+
+@pytest.mark.usefixtures("held")
+async def test_operators_see_what_waits_while_no_worker_works(visit: Visit) -> None:
+    await visit.send("To wait for a worker")
+    await visit.go("#/health")
+
+    await expect(_row(visit, "What waits, and its age", "Recipients of bulk sends")).to_have_text(
+        re.compile(rf"^Recipients of bulk sends{SEMINAR}\d+ s$")
+    )
+
+
+async def test_operators_see_what_is_not_known_without_a_broker(console: ConsoleEnvironment) -> None:
+    """What the database says stands beside it."""
+    async with installation(console.there.running.settings) as other:
+        other.settings = other.settings.model_copy(update={"amqp_url": NOWHERE})
+        gateway = await other.start("api")
+        await gateway.logged("api_started")
+        async with console.visit(base=other.url) as visit:
+            await visit.open("#/health", token=console.token)
+            await expect(_row(visit, "Queues and workers", "commands.plan")).to_have_text(
+                "commands.plannot knownnot known"
+            )
+            await expect(_row(visit, "Dead letters", "Dead letters")).to_contain_text("not known")
+            await expect(_row(visit, "What waits, and its age", "Batch updates")).to_have_text(
+                re.compile("^Batch updates0")
+            )
+            await expect(visit.text("RabbitMQ cannot be used")).to_be_visible()
 
 
 async def test_with_figures_on_a_port_of_their_own_the_page_says_so(console: ConsoleEnvironment) -> None:

@@ -4,18 +4,12 @@ import { look } from "../api.js";
 import { parseFigures } from "../figures.js";
 import { rate, span } from "../format.js";
 import { announce } from "../parts/announcer.js";
+import { Installation } from "../parts/installation.js";
 import { Notice, Title, Waiting } from "../parts/small.js";
 
 const PERIOD = 5_000; // milliseconds
 
-// Which figures are shown where, by their names; what a release counts besides is among all figures below.
-const CHAPTERS = [
-  ["Queues and their age", /backlog|queue|waiting|stuck|pending/],
-  ["Dead letters", /dead/],
-  ["Events and their relay", /outbox|relay|events_(?:published|un)/],
-  ["Workers", /worker|consumer|sweeps/],
-  ["This gateway", /http_requests_(?:open|throttled)|batch_streams|batches_accepted|recipients_delivered|pool|slow/],
-];
+const HERE = /http_requests_(?:open|throttled)|batch_streams|batches_accepted|recipients_delivered|pool|slow/;
 const PARTS = {
   database: "The database is away",
   schema: "The database has another schema than this release needs",
@@ -67,8 +61,8 @@ export function Health({ user }) {
 
 const Elsewhere = () =>
   html`<${Notice}>
-    This gateway does not answer /metrics here: with CLARION_METRICS_PORT set its figures are on a port of their own, which
-    a browser cannot read from this page.
+    This gateway does not answer /metrics here: with CLARION_METRICS_PORT set its figures, also of queues, dead letters, relay
+    and workers, are on a port of their own, which a browser cannot read from this page.
   <//>`;
 
 function Readiness({ report }) {
@@ -86,35 +80,17 @@ function Readiness({ report }) {
 }
 
 function Figures({ figures }) {
-  const all = [...figures.values()].filter((family) => family.name.startsWith("clarion_"));
-  const chapters = CHAPTERS.map(([title, names]) => [title, all.filter((family) => names.test(family.name))]);
-  const missing = chapters.filter(([, families]) => !families.length).map(([title]) => title);
-  return html`<div class="chapters">
-      ${chapters.map(
-        ([title, families]) =>
-          families.length > 0 && html`<${Chapter} key=${title} title=${title} families=${families} />`,
-      )}
-    </div>
-    ${
-      missing.length > 0 &&
-      html`<${Notice}>
-        Not counted by this gateway: ${missing.join("; ")}. Each worker answers /metrics on its CLARION_WORKER_PORT.
-      <//>`
-    }
-    <p class="hint">
-      As this one gateway counts since it started. Dead letters are listed and brought back with <code>clarion dead</code>.
-    </p>
+  const own = [...figures.values()].filter(({ name }) => name.startsWith("clarion_") && HERE.test(name));
+  return html`<${Installation} figures=${figures} />
+    <section class="card">
+      <h2>This gateway</h2>
+      <${Table} families=${own} caption="This gateway" />
+      <p class="hint">As this one gateway counts since it started.</p>
+    </section>
     <details class="card">
       <summary>All figures of this gateway</summary>
       <${Table} families=${[...figures.values()]} caption="All figures" />
     </details>`;
-}
-
-function Chapter({ title, families }) {
-  return html`<section class="card">
-    <h2>${title}</h2>
-    <${Table} families=${families} caption=${title} />
-  </section>`;
 }
 
 function Table({ families, caption }) {
