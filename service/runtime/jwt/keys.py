@@ -97,7 +97,7 @@ class KeySet:
         return len(self._usable)
 
     def find(self, kid: str | None, algorithm: str) -> PyJWK:
-        """The only key of that id for that algorithm, or for a token that names none the only one of the set; Unacceptable.
+        """The only key of that id for that algorithm, or of the set for a token that names none; Unacceptable.
 
         Keys of different types may share an id (RFC 7517 4.5).
         """
