@@ -60,7 +60,7 @@ async def test_a_broker_killed_in_the_middle_of_sends_loses_and_doubles_nothing(
 async def test_a_command_for_a_broker_that_is_gone_leaves_no_dump_where_it_was_called(
     server: PrivateRabbitMQ, tmp_path: Path
 ) -> None:
-    """Its program crashes where it finds no home, and else writes a dump into the folder of the caller, the checkout."""
+    """Its program crashes where it finds no home, and else dumps into the folder of the caller, the checkout."""
     found = find_rabbitmq()
     assert found is not None
     environment = psutil.Process(server.process.facts()["pid"]).environ() | {"HOME": str(tmp_path / "gone")}
