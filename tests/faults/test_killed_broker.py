@@ -1,6 +1,7 @@
 """RabbitMQ killed in the middle of sends, and right after its queues were declared."""
 
 import asyncio
+import os
 import json
 import random
 from collections.abc import AsyncIterator
@@ -73,8 +74,8 @@ async def test_a_command_for_a_broker_that_is_gone_leaves_no_dump_where_it_was_c
     )
 
     assert await process.wait() != 0
-    assert not list(tmp_path.iterdir())
-    assert (server.home / "erl_crash.dump").exists()
+    assert os.listdir(tmp_path) == []
+    assert "erl_crash.dump" in os.listdir(server.home)
 
 
 async def follow_advice(worker: Process, settings: Settings) -> None:

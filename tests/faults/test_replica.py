@@ -347,7 +347,7 @@ async def test_what_a_read_has_delivered_is_in_its_answer(settings: Settings, pa
 
 async def test_the_log_does_not_end_in_the_midst_of_a_record_for_long(there: There) -> None:
     """It is flushed by whole pages where no commit waits; a replica would not have what the next read asks for."""
-    page = await there.conn.fetchval("SELECT current_setting('wal_block_size')::integer")
+    page: int = await there.conn.fetchval("SELECT current_setting('wal_block_size')::integer")
     await there.conn.execute("CREATE TABLE filler (text text)")
     await there.conn.execute("SET synchronous_commit = off")
 

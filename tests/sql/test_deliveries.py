@@ -24,7 +24,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 FLAGS = ("has_attachments", "has_media_objects")
 
 
-async def deliver(conn: asyncpg.Connection, batch_id: int, position: int = 0) -> ChunkOutcome | Nothing:
+async def deliver(conn: Connection, batch_id: int, position: int = 0) -> ChunkOutcome | Nothing:
     """As a worker does."""
     async with conn.transaction():
         return await deliver_at_once(conn, TagSets(), batch_id, position, cause=CAUSE)
