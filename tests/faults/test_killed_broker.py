@@ -1,8 +1,8 @@
 """RabbitMQ killed in the middle of sends, and right after its queues were declared."""
 
 import asyncio
-import os
 import json
+import os
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
