@@ -4,6 +4,7 @@ Nothing is unpacked to the disk, and what a file holds is never in memory as a w
 """
 
 import csv
+import lzma
 import stat
 import zipfile
 import zlib
@@ -22,7 +23,8 @@ from service.contracts.snapshot_rows import FileForm, MalformedRow, SnapshotRow
 MAX_LINE_BYTES = 1 << 20
 _ENCRYPTED = 0x1
 _ZIP = b"PK\x03\x04"
-_UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError)
+# NotImplementedError: a way of packing that is not known here.
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, OSError)
 _FORMS = (*oneroster.FILES, *canvas_sis.FILES)
 
 
@@ -181,17 +183,22 @@ def _recognised(candidate: Candidate) -> SnapshotFile | None:
 
 def _lines(file: Candidate | SnapshotFile, read: Callable[[int], None] = lambda size: None) -> Iterator[str]:
     """The lines with their ends; ``read`` learns how many bytes each has. Raises BadFile."""
-    number = 0
+    for number, line in enumerate(_stored_lines(file), start=1):
+        if len(line) > MAX_LINE_BYTES:
+            raise BadFile(f"{file.name}:{number}", f"is longer than {MAX_LINE_BYTES} bytes")
+        read(len(line))
+        try:
+            yield (line.removeprefix(BOM_UTF8) if number == 1 else line).decode()
+        except UnicodeDecodeError:
+            raise BadFile(f"{file.name}:{number}", "is not UTF-8; nothing of the file is read") from None
+
+
+def _stored_lines(file: Candidate | SnapshotFile) -> Iterator[bytes]:
+    """As they are stored; of those that are too long the beginning. Raises BadFile for faults of the file alone."""
     try:
         with file.open() as stored:
             while line := stored.readline(MAX_LINE_BYTES + 1):
-                number += 1
-                if len(line) > MAX_LINE_BYTES:
-                    raise BadFile(f"{file.name}:{number}", f"is longer than {MAX_LINE_BYTES} bytes")
-                read(len(line))
-                yield (line.removeprefix(BOM_UTF8) if number == 1 else line).decode()
-    except UnicodeDecodeError:
-        raise BadFile(f"{file.name}:{number}", "is not UTF-8; nothing of the file is read") from None
+                yield line
     except _UNREADABLE as error:
         raise BadFile(file.name, f"cannot be read to its end: {error}") from None
 

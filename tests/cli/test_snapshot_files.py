@@ -1,5 +1,6 @@
 """Which file is which: by the header lines that the two formats prescribe, whatever the files' names."""
 
+import zipfile
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from service.cli.snapshot_files import rows_of, snapshot_of
 from service.cli.snapshots import SET_SIZE, Reading
 from service.contracts.canvas_sis import EnrollmentRow
 from service.contracts.snapshot_rows import MalformedRow
+from tests.support.snapshots import CANVAS as CANVAS_ROWS
 from tests.support.snapshots import canvas_tables, save, write_zip
 
 CANVAS = {
@@ -108,3 +110,32 @@ def test_no_more_is_read_than_is_written_at_once(tmp_path: Path) -> None:
     assert len(shares) == 12
     assert all(n / 13 < share < (n + 1) / 11.5 for n, share in enumerate(shares, start=0))
     assert reading.rows.total() == 12 * SET_SIZE
+
+
+@pytest.mark.parametrize("packed", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_that_is_damaged_in_a_zip_is_bad_however_it_is_packed(tmp_path: Path, packed: int) -> None:
+    path = tmp_path / "day.zip"
+    users = "".join(f"U{n},login{n},Person {n},active\n" for n in range(5_000))
+    with zipfile.ZipFile(path, "w", packed) as made:
+        made.writestr("users.csv", f"user_id,login_id,full_name,status\n{users}")
+    content = bytearray(path.read_bytes())
+    for place in range(len(content) // 2, len(content) // 2 + 50):
+        content[place] ^= 0x55
+    path.write_bytes(content)
+    with ExitStack() as opened:
+        found = snapshot_of([str(path)], opened)
+
+    assert found.files == []
+    assert [bad.place for bad in found.bad] == [f"{path}/users.csv"]
+
+
+def test_what_goes_wrong_beside_a_file_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    """A terminal that is gone, say, which the bar is drawn on."""
+
+    def draw(_size: int) -> None:
+        raise BrokenPipeError
+
+    with ExitStack() as opened:
+        found = snapshot_of([save(tmp_path / "snapshot", CANVAS_ROWS)], opened)
+        with pytest.raises(BrokenPipeError):
+            list(rows_of(found.files[0], draw))
