@@ -6,22 +6,19 @@ import subprocess
 import sys
 from collections.abc import Coroutine
 from contextlib import ExitStack
-from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
-
-import aiohttp
 
 from deploy.environment import CHECKOUT
 from deploy.failure import CannotRun
 from deploy.ports import reserved_port
 from deploy.processes import Group, last_line
+from deploy.readiness import WITHIN, until_ready
 from deploy.servers import Servers
 
 T = TypeVar("T")
 _WORKERS = 2
-_READY_WITHIN = 60.0  # seconds
 _POLL_INTERVAL = 0.5  # seconds
 _DEFAULT_PORT = 8080
 
@@ -98,21 +95,12 @@ class Stack:
         self._start("api", "api")
         for number in range(1, _WORKERS + 1):
             self._start(f"worker-{number}", "worker")
-        deadline = asyncio.get_running_loop().time() + _READY_WITHIN
-        answer = "no answer"
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-            while asyncio.get_running_loop().time() < deadline:
-                for name in self._group.ended():
-                    raise CannotRun(f"{self._how_it_ended(name)}: {last_line(self._group.log(name))}")
-                try:
-                    async with session.get(f"{self.url}/readyz") as response:
-                        if response.status == HTTPStatus.OK:
-                            return
-                        answer = " ".join((await response.text()).split())
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    answer = str(error)
-                await asyncio.sleep(0.1)
-        raise CannotRun(f"the service is not ready after {_READY_WITHIN:.0f} s: {answer} (logs: {self.logs})")
+        try:
+            await until_ready(self.url, ended=lambda: bool(self._group.ended()))
+        except TimeoutError as error:
+            for name in self._group.ended():
+                raise CannotRun(f"{self._how_it_ended(name)}: {last_line(self._group.log(name))}") from None
+            raise CannotRun(f"the service is not ready after {WITHIN:.0f} s: {error} (logs: {self.logs})") from None
 
     async def while_serving(self, work: Coroutine[Any, Any, T]) -> T:
         """The result of the work; CannotRun if the service dies first."""

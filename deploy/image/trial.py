@@ -5,17 +5,14 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from deploy.failure import CannotRun
 from deploy.ports import reserved_port
+from deploy.readiness import WITHIN, until_ready
 from deploy.servers import Servers
 
-_READY_WITHIN = 60.0  # seconds
 _ENDS_WITHIN = 30.0  # seconds, the grace of deploy/kubernetes
 # In a mount and a process namespace of its own, where it is the first process, as in a container. The network is the
 # machine's: the servers listen on loopback.
@@ -112,16 +109,7 @@ def _first_process(unshare: int) -> int:
 
 async def _ready(process: asyncio.subprocess.Process, port: int) -> str:
     """What /readyz says once it is 200."""
-    deadline = asyncio.get_running_loop().time() + _READY_WITHIN
-    said = "no answer"
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
-        while process.returncode is None and asyncio.get_running_loop().time() < deadline:
-            try:
-                async with session.get(f"http://127.0.0.1:{port}/readyz") as response:
-                    said = (await response.text()).strip()
-                    if response.status == HTTPStatus.OK:
-                        return said
-            except (aiohttp.ClientError, TimeoutError) as error:
-                said = str(error)
-            await asyncio.sleep(0.2)
-    raise CannotRun(f"the image is not ready after {_READY_WITHIN:.0f} s, or has ended: {said}")
+    try:
+        return await until_ready(f"http://127.0.0.1:{port}", ended=lambda: process.returncode is not None)
+    except TimeoutError as error:
+        raise CannotRun(f"the image is not ready after {WITHIN:.0f} s, or has ended: {error}") from None

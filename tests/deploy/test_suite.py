@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil
 import pytest
 from aiormq.exceptions import ChannelNotFoundEntity
 

@@ -6,16 +6,13 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import asyncpg
-
 from service.contracts.events import MessageCreated
 from service.runtime.settings import Settings
 from sql.connection import Connection
 from tests.support.broker import broker_client
-from tests.support.databases import server_url, with_database
+from tests.support.databases import empty_database
 from tests.support.event_consumer import EventConsumer, event_consumer
 from tests.support.fault_environment import FaultEnvironment, fault_environment
-from tests.support.ledger import DATABASE, ledger, new_prefix
 from tests.support.processes import installation
 from tests.support.programs import run_postgres_program
 from tests.support.waiting import until
@@ -41,20 +38,6 @@ async def amid_sends(there: FaultEnvironment) -> AsyncIterator[str]:
             await transaction.rollback()  # the workers were faster
         yield await conn.fetchval("SELECT pg_export_snapshot()")
         await transaction.rollback()
-
-
-@asynccontextmanager
-async def new_database() -> AsyncIterator[str]:
-    """The URL of an empty one, which is gone afterwards."""
-    name = new_prefix()
-    ledger().take(DATABASE, name)
-    admin = await asyncpg.connect(server_url())
-    await admin.execute(f'CREATE DATABASE "{name}"')
-    try:
-        yield with_database(server_url(), name)
-    finally:
-        await admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-        await admin.close()
 
 
 async def jump_over_ids(conn: Connection) -> None:
@@ -91,7 +74,7 @@ async def test_a_backup_that_was_taken_amid_sends_goes_on_where_it_was(small: Se
         for process in processes:
             await process.stop()
 
-        async with new_database() as url:
+        async with empty_database() as url:
             await run_postgres_program("pg_restore", "--no-owner", "--exit-on-error", f"--dbname={url}", dump)
             settings = Settings(**small.model_dump() | {"database_url": url})
             async with installation(settings) as running:

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import aiohttp
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from tests.support.batches import Batches
 from tests.support.processes import Client, Installation

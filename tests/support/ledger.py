@@ -15,7 +15,7 @@ from pathlib import Path
 
 import aio_pika
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 from deploy.environment import STATE
 from deploy.locks import alone, open_lock, try_lock

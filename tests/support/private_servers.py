@@ -15,7 +15,7 @@ from typing import Any
 
 import aio_pika
 import asyncpg
-import psutil  # type: ignore[import-untyped]
+import psutil
 from aiormq.exceptions import AMQPError
 from yarl import URL
 
