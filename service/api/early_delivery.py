@@ -1,7 +1,9 @@
 """Messages that wait for a worker are delivered before their reader is answered (CONTRACT 3.3)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 import asyncpg
 import structlog
@@ -9,20 +11,28 @@ from aiohttp import web
 
 from service.api.authentication import caller
 from service.api.keys import POOL, SETTINGS, TAG_SETS
-from service.application.messages.early_delivery import deliver_early
+from service.application.messages.early_delivery import cut_out, deliver_early
 from service.contracts.wording import named
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 
 log = structlog.get_logger(__name__)
 
-PATIENCE = 2.0  # seconds that an answer waits
+PATIENCE = 5.0  # seconds that an answer waits
 _SHARE = 0.25  # of the time that a request has, where that is less
 
 Chunk = tuple[int, int]  # id of the batch, position in it
 
 
+class _Readers:
+    """Those who wait for the same chunk at a time: one after the other finds out what is delivered for whom."""
+
+    def __init__(self) -> None:
+        self.turn = asyncio.Lock()
+        self.slices: list[tuple[frozenset[int], asyncio.Task[None]]] = []
+
+
 class EarlyDeliveries:
-    """Deliveries under way in this process: one for each chunk, however many of its recipients wait for it.
+    """Deliveries under way in this process: one for all recipients of a slice who wait for it.
 
     They go on when nobody waits any more. At most half of the pool is theirs.
     """
@@ -30,37 +40,62 @@ class EarlyDeliveries:
     def __init__(self, app: web.Application) -> None:
         self._app = app
         self._places = asyncio.Semaphore(max(1, app[POOL].get_max_size() // 2))
-        self._under_way: dict[Chunk, asyncio.Task[None]] = {}
+        self._readers: WeakValueDictionary[Chunk, _Readers] = WeakValueDictionary()
+        self._under_way: dict[asyncio.Task[None], _Readers] = {}  # which keeps those who come to its slice later
 
-    async def deliver(self, chunks: Sequence[Chunk], *, patience: float) -> None:
-        """Returns when each is delivered, one after the other, or cannot be, or the seconds are over."""
-        end = asyncio.get_running_loop().time() + patience
-        for chunk in chunks:
-            left = end - asyncio.get_running_loop().time()
-            _, waiting = await asyncio.wait({self._task(chunk)}, timeout=max(left, 0))
-            if waiting:
-                log.info("early_delivery_not_awaited", batch_id=chunk[0], position=chunk[1])
-                return
+    async def deliver(self, user_id: int, chunks: Sequence[Chunk], *, patience: float) -> None:
+        """Returns when the user has what is in these chunks, one after the other, or the seconds are over."""
+        try:
+            async with asyncio.timeout(patience):
+                for chunk in chunks:
+                    await self._deliver_from(chunk, user_id)
+        except TimeoutError:
+            log.info("early_delivery_not_awaited", batch_id=chunk[0], position=chunk[1])
 
     async def finish(self) -> None:
         """Waits for those under way, before the pool is closed; it ends those that take too long."""
         if self._under_way:
-            await asyncio.wait(self._under_way.values(), timeout=PATIENCE)
+            await asyncio.wait(self._under_way, timeout=PATIENCE)
 
-    def _task(self, chunk: Chunk) -> asyncio.Task[None]:
-        task = self._under_way.get(chunk)
-        if task is None:
-            task = self._under_way[chunk] = asyncio.create_task(self._deliver(*chunk))
-            task.add_done_callback(lambda _: self._under_way.pop(chunk))
-        return task
+    async def _deliver_from(self, chunk: Chunk, user_id: int) -> None:
+        readers = self._readers.setdefault(chunk, _Readers())
+        over = {task for _, task in readers.slices if task.done()}
+        async with readers.turn:
+            # What was over before this reader came may have failed.
+            found = [task for users, task in readers.slices if user_id in users and task not in over]
+            task = found[-1] if found else await self._begin(readers, chunk, user_id)
+        if task is not None:
+            await asyncio.wait({task})
+
+    async def _begin(self, readers: _Readers, chunk: Chunk, user_id: int) -> asyncio.Task[None] | None:
+        """A delivery of those around the reader, cut out of the chunk; None when there is nothing to wait for."""
+        batch_id, _ = chunk
+        with self._reported(chunk):
+            async with self._places, self._app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                cut = await cut_out(conn, batch_id, user_id)
+            if cut is not None:
+                task = asyncio.create_task(self._deliver(batch_id, cut.position))
+                own = self._readers.setdefault((batch_id, cut.position), _Readers())
+                for each in {readers, own}:
+                    each.slices.append((cut.recipients, task))
+                self._under_way[task] = own
+                task.add_done_callback(self._under_way.pop)
+                return task
+        return None
 
     async def _deliver(self, batch_id: int, position: int) -> None:
         app = self._app
-        try:
+        with self._reported((batch_id, position)):
             async with self._places, app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
                 await deliver_early(conn, app[SETTINGS], app[TAG_SETS], batch_id, position)
+
+    @contextmanager
+    def _reported(self, chunk: Chunk) -> Iterator[None]:
+        """An answer does not fail with the database's troubles: it comes without what waits."""
+        try:
+            yield
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            log.warning("early_delivery_impossible", batch_id=batch_id, position=position, error=named(error))
+            log.warning("early_delivery_impossible", batch_id=chunk[0], position=chunk[1], error=named(error))
 
 
 EARLY_DELIVERIES: web.AppKey[EarlyDeliveries] = web.AppKey("early_deliveries", EarlyDeliveries)
@@ -68,10 +103,10 @@ EARLY_DELIVERIES: web.AppKey[EarlyDeliveries] = web.AppKey("early_deliveries", E
 
 async def deliver_awaited(request: web.Request) -> None:
     """Has the messages delivered that wait for the caller; the answer does not fail without them."""
-    awaited = caller(request).awaited
-    if awaited:
+    asking = caller(request)
+    if asking.awaited:
         patience = min(PATIENCE, request.app[SETTINGS].request_timeout * _SHARE)
-        await request.app[EARLY_DELIVERIES].deliver(awaited, patience=patience)
+        await request.app[EARLY_DELIVERIES].deliver(asking.user_id, asking.awaited, patience=patience)
 
 
 async def finish_early_deliveries(app: web.Application) -> None:

@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, redirect_stdout
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 import aio_pika
@@ -15,6 +16,7 @@ import asyncpg
 from deploy.environment import STATE
 from deploy.lifetime import run_until_stopped
 from deploy.servers import servers
+from service.application.transactions import committed
 from service.contracts.topology import Topology
 from service.runtime.settings import Settings
 from sql import migrate
@@ -105,8 +107,11 @@ async def _delete_queues(settings: Settings) -> None:
 
 
 async def empty(conn: Connection) -> None:
-    """No conversation, message or batch is left; the institution stays."""
-    await conn.execute(f"TRUNCATE {', '.join(HOT_TABLES)}")
+    """No conversation, message or batch is left; the institution stays.
+
+    Whoever reads several of the tables meanwhile locks them in an order of their own.
+    """
+    await committed(conn, partial(conn.execute, f"TRUNCATE {', '.join(HOT_TABLES)}"))
 
 
 async def forget_events(conn: Connection) -> None:

@@ -1,5 +1,11 @@
-"""Delivery of a chunk that one of its recipients asks for before a worker has come to it (CONTRACT 3.3)."""
+"""Delivery of a chunk that one of its recipients asks for before a worker has come to it (CONTRACT 3.3).
 
+A reader does not wait for all of a large chunk: those around the reader are cut out of it and delivered, and the rest
+stays what it was, a chunk that the workers come to. That what a read costs does not grow with the chunk keeps readers'
+deliveries from filling the machine while the workers' fill it.
+"""
+
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from time import perf_counter
@@ -19,16 +25,57 @@ from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from sql.chunks import postpone_chunk
 from sql.connection import Connection
-from sql.early_deliveries import begin_early_delivery
+from sql.early_deliveries import begin_early_delivery, cut_slice, lock_awaited
 
 log = structlog.get_logger(__name__)
 
 MOST_CUTS = 12  # in one early delivery; eleven take one recipient out of 2000
-LONGEST_WAIT = timedelta(milliseconds=250)  # for a lock; who has the chunk in work is through by then
+LONGEST_WAIT = timedelta(seconds=1)  # for a lock; who has the chunk in work is through by then
+SLICE = 200  # recipients that are delivered for one who reads
+_WHOLE = SLICE * 3 // 2  # a chunk of so many is not worth a cut
+_LOOKS = 3  # for a reader whom others cut out of a chunk at the same time
 
 
 class Busy(Exception):
     """Others held what the delivery has to lock for longer than a reader waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """What is to be delivered for a reader: a chunk, and all who are in it."""
+
+    position: int
+    recipients: frozenset[int]
+
+
+async def cut_out(conn: Connection, batch_id: int, user_id: int) -> Slice | None:
+    """The chunk that a reader waits for, cut out of a larger one if need be; None: there is none that could be had now.
+
+    Raises what the database raises, but for locks that others hold for longer than LONGEST_WAIT.
+    """
+    try:
+        return await committed(conn, partial(_cut_out, conn, batch_id, user_id))
+    except (Busy, *CONFLICT) as error:
+        log.info("early_delivery_contended", batch_id=batch_id, error=named(error))
+        return None
+
+
+async def _cut_out(conn: Connection, batch_id: int, user_id: int) -> Slice | None:
+    """Within the caller's transaction. Locked in the order of deliver: the chunk, and then its batch."""
+    try:
+        await begin_early_delivery(conn, batch_id, longest_wait=LONGEST_WAIT)
+        for _ in range(_LOOKS):
+            found = await lock_awaited(conn, batch_id, user_id, whole=_WHOLE)
+            if found is not None:
+                break
+        else:
+            return None
+        if found.recipients is not None:
+            return Slice(found.position, frozenset(found.recipients))
+        cut = await cut_slice(conn, batch_id, found.position, user_id, size=SLICE)
+    except asyncpg.LockNotAvailableError as error:
+        raise Busy(str(error)) from error
+    return None if cut is None else Slice(cut.position, frozenset(cut.recipients))
 
 
 async def deliver_early(conn: Connection, settings: Settings, tag_sets: TagSets, batch_id: int, position: int) -> None:
