@@ -1,8 +1,7 @@
 """Messages that wait for a worker are delivered before their reader is answered (CONTRACT 3.3)."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from weakref import WeakValueDictionary
 
 import asyncpg
@@ -11,7 +10,7 @@ from aiohttp import web
 
 from service.api.authentication import caller
 from service.api.keys import POOL, SETTINGS, TAG_SETS
-from service.application.messages.early_delivery import cut_out, deliver_early
+from service.application.messages.early_delivery import Slice, cut_out, deliver_early
 from service.contracts.wording import named
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 
@@ -69,33 +68,33 @@ class EarlyDeliveries:
 
     async def _begin(self, readers: _Readers, chunk: Chunk, user_id: int) -> asyncio.Task[None] | None:
         """A delivery of those around the reader, cut out of the chunk; None when there is nothing to wait for."""
-        batch_id, _ = chunk
-        with self._reported(chunk):
-            async with self._places, self._app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-                cut = await cut_out(conn, batch_id, user_id)
-            if cut is not None:
-                task = asyncio.create_task(self._deliver(batch_id, cut.position))
-                own = self._readers.setdefault((batch_id, cut.position), _Readers())
-                for each in {readers, own}:
-                    each.slices.append((cut.recipients, task))
-                self._under_way[task] = own
-                task.add_done_callback(self._under_way.pop)
-                return task
-        return None
+        cut: asyncio.Future[Slice | None] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(self._deliver(chunk, user_id, cut))
+        self._under_way[task] = readers
+        task.add_done_callback(self._under_way.pop)
+        found = await asyncio.shield(cut)
+        if found is None:
+            return None
+        # Those who come later find the slice as a chunk of its own.
+        own = self._under_way[task] = self._readers.setdefault((chunk[0], found.position), _Readers())
+        for each in {readers, own}:
+            each.slices.append((found.recipients, task))
+        return task
 
-    async def _deliver(self, batch_id: int, position: int) -> None:
-        app = self._app
-        with self._reported((batch_id, position)):
-            async with self._places, app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
-                await deliver_early(conn, app[SETTINGS], app[TAG_SETS], batch_id, position)
-
-    @contextmanager
-    def _reported(self, chunk: Chunk) -> Iterator[None]:
-        """An answer does not fail with the database's troubles: it comes without what waits."""
+    async def _deliver(self, chunk: Chunk, user_id: int, cut: asyncio.Future[Slice | None]) -> None:
+        (batch_id, position), app = chunk, self._app
         try:
-            yield
+            async with self._places, app[POOL].acquire(timeout=ACQUIRE_TIMEOUT) as conn:
+                found = await cut_out(conn, batch_id, user_id)
+                cut.set_result(found)
+                if found is not None:
+                    await deliver_early(conn, app[SETTINGS], app[TAG_SETS], batch_id, found.position)
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            log.warning("early_delivery_impossible", batch_id=chunk[0], position=chunk[1], error=named(error))
+            # An answer does not fail with the database's troubles: it comes without what waits.
+            log.warning("early_delivery_impossible", batch_id=batch_id, position=position, error=named(error))
+        finally:
+            if not cut.done():
+                cut.set_result(None)
 
 
 EARLY_DELIVERIES: web.AppKey[EarlyDeliveries] = web.AppKey("early_deliveries", EarlyDeliveries)

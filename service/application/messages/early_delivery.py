@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 MOST_CUTS = 12  # in one early delivery; eleven take one recipient out of 2000
 LONGEST_WAIT = timedelta(seconds=1)  # for a lock; who has the chunk in work is through by then
-SLICE = 200  # recipients that are delivered for one who reads
+SLICE = 100  # recipients that are delivered for one who reads
 _WHOLE = SLICE * 3 // 2  # a chunk of so many is not worth a cut
 _LOOKS = 3  # for a reader whom others cut out of a chunk at the same time
 
