@@ -25,7 +25,7 @@ from service.runtime.settings import Settings
 from service.runtime.tracing import continued
 from sql.chunks import postpone_chunk
 from sql.connection import Connection
-from sql.early_deliveries import begin_early_delivery, cut_slice, lock_awaited
+from sql.early_deliveries import begin_early_delivery, cut_slice
 
 log = structlog.get_logger(__name__)
 
@@ -54,28 +54,13 @@ async def cut_out(conn: Connection, batch_id: int, user_id: int) -> Slice | None
     Raises what the database raises, but for locks that others hold for longer than LONGEST_WAIT.
     """
     try:
-        return await committed(conn, partial(_cut_out, conn, batch_id, user_id))
-    except (Busy, *CONFLICT) as error:
-        log.info("early_delivery_contended", batch_id=batch_id, error=named(error))
-        return None
-
-
-async def _cut_out(conn: Connection, batch_id: int, user_id: int) -> Slice | None:
-    """Within the caller's transaction. Locked in the order of deliver: the chunk, and then its batch."""
-    try:
-        await begin_early_delivery(conn, batch_id, longest_wait=LONGEST_WAIT)
         for _ in range(_LOOKS):
-            found = await lock_awaited(conn, batch_id, user_id, whole=_WHOLE)
+            found = await cut_slice(conn, batch_id, user_id, size=SLICE, whole=_WHOLE, longest_wait=LONGEST_WAIT)
             if found is not None:
-                break
-        else:
-            return None
-        if found.recipients is not None:
-            return Slice(found.position, frozenset(found.recipients))
-        cut = await cut_slice(conn, batch_id, found.position, user_id, size=SLICE)
-    except asyncpg.LockNotAvailableError as error:
-        raise Busy(str(error)) from error
-    return None if cut is None else Slice(cut.position, frozenset(cut.recipients))
+                return Slice(found.position, frozenset(found.recipients))
+    except CONFLICT as error:
+        log.info("early_delivery_contended", batch_id=batch_id, error=named(error))
+    return None
 
 
 async def deliver_early(conn: Connection, settings: Settings, tag_sets: TagSets, batch_id: int, position: int) -> None:
