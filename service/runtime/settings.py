@@ -258,7 +258,7 @@ class Settings(SnapshotSettings, StuckSettings, BrokerSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_body_bytes: int = Field(10_000_000, ge=1024)
     database_pool_size: int = Field(8, ge=1)
-    chunk_size: int = Field(2000, ge=1, le=2000)
+    chunk_size: int = Field(1000, ge=1, le=2000)
     deliver_lanes: int = Field(1, ge=1)
     batch_chunks_in_flight: int = Field(4, ge=1, le=1_000_000)
     retention_days: int = Field(0, ge=0, le=36_500)

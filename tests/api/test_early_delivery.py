@@ -29,6 +29,7 @@ from tests.support.http_calls import call
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import PATIENCE, until
+from workers import deliver as deliveries
 from workers.deliver import Deliverer
 from workers.outcome import Done
 from workers.relay import Relay
@@ -127,6 +128,95 @@ async def test_a_thread_that_is_shown_has_the_new_message(
     await send("Second", **own)
     shown = await call(client, headers, "GET", f"/conversations/{thread['id']}")
     assert [message["body"] for message in shown["messages"]] == ["Second", "First"]
+
+
+@pytest.fixture
+def slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten recipients have the message when one of them reads."""
+    monkeypatch.setattr(locks, "SLICE", 10)
+    monkeypatch.setattr(locks, "WHOLE", 15)
+
+
+@pytest.mark.usefixtures("slices")
+async def test_who_reads_has_those_around_delivered_and_not_all_of_a_large_chunk(
+    send: SendToAll, unread: Read, school: School, conn: asyncpg.Connection
+) -> None:
+    """The rest of the chunk stays where it was."""
+    await send()
+    assert await unread(school.students[57]) == "1"
+    assert [student for student in school.students if await delivered_to(conn, student)] == school.students[50:60]
+    chunks = await conn.fetch("SELECT state, size FROM chunks ORDER BY position")
+    assert [tuple(chunk) for chunk in chunks[:3]] == [
+        ("pending", 90),
+        ("pending", 100),
+        ("pending", len(school.students) - 200),
+    ]
+    assert [tuple(chunk) for chunk in chunks[3:]] == [("delivered", 10)]
+
+
+@pytest.mark.usefixtures("slices")
+async def test_in_slices_too_everybody_who_looks_has_the_message_once(
+    send: SendToAll, unread: Read, school: School, conn: asyncpg.Connection
+) -> None:
+    batch_id = await send()
+    chance = random.Random(3)
+    assert [await unread(student) for student in chance.sample(school.students, len(school.students))] == ["1"] * len(
+        school.students
+    )
+    await assert_delivered_once(conn, batch_id, school.students)
+
+
+@pytest.mark.usefixtures("slices")
+async def test_a_worker_that_has_read_a_chunk_delivers_what_readers_left_of_it(
+    *,
+    send: SendToAll,
+    unread: Read,
+    school: School,
+    conn: asyncpg.Connection,
+    settings: Settings,
+    pool: asyncpg.Pool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The cut comes between its reading and its writing."""
+    batch_id = await send()
+    read, seen = deliveries.read_chunk, []
+
+    async def read_and_be_overtaken(*args: Any) -> Any:
+        found = await read(*args)
+        if not seen:
+            seen.append(await unread(school.students[42]))
+        return found
+
+    monkeypatch.setattr(deliveries, "read_chunk", read_and_be_overtaken)
+    worker = Deliverer(settings, pool)
+    for position in range(3):
+        assert await worker.handle(DeliverChunk(batch_id=batch_id, position=position)) == Done()
+
+    assert seen == ["1"]
+    await assert_delivered_once(conn, batch_id, school.students)
+
+
+@pytest.mark.usefixtures("slices")
+async def test_a_slice_that_nobody_came_to_deliver_is_the_workers(
+    send: SendToAll, school: School, conn: asyncpg.Connection, settings: Settings, pool: asyncpg.Pool
+) -> None:
+    """The gateway was killed after the cut; the slice waits for its turn like any other chunk."""
+    batch_id = await send()
+    cut = await locks.cut_out(conn, batch_id, school.students[3])
+    assert cut == locks.Slice(1_000_000_000, frozenset(school.students[:10]))
+    again = await locks.cut_out(conn, batch_id, school.students[3])
+    assert again == cut  # who asks next does not cut anew
+    commands = asyncio.Queue[DeliverChunk]()
+    worker = Deliverer(settings, pool, commands.put)
+    commands.put_nowait(DeliverChunk(batch_id=batch_id, position=0))
+    await conn.execute("UPDATE chunks SET due_at = CASE WHEN position = 0 THEN now() ELSE 'infinity' END")
+    while not commands.empty():
+        assert await worker.handle(commands.get_nowait()) == Done()
+    await assert_delivered_once(conn, batch_id, school.students)
+
+
+async def delivered_to(conn: asyncpg.Connection, user: int) -> bool:
+    return bool(await conn.fetchval("SELECT EXISTS (SELECT FROM participants WHERE user_id = $1)", user))
 
 
 async def test_what_was_accepted_first_is_delivered_first(
@@ -310,8 +400,11 @@ async def test_a_chunk_that_workers_failed_at_is_theirs(
     assert (await states(conn))[0] == "pending"
 
 
+@pytest.mark.parametrize("slice_size", [100, 30])
 async def test_a_thousand_readers_of_one_chunk_deliver_it_once(
     *,
+    slice_size: int,
+    monkeypatch: pytest.MonkeyPatch,
     edge_settings: Settings,
     broker: Publisher,
     database_url: str,
@@ -321,7 +414,10 @@ async def test_a_thousand_readers_of_one_chunk_deliver_it_once(
     token: Token,
     conn: asyncpg.Connection,
 ) -> None:
-    """At two gateways, all at once; each of them sees the message."""
+    """At two gateways, all at once; each of them sees the message. Or each part of it once, where it is cut."""
+    monkeypatch.setattr(locks, "SLICE", slice_size)
+    monkeypatch.setattr(locks, "WHOLE", slice_size)
+    parts = -(-100 // slice_size)
     batch_id = await send()
     pools = [await asyncpg.create_pool(database_url, min_size=0, max_size=8) for _ in range(2)]
     clients = [await serve(build_app(edge_settings, pool, broker)) for pool in pools]
@@ -339,10 +435,10 @@ async def test_a_thousand_readers_of_one_chunk_deliver_it_once(
     answers = await asyncio.gather(*map(read, range(1000)))
 
     assert all(a == {"unread_count": "1"} if isinstance(a, dict) else len(a) == 1 for a in answers)
-    assert await states(conn) == ["delivered", "pending", "pending"]
-    assert delivered() - before == 1
+    assert await states(conn) == ["delivered", "pending", "pending", *["delivered"] * (parts - 1)]
+    assert delivered() - before == parts
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 100
-    assert await conn.fetchval("SELECT count(*) FROM outbox WHERE batch_id = $1", batch_id) == 1
+    assert await conn.fetchval("SELECT count(*) FROM outbox WHERE batch_id = $1", batch_id) == parts
     for pool in pools:
         await pool.close()
 

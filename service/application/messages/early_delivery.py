@@ -29,10 +29,10 @@ from sql.early_deliveries import begin_early_delivery, cut_slice
 
 log = structlog.get_logger(__name__)
 
-MOST_CUTS = 12  # in one early delivery; eleven take one recipient out of 2000
+MOST_CUTS = 12  # in one early delivery; eight take one recipient out of 150
 LONGEST_WAIT = timedelta(seconds=1)  # for a lock; who has the chunk in work is through by then
 SLICE = 100  # recipients that are delivered for one who reads
-_WHOLE = SLICE * 3 // 2  # a chunk of so many is not worth a cut
+WHOLE = SLICE * 3 // 2  # a chunk of so many is not worth a cut
 _LOOKS = 3  # for a reader whom others cut out of a chunk at the same time
 
 
@@ -55,7 +55,7 @@ async def cut_out(conn: Connection, batch_id: int, user_id: int) -> Slice | None
     """
     try:
         for _ in range(_LOOKS):
-            found = await cut_slice(conn, batch_id, user_id, size=SLICE, whole=_WHOLE, longest_wait=LONGEST_WAIT)
+            found = await cut_slice(conn, batch_id, user_id, size=SLICE, whole=WHOLE, longest_wait=LONGEST_WAIT)
             if found is not None:
                 return Slice(found.position, frozenset(found.recipients))
     except CONFLICT as error:
