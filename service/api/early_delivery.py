@@ -40,7 +40,7 @@ class EarlyDeliveries:
         self._app = app
         self._places = asyncio.Semaphore(max(1, app[POOL].get_max_size() // 2))
         self._readers: WeakValueDictionary[Chunk, _Readers] = WeakValueDictionary()
-        self._under_way: dict[asyncio.Task[None], _Readers] = {}  # which keeps those who come to its slice later
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def deliver(self, user_id: int, chunks: Sequence[Chunk], *, patience: float) -> None:
         """Returns when the user has what is in these chunks, one after the other, or the seconds are over."""
@@ -58,10 +58,10 @@ class EarlyDeliveries:
 
     async def _deliver_from(self, chunk: Chunk, user_id: int) -> None:
         readers = self._readers.setdefault(chunk, _Readers())
-        over = {task for _, task in readers.slices if task.done()}
+        # What is over may have failed; those who came before it was are content with that.
+        readers.slices[:] = [(users, task) for users, task in readers.slices if not task.done()]
         async with readers.turn:
-            # What was over before this reader came may have failed.
-            found = [task for users, task in readers.slices if user_id in users and task not in over]
+            found = [task for users, task in readers.slices if user_id in users]
             task = found[-1] if found else await self._begin(readers, chunk, user_id)
         if task is not None:
             await asyncio.wait({task})
@@ -70,15 +70,12 @@ class EarlyDeliveries:
         """A delivery of those around the reader, cut out of the chunk; None when there is nothing to wait for."""
         cut: asyncio.Future[Slice | None] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(self._deliver(chunk, user_id, cut))
-        self._under_way[task] = readers
-        task.add_done_callback(self._under_way.pop)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
         found = await asyncio.shield(cut)
         if found is None:
             return None
-        # Those who come later find the slice as a chunk of its own.
-        own = self._under_way[task] = self._readers.setdefault((chunk[0], found.position), _Readers())
-        for each in {readers, own}:
-            each.slices.append((found.recipients, task))
+        readers.slices.append((found.recipients, task))
         return task
 
     async def _deliver(self, chunk: Chunk, user_id: int, cut: asyncio.Future[Slice | None]) -> None:

@@ -17,6 +17,7 @@ from prometheus_client import generate_latest
 from service.api import early_delivery as waits
 from service.api.app import build_app
 from service.application.messages import early_delivery as locks
+from service.application.messages.chunk import read_chunk
 from service.application.messages.early_delivery import MOST_CUTS
 from service.contracts.commands import DeliverChunk
 from service.runtime import metrics
@@ -29,7 +30,6 @@ from tests.support.http_calls import call
 from tests.support.institution import Institution
 from tests.support.school import School
 from tests.support.waiting import PATIENCE, until
-from workers import deliver as deliveries
 from workers.deliver import Deliverer
 from workers.outcome import Done
 from workers.relay import Relay
@@ -38,11 +38,13 @@ Token = Callable[..., Awaitable[dict[str, str]]]
 Read = Callable[[int], Awaitable[str]]
 SendToAll = Callable[..., Awaitable[int]]
 
+BLOCKED = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0)"
+
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """However slow the machine is, a reader waits for what can be delivered."""
-    monkeypatch.setattr(waits, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(waits, "PATIENCE", 2 * PATIENCE)
     monkeypatch.setattr(locks, "LONGEST_WAIT", timedelta(seconds=PATIENCE))
 
 
@@ -179,15 +181,15 @@ async def test_a_worker_that_has_read_a_chunk_delivers_what_readers_left_of_it(
 ) -> None:
     """The cut comes between its reading and its writing."""
     batch_id = await send()
-    read, seen = deliveries.read_chunk, []
+    seen: list[str] = []
 
     async def read_and_be_overtaken(*args: Any) -> Any:
-        found = await read(*args)
+        found = await read_chunk(*args)
         if not seen:
             seen.append(await unread(school.students[42]))
         return found
 
-    monkeypatch.setattr(deliveries, "read_chunk", read_and_be_overtaken)
+    monkeypatch.setattr("workers.deliver.read_chunk", read_and_be_overtaken)
     worker = Deliverer(settings, pool)
     for position in range(3):
         assert await worker.handle(DeliverChunk(batch_id=batch_id, position=position)) == Done()
@@ -203,16 +205,79 @@ async def test_a_slice_that_nobody_came_to_deliver_is_the_workers(
     """The gateway was killed after the cut; the slice waits for its turn like any other chunk."""
     batch_id = await send()
     cut = await locks.cut_out(conn, batch_id, school.students[3])
-    assert cut == locks.Slice(1_000_000_000, frozenset(school.students[:10]))
+    assert cut is not None
+    assert cut.recipients == frozenset(school.students[:10])
     again = await locks.cut_out(conn, batch_id, school.students[3])
     assert again == cut  # who asks next does not cut anew
     commands = asyncio.Queue[DeliverChunk]()
     worker = Deliverer(settings, pool, commands.put)
     commands.put_nowait(DeliverChunk(batch_id=batch_id, position=0))
-    await conn.execute("UPDATE chunks SET due_at = CASE WHEN position = 0 THEN now() ELSE 'infinity' END")
+    await conn.execute(
+        "UPDATE chunks SET due_at = CASE WHEN position = 0 THEN now() ELSE 'infinity' END WHERE position < 3"
+    )
     while not commands.empty():
         assert await worker.handle(commands.get_nowait()) == Done()
     await assert_delivered_once(conn, batch_id, school.students)
+
+
+@pytest.mark.usefixtures("slices")
+async def test_who_is_cut_out_of_a_chunk_meanwhile_is_found_again(
+    *,
+    send: SendToAll,
+    client: aiohttp.ClientSession,
+    token: Token,
+    school: School,
+    conn: asyncpg.Connection,
+    database_url: str,
+) -> None:
+    """Another gateway cuts at the same moment."""
+    batch_id = await send()
+    headers = await token(school.students[5])
+    other = await asyncpg.connect(database_url)
+    async with other.transaction():
+        await locks.cut_out(other, batch_id, school.students[3])
+        reader = asyncio.create_task(call(client, headers, "GET", "/conversations/unread_count"))
+        await until(lambda: conn.fetchval(BLOCKED))
+    assert await reader == {"unread_count": "1"}
+    await other.close()
+    assert [row["size"] for row in await conn.fetch("SELECT size FROM chunks WHERE state = 'delivered'")] == [10]
+
+
+@pytest.mark.usefixtures("slices")
+async def test_a_delivery_that_failed_is_no_one_elses_while_others_wait_for_the_same_chunk(
+    send: SendToAll, unread: Read, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send()
+    begun, goes_on, faults = asyncio.Event(), asyncio.Event(), [ConnectionResetError("database is away")]
+    deliver = locks.deliver_early
+
+    async def hindered(*args: Any) -> None:
+        if not begun.is_set():
+            begun.set()
+            await goes_on.wait()
+        elif faults:
+            raise faults.pop()
+        await deliver(*args)
+
+    monkeypatch.setattr(waits, "deliver_early", hindered)
+    waiting = asyncio.create_task(unread(school.students[25]))
+    await begun.wait()
+    assert [await unread(school.students[5]) for _ in range(2)] == ["0", "1"]
+    goes_on.set()
+    assert await waiting == "1"
+
+
+async def test_a_reader_does_not_wait_for_a_database_that_is_away(
+    send: SendToAll, unread: Read, school: School, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await send()
+
+    async def away(*_: Any) -> None:
+        raise ConnectionResetError("database is away")
+
+    monkeypatch.setattr(waits, "cut_out", away)
+    async with asyncio.timeout(PATIENCE):  # a reader's own is twice as long here
+        assert await unread(school.students[0]) == "0"
 
 
 async def delivered_to(conn: asyncpg.Connection, user: int) -> bool:
@@ -333,10 +398,9 @@ async def test_a_reader_waits_for_who_is_delivering_the_chunk(
     """A worker has it in work: the reader has the message when that one is through."""
     await send()
     headers = await token(school.students[0])
-    blocked = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE cardinality(pg_blocking_pids(pid)) > 0)"
     async with held(database_url, "SELECT FROM chunks FOR UPDATE"):
         reader = asyncio.create_task(call(client, headers, "GET", "/conversations/unread_count"))
-        await until(lambda: conn.fetchval(blocked))
+        await until(lambda: conn.fetchval(BLOCKED))
     assert await reader == {"unread_count": "1"}
 
 
@@ -432,7 +496,7 @@ async def test_a_thousand_readers_of_one_chunk_deliver_it_once(
             return await call(client, headers, "GET", path)
 
     places = [asyncio.Semaphore(100) for _ in clients]
-    answers = await asyncio.gather(*map(read, range(1000)))
+    answers = await asyncio.gather(*map(read, random.Random(5).sample(range(1000), 1000)))
 
     assert all(a == {"unread_count": "1"} if isinstance(a, dict) else len(a) == 1 for a in answers)
     assert await states(conn) == ["delivered", "pending", "pending", *["delivered"] * (parts - 1)]
