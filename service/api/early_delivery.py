@@ -58,11 +58,9 @@ class EarlyDeliveries:
 
     async def _deliver_from(self, chunk: Chunk, user_id: int) -> None:
         readers = self._readers.setdefault(chunk, _Readers())
-        # What is over may have failed; those who came before it was are content with that.
-        readers.slices[:] = [(users, task) for users, task in readers.slices if not task.done()]
         async with readers.turn:
-            found = [task for users, task in readers.slices if user_id in users]
-            task = found[-1] if found else await self._begin(readers, chunk, user_id)
+            found = (task for users, task in readers.slices if user_id in users)
+            task = next(found, None) or await self._begin(readers, chunk, user_id)
         if task is not None:
             await asyncio.wait({task})
 

@@ -243,28 +243,37 @@ async def test_who_is_cut_out_of_a_chunk_meanwhile_is_found_again(
     assert [row["size"] for row in await conn.fetch("SELECT size FROM chunks WHERE state = 'delivered'")] == [10]
 
 
-@pytest.mark.usefixtures("slices")
-async def test_a_delivery_that_failed_is_no_one_elses_while_others_wait_for_the_same_chunk(
-    send: SendToAll, unread: Read, school: School, monkeypatch: pytest.MonkeyPatch
+async def test_readers_of_one_chunk_ask_the_database_once(
+    *,
+    send: SendToAll,
+    client: aiohttp.ClientSession,
+    token: Token,
+    school: School,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """They take no connection of the pool each while they wait."""
     await send()
-    begun, goes_on, faults = asyncio.Event(), asyncio.Event(), [ConnectionResetError("database is away")]
-    deliver = locks.deliver_early
+    tokens = [await token(student) for student in school.students[:8]]
+    arrived, asked = asyncio.Semaphore(0), []
+    deliver, cut_out = waits.EarlyDeliveries.deliver, locks.cut_out
 
-    async def hindered(*args: Any) -> None:
-        if not begun.is_set():
-            begun.set()
-            await goes_on.wait()
-        elif faults:
-            raise faults.pop()
-        await deliver(*args)
+    async def noted(*args: Any, **options: Any) -> None:
+        arrived.release()
+        await deliver(*args, **options)
 
-    monkeypatch.setattr(waits, "deliver_early", hindered)
-    waiting = asyncio.create_task(unread(school.students[25]))
-    await begun.wait()
-    assert [await unread(school.students[5]) for _ in range(2)] == ["0", "1"]
-    goes_on.set()
-    assert await waiting == "1"
+    async def counted(*args: Any) -> locks.Slice | None:
+        asked.append(args)
+        return await cut_out(*args)
+
+    monkeypatch.setattr(waits.EarlyDeliveries, "deliver", noted)
+    monkeypatch.setattr(waits, "cut_out", counted)
+    async with held(database_url, "SELECT FROM chunks FOR UPDATE"):
+        readers = [asyncio.create_task(call(client, each, "GET", "/conversations/unread_count")) for each in tokens]
+        for _ in readers:
+            await arrived.acquire()
+    assert await asyncio.gather(*readers) == [{"unread_count": "1"}] * 8
+    assert len(asked) == 1
 
 
 async def test_a_reader_does_not_wait_for_a_database_that_is_away(
