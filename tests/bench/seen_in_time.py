@@ -13,7 +13,7 @@ from random import Random
 from typing import Any
 
 from sql.connection import Connection
-from tests.bench.alone import measured_alone
+from tests.bench.alone import WORKERS, measured_alone
 from tests.bench.environment import print_report
 from tests.bench.institution import Course, Institution
 from tests.bench.pace import paced, percentile, set_after
@@ -21,6 +21,13 @@ from tests.bench.progress import log
 from tests.bench.sending import accept, assert_exactly_once, finished
 from tests.support.processes import Client
 
+# Whole chunks of some sends, without what was cut out of them for readers, and the seconds that the sends took in all.
+_CHUNKS = """
+SELECT sum(c.chunks)::float8 AS chunks, sum(extract(epoch FROM b.finished_at - b.created_at))::float8 AS seconds
+FROM batches b
+CROSS JOIN LATERAL (SELECT count(*) AS chunks FROM chunks WHERE batch_id = b.id AND position < 1000000000) c
+WHERE b.id = ANY ($1::bigint[])
+"""
 _UNREAD = """
 SELECT u.id, (SELECT count(*) FROM listings l WHERE l.user_id = u.id AND l.in_unread) AS unread
 FROM unnest($1::bigint[]) AS u(id)
@@ -120,13 +127,17 @@ async def measure(
     during = await read_while_sending(2 * sizes.reads)
     for batch_id in batches:
         await assert_exactly_once(conn, batch_id, len(course.students))
-    early = await _early(clients[chosen[0]])
+    (worked,) = await conn.fetch(_CHUNKS, batches)
+    chunk = worked["seconds"] * WORKERS / worked["chunks"]
     figures = {
         "seen_in_time_share": 1 - readers.unseen / readers.reads,
         "seen_in_time_reads": readers.reads,
         "seen_in_time_refused": readers.refused,
-        "seen_in_time_chunks_delivered_early": early["chunks"],
-        "seen_in_time_chunk_ms": round(early["seconds"] / max(early["chunks"], 1) * 1000, 2),
+        "seen_in_time_chunks_delivered_early": await _delivered_early(clients[chosen[0]]),
+        "seen_in_time_chunk_ms": round(chunk * 1000, 2),
+        "seen_in_time_p99_to_idle_and_chunk": max(
+            percentile(amid, 0.99) / (percentile(alone, 0.99) + chunk) for amid, alone in zip(during, idle, strict=True)
+        ),
         **_milliseconds("idle", idle),
         **_milliseconds("during_sends", during),
     }
@@ -142,10 +153,10 @@ def _milliseconds(when: str, seconds: tuple[Sequence[float], Sequence[float]]) -
     }
 
 
-async def _early(client: Client) -> dict[str, float]:
-    """What the gateway has delivered for readers, and how long that took in all."""
-    found = dict(re.findall(r"^clarion_(\w+) ([\d.e+-]+)$", await client.metrics(), re.MULTILINE))
-    return {"chunks": float(found["chunks_delivered_early_total"]), "seconds": float(found["chunk_seconds_sum"])}
+async def _delivered_early(client: Client) -> float:
+    """Chunks that the gateway has delivered for readers."""
+    found = re.search(r"^clarion_chunks_delivered_early_total ([\d.e+-]+)$", await client.metrics(), re.MULTILINE)
+    return float(found[1]) if found else 0
 
 
 if __name__ == "__main__":

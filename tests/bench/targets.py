@@ -50,6 +50,7 @@ TARGETS = (
     Target("unread_count_during_sends_to_idle", 2),
     Target("post_during_sends_to_idle", 2),
     Target("seen_in_time_share", 1, at_least=True),
+    Target("seen_in_time_p99_to_idle_and_chunk", 1),
     Target("million_accept_to_ten_times", 1.5),
     Target("million_rate_to_hundred_thousand", 0.9, at_least=True),
     Target("million_memory_api_to_hundred_thousand", 1.2),
