@@ -13,7 +13,7 @@ import structlog
 
 from service.runtime.settings import Settings
 from tests.support.conversations import Threads
-from tests.support.databases import SESSION, Databases, server_url, with_database
+from tests.support.databases import Databases, server_url, with_database
 from tests.support.institution import Institution
 from tests.support.ledger import close_ledger, new_prefix
 from tests.support.order import dealt
@@ -74,11 +74,9 @@ async def conn(databases: Databases, database: str) -> asyncpg.Connection:
 
 
 @pytest.fixture
-async def pool(database_url: str) -> AsyncIterator[asyncpg.Pool]:
+async def pool(databases: Databases, database: str) -> asyncpg.Pool:
     """A pool on the test's database."""
-    made = await asyncpg.create_pool(database_url, min_size=0, max_size=8, server_settings=SESSION)
-    yield made
-    await made.close()
+    return await databases.pool(database)
 
 
 @pytest.fixture

@@ -13,13 +13,14 @@ from tests.support.ledger import new_database
 
 # As in Clarion's own sessions (service/runtime/postgres.py): after a test with many rows PostgreSQL believes that the
 # next one has them too, and would spend seconds on compiling statements that take milliseconds.
-SESSION = {"jit": "off"}
+SESSION = {"jit": "off", "plan_cache_mode": "force_generic_plan", "enable_seqscan": "off"}
+_KEPT = "kept by tests"  # the application_name of connections that outlive a test
 
 _TEMPLATE_LOCK = 7_206_110_512_005
 
 _END_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid()
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> $1
 """
 # All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE, and to
 # look whether there is a row quicker than to delete none, which sets off triggers.
@@ -111,12 +112,14 @@ async def fresh_database() -> AsyncIterator[str]:
 class Databases:
     """The databases of one test process: lent to one test at a time, dropped at the end of the run.
 
-    Each has a connection that is kept: a new one would plan every statement and every trigger anew, for each test.
+    Each has a connection and a pool that are kept: a new one would plan every statement and every trigger anew, for each
+    test.
     """
 
     def __init__(self) -> None:
         self._free: list[str] = []
         self._connections: dict[str, asyncpg.Connection] = {}  # by database
+        self._pools: dict[str, asyncpg.Pool] = {}  # by database
         self._admin: asyncpg.Connection | None = None
 
     async def borrow(self) -> str:
@@ -131,17 +134,40 @@ class Databases:
             self._connections[name] = found
         return found
 
+    async def pool(self, name: str) -> asyncpg.Pool:
+        """The kept pool on a database, as good as new for each test."""
+        found = self._pools.get(name)
+        if found is None:
+            found = self._pools[name] = await asyncpg.create_pool(
+                with_database(server_url(), name),
+                min_size=0,
+                max_size=8,
+                max_inactive_connection_lifetime=0,
+                server_settings=SESSION | {"application_name": _KEPT},
+            )
+        return found
+
     async def give_back(self, name: str) -> None:
         """Ends whatever the test left connected, and empties the database for the next one."""
         conn = await self.connection(name)
         await conn.reset()
-        await conn.execute(_END_OTHERS)
+        await self._give_up_used(name)
+        await conn.execute(_END_OTHERS, _KEPT if name in self._pools else "")
         await conn.execute(EMPTY)
         self._free.append(name)
+
+    async def _give_up_used(self, name: str) -> None:
+        """A pool that a test has closed, or has not given everything back to, is no one else's."""
+        pool = self._pools.get(name)
+        if pool is not None and (pool.is_closing() or pool.get_idle_size() < pool.get_size()):
+            pool.terminate()
+            del self._pools[name]
 
     async def drop_all(self) -> None:
         """At the end of the run."""
         for name, conn in self._connections.items():
+            if name in self._pools:
+                await self._pools[name].close()
             await conn.close()
             assert self._admin is not None
             await self._admin.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
