@@ -112,7 +112,7 @@ async def fresh_database() -> AsyncIterator[str]:
 class Databases:
     """The databases of one test process: lent to one test at a time, dropped at the end of the run.
 
-    Each has a connection and a pool that are kept: a new one would plan every statement and trigger anew, for each test.
+    Each has a connection and a pool that are kept: new ones would plan every statement and trigger anew for each test.
     """
 
     def __init__(self) -> None:
