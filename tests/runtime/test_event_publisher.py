@@ -255,6 +255,8 @@ async def test_of_what_was_not_confirmed_only_that_is_counted(
             monkeypatch.setattr("service.runtime.event_publisher.PUBLISH_TIMEOUT", 0)
             yield from self[GROUP:]
 
+    # One group is on its way at a time, so the first is confirmed before the next begins.
+    monkeypatch.setattr("service.runtime.event_publisher.WINDOW", GROUP)
     async with bound(settings, "settled", "late"):
         await publisher.publish([numbered("settled", 1), numbered("late", 1)])
         with pytest.raises(Unconfirmed) as raised:

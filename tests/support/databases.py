@@ -22,20 +22,10 @@ _END_OTHERS = """
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND application_name <> $1
 """
-# All but what the migrations put in themselves. Test data is small: DELETE is far quicker then than TRUNCATE, and to
-# look whether there is a row quicker than to delete none, which sets off triggers.
-EMPTY = """
-DO $$
-DECLARE name text; filled boolean;
-BEGIN
-    FOR name IN SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
-        AND relname NOT IN ('schema_migrations', 'schema_definitions', 'tag_sets')
-    LOOP
-        EXECUTE format('SELECT EXISTS (SELECT FROM %I)', name) INTO filled;
-        IF filled THEN EXECUTE format('DELETE FROM %I', name); END IF;
-    END LOOP;
-    DELETE FROM tag_sets WHERE id <> 0;
-END $$
+_TABLES = """
+SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+    AND relname NOT IN ('schema_migrations', 'schema_definitions', 'tag_sets')
+ORDER BY relname
 """
 
 
@@ -109,6 +99,20 @@ async def fresh_database() -> AsyncIterator[str]:
         await admin.close()
 
 
+async def empty(conn: asyncpg.Connection) -> None:
+    """Deletes all but what the migrations put in themselves.
+
+    Test data is small: DELETE is far quicker then than TRUNCATE, and to look where rows are quicker than to delete none,
+    which sets off triggers.
+    """
+    tables = [row["relname"] for row in await conn.fetch(_TABLES)]
+    looked_at = ", ".join(f"('{table}', EXISTS (SELECT FROM {table}))" for table in tables)
+    filled = await conn.fetch(f"SELECT name FROM (VALUES {looked_at}) AS t(name, filled) WHERE filled")
+    await conn.execute(
+        "; ".join(["DELETE FROM tag_sets WHERE id <> 0", *(f"DELETE FROM {row['name']}" for row in filled)])
+    )
+
+
 class Databases:
     """The databases of one test process: lent to one test at a time, dropped at the end of the run.
 
@@ -152,7 +156,7 @@ class Databases:
         await conn.reset()
         await self._give_up_used(name)
         await conn.execute(_END_OTHERS, _KEPT if name in self._pools else "")
-        await conn.execute(EMPTY)
+        await empty(conn)
         self._free.append(name)
 
     async def _give_up_used(self, name: str) -> None:

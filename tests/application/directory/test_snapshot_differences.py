@@ -13,7 +13,7 @@ from service.cli.snapshot_files import snapshot_of
 from service.cli.snapshots import Reading, whole_kinds
 from sql.connection import Connection
 from sql.snapshots import present_moment
-from tests.support.databases import EMPTY
+from tests.support.databases import empty
 from tests.support.snapshots import save
 
 ROOT = 1
@@ -166,7 +166,7 @@ async def _found(conn: Connection, reading: Reading) -> list[tuple[str, str, int
 async def test_after_an_import_nothing_differs_and_after_a_change_just_that(
     conn: asyncpg.Connection, tmp_path: Path, data: st.DataObject
 ) -> None:
-    await conn.execute(EMPTY)
+    await empty(conn)
     made = data.draw(tables())
     await _load(conn, _read(tmp_path / "sis", made))
     assert await _found(conn, _read(tmp_path / "sis", made)) == []
