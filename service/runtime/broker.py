@@ -31,7 +31,9 @@ HEARTBEAT = 10  # seconds; a broker that is silent for three of them is gone, ev
 FIRST_RETRY, LAST_RETRY = 0.2, 5.0  # seconds between attempts to connect
 _SHORTLY = 0.01  # seconds; what is known already is known in less
 _NO_QUEUE = "clarion.probe"  # a routing key to which no queue is bound
-RECHECK = 60.0  # seconds between two looks at exchanges and queues that are not as they should be
+# Seconds between two looks at exchanges and queues: soon after the beginning, when another process may be declaring
+# them, and then ever less often.
+FIRST_RECHECK, RECHECK = 1.0, 60.0
 
 
 class BrokerUnavailable(Exception):
@@ -168,7 +170,8 @@ def require(faults: Iterable[Fault], name: str) -> None:
 class Broker:
     """Keeps a session alive, on the next of the broker's nodes when one ends or does not begin.
 
-    ``setup`` runs on every new session, before it counts as connected, ``recheck`` every RECHECK seconds.
+    ``setup`` runs on every new session, before it counts as connected, ``recheck`` after FIRST_RECHECK seconds, and at
+    last every RECHECK seconds.
     """
 
     def __init__(
@@ -270,7 +273,9 @@ class Broker:
 
     async def _wait_for_end(self, session: Session) -> None:
         """Returns when the session has ended, of itself or because something was found wrong with it."""
-        while self._recheck is not None and not await _set_within(session.broken, RECHECK):
+        pause = min(FIRST_RECHECK, RECHECK)
+        while self._recheck is not None and not await _set_within(session.broken, pause):
+            pause = min(2 * pause, RECHECK)
             try:
                 with broker_errors():
                     async with asyncio.timeout(SETUP_TIMEOUT):

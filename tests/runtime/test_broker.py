@@ -256,3 +256,28 @@ async def test_a_task_that_is_cancelled_stays_cancelled() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_what_is_not_as_it_should_be_is_looked_at_soon_and_then_ever_less_often(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may be declaring it just now."""
+    pauses: list[float] = []
+    enough = asyncio.Event()
+
+    async def pass_at_once(event: asyncio.Event, seconds: float) -> bool:
+        pauses.append(seconds)
+        if len(pauses) == 9:
+            enough.set()
+            await event.wait()
+        return event.is_set()
+
+    async def nothing(_: Session) -> None:
+        pass
+
+    monkeypatch.setattr("service.runtime.broker._set_within", pass_at_once)
+    broker = Broker(settings, "test", nothing, nothing)
+    await broker.start()
+    await enough.wait()
+    await broker.stop()
+    assert pauses[:9] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
