@@ -5,17 +5,19 @@ SELECT b.traceparent FROM batches b
 WHERE b.id = :batch_id::bigint AND set_config('lock_timeout', :lock_timeout::text, true) IS NOT NULL;
 
 -- name: cut_slice :one
--- The pending chunk of a batch that has this reader among its recipients; of one with more than so many, :size of
+-- The pending chunk of a running batch that has this reader among its recipients; of one with more than so many, :size of
 -- them, the reader among them, become a chunk of their own. They get the first of its ids: whoever has read the whole chunk
 -- finds that its first id has changed, and reads it again. No row: there is none, or not any more, or others have cut the
--- reader out of it while this waited for them, and asking once more finds where to. Waits for no lock longer than that,
--- nor for the disk: what is cut is lost with nothing that was delivered.
+-- reader out of it while this waited for them, and asking once more finds where to. Nothing is cut in a batch that was
+-- stopped, since the move has looked at what is pending there. Waits for no lock longer than that, nor for the disk: what
+-- is cut is lost with nothing that was delivered.
 WITH whole AS MATERIALIZED (
     SELECT c.batch_id, c.position, c.first_id, c.recipients, c.size > :whole::integer AS large,
            (array_position(c.recipients, :user_id::bigint) - 1) / :size::integer * :size AS before
     FROM chunks c
     WHERE c.batch_id = :batch_id::bigint AND c.state = 'pending' AND c.attempts = 0 AND c.redeliveries = 0
       AND c.lowest_user_id <= :user_id AND c.highest_user_id >= :user_id AND :user_id = ANY (c.recipients)
+      AND EXISTS (SELECT FROM batches b WHERE b.id = :batch_id AND b.state IN ('created', 'sending'))
       AND set_config('lock_timeout', :lock_timeout::text, true) IS NOT NULL
       AND set_config('synchronous_commit', 'off', true) IS NOT NULL
     LIMIT 1

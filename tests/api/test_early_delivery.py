@@ -243,6 +243,18 @@ async def test_who_is_cut_out_of_a_chunk_meanwhile_is_found_again(
     assert [row["size"] for row in await conn.fetch("SELECT size FROM chunks WHERE state = 'delivered'")] == [10]
 
 
+@pytest.mark.usefixtures("slices")
+@pytest.mark.parametrize("state", ["paused", "cancelled"])
+async def test_nothing_is_cut_in_a_batch_that_was_stopped_meanwhile(
+    send: SendToAll, school: School, conn: asyncpg.Connection, state: str
+) -> None:
+    """Between the look for what the reader waits for and the cut."""
+    batch_id = await send()
+    await conn.execute("UPDATE batches SET state = $1", state)
+    assert await locks.cut_out(conn, batch_id, school.students[0]) is None
+    assert await states(conn) == ["pending"] * 3
+
+
 async def test_readers_of_one_chunk_ask_the_database_once(
     *,
     send: SendToAll,
