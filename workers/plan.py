@@ -5,6 +5,7 @@ import structlog
 
 from service.contracts.commands import PlanBatch
 from service.runtime import event_metadata
+from service.runtime.broker import BrokerUnavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -22,11 +23,18 @@ class Planner(Sweeper):
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)
         self._pool = pool
+        self._connected = lambda: publisher.connected
         self._turns = Turns(settings, pool, publisher.command)
         self._cause = event_metadata.cause(settings, {})
 
     async def handle(self, command: PlanBatch) -> Outcome:
-        """Publishes the first chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
+        """Publishes the first chunks of a batch; raises BrokerUnavailable when one was not confirmed.
+
+        A worker that begins may have the command before it can publish. Chunks that were given their turns then would be
+        taken for commanded until they fall due, and the whole batch would stand still as long.
+        """
+        if not self._connected():
+            raise BrokerUnavailable("not connected")
         chunks = await self._turns.top_up(command.batch_id)
         log.info("batch_planned", chunks=chunks)
         return Done()

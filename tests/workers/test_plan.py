@@ -4,8 +4,10 @@ import asyncio
 from datetime import timedelta
 
 import asyncpg
+import pytest
 
 from service.contracts.commands import DeliverChunk, PlanBatch, parse_command
+from service.runtime.broker import BrokerUnavailable
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
 from sql import chunks
@@ -91,6 +93,19 @@ async def test_what_waits_to_be_tried_again_is_no_reason_to_wait(
     await planner.sweep()
 
     assert await commanded(outside) == [(batch, 0), (batch, 1), (batch, 2)]
+
+
+async def test_a_planner_that_cannot_publish_yet_gives_no_turn_that_nobody_would_hear_of(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    """A worker that begins has the command sooner than the connection by which it publishes."""
+    batch = await batches.accept(range(10, 14), chunk_size=2, patience=None)
+    early = Planner(settings, pool, Publisher(settings, "not started"))
+    with pytest.raises(BrokerUnavailable):
+        await early.handle(PlanBatch(batch_id=batch))
+
+    assert await Planner(settings, pool, publisher).handle(PlanBatch(batch_id=batch)) == Done()
+    assert await commanded(outside) == [(batch, 0), (batch, 1)]
 
 
 async def test_there_is_nothing_to_plan_in_a_batch_that_is_stopped_or_unknown(
