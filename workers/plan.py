@@ -30,8 +30,8 @@ class Planner(Sweeper):
     async def handle(self, command: PlanBatch) -> Outcome:
         """Publishes the first chunks of a batch; raises BrokerUnavailable when one was not confirmed.
 
-        A worker that begins may have the command before it can publish. Chunks that were given their turns then would be
-        taken for commanded until they fall due, and the whole batch would stand still as long.
+        A worker that begins may have the command before it can publish. Chunks that were given their turns then would
+        be taken for commanded until they fall due, and the whole batch would stand still as long.
         """
         if not self._connected():
             raise BrokerUnavailable("not connected")
