@@ -23,7 +23,6 @@ class Planner(Sweeper):
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)
         self._pool = pool
-        self._connected = lambda: publisher.connected
         self._turns = Turns(settings, pool, publisher.command)
         self._cause = event_metadata.cause(settings, {})
 
@@ -33,7 +32,7 @@ class Planner(Sweeper):
         A worker that begins may have the command before it can publish. Chunks that were given their turns then would
         be taken for commanded until they fall due, and the whole batch would stand still as long.
         """
-        if not self._connected():
+        if not self._publisher.connected:
             raise BrokerUnavailable("not connected")
         chunks = await self._turns.top_up(command.batch_id)
         log.info("batch_planned", chunks=chunks)
