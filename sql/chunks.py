@@ -103,6 +103,7 @@ class FoundChunk(NamedTuple):
 _READ = Many("read_chunk", ChunkRow)
 _PLANNABLE = Many("plannable_batches", FoundBatch)
 _TAKE_DUE = Many("take_due_chunks", DueChunk)
+_MAKE_DUE = Command("make_chunks_due")
 _POSTPONE = Value[int | None]("postpone_chunk")
 _BEGIN_SPLIT = Value[int | None]("begin_split")
 _SPLIT = Single("split_chunk", SecondHalf)
@@ -161,6 +162,11 @@ async def plannable_batches(conn: Connection, batch_ids: Sequence[int]) -> list[
 async def take_due_chunks(conn: Connection, *, patience: timedelta, limit: int) -> list[DueChunk]:
     """Pending chunks without a report in time, due again after ``patience``."""
     return await _TAKE_DUE(conn, patience=patience, limit=limit)
+
+
+async def make_chunks_due(conn: Connection, batch_id: int, positions: Sequence[int]) -> None:
+    """Those of them that are taken for commanded fall due now."""
+    await _MAKE_DUE(conn, batch_id=batch_id, positions=positions)
 
 
 async def postpone_chunk(

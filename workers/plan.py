@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class Planner(Sweeper):
-    """Begins batches. A chunk it could not publish falls due again and is swept up."""
+    """Begins batches. A chunk it could not publish falls due at once and is swept up."""
 
     def __init__(self, settings: Settings, pool: asyncpg.Pool, publisher: Publisher) -> None:
         super().__init__(settings, publisher)

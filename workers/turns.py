@@ -1,6 +1,5 @@
 """Turns: of each batch a few chunks are commanded at a time, so that batches share the workers (CONTRACT 2)."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 
@@ -18,6 +17,7 @@ from sql import chunks, turns
 from sql.deliveries import Succession
 from sql.turns import Limits
 from workers.attempts import BLOCKED
+from workers.chunk_commands import publish_or_make_due
 from workers.sweeper import SWEEP_LIMIT, Sweeper
 
 log = structlog.get_logger(__name__)
@@ -42,7 +42,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 class Turns:
-    """Commands what is next of a batch. What is not published falls due again and is swept up.
+    """Commands what is next of a batch. What is not published falls due at once and is swept up.
 
     Without ``command`` nothing is commanded: the sweepers do it.
     """
@@ -88,7 +88,7 @@ class Turns:
         """Publishes the commands of these chunks; BrokerUnavailable when one was not confirmed."""
         if self._command is not None:
             commands = [DeliverChunk(batch_id=batch_id, position=position) for position in positions]
-            await asyncio.gather(*map(self._command, commands))
+            await publish_or_make_due(self._pool, [(command, self._command(command)) for command in commands])
 
     async def sweep(self) -> int:
         """Commands chunks of running batches that have room for them, should no delivery have come to it; how many."""
@@ -121,17 +121,14 @@ class DueChunks(Sweeper):
         self._longest = self._interval
 
     async def sweep(self) -> int:
-        """How many were commanded. One that is not confirmed falls due again."""
+        """How many were commanded; BrokerUnavailable when one was not confirmed, which falls due at once."""
         async with self._pool.acquire(timeout=ACQUIRE_TIMEOUT) as conn:
             due = await chunks.take_due_chunks(conn, patience=self._patience, limit=SWEEP_LIMIT)
             next_turn = await turns.next_turn(conn) if self._paced else None
         self._interval = self._longest if next_turn is None else min(next_turn, self._longest)
-        await asyncio.gather(
-            *(
-                self._repeat(DeliverChunk(batch_id=batch_id, position=position), traceparent)
-                for batch_id, position, traceparent in due
-            )
-        )
+        commands = [DeliverChunk(batch_id=chunk.batch_id, position=chunk.position) for chunk in due]
+        publishes = [self._repeat(command, chunk.traceparent) for command, chunk in zip(commands, due, strict=True)]
+        await publish_or_make_due(self._pool, list(zip(commands, publishes, strict=True)))
         if due:
             log.info("chunks_swept", chunks=len(due))
         return len(due)

@@ -43,6 +43,18 @@ FROM due
 WHERE c.batch_id = due.batch_id AND c.position = due.position
 RETURNING c.batch_id, c.position, due.traceparent;
 
+-- name: make_chunks_due :none
+-- Their commands were not published, so that nobody works at them: the next sweep is to command them. One that another
+-- worker holds has been commanded all the same; it is not waited for. coalesce keeps the planner from the index of all
+-- that is pending, of whatever batch.
+UPDATE chunks SET due_at = statement_timestamp()
+WHERE batch_id = :batch_id::bigint AND position = ANY (array(
+    SELECT position FROM chunks
+    WHERE batch_id = :batch_id AND position = ANY (:positions::integer[])
+      AND coalesce(state, '') = 'pending' AND coalesce(due_at, 'infinity') < 'infinity'
+    FOR UPDATE SKIP LOCKED
+));
+
 -- name: postpone_chunk :value
 -- A delivery failed: note why, and wait. No row: the failure does not count, or the chunk is no longer pending. One that
 -- a reader wanted before its turn goes on waiting for it.

@@ -187,3 +187,16 @@ async def test_the_sweeper_settles_what_cancels_have_left_in_work(
         recorded = await conn.fetch("SELECT event FROM outbox ORDER BY id")
     assert sorted(row["event"] for row in recorded) == ["batch_finished", "batch_finished", "batch_progress"]
     assert await commanded(outside) == []
+
+
+async def test_chunks_that_a_sweep_could_not_command_fall_due_at_once(
+    settings: Settings, pool: asyncpg.Pool, publisher: Publisher, outside: BrokerClient, batches: Batches
+) -> None:
+    batch = await batches.accept(range(10, 14), chunk_size=2)
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable):
+            await DueChunks(settings, pool, Publisher(settings, "not started")).sweep()
+
+    assert await DueChunks(settings, pool, publisher).sweep() == 2
+    assert await DueChunks(settings, pool, publisher).sweep() == 0
+    assert await commanded(outside) == [(batch, 0), (batch, 1)]

@@ -198,10 +198,10 @@ async def test_a_chunk_that_is_cut_and_given_up_holds_no_place(
     assert waits == 0
 
 
-async def test_what_was_not_published_falls_due_and_the_rest_follows_it(
+async def test_what_was_not_published_falls_due_at_once_and_the_rest_follows_it(
     conn: asyncpg.Connection, batches: Batches, queue: Queue
 ) -> None:
-    """A broker that is away, or a worker that was killed between its commit and its command."""
+    """A broker that is away for a moment: no batch stands still until its commands would be taken for lost."""
     batch = await batches.accept(range(10, 30), chunk_size=2, patience=None)
     await queue.turns.top_up(batch)
     queue.away = True
@@ -210,12 +210,27 @@ async def test_what_was_not_published_falls_due_and_the_rest_follows_it(
     assert await in_flight(conn, batch) == [3, 4, 5]
     queue.away = False
 
-    await conn.execute("UPDATE chunks SET due_at = now() WHERE due_at < 'infinity'")
     for due in await chunks.take_due_chunks(conn, patience=LATER, limit=100):
         queue.waiting.append((due.batch_id, due.position))
     await queue.work()
 
     assert await state(conn, batch) == ("sent", 20, 0, 0)
+
+
+async def test_only_what_is_taken_for_commanded_is_made_due(
+    conn: asyncpg.Connection, pool: asyncpg.Pool, batches: Batches, queue: Queue
+) -> None:
+    """Not what waits for its turn, nor what is done, nor what another worker holds, for which nobody waits."""
+    batch = await batches.accept(range(10, 30), chunk_size=2, patience=None)
+    await queue.turns.top_up(batch)
+    await queue.step()
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("SELECT FROM chunks WHERE batch_id = $1 AND position = 2 FOR UPDATE", batch)
+        await chunks.make_chunks_due(conn, batch, range(10))
+
+    due = await chunks.take_due_chunks(conn, patience=LATER, limit=100)
+
+    assert sorted(chunk.position for chunk in due) == [1, 3]
 
 
 @pytest.mark.parametrize("move", ["pause", "cancel"])
