@@ -23,6 +23,7 @@ export const emptyDraft = () => ({
   kind: "separate",
   subject: "",
   body: "",
+  files: "", // ids of the sender's files, as they were written
   context: null, // code of the course it is about; null: the first one among the recipients
   at: "", // as <input type="datetime-local"> has it; empty: now
   key: newKey(),
@@ -52,6 +53,13 @@ export function newKey() {
 
 export const codeOf = (recipient) => recipient.code + (recipient.role ? `_${recipient.role}` : "");
 
+const FILE_IDS = /\d+/g;
+
+/** What may be written as ids of files: numbers, and between them commas or spaces. */
+export const FILES_PATTERN = "[\\d\\s,]*";
+
+export const filesOf = (written) => written.files.match(FILE_IDS) ?? [];
+
 /** The courses among the recipients, of which one may be what the message is about. */
 export const coursesOf = (written) => written.recipients.filter((each) => /^course_\d+$/.test(each.code));
 
@@ -66,6 +74,7 @@ export function requestOf(written) {
   };
   if (written.subject.trim()) request.subject = written.subject.trim();
   if (contextOf(written)) request.context_code = contextOf(written);
+  if (filesOf(written).length > 0) request.attachment_ids = filesOf(written);
   if (written.at) request.send_at = new Date(written.at).toISOString();
   return request;
 }

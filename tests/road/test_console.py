@@ -16,6 +16,7 @@ from service.runtime.settings import Settings
 from tests.support.console import NARROW, SEMINAR, STUDENTS, WIDE, ConsoleEnvironment, Theme, Visit, console_environment
 from tests.support.databases import Databases, server_url, with_database
 from tests.support.gateway import NOWHERE
+from tests.support.institution import Institution
 from tests.support.ledger import new_prefix
 from tests.support.processes import Installation, installation
 
@@ -182,6 +183,34 @@ async def test_a_message_is_previewed_sent_to_ten_thousand_and_watched_to_its_en
 
     await visit.go("#/batches")
     await expect(page.get_by_role("link", name="The first lecture is on Monday.!")).to_be_visible()
+
+
+async def test_files_are_attached_by_their_numbers(visit: Visit, console: ConsoleEnvironment) -> None:
+    """What is not a number is not previewed; a file that is not the sender's is left out."""
+    there = console.there
+    async with there.look() as conn:
+        file = await Institution(conn).attachment(there.school.teacher, name="syllabus.txt")
+    attachments = visit.page.get_by_label("Attachments")
+    await visit.go("#/compose")
+    await visit.choose("Chemistry", re.compile("^Chemistry"))
+    await visit.message.fill("The syllabus is here")
+    await attachments.fill("syllabus.txt")
+    await visit.button("Preview").click()
+    assert await attachments.evaluate("field => field === document.activeElement && field.validity.patternMismatch")
+
+    await attachments.fill(f"{file}, {file + 1}")
+    await visit.button("Preview").click()
+    await visit.button(PREVIEWED).click()
+    await expect(visit.state("Sent")).to_be_visible()
+
+    student = await there.client(there.school.students[0])
+    _, (newest, *_), _ = await student.call("GET", "/conversations")
+    _, shown, _ = await student.call("GET", f"/conversations/{newest['id']}")
+    (message,) = shown["messages"]
+    assert (message["body"], [each["filename"] for each in message["attachments"]]) == (
+        "The syllabus is here",
+        ["syllabus.txt"],
+    )
 
 
 @pytest.mark.usefixtures("held")

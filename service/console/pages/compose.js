@@ -1,7 +1,18 @@
 // Writing a message. It can be sent once it was previewed as it is; any change asks for a new preview.
 import { html, useEffect, useId, useRef, useState } from "../html.js";
 import { ask } from "../api.js";
-import { KINDS, codeOf, contextOf, coursesOf, currentDraft, emptyDraft, keepDraft, newKey, requestOf } from "../draft.js";
+import {
+  FILES_PATTERN,
+  KINDS,
+  codeOf,
+  contextOf,
+  coursesOf,
+  currentDraft,
+  emptyDraft,
+  keepDraft,
+  newKey,
+  requestOf,
+} from "../draft.js";
 import { count, localInput, moment, people, zone } from "../format.js";
 import { announce } from "../parts/announcer.js";
 import { RecipientsBox } from "../parts/recipients_box.js";
@@ -85,6 +96,7 @@ export function Compose({ onBatch }) {
         <legend class="unseen">Message</legend>
         <${RecipientsBox} chosen=${draft.recipients} onChange=${(recipients) => change({ recipients })} />
         <${Text} draft=${draft} change=${change} />
+        <${Files} draft=${draft} change=${change} />
         <${Kind} draft=${draft} change=${change} />
         <${When} draft=${draft} change=${change} />
         <button class=${preview ? "" : "main"} disabled=${busy !== "" || !isWhole(draft)}>
@@ -139,6 +151,26 @@ function Text({ draft, change }) {
           <option value="">No course</option>
         </select>`
     }`;
+}
+
+function Files({ draft, change }) {
+  const [field, hint] = [useId(), useId()];
+  return html`<label for=${field}>Attachments <span class="quiet">(optional)</span></label>
+    <input
+      id=${field}
+      type="text"
+      inputmode="numeric"
+      autocomplete="off"
+      pattern=${FILES_PATTERN}
+      title="Numbers, with commas or spaces between them"
+      aria-describedby=${hint}
+      value=${draft.files}
+      onInput=${(event) => change({ files: event.target.value })}
+    />
+    <p class="hint" id=${hint}>
+      Numbers of files in your Canvas folder “conversation attachments”: a file's address ends with its number. Any other
+      number is left out.
+    </p>`;
 }
 
 function Kind({ draft, change }) {
