@@ -25,6 +25,7 @@ from service.domain.schedule import parse_start
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
+_TOO_MANY = "too many for group conversation"  # canvas/endpoints.md 2.4, of private messages too
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"
 
 
@@ -177,7 +178,11 @@ async def _send(client: Client, message: NewMessage, key: str) -> Sent:
     except asyncio.CancelledError:
         raise Interrupted(f"stopped before the answer: {again}") from None
     except RequestFailed as error:
-        raise (RequestFailed(f"{error} ({again})") if error.uncertain else error) from None
+        if error.uncertain:
+            raise RequestFailed(f"{error} ({again})") from None
+        if _TOO_MANY in str(error):
+            raise RequestFailed(f"{error} (with --bulk each has a conversation of their own, in any number)") from None
+        raise
 
 
 def _show_conversations(sent: Sent, *, as_json: bool) -> None:

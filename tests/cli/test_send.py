@@ -202,7 +202,10 @@ async def test_a_refusal_is_one_line(running: Installation, teacher: Person, sch
     unknown = await Person(running.settings, running.url, "wrong")(*_to(1))
 
     assert [done.code for done in (too_many, empty, unknown)] == [1, 1, 1]
-    assert too_many.err.splitlines()[-1] == "clarion: 400 Bad Request: recipients: too many for group conversation"
+    assert too_many.err.splitlines()[-1] == (
+        "clarion: 400 Bad Request: recipients: too many for group conversation"
+        " (with --bulk each has a conversation of their own, in any number)"
+    )
     assert empty.err.splitlines()[-1] == "clarion: 400 Bad Request: body: blank"
     assert unknown.err.splitlines()[-1] == (
         "clarion: 401 Unauthorized: Invalid access token. (is CLARION_TOKEN right?)"
