@@ -25,7 +25,7 @@ from service.domain.schedule import parse_start
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-_TOO_MANY = "too many for group conversation"  # canvas/endpoints.md 2.4, of private messages too
+_TOO_MANY = "too many for group conversation"  # canvas/endpoints.md 4.2, also of private messages
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"
 
 
