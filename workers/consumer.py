@@ -19,7 +19,7 @@ from service.contracts.commands import AnyCommand, parse_command
 from service.contracts.topology import Topology
 from service.contracts.wording import worded
 from service.runtime import metrics
-from service.runtime.broker import Session, broker_errors
+from service.runtime.broker import BrokerUnavailable, Session, broker_errors
 from service.runtime.messaging_spans import processing, receiving
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -142,12 +142,18 @@ class Consumer(MessageConsumer, Generic[CommandT]):
             return await self.hold(session, self._step(command, redelivered=bool(message.redelivered)))
 
     def _step(self, command: CommandT, *, redelivered: bool) -> Callable[[], Awaitable[Outcome]]:
-        """What is repeated until there is an outcome. A redelivery is noted once, and forgiven once."""
+        """What is repeated until there is an outcome. A redelivery is noted once, and forgiven once.
+
+        A worker that begins, or comes back to its broker, may have a command before the connection by which it
+        publishes. The command waits for that: what is to follow it would be given its turn and wait for a sweep.
+        """
         to_note = self._redelivered if redelivered else None
         to_forgive = self._survived if redelivered else None
 
         async def step() -> Outcome:
             nonlocal to_note, to_forgive
+            if not self._publisher.connected:
+                raise BrokerUnavailable("not connected")
             if to_note is not None:
                 outcome = await to_note(command)
                 to_note = None

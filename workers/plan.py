@@ -5,7 +5,6 @@ import structlog
 
 from service.contracts.commands import PlanBatch
 from service.runtime import event_metadata
-from service.runtime.broker import BrokerUnavailable
 from service.runtime.postgres import ACQUIRE_TIMEOUT
 from service.runtime.publisher import Publisher
 from service.runtime.settings import Settings
@@ -27,13 +26,7 @@ class Planner(Sweeper):
         self._cause = event_metadata.cause(settings, {})
 
     async def handle(self, command: PlanBatch) -> Outcome:
-        """Publishes the first chunks of a batch; raises BrokerUnavailable when one was not confirmed.
-
-        A worker that begins may have the command before it can publish. Chunks that were given their turns then would
-        be taken for commanded until they fall due, and the whole batch would stand still as long.
-        """
-        if not self._publisher.connected:
-            raise BrokerUnavailable("not connected")
+        """Publishes the first chunks of a batch; raises BrokerUnavailable when one was not confirmed."""
         chunks = await self._turns.top_up(command.batch_id)
         log.info("batch_planned", chunks=chunks)
         return Done()

@@ -83,6 +83,25 @@ async def test_a_command_is_held_while_something_is_away(
     assert held() == 2
 
 
+async def test_a_command_waits_for_the_connection_by_which_its_consequences_are_published(
+    settings: Settings, publisher: Publisher, outside: BrokerClient
+) -> None:
+    """A worker that begins has the command sooner, and so has one that comes back to its broker."""
+    late, handler = Publisher(settings, "late"), Handler(Done())
+    held = growth("worker", "clarion_consumer_errors_total", consumer="deliver", outcome="held")
+    consumer = Consumer(settings, DeliverChunk, handler, late)
+    await consumer.start()
+    await publisher.command(COMMAND)
+    await until(lambda: held() > 0)
+    assert handler.given == []
+
+    await late.broker.start()
+    await until(lambda: handler.given == [COMMAND])
+
+    await consumer.drain()
+    await late.broker.stop()
+
+
 async def test_a_held_command_goes_back_when_the_worker_stops(
     consuming: Consuming, publisher: Publisher, outside: BrokerClient
 ) -> None:
