@@ -83,8 +83,9 @@ async def test_a_command_is_held_while_something_is_away(
     assert held() == 2
 
 
+@pytest.mark.usefixtures("outside")  # removes the queues
 async def test_a_command_waits_for_the_connection_by_which_its_consequences_are_published(
-    settings: Settings, publisher: Publisher, outside: BrokerClient
+    settings: Settings, publisher: Publisher
 ) -> None:
     """A worker that begins has the command sooner, and so has one that comes back to its broker."""
     late, handler = Publisher(settings, "late"), Handler(Done())
