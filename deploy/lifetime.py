@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, NoReturn
 
 import asyncpg
@@ -54,9 +56,20 @@ def run_until_stopped(script: str, work: Coroutine[Any, Any, int]) -> NoReturn:
     except _FAILURES as error:
         _say(f"deploy/{script}: {error or type(error).__name__}")
         status = 128 + received[0] if received else 1
+    _let_go_of_a_dead_terminal()
     raise SystemExit(status)
 
 
 def _say(text: str) -> None:
     with contextlib.suppress(OSError):
         print(text, file=sys.stderr, flush=True)
+
+
+def _let_go_of_a_dead_terminal() -> None:
+    """Drops what could not be said: Python would try it once more at its end, and make the failure the status."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            with Path(os.devnull).open("w", encoding="utf-8") as nothing:
+                os.dup2(nothing.fileno(), stream.fileno())

@@ -6,11 +6,11 @@ another one has taken its place.
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from functools import cache
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
 
 import asyncpg
@@ -23,6 +23,7 @@ SHARE = 3.0  # seconds that each of several hosts may take to let a connection i
 LOOK = 5.0  # seconds between two looks which of them takes writes
 
 _ATTRIBUTES = "target_session_attrs="
+_PARTS = re.compile(r"(?P<before>[^:/?#]+://(?:[^/?#]*@)?)(?P<hosts>[^/?#@]*)(?P<behind>.*)", re.DOTALL)
 # The next host may be the right one.
 _AWAY = (
     asyncpg.PostgresConnectionError,
@@ -119,15 +120,23 @@ async def following(url: str) -> AsyncIterator[None]:
 
 def urls_of(url: str) -> tuple[str, ...]:
     """The URL of each host: ``postgresql://user@one:5432,two/name?…`` has two."""
-    parts = urlsplit(url)
-    account, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
-        return (url,)
-    return tuple(urlunsplit(parts._replace(netloc=f"{account}{at}{host}")) for host in hosts.split(","))
+    before, hosts, behind = _parts_of(url)
+    return tuple(f"{before}{host}{behind}" for host in hosts.split(","))
 
 
 def _host_of(url: str) -> str:
-    return urlsplit(url).netloc.rpartition("@")[2]
+    return _parts_of(url)[1]
+
+
+def _parts_of(url: str) -> tuple[str, str, str]:
+    """What stands before the hosts, the hosts, and what stands behind them.
+
+    urllib refuses several hosts of which one is an IPv6 address: since Python 3.13 nothing but a port may follow one.
+    """
+    found = _PARTS.fullmatch(url)
+    if found is None:  # no URL of a database: that is for the driver to say
+        return url, "", ""
+    return found["before"], found["hosts"], found["behind"]
 
 
 def reason_of(error: BaseException) -> str:

@@ -2,8 +2,8 @@
 
 -- The end (finished_at) that was audited last. A batch that goes on after it, by a retry, say, ends later and is
 -- audited anew. What ended before this migration counts as audited.
-ALTER TABLE batches ADD COLUMN audited_end timestamptz DEFAULT now();
-ALTER TABLE batches ALTER COLUMN audited_end DROP DEFAULT;
+ALTER TABLE batches ADD COLUMN audited_end timestamptz;
+UPDATE batches SET audited_end = now() WHERE finished_at IS NOT NULL;
 CREATE INDEX batches_unaudited ON batches (finished_at) WHERE finished_at > coalesce(audited_end, '-infinity');
 
 -- Audits that have begun. The row is claim and place: whoever has it locked goes on with it, and it goes with its end.

@@ -9,8 +9,8 @@ CREATE INDEX batches_forgetting ON batches (id) WHERE forgotten_at = 'infinity';
 CREATE INDEX batch_updates_ended ON batch_updates (updated_at) WHERE state IN ('completed', 'failed');
 
 -- The end (finished_at) that was measured last, as for audited_end. What ended before this migration counts as measured.
-ALTER TABLE batches ADD COLUMN measured_end timestamptz DEFAULT now();
-ALTER TABLE batches ALTER COLUMN measured_end DROP DEFAULT;
+ALTER TABLE batches ADD COLUMN measured_end timestamptz;
+UPDATE batches SET measured_end = now() WHERE finished_at IS NOT NULL;
 CREATE INDEX batches_unmeasured ON batches (finished_at) WHERE finished_at > coalesce(measured_end, '-infinity');
 
 -- By the day (UTC) on which they could begin: bulk sends that went through in one go, and how many of their recipients

@@ -117,8 +117,13 @@ async def take_permissions(server: PrivateRabbitMQ, url: str) -> None:
 
 
 async def _define(server: PrivateRabbitMQ, **definitions: Any) -> None:
-    """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them."""
-    await _rabbitmqctl(server, "import_definitions", given=json.dumps(definitions).encode())
+    """One call of rabbitmqctl, each of which starts an Erlang of its own, for all of them.
+
+    By a file: that of RabbitMQ 4 waits for ever for its standard input.
+    """
+    file = server.home / f"definitions-{uuid.uuid4().hex}.json"
+    file.write_text(json.dumps(definitions), "utf-8")
+    await _rabbitmqctl(server, "import_definitions", str(file))
 
 
 async def suspend_queue(server: PrivateRabbitMQ, name: str) -> None:
@@ -140,18 +145,18 @@ async def evaluate(server: PrivateRabbitMQ, expression: str) -> str:
     return await _rabbitmqctl(server, "eval", f"{expression}.")
 
 
-async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str, given: bytes = b"") -> str:
+async def _rabbitmqctl(server: PrivateRabbitMQ, *arguments: str) -> str:
     found = find_rabbitmq()
     assert found is not None
     process = await asyncio.create_subprocess_exec(
         found.script.with_name("rabbitmqctl"),
         *arguments,
         env=psutil.Process(server.process.facts()["pid"]).environ(),  # which node, which cookie, which port mapper
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    output, _ = await process.communicate(given)
+    output, _ = await process.communicate()
     assert process.returncode == 0, output.decode()
     return output.decode().strip()
 
