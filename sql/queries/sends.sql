@@ -54,11 +54,13 @@ ORDER BY min(asked.n);
 -- stands, and whether they carry files. That conversation is looked for once, the others are looked for there alone. A
 -- first message has its conversation's id; for a later one all that the author has is gone through, which no one index
 -- holds: a row in none of these has lost its messages at one time, and then message_views knows it. OFFSET 0: a look
--- into the primary key for each, and no join.
+-- into the primary key for each, and no join. LIMIT 1 for the first: that of the whole makes PostgreSQL 17 hope to meet
+-- the row early in the table.
 WITH home AS MATERIALIZED (
     SELECT found.conversation_id FROM (
-        SELECT p.conversation_id FROM participants p
+        (SELECT p.conversation_id FROM participants p
         WHERE p.conversation_id = (:message_ids::bigint[])[1] AND p.user_id = :author_id::bigint
+        LIMIT 1)
         UNION ALL
         SELECT own.conversation_id FROM (
             SELECT conversation_id FROM participants
