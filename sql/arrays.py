@@ -39,8 +39,8 @@ class Ids(Sequence[int]):
         return hash(self.text)
 
 
-def array_text(numbers: Sequence[int]) -> str | None:
-    """Integers as the text of an array, for a parameter written ``$1::text::bigint[]``; None for held ones.
+def array_text(numbers: Sequence[int | None]) -> str | None:
+    """Integers and nulls as the text of an array, for a parameter written ``$1::text::bigint[]``; None for held ones.
 
     asyncpg looks at every element of a list: 20 ms for 100,000, where this and the server take 6.
     """

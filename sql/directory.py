@@ -9,6 +9,7 @@ from typing import Any
 
 from service.domain.directory import Change
 from service.domain.directory_shapes import SHAPES, Kind
+from sql.arrays import array_text
 from sql.connection import Connection
 from sql.statements import Command
 
@@ -25,6 +26,8 @@ _GROUP_CATEGORIES = Command("upsert_group_categories")
 _GROUPS = Command("upsert_groups")
 _GROUP_MEMBERSHIPS = Command("upsert_group_memberships")
 _ATTACHMENTS = Command("upsert_attachments")
+# Of enrolments, of which there are most by far.
+_NUMBERS = ("ids", "present_keys", "course_ids", "course_section_ids", "user_ids", "associated_user_ids")
 
 
 def _plural(key: str) -> str:
@@ -66,12 +69,13 @@ async def upsert_user_accounts(conn: Connection, changes: Sequence[Change]) -> i
 
 async def upsert_enrollments(conn: Connection, changes: Sequence[Change], states: Sequence[Change]) -> int:
     """Enrolments and their date-aware states; a row may be in both lists, and either may be empty."""
+    arrays: dict[str, Any] = _arrays(Kind.ENROLLMENT, changes)
     return await _ENROLLMENTS(
         conn,
         state_ids=[change.row[0] for change in states],
         state_times=[change.as_of for change in states],
         states=[change.values[0] for change in states],
-        **_arrays(Kind.ENROLLMENT, changes),
+        **(arrays | {name: array_text(arrays[name]) for name in _NUMBERS}),
     )
 
 

@@ -868,14 +868,19 @@ BEGIN
         SELECT DISTINCT user_id, course_id FROM unnest(users, courses) AS t (user_id, course_id)
         WHERE user_id IS NOT NULL AND course_id IS NOT NULL
     ), changed AS MATERIALIZED (
-        SELECT t.*, a.sort_name, before.ways AS old_ways, after.ways, after.sections
+        SELECT t.*, a.sort_name, before.ways AS old_ways, after.ways, own.sections
         FROM touched t
         CROSS JOIN LATERAL (
-            SELECT jsonb_agg(DISTINCT jsonb_build_array(section_id, type, workflow_state, date_state)) AS ways,
-                   array_agg(DISTINCT section_id) FILTER (WHERE section_id IS NOT NULL) AS sections
+            SELECT jsonb_agg(jsonb_build_array(section_id, type, workflow_state, date_state)) AS each_way,
+                   array_agg(section_id) FILTER (WHERE section_id IS NOT NULL) AS sections
             FROM enrollments
             WHERE course_id = t.course_id AND user_id = t.user_id
               AND workflow_state NOT IN ('deleted', 'rejected') AND type <> 'StudentViewEnrollment'
+        ) own
+        -- Nearly everybody has one, and DISTINCT would sort it.
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN jsonb_array_length(own.each_way) = 1 THEN own.each_way
+                        ELSE (SELECT jsonb_agg(DISTINCT way) FROM jsonb_array_elements(own.each_way) AS way) END AS ways
         ) after
         LEFT JOIN LATERAL (
             SELECT ways FROM rosters WHERE user_id = t.user_id AND place = 'c' AND place_id = t.course_id OFFSET 0

@@ -1,21 +1,21 @@
 """SIS ids and what they are in the directory."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from service.domain.snapshots import Reference, SisKind
+from sql.arrays import array_text
 from sql.connection import Connection
-from sql.statements import Column, Many
+from sql.statements import Column, Many, Single, Value
 
 Key = tuple[int | str | None, ...]
 
 
-class KnownRow(NamedTuple):
-    """A SIS id and its id."""
+class RememberedRow(NamedTuple):
+    """Positions from 1 of the SIS ids that were met before, and the ids of these; null: none was."""
 
-    kind: str
-    sis_id: str
-    id: int
+    positions: list[int] | None
+    ids: list[int] | None
 
 
 class UserBySisId(NamedTuple):
@@ -54,33 +54,37 @@ class NamedRow(NamedTuple):
     sis_id: str
 
 
-_REMEMBERED = Many("remembered_sis_ids", KnownRow)
+_REMEMBERED = Single("remembered_sis_ids", RememberedRow)
 _USERS = Many("users_by_sis_id", UserBySisId)
 _MERGED = Column[str]("merged_sis_ids")
 _SECTIONS = Many("sections_by_sis_id", SectionBySisId)
 _ENROLLMENTS = Many("enrollments_alike", AlikeRow)
 _GROUP_MEMBERSHIPS = Many("group_memberships_alike", AlikeRow)
 _ACCOUNT_USERS = Many("account_users_alike", AlikeRow)
-_REMEMBER = Many("remember_sis_ids", KnownRow)
+_REMEMBER = Value[list[int]]("remember_sis_ids")
 _SIS_IDS_OF = Many("sis_ids_of", NamedRow)
 _COURSES_OF_SECTIONS = Many("courses_of_sections", PlacedRow)
 _MISPLACED = Many("misplaced_enrollments", PlacedRow)
 
 
-def _by_reference(rows: Iterable[KnownRow]) -> dict[Reference, int]:
-    return {Reference(SisKind(row.kind), row.sis_id): row.id for row in rows}
-
-
-async def remembered_sis_ids(conn: Connection, asked: Collection[Reference]) -> dict[Reference, int]:
+async def remembered_sis_ids(conn: Connection, asked: Sequence[Reference]) -> dict[Reference, int]:
     """Ids of those that were met before."""
-    kinds, sis_ids = [kind for kind, _ in asked], [sis_id for _, sis_id in asked]
-    return _by_reference(await _REMEMBERED(conn, kinds=kinds, sis_ids=sis_ids))
+    if not asked:
+        return {}
+    row = await _REMEMBERED(conn, kinds=_kinds(asked), sis_ids=[sis_id for _, sis_id in asked])
+    return {asked[position - 1]: own for position, own in zip(row.positions or (), row.ids or (), strict=True)}
 
 
 async def remember_sis_ids(conn: Connection, known: Mapping[Reference, int | None]) -> dict[Reference, int]:
     """Keeps them for ever; those without an id are given one. None of them may be remembered already."""
-    kinds, sis_ids = [kind for kind, _ in known], [sis_id for _, sis_id in known]
-    return _by_reference(await _REMEMBER(conn, kinds=kinds, sis_ids=sis_ids, ids=list(known.values())))
+    asked, sis_ids = list(known), [sis_id for _, sis_id in known]
+    ids = await _REMEMBER(conn, kinds=_kinds(asked), sis_ids=sis_ids, ids=array_text(list(known.values())))
+    return dict(zip(asked, ids, strict=True))
+
+
+def _kinds(asked: Sequence[Reference]) -> str:
+    """As the text of an array: they are plain words, and asyncpg takes its time with each."""
+    return "{" + ",".join([kind for kind, _ in asked]) + "}"
 
 
 async def users_by_sis_id(conn: Connection, sis_ids: Sequence[str]) -> list[UserBySisId]:

@@ -4,7 +4,7 @@ Things are named by their SIS ids. Which row of the directory one is, is for the
 snapshot is changes like those of events, all as of one moment.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -119,21 +119,15 @@ class Guardian(NamedTuple):
 Record = Row | Member | Term | CourseDates | EnrollmentDates | Observer | Agents | Guardian
 
 
-def references(record: Record) -> Iterator[Reference]:
+def references(record: Record) -> Iterable[Reference]:
     """All that a record names."""
-    if isinstance(record, Row):
-        yield record.own
-        for value in record.values.values():
-            if isinstance(value, Reference):
-                yield value
-        return
-    for part in record:
-        if isinstance(part, Reference):
-            yield part
+    parts = (record.own, *record.values.values()) if isinstance(record, Row) else record
+    found = [part for part in parts if isinstance(part, Reference)]
     if isinstance(record, CourseDates):
-        yield from record.terms
+        found += record.terms
     elif isinstance(record, Agents):
-        yield from record.agents
+        found += record.agents
+    return found
 
 
 def uuid_of(own: Reference) -> str:

@@ -221,9 +221,9 @@ SELECT
     coalesce(e.workflow_state, 'active'), e.associated_user_id, coalesce(e.as_of, '-infinity'),
     stamps_of(e.as_of, e.present_keys, 7), coalesce(s.as_of, '-infinity'), s.date_state
 FROM unnest(
-    :ids::bigint[], :times::timestamptz[], :present_keys::integer[], :course_ids::bigint[],
-    :course_section_ids::bigint[], :user_ids::bigint[], :types::text[], :limit_privileges_to_course_sections::boolean[],
-    :workflow_states::text[], :associated_user_ids::bigint[]
+    :ids::text::bigint[], :times::timestamptz[], :present_keys::text::integer[], :course_ids::text::bigint[],
+    :course_section_ids::text::bigint[], :user_ids::text::bigint[], :types::text[],
+    :limit_privileges_to_course_sections::boolean[], :workflow_states::text[], :associated_user_ids::text::bigint[]
 ) AS e (
     id, as_of, present_keys, course_id, section_id, user_id, type, limit_privileges_to_course_section, workflow_state,
     associated_user_id

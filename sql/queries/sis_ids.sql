@@ -1,10 +1,11 @@
 -- SIS ids and the ids of the directory. In the order of the questions: what is remembered, what events have brought,
 -- and only then new ids (CONTRACT 5.1). Lateral, because a set looks up some thousands among millions.
 
--- name: remembered_sis_ids :many
--- What was met before. A user who has been merged is the one whom they were merged into.
-SELECT asked.kind, asked.sis_id, coalesce(merged.merged_into_user_id, s.id) AS id
-FROM unnest(:kinds::text[], :sis_ids::text[]) AS asked (kind, sis_id)
+-- name: remembered_sis_ids :single
+-- What was met before, by the positions of the questions. A user who has been merged is the one whom they were merged
+-- into.
+SELECT array_agg(asked.n::integer) AS positions, array_agg(coalesce(merged.merged_into_user_id, s.id)) AS ids
+FROM unnest(:kinds::text::text[], :sis_ids::text[]) WITH ORDINALITY AS asked (kind, sis_id, n)
 CROSS JOIN LATERAL (SELECT id FROM sis_ids WHERE kind = asked.kind AND sis_id = asked.sis_id OFFSET 0) s
 LEFT JOIN LATERAL (
     SELECT u.merged_into_user_id FROM users u
@@ -76,12 +77,16 @@ CROSS JOIN LATERAL (
     ORDER BY workflow_state = 'deleted', id LIMIT 1
 ) a;
 
--- name: remember_sis_ids :many
--- For ever. Whose id is not known yet is given a new one.
-INSERT INTO sis_ids AS s (kind, sis_id, id)
-SELECT kind, sis_id, coalesce(id, nextval('sis_id_numbers'))
-FROM unnest(:kinds::text[], :sis_ids::text[], :ids::bigint[]) AS e (kind, sis_id, id)
-RETURNING s.kind, s.sis_id, s.id;
+-- name: remember_sis_ids :value
+-- For ever. Whose id is not known yet is given a new one. The ids, in the order of the SIS ids.
+WITH asked AS MATERIALIZED (
+    SELECT e.n, e.kind, e.sis_id, coalesce(e.id, nextval('sis_id_numbers')) AS id
+    FROM unnest(:kinds::text::text[], :sis_ids::text[], :ids::text::bigint[]) WITH ORDINALITY AS e (kind, sis_id, id, n)
+), written AS (
+    INSERT INTO sis_ids (kind, sis_id, id)
+    SELECT kind, sis_id, id FROM asked
+)
+SELECT array_agg(id ORDER BY n) FROM asked;
 
 -- name: sis_ids_of :many
 -- What a person calls these rows.

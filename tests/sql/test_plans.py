@@ -111,6 +111,15 @@ GIVEN_TO: dict[str, dict[str, object]] = {
     "join_by_message": {"user_ids": [NEW + n for n in range(10)]},
     "open_group": {"conversation_id": NEW, "own_tag_sets": [1, 1]},
     "lock_conversations_of_merged": {"user_ids": [READER], "target_ids": [5_000]},
+    "remembered_sis_ids": {"kinds": ["user"] * 10},
+    "remember_sis_ids": {"kinds": ["user"] * 10, "sis_ids": [f"S{n}" for n in range(10)], "ids": [NEW] * 10},
+    "upsert_enrollments": {
+        "ids": [NEW + n for n in range(10)],
+        "present_keys": [1] * 10,
+        "course_ids": [1] * 10,
+        "course_section_ids": [1] * 10,
+        "associated_user_ids": [1] * 10,
+    },
 }
 BY_TYPE: dict[str, object] = {
     "bigint": 1,
@@ -140,7 +149,7 @@ def arguments(statement: Statement, types: list[str]) -> str:
         plain = type_.removesuffix("[]")
         given = GIVEN | GIVEN_TO.get(statement.name, {})
         value = given.get(name, [BY_TYPE[plain]] * 10 if type_.endswith("[]") else BY_TYPE[plain])
-        if type_ == "text" and isinstance(value, list):  # insert_batch takes its recipients so
+        if type_ == "text" and isinstance(value, list):  # arrays that are sent as text
             value = "{" + ",".join(map(str, value)) + "}"
         values.append(f"{literal(value)}::{type_}")
     return f"({', '.join(values)})" if values else ""

@@ -1,6 +1,7 @@
 """From the SIS ids of a snapshot to ids of the directory."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from itertools import chain
 
 from service.domain.directory_shapes import Kind
 from service.domain.snapshots import FIRST_ID, ROOT, Agents, Guardian, Record, Reference, Row, SisKind, references
@@ -65,7 +66,7 @@ def _described(record: Record) -> Reference | None:
 
 def _named(records: Sequence[Record]) -> list[Reference]:
     """All that the records name, each once, in their order."""
-    return list(dict.fromkeys(each for record in records for each in references(record)))
+    return list(dict.fromkeys(chain.from_iterable(map(references, records))))
 
 
 async def _remembered(conn: Connection, named: Sequence[Reference], root_account_id: int) -> Ids:

@@ -6,6 +6,7 @@ They go the way of events: what is newer wins, and a snapshot is as of the momen
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from service.application.directory.changes import Followed, by_kind, in_parts, in_transaction, write_changes
@@ -31,6 +32,8 @@ from sql.connection import Connection
 from sql.directory import take_roster_turn
 
 _EVERYTHING = {kind: (1 << len(shape.keys)) - 1 for kind, shape in SHAPES.items()}
+_BITS = {kind: [(key, 1 << position) for position, key in enumerate(shape.keys)] for kind, shape in SHAPES.items()}
+_NO_IDS: Mapping[Reference, int] = MappingProxyType({})
 _USER = SHAPES[Kind.ENROLLMENT].keys.index("user_id")
 
 
@@ -63,14 +66,20 @@ def said_of(row: Row, own_id: int | None) -> Mapping[str, Any]:
     return {**row.initial, **row.values} if own_id is not None and own_id >= FIRST_ID else row.values
 
 
-def change_of(kind: Kind, row: tuple[int, ...], said: Mapping[str, Any], as_of: datetime) -> Change:
-    """The change that gives a row these values, by their keys."""
+def change_of(
+    kind: Kind, row: tuple[int, ...], said: Mapping[str, Any], as_of: datetime, ids: Mapping[Reference, int] = _NO_IDS
+) -> Change:
+    """The change that gives a row these values, by their keys; of a Reference among them the id."""
     present = 0
     values = []
-    for position, key in enumerate(SHAPES[kind].keys):
+    for key, bit in _BITS[kind]:
+        value = None
         if key in said:
-            present |= 1 << position
-        values.append(said.get(key))
+            present |= bit
+            value = said[key]
+            if isinstance(value, Reference):
+                value = ids[value]
+        values.append(value)
     return Change(kind, row, as_of, None if present == _EVERYTHING[kind] else present, tuple(values))
 
 
@@ -81,13 +90,12 @@ async def row_changes(conn: Connection, records: Sequence[Record], ids: Ids, as_
     for record in records:
         if isinstance(record, Row):
             own = ids[record.own]
-            said: dict[str, Any] = {
-                key: ids[value] if isinstance(value, Reference) else value
-                for key, value in said_of(record, own).items()
-            }
+            said = said_of(record, own)
             if record.kind is Kind.ENROLLMENT:
-                said["course_id"] = courses.get(said.get("course_section_id", 0), said.get("course_id"))
-            found.append(change_of(record.kind, (own,), said, as_of))
+                section = said.get("course_section_id")
+                course = None if section is None else courses.get(ids[section])
+                said = {**said, "course_id": said.get("course_id") if course is None else course}
+            found.append(change_of(record.kind, (own,), said, as_of, ids))
         elif isinstance(record, Member):
             found.append(Change(Kind.USER_ACCOUNT, (ids[record.account], ids[record.user]), as_of, None, ()))
         elif isinstance(record, EnrollmentDates):
