@@ -84,6 +84,7 @@ async def test_who_cannot_be_written_to_is_given_up_alone(there: FaultEnvironmen
     command = json.loads(letter.body)
     assert (command["name"], command["batch_id"], command["position"]) == ("deliver", batch_id, 0)
     assert letter.reason.startswith(f"RaiseError: {message}"[:1000])
+    await there.until("SELECT state = 'error' FROM batches WHERE id = $1", batch_id)
     async with there.look() as conn:
         batch = await conn.fetchrow("SELECT * FROM batches WHERE id = $1", batch_id)
         assert batch is not None

@@ -27,10 +27,10 @@ class Node(PrivateRabbitMQ):
 
     def _configure(self, port: int) -> None:
         super()._configure(port)
+        # The first founds the cluster and knows of no others: that of RabbitMQ 4 would wait for them before it runs.
+        known = sorted({"clarion0@127.0.0.1", self.name_in_cluster})
         lines = ["cluster_formation.peer_discovery_backend = classic_config"]
-        lines += [
-            f"cluster_formation.classic_config.nodes.{number + 1} = clarion{number}@127.0.0.1" for number in range(SIZE)
-        ]
+        lines += [f"cluster_formation.classic_config.nodes.{number} = {name}" for number, name in enumerate(known, 1)]
         lines += ["cluster_partition_handling = pause_minority", f"net_ticktime = {_TICK}"]
         with (self.home / "rabbitmq.conf").open("a", encoding="utf-8") as file:
             file.write("\n".join(lines) + "\n")
