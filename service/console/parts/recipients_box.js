@@ -77,7 +77,7 @@ export function RecipientsBox({ chosen, onChange, invalid }) {
         role="combobox"
         autocomplete="off"
         spellcheck=${false}
-        placeholder="Search people, courses, sections and groups"
+        placeholder="People, courses, sections, groups"
         aria-autocomplete="list"
         aria-expanded=${listed}
         aria-controls=${`${id}-list`}
