@@ -138,7 +138,7 @@ def invitation(url: str, facts: Facts, token: str, administrator: str, logs: Pat
     lines = [
         "",
         f"Console  {url}/console#token={token}",
-        f"         {url}/console#token={administrator}   (as an administrator, who sees its health too)",
+        f"         {url}/console#token={administrator}   (as an administrator, with the page of health)",
         f"API      {url}/api/v1/conversations   (to look at and to try: {url}/docs)",
         f"Health   {url}/readyz   {url}/metrics",
         f"Token    {token}   (user {facts.teacher_id}, teacher of course {facts.course_id})",

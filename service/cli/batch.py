@@ -13,7 +13,7 @@ from service.cli.batch_text import RECIPIENT_HEAD, batch_rows, batch_table, reci
 from service.cli.caller import DEFAULT_URL, AsJson, Token, Url, ask
 from service.cli.json_output import write_json
 from service.cli.stuck_batches import print_stuck_batches
-from service.cli.table import aligned
+from service.cli.table import aligned, fitted
 from service.client.batches import (
     Batch,
     batch_recipients,
@@ -85,7 +85,7 @@ def list_own(
         write_json([batch.document for batch in found])
         return
     for row in aligned(batch_table(found)):
-        typer.echo(row)
+        typer.echo(fitted(row))
 
 
 @app.command("show", epilog="Example: clarion batch show 42")

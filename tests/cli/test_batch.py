@@ -96,6 +96,18 @@ async def test_times_are_those_of_the_viewers_zone_on_a_terminal(
     assert "2026-01-02 05:00:00 JST" in command.shown
 
 
+async def test_a_long_message_does_not_wrap_the_list_on_a_terminal(teacher: Person, to_course: list[str]) -> None:
+    await teacher(*to_course, "--body", "word " * 40)
+
+    command = await teacher.on_terminal("batch", "list")
+
+    assert await command.end() == 0
+    head, row = command.shown.splitlines()
+    assert head.startswith("ID")
+    assert row.endswith("…")
+    assert len(row) == 120
+
+
 async def test_recipients_are_streamed_over_all_pages(teacher: Person, batch: str, school: School) -> None:
     as_json = await teacher("batch", "recipients", batch, "--json")
     as_csv = await teacher("batch", "recipients", batch, "--csv")
