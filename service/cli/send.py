@@ -27,7 +27,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 _HINTS = {  # what a refusal comes down to here (canvas/endpoints.md 4.2)
     "recipients: too many for group conversation": "with --bulk each has a conversation of their own, in any number",
-    "recipients: invalid": "none of them is known and may be written to by you",
+    "recipients: invalid": "none may be written to by you; to a course, section or group only those write who belong to it",
     "send_at: invalid": "--at is a time to come, up to 366 days ahead",
 }
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"

@@ -216,7 +216,8 @@ async def test_a_refusal_is_one_line(running: Installation, teacher: Person, sch
         "clarion: 400 Bad Request: send_at: invalid (--at is a time to come, up to 366 days ahead)"
     )
     assert nowhere.err.splitlines()[-1] == (
-        "clarion: 400 Bad Request: recipients: invalid (none of them is known and may be written to by you)"
+        "clarion: 400 Bad Request: recipients: invalid"
+        " (none may be written to by you; to a course, section or group only those write who belong to it)"
     )
     assert empty.err.splitlines()[-1] == "clarion: 400 Bad Request: body: blank"
     assert unknown.err.splitlines()[-1] == (
