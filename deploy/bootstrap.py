@@ -24,6 +24,20 @@ from deploy.failure import CannotRun
 from deploy.signals import STOPPING, hold, ignored, release
 
 _STOP = ["--stop"]
+_USAGE = {
+    "run": "usage: deploy/run [--once | --stop]",
+    "screenshots": "usage: deploy/screenshots [FOLDER]",
+}
+_HELP = {
+    "run": """
+Clarion from nothing: servers, gateway and workers, a demo institution, one bulk message to its 10,000 students.
+Then it serves until Ctrl-C, and prints the address of the console and the first commands.
+
+  --once  ends after the send, with exit status 0 when each student has exactly one copy
+  --stop  ends what an earlier run has left behind""",
+    "screenshots": """
+Pictures of every page of the console, in both themes and two widths, in .clarion/screenshots or in that folder.""",
+}
 _MODULES = {
     "run": "deploy.demo",
     "test": "deploy.suite",
@@ -89,8 +103,11 @@ def main() -> None:
         if not ignored(number):
             signal.signal(number, _end)
     release()
-    if script == "run" and arguments not in ([], ["--once"], _STOP):
-        print("usage: deploy/run [--once | --stop]", file=sys.stderr)
+    if script in _HELP and arguments in (["--help"], ["-h"]):
+        print(_USAGE[script], _HELP[script], sep="\n")
+        raise SystemExit(0)
+    if not _is_usage(script, arguments):
+        print(_USAGE[script], file=sys.stderr)
         raise SystemExit(2)
     if script == "run" and arguments == _STOP:
         stop()
@@ -104,6 +121,17 @@ def main() -> None:
         print(f"deploy/{script}: {error}", file=sys.stderr)
         raise SystemExit(1) from None
     _go_on(python(), _MODULES[script], arguments)
+
+
+def _is_usage(script: str, arguments: list[str]) -> bool:
+    """Of the scripts whose module does not look at its arguments itself."""
+    match script:
+        case "run":
+            return arguments in ([], ["--once"], _STOP)
+        case "screenshots":
+            return len(arguments) < 2 and not any(each.startswith("-") for each in arguments)
+        case _:
+            return True
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

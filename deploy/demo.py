@@ -31,6 +31,7 @@ class Facts:
     """What the generated institution says about itself."""
 
     teacher_id: int
+    administrator_id: int
     course_id: int
     students: int
 
@@ -64,10 +65,11 @@ async def demonstrate(*, once: bool, state: Path = STATE, students: int | None =
             await stack.serve()
             size = () if students is None else ("--students", str(students))
             facts = await _load_institution(stack, console, state / "institution.ndjson", *size)
-        token = (await stack.clarion("token", "create", "--user", str(facts.teacher_id), "--name", "demo")).strip()
+        users = ("--user", str(facts.teacher_id), "--user", str(facts.administrator_id))
+        token, administrator = (await stack.clarion("token", "create", *users, "--name", "demo")).split()
         await stack.while_serving(send_and_check(stack, facts, token, console))
         if not once:
-            console.print(invitation(stack.url, facts, token, stack.logs), soft_wrap=True, markup=False)
+            console.print(invitation(stack.url, facts, token, administrator, stack.logs), soft_wrap=True, markup=False)
             await stack.watch()
     return 0
 
@@ -131,11 +133,12 @@ def _summarise(outcome: Outcome, console: Console) -> None:
     )
 
 
-def invitation(url: str, facts: Facts, token: str, logs: Path) -> str:
-    """What can be done next. The token stands in a fragment, which no browser sends and no log has."""
+def invitation(url: str, facts: Facts, token: str, administrator: str, logs: Path) -> str:
+    """What can be done next. A token stands in a fragment, which no browser sends and no log has."""
     lines = [
         "",
         f"Console  {url}/console#token={token}",
+        f"         {url}/console#token={administrator}   (as an administrator, with the page of health)",
         f"API      {url}/api/v1/conversations   (to look at and to try: {url}/docs)",
         f"Health   {url}/readyz   {url}/metrics",
         f"Token    {token}   (user {facts.teacher_id}, teacher of course {facts.course_id})",

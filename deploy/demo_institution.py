@@ -388,7 +388,8 @@ def main() -> None:
     if options.students < 1:
         parser.error("--students must be at least 1")
     if options.facts:
-        print(json.dumps({"teacher_id": TEACHER, "course_id": LECTURE, "students": options.students}))
+        facts = {"teacher_id": TEACHER, "administrator_id": ADMINISTRATOR, "course_id": LECTURE}
+        print(json.dumps(facts | {"students": options.students}))
         return
     write = sys.stdout.write
     for each in Institution(options.students).events():

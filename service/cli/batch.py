@@ -13,14 +13,16 @@ from service.cli.batch_text import RECIPIENT_HEAD, batch_rows, batch_table, reci
 from service.cli.caller import DEFAULT_URL, AsJson, Token, Url, ask
 from service.cli.json_output import write_json
 from service.cli.stuck_batches import print_stuck_batches
-from service.cli.table import aligned
+from service.cli.table import aligned, fitted
 from service.client.batches import (
+    Batch,
     batch_recipients,
     batch_recipients_csv,
     list_batches,
     move_batch,
     show_batch,
 )
+from service.client.failures import RequestFailed
 from service.client.http import Client
 from service.client.progress import line
 from service.domain.batch import BatchState, Move
@@ -37,6 +39,7 @@ BatchId = Annotated[
     int, typer.Argument(metavar="ID", min=0, help="Of the batch, as clarion send and clarion batch list show it.")
 ]
 _LIMIT = 100
+_NOT_NOW = "409 Conflict: state: "  # of a move (CONTRACT 3.4)
 
 
 @app.command("list", epilog="Example: clarion batch list --state sending --state paused")
@@ -47,7 +50,12 @@ def list_own(
     ] = None,
     url: Url = DEFAULT_URL,
     states: Annotated[
-        list[BatchState] | None, typer.Option("--state", help="Those in this state; repeatable. Without it all.")
+        list[BatchState] | None,
+        typer.Option(
+            "--state",
+            metavar="STATE",
+            help=f"Those in this state: {', '.join(BatchState)}. Repeatable; without it all.",
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help=f"The newest so many; {_LIMIT} without it.")
@@ -72,12 +80,12 @@ def list_own(
     most = _LIMIT if limit is None else limit
     found, more = ask(url, token, lambda client: list_batches(client, states or list(BatchState), most))
     if more:
-        typer.echo(f"There are more than these {most:,}: --limit N", err=True)
+        typer.echo(f"Not all of them: the newest {most:,}; --limit N shows more", err=True)
     if as_json:
         write_json([batch.document for batch in found])
         return
     for row in aligned(batch_table(found)):
-        typer.echo(row)
+        typer.echo(fitted(row))
 
 
 @app.command("show", epilog="Example: clarion batch show 42")
@@ -106,13 +114,16 @@ def recipients(
     *,
     token: Token,
     url: Url = DEFAULT_URL,
-    state: Annotated[RecipientState | None, typer.Option(help="Those in this state; without it all.")] = None,
+    state: Annotated[
+        RecipientState | None,
+        typer.Option(metavar="STATE", help=f"Those in this state: {', '.join(RecipientState)}. Without it all."),
+    ] = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="CSV with a header line.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """List what became of each recipient, by user id, as it comes in; however many they are."""
     if as_csv and as_json:
-        raise typer.BadParameter("one of them", param_hint="--csv, --json")
+        raise typer.BadParameter("give one of them", param_hint="--csv, --json")
 
     async def work(client: Client) -> None:
         if as_csv:
@@ -174,7 +185,17 @@ def retry(batch_id: BatchId, *, token: Token, url: Url = DEFAULT_URL, as_json: A
 def _move(batch_id: int, move: Move, url: str, token: str, *, as_json: bool) -> None:
     """Under a key of its own: after a broken connection the first answer is what counts."""
     key = secrets.token_hex(16)
-    moved = ask(url, token, lambda client: move_batch(client, batch_id, move, key=key))
+
+    async def work(client: Client) -> Batch:
+        try:
+            return await move_batch(client, batch_id, move, key=key)
+        except RequestFailed as error:
+            if _NOT_NOW not in str(error):
+                raise
+            state = (await show_batch(client, batch_id)).state
+            raise RequestFailed(f"{error} (the batch is in state {state})") from None
+
+    moved = ask(url, token, work)
     if as_json:
         write_json(moved.document)
     else:

@@ -20,6 +20,8 @@ async def follow_batch(client: Client, batch_id: int, *, as_json: bool) -> None:
     except asyncio.CancelledError:
         raise Interrupted(f"detached from batch {batch_id}, which goes on; to come back: {back}") from None
     except RequestFailed as error:
+        if error.not_found:
+            raise
         raise RequestFailed(f"{error} (to come back to the batch: {back})") from None
     if as_json:
         write_json(last.document)

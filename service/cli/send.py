@@ -25,7 +25,11 @@ from service.domain.schedule import parse_start
 
 app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
-_TOO_MANY = "too many for group conversation"  # canvas/endpoints.md 4.2, also of private messages
+_HINTS = {  # what a refusal comes down to here (canvas/endpoints.md 4.2)
+    "recipients: too many for group conversation": "with --bulk each has a conversation of their own, in any number",
+    "recipients: invalid": "none may be written to by you; to a course, section or group only those write who belong to it",
+    "send_at: invalid": "--at is a time to come, up to 366 days ahead",
+}
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"
 
 
@@ -107,7 +111,8 @@ def send_message(
 
     Without --bulk and --group-conversation it goes into the private thread with each recipient. A message to a course,
     a section or a group, and one with --bulk or --at, becomes a batch, which is delivered after the command has ended;
-    --follow waits for it, and Ctrl-C then ends the command and not the batch.
+    --follow waits for it, and Ctrl-C then ends the command and not the batch. Recipients you may not write to are left
+    out as long as there are others; --dry-run names them.
     """
     recipients, context = _recipients(course, section, group, to)
     message = NewMessage(
@@ -121,7 +126,7 @@ def send_message(
         send_at=at,
     )
     if dry_run:
-        _show_preview(ask(url, token, lambda client: preview(client, message)), as_json=as_json)
+        _show_preview(ask(url, token, lambda client: _preview(client, message)), as_json=as_json)
         return
     key = idempotency_key or _new_key(quiet=as_json)
 
@@ -146,14 +151,14 @@ def _recipients(
     contexts = [f"{kind}_{id_}" for kind, id_ in (("course", course), ("section", section), ("group", group)) if id_]
     if len(contexts) + bool(to) != 1:
         raise typer.BadParameter(
-            "one of them, and --to as often as needed", param_hint="--course, --section, --group, --to"
+            "give exactly one of them; only --to may be repeated", param_hint="--course, --section, --group, --to"
         )
     return (contexts, contexts[0]) if contexts else (to or [], None)
 
 
 def _body(text: str | None, file: Path | None) -> str:
     if (text is None) == (file is None):
-        raise typer.BadParameter("one of them", param_hint="--body, --body-file")
+        raise typer.BadParameter("give exactly one of them", param_hint="--body, --body-file")
     if file is None:
         return text or ""
     try:
@@ -180,9 +185,19 @@ async def _send(client: Client, message: NewMessage, key: str) -> Sent:
     except RequestFailed as error:
         if error.uncertain:
             raise RequestFailed(f"{error} ({again})") from None
-        if _TOO_MANY in str(error):
-            raise RequestFailed(f"{error} (with --bulk each has a conversation of their own, in any number)") from None
-        raise
+        raise _with_hint(error) from None
+
+
+async def _preview(client: Client, message: NewMessage) -> DryRun:
+    try:
+        return await preview(client, message)
+    except RequestFailed as error:
+        raise _with_hint(error) from None
+
+
+def _with_hint(error: RequestFailed) -> RequestFailed:
+    hints = [hint for refusal, hint in _HINTS.items() if refusal in str(error)]
+    return RequestFailed(f"{error} ({hints[0]})", uncertain=error.uncertain) if hints else error
 
 
 def _show_conversations(sent: Sent, *, as_json: bool) -> None:

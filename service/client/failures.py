@@ -15,12 +15,14 @@ _LONGEST = 300  # characters of a line
 class RequestFailed(Exception):
     """The service refused, or could not be reached; the message is one line.
 
-    ``uncertain``: the request may have been carried out all the same.
+    ``uncertain``: the request may have been carried out all the same. ``not_found``: the service has nothing there for
+    this caller.
     """
 
-    def __init__(self, message: str, *, uncertain: bool = False) -> None:
+    def __init__(self, message: str, *, uncertain: bool = False, not_found: bool = False) -> None:
         super().__init__(message)
         self.uncertain = uncertain
+        self.not_found = not_found
 
 
 def refusal_of(status: int, reason: str | None, text: str) -> str:

@@ -160,6 +160,9 @@ class Client:
             raise RequestFailed(f"{refusal} (is CLARION_TOKEN right?)")
         if status == HTTPStatus.NOT_FOUND and response.content_type != "application/json":
             raise self._no_service(response)
+        if status == HTTPStatus.NOT_FOUND:
+            hint = "is the id right, and may this caller see what it names?"
+            raise RequestFailed(f"{refusal} ({hint})", not_found=True)
         raise RequestFailed(refusal, uncertain=status >= HTTPStatus.INTERNAL_SERVER_ERROR)
 
     def _no_service(self, response: aiohttp.ClientResponse) -> RequestFailed:

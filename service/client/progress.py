@@ -29,7 +29,7 @@ async def last_of(client: Client, batch_id: int) -> Batch:
 async def _bar(shown: AsyncIterator[Batch], batch_id: int, console: Console) -> Batch:
     bar = Progress(
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(complete_style="cyan", finished_style="green"),  # rich's own are red, and grey on 16 colours
         TaskProgressColumn(),
         TextColumn("{task.fields[counts]}", markup=False),
         console=console,

@@ -117,6 +117,8 @@ function inside(errors) {
 const WORDS = {
   "recipients blank": "There is no recipient.",
   "recipients invalid": "None of these recipients can be written to.",
+  "recipients too many for group conversation":
+    "These are too many people for this way of delivering. “A new conversation with each” is for any number.",
   "recipients daily limit exceeded": "That is more people than you may write to in one day.",
   "recipients restricted by role": "Your role does not let you write to one of these recipients.",
   "body blank": "The message has no text.",

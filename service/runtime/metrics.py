@@ -73,8 +73,10 @@ RECIPIENTS_DELIVERED = Counter("clarion_recipients_delivered", "Recipients writt
 POOL_WAIT_SECONDS = Histogram(
     "clarion_pool_wait_seconds", "Time to get a connection to the database", buckets=_SECONDS, registry=None
 )
-POOL_WAITING = Gauge("clarion_pool_waiting", "Who waits for a connection to the database", registry=None)
-POOL_TIMEOUTS = Counter("clarion_pool_timeouts", "Waits for a connection to the database in vain", registry=None)
+POOL_WAITING = Gauge("clarion_pool_waiting", "What waits for a connection to the database", registry=None)
+POOL_TIMEOUTS = Counter(
+    "clarion_pool_timeouts", "Waits for a connection to the database that were given up", registry=None
+)
 STATEMENT_SECONDS = Summary("clarion_statement_seconds", "Time of statements by name", ["statement"], registry=None)
 STATEMENTS_SLOW = Counter(
     "clarion_statements_slow", "Statements that took a second or more", ["statement"], registry=None

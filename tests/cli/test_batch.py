@@ -43,7 +43,7 @@ async def test_batches_are_listed_newest_first_in_whatever_state(
     assert [str(each["id"]) for each in json.loads(as_json.out)] == [newer, told]
     assert [str(each["id"]) for each in json.loads(in_error.out)] == [told]
     assert [str(each["id"]) for each in json.loads(newest.out)] == [newer]
-    assert newest.err == "There are more than these 1: --limit N\n"
+    assert newest.err == "Not all of them: the newest 1; --limit N shows more\n"
     assert as_json.err == in_error.err == text.err == ""
 
 
@@ -96,6 +96,18 @@ async def test_times_are_those_of_the_viewers_zone_on_a_terminal(
     assert "2026-01-02 05:00:00 JST" in command.shown
 
 
+async def test_a_long_message_does_not_wrap_the_list_on_a_terminal(teacher: Person, to_course: list[str]) -> None:
+    await teacher(*to_course, "--body", "word " * 40)
+
+    command = await teacher.on_terminal("batch", "list")
+
+    assert await command.end() == 0
+    head, row = command.shown.splitlines()
+    assert head.startswith("ID")
+    assert row.endswith("…")
+    assert len(row) == 120
+
+
 async def test_recipients_are_streamed_over_all_pages(teacher: Person, batch: str, school: School) -> None:
     as_json = await teacher("batch", "recipients", batch, "--json")
     as_csv = await teacher("batch", "recipients", batch, "--csv")
@@ -140,8 +152,7 @@ async def test_a_batch_is_moved(teacher: Person, batch: str, conn: asyncpg.Conne
     assert (resumed.code, retried.code) == (0, 0)
     assert cancelled == (0, f"batch {batch} cancelled: 230 of 250 delivered, 20 skipped\n", "")
     assert (refused.code, refused.out) == (1, "")
-    assert refused.err.startswith("clarion: 409 Conflict: state: ")
-    assert refused.err.count("\n") == 1
+    assert refused.err == ("clarion: 409 Conflict: state: does not allow to pause (the batch is in state cancelled)\n")
 
 
 async def test_another_senders_batch_is_not_there(running: Installation, teacher: Person) -> None:
@@ -149,5 +160,7 @@ async def test_another_senders_batch_is_not_there(running: Installation, teacher
         done = await teacher("batch", command, "1")
 
         assert (done.code, done.out) == (1, "")
-        assert done.err.startswith("clarion: 404 Not Found: The specified resource does not exist.")
-        assert done.err.count("\n") == 1
+        assert done.err == (
+            "clarion: 404 Not Found: The specified resource does not exist."
+            " (is the id right, and may this caller see what it names?)\n"
+        )

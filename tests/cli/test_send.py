@@ -200,13 +200,24 @@ async def test_without_a_token_it_is_wrong_usage(running: Installation) -> None:
 
 async def test_a_refusal_is_one_line(running: Installation, teacher: Person, school: School) -> None:
     too_many = await teacher("send", "--course", str(school.course), "--subject", "S", "--body", "B")
+    previewed = await teacher("send", "--course", str(school.course), "--subject", "S", "--body", "B", "--dry-run")
+    past = await teacher(*_to(school.students[0]), "--at", "2020-01-01T08:00Z")
+    nowhere = await teacher(*_to(999_999))
     empty = await teacher(*_to(school.students[0]), "--body", "")
     unknown = await Person(running.settings, running.url, "wrong")(*_to(1))
 
-    assert [done.code for done in (too_many, empty, unknown)] == [1, 1, 1]
+    assert {done.code for done in (too_many, previewed, past, nowhere, empty, unknown)} == {1}
     assert too_many.err.splitlines()[-1] == (
         "clarion: 400 Bad Request: recipients: too many for group conversation"
         " (with --bulk each has a conversation of their own, in any number)"
+    )
+    assert previewed.err == too_many.err.splitlines(keepends=True)[-1]
+    assert past.err.splitlines()[-1] == (
+        "clarion: 400 Bad Request: send_at: invalid (--at is a time to come, up to 366 days ahead)"
+    )
+    assert nowhere.err.splitlines()[-1] == (
+        "clarion: 400 Bad Request: recipients: invalid"
+        " (none may be written to by you; to a course, section or group only those write who belong to it)"
     )
     assert empty.err.splitlines()[-1] == "clarion: 400 Bad Request: body: blank"
     assert unknown.err.splitlines()[-1] == (

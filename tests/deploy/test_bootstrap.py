@@ -198,17 +198,38 @@ def test_a_python_with_other_packages_has_an_environment_of_its_own(monkeypatch:
     assert python() != before
 
 
-@pytest.mark.parametrize("arguments", [["--twice"], ["--once", "--stop"], ["once"]])
+@pytest.mark.parametrize(
+    ("script", "arguments", "usage"),
+    [
+        ("run", ["--twice"], "[--once | --stop]"),
+        ("run", ["--once", "--stop"], "[--once | --stop]"),
+        ("run", ["once"], "[--once | --stop]"),
+        ("screenshots", ["--dark"], "[FOLDER]"),
+    ],
+)
 def test_an_unknown_argument_is_wrong_usage(
-    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    script: str, arguments: list[str], usage: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "argv", ["bootstrap", "run", *arguments])
+    monkeypatch.setattr(sys, "argv", ["bootstrap", script, *arguments])
 
     with pytest.raises(SystemExit) as ended:
         bootstrap.main()
 
     assert ended.value.code == 2
-    assert capsys.readouterr().err == "usage: deploy/run [--once | --stop]\n"
+    assert capsys.readouterr().err == f"usage: deploy/{script} {usage}\n"
+
+
+@pytest.mark.parametrize("script", ["run", "screenshots"])
+def test_help_makes_nothing(
+    script: str, calls: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["bootstrap", script, "--help"])
+
+    with pytest.raises(SystemExit) as ended:
+        bootstrap.main()
+
+    assert (ended.value.code, calls) == (0, [])
+    assert capsys.readouterr().out.startswith(f"usage: deploy/{script} [")
 
 
 def test_without_an_environment_there_is_nothing_to_stop(

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import asyncpg
@@ -81,7 +82,12 @@ async def test_the_whole_of_it_for_a_small_course(
 @pytest.fixture
 async def facts(school: School) -> Facts:
     """A course of 250."""
-    return Facts(teacher_id=school.teacher, course_id=school.course, students=len(school.students))
+    return Facts(
+        teacher_id=school.teacher,
+        administrator_id=school.teacher,
+        course_id=school.course,
+        students=len(school.students),
+    )
 
 
 async def _token(stack: Stack, facts: Facts) -> str:
@@ -94,7 +100,7 @@ async def test_what_is_wrong_with_the_copies_or_the_batch_is_said(
     console, token = Console(file=sys.stdout), await _token(stack, facts)
     await send_and_check(stack, facts, token, console)
     with pytest.raises(CannotRun, match=r"^the bulk send is wrong: 250 recipients instead of 251$"):
-        await send_and_check(stack, Facts(facts.teacher_id, facts.course_id, 251), token, console)
+        await send_and_check(stack, replace(facts, students=251), token, console)
 
     for statement, complaint in (
         (_TAKEN_AWAY, "the bulk send is wrong: 0 recipients have duplicates, 1 have no copy"),
@@ -158,7 +164,10 @@ async def test_a_command_that_fails_is_quoted(installed: Settings, tmp_path: Pat
 
 
 def test_what_to_do_next_begins_with_the_console_and_the_token_is_in_no_query() -> None:
-    said = invitation("http://127.0.0.1:8080", Facts(teacher_id=1, course_id=2, students=3), "T0ken", Path("logs"))
+    facts = Facts(teacher_id=1, administrator_id=2, course_id=3, students=4)
+
+    said = invitation("http://127.0.0.1:8080", facts, "T0ken", "Adm1n", Path("logs"))
 
     assert "Console  http://127.0.0.1:8080/console#token=T0ken\n" in said
-    assert not re.search(r"\?\S*T0ken", said)
+    assert " http://127.0.0.1:8080/console#token=Adm1n " in said
+    assert not re.search(r"\?\S*(T0ken|Adm1n)", said)

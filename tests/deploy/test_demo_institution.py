@@ -48,6 +48,10 @@ def test_the_facts_name_a_teacher_and_a_course_with_all_the_students(bodies: dic
         if row["course_id"] == str(facts["course_id"])
     )
     assert facts["students"] == roles["StudentEnrollment", False] == 300
+    (administrator,) = [
+        row for row in bodies["account_user_created"] if row["user_id"] == str(facts["administrator_id"])
+    ]
+    assert (administrator["account_id"], administrator["role"]) == ("1", "AccountAdmin")
     assert roles["TeacherEnrollment", True] == 1
     assert {role for role, _ in roles} == {
         f"{role}Enrollment" for role in ("Student", "Teacher", "Ta", "Designer", "Observer")

@@ -541,7 +541,7 @@ async def _examine(visit: Visit, name: str) -> None:
 
 async def test_operators_see_health_and_others_are_turned_away(visit: Visit, console: ConsoleEnvironment) -> None:
     await visit.page.get_by_role("link", name="Health").click()
-    await expect(visit.text("Everything is in order")).to_be_visible()
+    await expect(visit.text("is in order")).to_be_visible()
     await expect(visit.page.get_by_role("row", name=re.compile("Batches accepted"))).to_be_visible()
     await expect(_row(visit, "Queues and workers", "commands.deliver")).to_have_text(
         re.compile(r"^commands.deliver\d+1$")
@@ -565,6 +565,16 @@ def _row(visit: Visit, chapter: str, name: str) -> Locator:
     return card.get_by_role("row", name=re.compile(f"^{re.escape(name)}"))
 
 
+async def test_a_group_that_is_too_large_is_refused_with_the_way_that_takes_any_number(visit: Visit) -> None:
+    await visit.go("#/compose")
+    await visit.choose("Biology", re.compile("^Biology"))
+    await visit.message.fill("To all of you")
+    await visit.page.get_by_label("One group conversation").check()
+    await visit.button("Preview").click()
+
+    await expect(visit.text("“A new conversation with each” is for any number.")).to_be_visible()
+
+
 @pytest.mark.usefixtures("held")
 async def test_operators_see_what_waits_while_no_worker_works(visit: Visit) -> None:
     await visit.send("To wait for a worker")
@@ -573,6 +583,8 @@ async def test_operators_see_what_waits_while_no_worker_works(visit: Visit) -> N
     await expect(_row(visit, "What waits, and its age", "Recipients of bulk sends")).to_have_text(
         re.compile(rf"^Recipients of bulk sends{SEMINAR}\d+ s$")
     )
+    await expect(visit.text("This gateway is in order")).to_be_visible()
+    await expect(visit.text("Standing still: batches that are sending (1)")).to_be_visible()
 
 
 async def test_operators_see_what_is_not_known_without_a_broker(console: ConsoleEnvironment) -> None:

@@ -46,6 +46,8 @@ async def curl(arguments: list[str]) -> tuple[int, object, str | None]:
         elif word == "-d":
             name, _, value = next(words).partition("=")
             form.append((name, value))
+        elif word == "-i":
+            continue  # shows the headers
         else:
             assert not word.startswith("-"), word
             url = word

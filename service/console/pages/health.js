@@ -4,12 +4,12 @@ import { look } from "../api.js";
 import { parseFigures } from "../figures.js";
 import { rate, span } from "../format.js";
 import { announce } from "../parts/announcer.js";
-import { Installation } from "../parts/installation.js";
+import { Installation, troublesOf } from "../parts/installation.js";
 import { Notice, Title, Waiting } from "../parts/small.js";
 
 const PERIOD = 5_000; // milliseconds
 
-const HERE = /http_requests_(?:open|throttled)|batch_streams|batches_accepted|recipients_delivered|pool|slow/;
+const HERE = /http_requests_(?:open|throttled)|batch_streams|batches_accepted|recipients_delivered|pool_(?:waiting|timeouts)|slow/;
 const PARTS = {
   database: "The database is away",
   schema: "The database has another schema than this release needs",
@@ -55,7 +55,7 @@ export function Health({ user }) {
   return html`<${Title} tab="Health">Health<//>
     ${problem && html`<${Notice} kind="bad">${problem.message ?? String(problem)} Trying again…<//>`}
     ${!report && !problem && html`<${Waiting} />`}
-    ${report && html`<${Readiness} report=${report} />`}
+    ${report && figures && html`<${Readiness} report=${report} figures=${figures} />`}
     ${figures && (figures.size ? html`<${Figures} figures=${figures} />` : html`<${Elsewhere} />`)}`;
 }
 
@@ -65,8 +65,10 @@ const Elsewhere = () =>
     and workers, are on a port of their own, which a browser cannot read from this page.
   <//>`;
 
-function Readiness({ report }) {
-  const words = { ok: "Everything is in order", degraded: "Serving, without some of its parts", unavailable: "Not serving" };
+function Readiness({ report, figures }) {
+  const troubles = troublesOf(figures);
+  const ok = figures.size && !troubles.length ? "Everything is in order" : "This gateway is in order";
+  const words = { ok, degraded: "Serving, without some of its parts", unavailable: "Not serving" };
   const parts = [...(report.failing ?? []), ...(report.degraded ?? [])];
   const details = [report.broker, report.missing, report.topology].flat().filter(Boolean);
   return html`<section class="card" aria-label="Readiness">
@@ -75,6 +77,7 @@ function Readiness({ report }) {
       <span>${words[report.status] ?? ""}</span>
     </p>
     ${parts.length > 0 && html`<ul>${parts.map((part) => html`<li>${PARTS[part] ?? part}</li>`)}</ul>`}
+    ${troubles.length > 0 && html`<ul class="troubles">${troubles.map((words) => html`<li>${words}</li>`)}</ul>`}
     ${details.length > 0 && html`<pre class="body">${details.join("\n")}</pre>`}
   </section>`;
 }

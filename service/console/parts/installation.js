@@ -19,9 +19,21 @@ const STUCK = {
   events: "Lanes of events",
 };
 
+/** What an operator has to look at although the gateway serves, each in a line. */
+export function troublesOf(figures) {
+  const dead = deadLetters(valuesOf(figures, "clarion_queue_messages", "queue"));
+  const stuck = valuesOf(figures, "clarion_stuck", "kind");
+  return [
+    ...idle(valuesOf(figures, "clarion_queue_consumers", "queue")).map((queue) => `No worker takes from ${queue}`),
+    ...(dead > 0 ? [`Dead letters that wait for an operator: ${count(dead)}`] : []),
+    ...Object.entries(STUCK).flatMap(([kind, words]) =>
+      stuck.get(kind) > 0 ? [`Standing still: ${words[0].toLowerCase()}${words.slice(1)} (${count(stuck.get(kind))})`] : [],
+    ),
+  ];
+}
+
 export function Installation({ figures }) {
-  const by = (name, label) =>
-    new Map((figures.get(name)?.samples ?? []).map(({ labels, value }) => [label ? labels[label] : "", value]));
+  const by = (name, label) => valuesOf(figures, name, label);
   const messages = by("clarion_queue_messages", "queue");
   return html`<div class="chapters">
     <${Backlog} sizes=${by("clarion_backlog", "kind")} ages=${by("clarion_backlog_age_seconds", "kind")} />
@@ -45,7 +57,7 @@ function Backlog({ sizes, ages }) {
 }
 
 function Queues({ messages, consumers }) {
-  const idle = worked(consumers).filter(([, value]) => value === 0);
+  const unattended = idle(consumers);
   return html`<section class="card">
     <h2>Queues and workers</h2>
     <${Grid}
@@ -54,8 +66,8 @@ function Queues({ messages, consumers }) {
       rows=${worked(messages).map(([queue, value, name]) => [queue, size(value), size(consumers.get(name))])}
     />
     ${
-      idle.length > 0 &&
-      html`<p class="hint bad">No worker for ${idle.map(([queue]) => queue).join(", ")}: what comes there waits.</p>`
+      unattended.length > 0 &&
+      html`<p class="hint bad">No worker for ${unattended.join(", ")}: what comes there waits.</p>`
     }
     <${Unknown} values=${messages} source="RabbitMQ" />
     <p class="hint">
@@ -65,13 +77,12 @@ function Queues({ messages, consumers }) {
 }
 
 function DeadLetters({ messages }) {
-  const waiting = [...messages].find(([queue]) => isDead(queue))?.[1];
   return html`<section class="card">
     <h2>Dead letters</h2>
     <${Grid}
       caption="Dead letters"
       columns=${["Could not be handled", "Messages"]}
-      rows=${[["Dead letters that wait for an operator", size(waiting)]]}
+      rows=${[["Dead letters that wait for an operator", size(deadLetters(messages))]]}
     />
     <p class="hint">
       ${"Only counted here: "}<code>clarion dead list</code>${" names them with their reasons, "}<code>clarion dead requeue</code>${" brings them back."}
@@ -111,8 +122,14 @@ function Stuck({ counts }) {
 /** [name without the installation's prefix, value, name] of each queue that workers consume from. */
 const worked = (queues) =>
   [...queues].filter(([queue]) => !isDead(queue)).map(([queue, value]) => [queue.slice(prefix(queues).length), value, queue]);
+const idle = (consumers) => worked(consumers).flatMap(([queue, value]) => (value === 0 ? [queue] : []));
+const deadLetters = (messages) => [...messages].find(([queue]) => isDead(queue))?.[1];
 const isDead = (queue) => queue.endsWith(".dead");
 const prefix = (queues) => ([...queues.keys()].find(isDead) ?? "dead").slice(0, -"dead".length);
+
+/** The values of one figure, by that label. */
+const valuesOf = (figures, name, label) =>
+  new Map((figures.get(name)?.samples ?? []).map(({ labels, value }) => [label ? labels[label] : "", value]));
 
 const known = (value) => Number.isFinite(value);
 const size = (value) => (known(value) ? count(value) : "not known");

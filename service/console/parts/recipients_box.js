@@ -77,7 +77,7 @@ export function RecipientsBox({ chosen, onChange, invalid }) {
         role="combobox"
         autocomplete="off"
         spellcheck=${false}
-        placeholder="Search people, courses, sections and groups"
+        placeholder="People, courses, sections, groups"
         aria-autocomplete="list"
         aria-expanded=${listed}
         aria-controls=${`${id}-list`}
@@ -102,7 +102,9 @@ export function RecipientsBox({ chosen, onChange, invalid }) {
           </li>`,
         )}
       </ul>
-      ${listed && found.length === 0 && html`<p class="hint">Nothing found for “${text.trim()}”.</p>`}
+      ${listed && found.length === 0 && html`<p class="hint">
+        Nothing found for “${text.trim()}”. Courses, sections and groups are found by those who belong to them.
+      </p>`}
       ${problem && html`<p class="hint bad" role="alert">${problem.message}</p>`}
     </div>
   </div>`;
