@@ -129,7 +129,7 @@ def _is_usage(script: str, arguments: list[str]) -> bool:
         case "run":
             return arguments in ([], ["--once"], _STOP)
         case "screenshots":
-            return len(arguments) < 2 and not any(each.startswith("-") for each in arguments)
+            return len(arguments) <= 1 and not any(each.startswith("-") for each in arguments)
         case _:
             return True
 
