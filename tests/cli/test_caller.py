@@ -96,6 +96,7 @@ async def test_the_usual_variables_name_a_proxy(running: Installation, teacher: 
 
     closed = await away(*_LIST, http_proxy=f"http://me:secret@127.0.0.1:{free_port()}")
     other = await away(*_LIST, http_proxy="socks5://127.0.0.1:1080")
+    none = await away(*_LIST, http_proxy="http://127.0.0.1:99999")
 
     assert through == around == (0, "[]\n", "")
     assert proxy.asked.count(b"GET http://clarion.invalid/api/v1/conversations/batches?") == 1
@@ -103,4 +104,5 @@ async def test_the_usual_variables_name_a_proxy(running: Installation, teacher: 
     assert (closed.code, other.code) == (1, 1)
     assert closed.err.startswith("clarion: HTTP_PROXY: cannot reach http://clarion.invalid/ by the proxy http://127.0.")
     assert "secret" not in closed.err
+    assert other == none
     assert other.err == "clarion: HTTP_PROXY: a proxy is http://HOST:PORT\n"

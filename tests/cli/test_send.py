@@ -1,7 +1,9 @@
 """``clarion send`` against a running gateway (CONTRACT 3.4)."""
 
+import asyncio
 import json
 import re
+import sys
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -11,9 +13,9 @@ import pytest
 
 from service.runtime.settings import Settings
 from sql.verification import Copies, count_copies
-from tests.cli.conftest import Person
+from tests.cli.conftest import Person, a_teacher
 from tests.support.commands import clarion
-from tests.support.processes import Installation
+from tests.support.processes import Installation, environment, installation
 from tests.support.school import School
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -92,20 +94,68 @@ async def test_a_key_of_ones_own_makes_it_repeatable(
     assert other.err == f"clarion: 422 {words}: idempotency_key: used for another request\n"
 
 
-async def test_a_throttled_caller_waits_as_long_as_the_service_says(
-    running: Installation, teacher: Person, school: School, conn: asyncpg.Connection
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "403 Forbidden"])
+async def test_a_throttled_caller_waits(
+    settings: Settings, school: School, conn: asyncpg.Connection, *, status: str
 ) -> None:
+    """As long as the service says; where it says 403, which elsewhere ends it, it does not say how long."""
+    async with installation(settings.model_copy(update={"throttle_status": int(status[:3])})) as running:
+        await running.api()
+        teacher = await a_teacher(running, school, conn)
+        await _fill_bucket(running, conn)
+
+        done = await teacher(*_to(school.students[0]))
+
+    assert done.code == 0
+    assert f"clarion: {status}: {status} (Rate Limit Exceeded); trying again\n" in done.err
+
+
+async def test_what_a_throttled_caller_downloads_is_waited_for_as_well(
+    running: Installation, teacher: Person, batch: str, school: School, conn: asyncpg.Connection
+) -> None:
+    await _fill_bucket(running, conn)
+
+    done = await teacher("batch", "recipients", batch, "--csv")
+
+    assert (done.code, len(done.out.splitlines())) == (0, len(school.students) + 1)
+    assert done.err.startswith("clarion: 429 Too Many Requests: ")
+    assert done.err.count("\n") == 1
+
+
+async def _fill_bucket(running: Installation, conn: asyncpg.Connection) -> None:
+    """Of every token: a second above the mark."""
     rules = running.settings
     await conn.execute(
         "INSERT INTO throttle_buckets (token_hash, empties_at)"
-        " SELECT token_hash, clock_timestamp() + $1 * interval '1 second' FROM access_tokens",
+        " SELECT token_hash, clock_timestamp() + $1 * interval '1 second' FROM access_tokens"
+        " ON CONFLICT (token_hash) DO UPDATE SET empties_at = excluded.empties_at",
         float(rules.throttle_high_water / rules.throttle_outflow + 1),
     )
 
-    done = await teacher(*_to(school.students[0]))
 
-    assert done.code == 0
-    assert "clarion: 429 Too Many Requests: 429 Too Many Requests (Rate Limit Exceeded); trying again\n" in done.err
+async def test_closed_output_is_no_reason_not_to_send(
+    teacher: Person, school: School, conn: asyncpg.Connection
+) -> None:
+    """A process may be started without any."""
+    send = ["-m", "service", *_to(school.students[0]), "--json"]
+    closed = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable, *send),
+        env=environment(teacher.settings, CLARION_URL=teacher.url, CLARION_TOKEN=teacher.token),
+    )
+
+    assert await closed.wait() == 0
+    assert await conn.fetchval("SELECT count(*) FROM sends") == 1
+
+
+async def test_what_the_encoding_of_the_output_lacks_is_shown_as_an_escape(
+    teacher: Person, batch: str, conn: asyncpg.Connection
+) -> None:
+    await conn.execute("UPDATE sends SET body = 'Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \N{GRINNING FACE}'")
+
+    text = await teacher("batch", "show", batch, fresh=True, PYTHONIOENCODING="iso-8859-5")
+
+    assert (text.code, text.err) == (0, "")
+    assert text.out.splitlines()[-1].endswith(r"Gr\xfcn \U0001f600")
 
 
 async def test_a_dry_run_says_who_would_get_it(
@@ -175,6 +225,7 @@ async def test_the_body_comes_from_a_file_as_it_is(
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "2030-01-01T08:00"], "2030-01-01T08:00:00+09:00"),
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "tomorrow"], "a time with its zone"),
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "2030-01-01"], "a time with its zone"),
+        (["--to", "1", "--subject", "S", "--body", "B", "--at", "0001-01-01T00:00"], "a time with its zone"),
         (["--to", "1", "--subject", "S", "--body", "B", "--idempotency-key", ""], "no key: blank"),
         (["--to", "1", "--subject", "S", "--body", "B", "--idempotency-key", "a\nb"], "no key: not printable"),
     ],
