@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+import shlex
 import sys
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -11,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.domain.dry_run import MOST_SHOWN
 from service.runtime.settings import Settings
 from sql.verification import Copies, count_copies
 from tests.cli.conftest import Person, a_teacher
@@ -81,6 +83,27 @@ async def test_it_is_sent_once_when_the_answer_is_lost(
     assert done.err.count("; trying again") == 1
 
 
+async def test_an_error_of_the_service_may_have_come_after_the_message_was_accepted(
+    teacher: Person, to_course: list[str], conn: asyncpg.Connection
+) -> None:
+    """It is told apart from a refusal; the key is written as a shell takes it."""
+    await conn.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        " CREATE TRIGGER refuse BEFORE INSERT ON sends FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+
+    try:
+        done = await teacher(*to_course, "--idempotency-key", "it's monday")
+    finally:
+        await conn.execute("DROP FUNCTION refuse CASCADE")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clarion: 500 Internal Server Error")
+    assert done.err.endswith(
+        "(it may have been sent; to repeat it safely: --idempotency-key " + shlex.quote("it's monday") + ")\n"
+    )
+
+
 async def test_a_key_of_ones_own_makes_it_repeatable(
     teacher: Person, to_course: list[str], conn: asyncpg.Connection
 ) -> None:
@@ -122,14 +145,30 @@ async def test_what_a_throttled_caller_downloads_is_waited_for_as_well(
     assert done.err.count("\n") == 1
 
 
-async def _fill_bucket(running: Installation, conn: asyncpg.Connection) -> None:
-    """Of every token: a second above the mark."""
+async def test_what_is_throttled_for_longer_than_one_waits_fails_at_once(
+    settings: Settings, school: School, conn: asyncpg.Connection
+) -> None:
+    large = settings.throttle_high_water + 2000 * settings.throttle_outflow
+    async with installation(settings.model_copy(update={"throttle_maximum": large})) as running:
+        await running.api()
+        teacher = await a_teacher(running, school, conn)
+        await _fill_bucket(running, conn, seconds=1000)
+
+        done = await teacher(*_to(school.students[0]))
+
+    assert (done.code, done.out) == (1, "")
+    assert "clarion: 429 Too Many Requests: 429 Too Many Requests (Rate Limit Exceeded) (it may" in done.err
+    assert "trying again" not in done.err
+
+
+async def _fill_bucket(running: Installation, conn: asyncpg.Connection, *, seconds: int = 1) -> None:
+    """Of every token: above the mark for so long."""
     rules = running.settings
     await conn.execute(
         "INSERT INTO throttle_buckets (token_hash, empties_at)"
         " SELECT token_hash, clock_timestamp() + $1 * interval '1 second' FROM access_tokens"
         " ON CONFLICT (token_hash) DO UPDATE SET empties_at = excluded.empties_at",
-        float(rules.throttle_high_water / rules.throttle_outflow + 1),
+        float(rules.throttle_high_water / rules.throttle_outflow + seconds),
     )
 
 
@@ -182,6 +221,15 @@ async def test_a_dry_run_says_who_would_get_it(
     assert (found["dry_run"], found["total"], found["kind"], found["mode"]) == (True, 250, "bulk_separate", "async")
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
     assert await conn.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+
+
+async def test_of_many_rejected_recipients_the_first_are_named(teacher: Person, school: School) -> None:
+    unknown = range(900_000, 900_000 + MOST_SHOWN + 30)
+
+    done = await teacher(*_to(school.students[0], *unknown), "--dry-run")
+
+    assert done.out.count("unknown") == MOST_SHOWN
+    assert done.out.endswith("  and 30 more\nNothing was sent.\n")
 
 
 async def test_a_message_for_later_is_scheduled(teacher: Person, to_course: list[str]) -> None:
