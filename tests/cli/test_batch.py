@@ -138,6 +138,14 @@ async def test_recipients_in_one_state_come_with_their_reasons(teacher: Person, 
     assert (unknown.code, unknown.out) == (2, "")
 
 
+async def test_a_reason_does_nothing_to_a_terminal(teacher: Person, batch: str, conn: asyncpg.Connection) -> None:
+    await conn.execute("UPDATE chunks SET state = 'failed', error = E'[red]\\x1b[31mno'")
+
+    done = await teacher("batch", "recipients", batch, "--state", "failed")
+
+    assert done.out.splitlines()[-1].endswith(r"  [red]\x1b[31mno")
+
+
 async def test_recipients_are_either_csv_or_json(teacher: Person) -> None:
     done = await teacher("batch", "recipients", "1", "--csv", "--json")
 
