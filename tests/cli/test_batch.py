@@ -143,7 +143,7 @@ async def test_a_reason_does_nothing_to_a_terminal(teacher: Person, batch: str, 
 
     done = await teacher("batch", "recipients", batch, "--state", "failed")
 
-    assert done.out.splitlines()[-1].endswith(r"  [red]\x1b[31mno")
+    assert done.out.splitlines()[-1].endswith(r"  delivery_failed: [red]\x1b[31mno")
 
 
 async def test_recipients_are_either_csv_or_json(teacher: Person) -> None:
