@@ -121,7 +121,13 @@ class Client:
 
     @asynccontextmanager
     async def opened(
-        self, path: str, *, accept: str, silence: float, patience: float | None = None, **headers: str
+        self,
+        path: str,
+        *,
+        accept: str,
+        silence: float,
+        patience: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A GET whose answer is read while it comes. ``silence``: the most seconds between two parts of it.
 
@@ -133,7 +139,7 @@ class Client:
         async def begin() -> aiohttp.ClientResponse:
             response = await self._session.get(
                 _relative(path),
-                headers={hdrs.ACCEPT: accept} | headers,
+                headers={hdrs.ACCEPT: accept, **(headers or {})},
                 timeout=timeout,
                 allow_redirects=False,
                 read_bufsize=_LONGEST_LINE,
@@ -232,8 +238,8 @@ def _proxy(url: URL) -> URL | None:
 
 def _is_passing(status: int, text: str) -> bool:
     """A send under the same key that is under way, or throttling where an institution has that say 403."""
-    words = {HTTPStatus.CONFLICT: "idempotency_key", HTTPStatus.FORBIDDEN: "Rate Limit Exceeded"}.get(status)
-    return words is not None and words in text
+    said: dict[int, str] = {HTTPStatus.CONFLICT: "idempotency_key", HTTPStatus.FORBIDDEN: "Rate Limit Exceeded"}
+    return status in said and said[status] in text
 
 
 def _seconds(retry_after: str | None) -> float | None:

@@ -62,6 +62,7 @@ async def site() -> AsyncIterator[Site]:
     app = web.Application()
     for handler in (page, moved, other, empty, broken, wordy, latin, busy):
         app.router.add_get(f"/{handler.__name__}/api/v1/conversations/batches", handler)
+    app.router.add_post("/other/api/v1/conversations", other)
     made = Site(free_port(), free_port(), trustme.CA())
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     made.authority.issue_cert("localhost").configure_cert(context)
@@ -86,6 +87,14 @@ async def test_another_site_is_told_apart_in_one_line(settings: Settings, site: 
     assert nothing == (1, "", strange.format("no/such/path/", "404 Not Found and text/plain"))
     assert moved == (1, "", f"clarion: CLARION_URL: {base}/moved/ has moved: 301 to 'https://elsewhere.example/'\n")
     assert other == (1, "", "clarion: CLARION_URL: the answer is no batch as Clarion shows it\n")
+
+
+async def test_what_another_site_answers_to_a_message_is_no_success(settings: Settings, site: Site) -> None:
+    person = Person(settings, f"http://localhost:{site.port}/other", "t")
+
+    done = await person("send", "--to", "1", "--subject", "S", "--body", "B", "--idempotency-key", "k")
+
+    assert done == (1, "", "clarion: CLARION_URL: the answer is no list of conversations as Clarion gives it\n")
 
 
 async def test_of_an_error_page_the_status_is_said_and_of_a_long_answer_the_beginning(

@@ -1,6 +1,7 @@
 """The console as its users meet it: a real browser, a real gateway, a real worker."""
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -367,7 +368,7 @@ async def test_a_part_of_a_course_is_written_to_and_about_no_course(visit: Visit
         await visit.button("Preview").click()
     await expect(visit.button(f"Send to {SEMINAR} people")).to_be_visible()
 
-    request = (await asked.value).post_data_json
+    request = json.loads((await asked.value).post_data or "")
     assert re.fullmatch(r"course_\d+_students", *request["recipients"])
     assert "context_code" not in request
 
