@@ -1,7 +1,10 @@
 """The ``clarion`` command (CONTRACT 2): exit 0 ok, 1 failed with one line on stderr, 2 wrong usage."""
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import version
+from io import FileIO, TextIOWrapper
 from typing import Annotated, Any
 
 import asyncpg
@@ -62,11 +65,26 @@ def _clarion(
 
 def main() -> None:
     """Run the command line."""
+    _prepare_output()
     try:
         app(prog_name="clarion")  # also as python -m service
     except (SettingsError, Failed, SchemaBehind, OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         typer.echo(f"clarion: {_in_one_line(error)}", err=True)
         raise SystemExit(1) from None
+
+
+def _prepare_output() -> None:
+    """Whichever output a process was started with, none or one whose encoding lacks a letter, it is no reason to fail.
+
+    A closed one would besides give its number to the next connection.
+    """
+    if sys.stdout is None:
+        sys.stdout = TextIOWrapper(FileIO(os.devnull, "w"), "utf-8")
+    if sys.stderr is None:
+        sys.stderr = TextIOWrapper(FileIO(os.devnull, "w"), "utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _in_one_line(error: Exception) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import shlex
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -27,9 +28,10 @@ app = typer.Typer(add_completion=False, rich_markup_mode="markdown")
 
 _HINTS = {  # what a refusal comes down to here (canvas/endpoints.md 4.2)
     "recipients: too many for group conversation": "with --bulk each has a conversation of their own, in any number",
-    "recipients: invalid": "none may be written to by you; to a course, section or group only those write who belong to it",
+    "recipients: invalid": "you may write to none; to a course, section or group only those write who belong to it",
     "send_at: invalid": "--at is a time to come, up to 366 days ahead",
 }
+_MOMENT = "2026-12-01T08:00+01:00"
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"
 
 
@@ -43,10 +45,9 @@ def _moment(text: str) -> str:
     if parse_start(text) is not None:
         return text
     try:
-        local = datetime.fromisoformat(text)
-    except ValueError:
-        local = None
-    hint = "2026-12-01T08:00+01:00" if local is None or ":" not in text else local.astimezone().isoformat()
+        hint = datetime.fromisoformat(text).astimezone().isoformat() if ":" in text else _MOMENT
+    except (ValueError, OverflowError):  # the year 1 or 9999 of here may be none elsewhere
+        hint = _MOMENT
     raise typer.BadParameter(f"a time with its zone, such as {hint}")
 
 
@@ -177,7 +178,7 @@ def _new_key(*, quiet: bool) -> str:
 
 
 async def _send(client: Client, message: NewMessage, key: str) -> Sent:
-    again = f"it may have been sent; to repeat it safely: --idempotency-key {key}"
+    again = f"it may have been sent; to repeat it safely: --idempotency-key {shlex.quote(key)}"
     try:
         return await send(client, message, key=key)
     except asyncio.CancelledError:

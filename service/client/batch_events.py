@@ -68,7 +68,9 @@ class _Stream:
     async def batches(self) -> AsyncGenerator[Batch, None]:
         """Until the stream ends, in order or not."""
         headers = {"Last-Event-ID": self._last} if self._last else {}
-        opened = self._client.opened(self._path, accept="text/event-stream", silence=self._pace.silence, **headers)
+        opened = self._client.opened(
+            self._path, accept="text/event-stream", silence=self._pace.silence, headers=headers
+        )
         try:
             async with AsyncExitStack() as stack:
                 async with asyncio.timeout(self._pace.first):

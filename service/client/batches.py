@@ -101,7 +101,7 @@ async def batch_recipients_csv(client: Client, batch_id: int, state: RecipientSt
     """The same as CSV, in parts as they come. RequestFailed when it breaks, since it cannot be taken up again."""
     path = f"/batches/{batch_id}/recipients" + (f"?state={state}" if state else "")
     try:
-        async with client.opened(path, accept="text/csv", silence=_SILENCE) as response:
+        async with client.opened(path, accept="text/csv", silence=_SILENCE, patience=PATIENCE) as response:
             async for part in response.content.iter_any():
                 yield part
     except (aiohttp.ClientError, TimeoutError) as error:

@@ -1,11 +1,11 @@
 """Requests to the HTTP API that are repeated where that is safe, and fail in one line."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -27,6 +27,7 @@ _PASSING = {
 _LONGEST_LINE = 4 * 2**20  # bytes: a batch in an event stream is one, with its message
 
 Notice = Callable[[str], None]
+T = TypeVar("T")
 
 
 class _Passing(Exception):
@@ -79,14 +80,14 @@ class Client:
         self, path: str, parameters: Mapping[str, Any] | None = None, *, patience: float = PATIENCE
     ) -> Answer:
         """``path``: below /api/v1/conversations. ``patience``: seconds, in which it is repeated without an answer."""
-        return await self._repeated("GET", path, patience, params=parameters)
+        return await self._repeated(lambda: self._once("GET", path, params=parameters), patience)
 
     async def post(self, path: str, parameters: Mapping[str, Any], *, key: str | None) -> Answer:
         """``key``: an idempotency key, under which it may be repeated; None for what changes nothing."""
         headers = {} if key is None else {"Idempotency-Key": key}
-        return await self._repeated("POST", path, PATIENCE, json=parameters, headers=headers)
+        return await self._repeated(lambda: self._once("POST", path, json=parameters, headers=headers), PATIENCE)
 
-    async def _repeated(self, method: str, path: str, patience: float, **arguments: Any) -> Answer:
+    async def _repeated(self, request: Callable[[], Awaitable[T]], patience: float) -> T:
         noticed = False
 
         def again(error: Exception) -> bool | float:
@@ -100,7 +101,7 @@ class Client:
         try:
             async for attempt in stamina.retry_context(on=again, attempts=None, timeout=patience):
                 with attempt:
-                    answer = await self._once(method, path, **arguments)
+                    answer = await request()
         except (aiohttp.ClientError, TimeoutError, _Passing) as error:
             uncertain = not isinstance(error, aiohttp.ClientConnectorError) or self._reached
             raise RequestFailed(self._reason(error), uncertain=uncertain) from None
@@ -109,7 +110,7 @@ class Client:
     async def _once(self, method: str, path: str, **arguments: Any) -> Answer:
         async with self._session.request(method, _relative(path), allow_redirects=False, **arguments) as response:
             await self._admit(response)
-            text = await response.text()
+            text = await response.text(errors="replace")
             following = response.links.get("next")
         try:
             body = orjson.loads(text)
@@ -120,24 +121,41 @@ class Client:
 
     @asynccontextmanager
     async def opened(
-        self, path: str, *, accept: str, silence: float, **headers: str
+        self,
+        path: str,
+        *,
+        accept: str,
+        silence: float,
+        patience: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """A GET whose answer is read while it comes. ``silence``: the most seconds between two parts of it.
 
-        RequestFailed for a refusal; aiohttp.ClientError and TimeoutError where it breaks.
+        ``patience``: see Client.get; without it one attempt is made. RequestFailed for a refusal;
+        aiohttp.ClientError and TimeoutError where it breaks.
         """
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=silence)
-        async with self._session.get(
-            _relative(path),
-            headers={hdrs.ACCEPT: accept} | headers,
-            timeout=timeout,
-            allow_redirects=False,
-            read_bufsize=_LONGEST_LINE,
-        ) as response:
+
+        async def begin() -> aiohttp.ClientResponse:
+            response = await self._session.get(
+                _relative(path),
+                headers={hdrs.ACCEPT: accept, **(headers or {})},
+                timeout=timeout,
+                allow_redirects=False,
+                read_bufsize=_LONGEST_LINE,
+            )
             try:
                 await self._admit(response)
-            except _Passing as error:
-                raise aiohttp.ClientConnectionError(str(error)) from None
+            except BaseException:
+                response.close()
+                raise
+            return response
+
+        try:
+            response = await (begin() if patience is None else self._repeated(begin, patience))
+        except _Passing as error:
+            raise aiohttp.ClientConnectionError(str(error)) from None
+        async with response:
             yield response
 
     def broken(self, error: Exception) -> RequestFailed:
@@ -154,7 +172,7 @@ class Client:
             raise RequestFailed(f"CLARION_URL: {self._url} has moved: {status} to {response.headers.get('Location')!r}")
         text = await response.text(errors="replace")
         refusal = refusal_of(status, reason, text)
-        if status in _PASSING or (status == HTTPStatus.CONFLICT and b"idempotency_key" in text.encode()):
+        if status in _PASSING or _is_passing(status, text):
             raise _Passing(refusal, _seconds(response.headers.get(hdrs.RETRY_AFTER)))
         if status == HTTPStatus.UNAUTHORIZED:
             raise RequestFailed(f"{refusal} (is CLARION_TOKEN right?)")
@@ -212,10 +230,19 @@ def _proxy(url: URL) -> URL | None:
     named = getproxies().get(url.scheme)
     if named is None or proxy_bypass(f"{url.host}:{url.port}"):
         return None
-    proxy = URL(named if "://" in named else f"http://{named}")
+    try:
+        proxy = URL(named if "://" in named else f"http://{named}")
+    except ValueError:
+        proxy = URL()
     if proxy.scheme not in {"http", "https"} or not proxy.host:
         raise RequestFailed(f"{url.scheme.upper()}_PROXY: a proxy is http://HOST:PORT")
     return proxy
+
+
+def _is_passing(status: int, text: str) -> bool:
+    """A send under the same key that is under way, or throttling where an institution has that say 403."""
+    said: dict[int, str] = {HTTPStatus.CONFLICT: "idempotency_key", HTTPStatus.FORBIDDEN: "Rate Limit Exceeded"}
+    return status in said and said[status] in text
 
 
 def _seconds(retry_after: str | None) -> float | None:

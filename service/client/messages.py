@@ -68,8 +68,12 @@ class DryRun(BaseModel):
 
 
 async def send(client: Client, message: NewMessage, *, key: str) -> Sent:
-    """Sends it once, however often the request is repeated under that idempotency key."""
+    """Sends it once, however often the request is repeated under that idempotency key. RequestFailed where the answer
+    is not Clarion's.
+    """
     answer = await client.post("", message.parameters(), key=key)
+    if not (isinstance(answer.body, list) and all(isinstance(each, dict) and "id" in each for each in answer.body)):
+        raise RequestFailed("CLARION_URL: the answer is no list of conversations as Clarion gives it")
     batch_id = answer.headers.get("X-Conversation-Batch-Id", "")
     return Sent(answer.body, int(batch_id) if batch_id.isdigit() else None)
 

@@ -29,8 +29,11 @@ export function localInput(date) {
   return shifted.toISOString().slice(0, 16);
 }
 
-/** The beginning of a text, in one line. */
+/** The latest time for which a message can be kept (LONGEST in service/domain/schedule.py). */
+export const latestStart = () => new Date(Date.now() + 366 * 86_400_000);
+
+/** The beginning of a text, in one line: whole characters, of which some are two to JavaScript. */
 export function opening(text, length = 90) {
-  const line = text.replace(/\s+/g, " ").trim();
-  return line.length > length ? `${line.slice(0, length - 1)}…` : line || "(no text)";
+  const line = [...text.replace(/\s+/g, " ").trim()];
+  return line.length > length ? `${line.slice(0, length - 1).join("")}…` : line.join("") || "(no text)";
 }

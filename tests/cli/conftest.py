@@ -53,6 +53,11 @@ async def running(settings: Settings) -> AsyncIterator[Installation]:
 @pytest.fixture
 async def teacher(running: Installation, school: School, conn: asyncpg.Connection) -> Person:
     """The teacher of the school's course."""
+    return await a_teacher(running, school, conn)
+
+
+async def a_teacher(running: Installation, school: School, conn: asyncpg.Connection) -> Person:
+    """The same before another installation."""
     token = f"token-of-{school.teacher}"
     await conn.execute(
         "INSERT INTO access_tokens (token_hash, user_id) VALUES ($1, $2)",

@@ -32,6 +32,7 @@ async def test_batches_are_listed_newest_first_in_whatever_state(
     as_json = await teacher("batch", "list", "--json")
     in_error = await teacher("batch", "list", "--json", "--state", "error", "--state", "sent")
     newest = await teacher("batch", "list", "--json", "--limit", "1")
+    both = await teacher("batch", "list", "--json", "--limit", "2")
 
     head, *rows = text.out.splitlines()
     assert head.split() == ["ID", "STATE", "TOTAL", "DELIVERED", "FAILED", "SKIPPED", "CREATED", "MESSAGE"]
@@ -43,6 +44,7 @@ async def test_batches_are_listed_newest_first_in_whatever_state(
     assert [str(each["id"]) for each in json.loads(as_json.out)] == [newer, told]
     assert [str(each["id"]) for each in json.loads(in_error.out)] == [told]
     assert [str(each["id"]) for each in json.loads(newest.out)] == [newer]
+    assert (len(json.loads(both.out)), both.err) == (2, "")
     assert newest.err == "Not all of them: the newest 1; --limit N shows more\n"
     assert as_json.err == in_error.err == text.err == ""
 
@@ -83,6 +85,17 @@ async def test_a_batch_is_shown_whole(teacher: Person, told: str, conn: asyncpg.
     assert rows["created"] == found["created_at"]
     assert (found["total"], found["message"]["body"]) == (12345, "Line one\n\x1b[2J[bold]two")
     assert (text.code, text.err, as_json.code, as_json.err) == (0, "", 0, "")
+
+
+async def test_of_a_long_message_the_beginning_is_shown(teacher: Person, batch: str, conn: asyncpg.Connection) -> None:
+    await conn.execute("UPDATE sends SET body = $1", "Hello " * 100)
+    await conn.execute("UPDATE batches SET error = E'[red]\\x1b[31mno'")
+
+    text = await teacher("batch", "show", batch)
+
+    rows = dict(line.split(maxsplit=1) for line in text.out.splitlines())
+    assert rows["message"] == ("Hello " * 10)[:59] + "…"
+    assert rows["error"] == r"[red]\x1b[31mno"
 
 
 async def test_times_are_those_of_the_viewers_zone_on_a_terminal(
@@ -127,13 +140,28 @@ async def test_recipients_in_one_state_come_with_their_reasons(teacher: Person, 
 
     failed = await teacher("batch", "recipients", batch, "--state", "failed", "--json")
     none = await teacher("batch", "recipients", batch, "--state", "failed")
+    no_csv = await teacher("batch", "recipients", batch, "--state", "failed", "--csv")
     skipped = await teacher("batch", "recipients", batch, "--state", "skipped")
     unknown = await teacher("batch", "recipients", batch, "--state", "lost")
 
     assert json.loads(cancelled.out)["state"] == "cancelled"
-    assert (json.loads(failed.out), len(none.out.splitlines())) == ([], 1)
+    assert (json.loads(failed.out), len(none.out.splitlines()), len(no_csv.out.splitlines())) == ([], 1, 1)
     assert [line.split()[-1] for line in skipped.out.splitlines()[1:]] == ["cancelled"] * len(school.students)
     assert (unknown.code, unknown.out) == (2, "")
+
+
+async def test_a_reason_does_nothing_to_a_terminal(teacher: Person, batch: str, conn: asyncpg.Connection) -> None:
+    await conn.execute("UPDATE chunks SET state = 'failed', error = E'[red]\\x1b[31mno'")
+
+    done = await teacher("batch", "recipients", batch, "--state", "failed")
+
+    assert done.out.splitlines()[-1].endswith(r"  delivery_failed: [red]\x1b[31mno")
+
+
+async def test_recipients_are_either_csv_or_json(teacher: Person) -> None:
+    done = await teacher("batch", "recipients", "1", "--csv", "--json")
+
+    assert (done.code, done.out) == (2, "")
 
 
 async def test_a_batch_is_moved(teacher: Person, batch: str, conn: asyncpg.Connection) -> None:

@@ -192,6 +192,7 @@ async def test_a_broker_that_is_away_is_named_by_its_variable_and_nowhere_else(
         (("http://127.0.0.1:1", "t"), "CLARION_URL: cannot reach http://127.0.0.1:1/: "),
         (("http://me:secret@127.0.0.1:1", "t"), "CLARION_URL: a user and a password in it are not used"),
         (("http://no-such-host.invalid", "t"), "CLARION_URL: cannot reach http://no-such-host.invalid/: "),
+        (("http://127.0.0.1:99999", "t"), "CLARION_URL: 'http://127.0.0.1:99999' is no address of a service,"),
         (("http://127.0.0.1:1", "a\nb"), "CLARION_TOKEN: this is no token"),
         (("http://127.0.0.1:1", "ü"), "CLARION_TOKEN: this is no token"),
     ],

@@ -1,7 +1,10 @@
 """``clarion send`` against a running gateway (CONTRACT 3.4)."""
 
+import asyncio
 import json
 import re
+import shlex
+import sys
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -9,11 +12,12 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from service.domain.dry_run import MOST_SHOWN
 from service.runtime.settings import Settings
 from sql.verification import Copies, count_copies
-from tests.cli.conftest import Person
+from tests.cli.conftest import Person, a_teacher
 from tests.support.commands import clarion
-from tests.support.processes import Installation
+from tests.support.processes import Installation, environment, installation
 from tests.support.school import School
 from tests.support.tcp_proxy import tcp_proxy
 
@@ -79,6 +83,27 @@ async def test_it_is_sent_once_when_the_answer_is_lost(
     assert done.err.count("; trying again") == 1
 
 
+async def test_an_error_of_the_service_may_have_come_after_the_message_was_accepted(
+    teacher: Person, to_course: list[str], conn: asyncpg.Connection
+) -> None:
+    """It is told apart from a refusal; the key is written as a shell takes it."""
+    await conn.execute(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no'; END $$;"
+        " CREATE TRIGGER refuse BEFORE INSERT ON sends FOR EACH ROW EXECUTE FUNCTION refuse()"
+    )
+
+    try:
+        done = await teacher(*to_course, "--idempotency-key", "it's monday")
+    finally:
+        await conn.execute("DROP FUNCTION refuse CASCADE")
+
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("clarion: 500 Internal Server Error")
+    assert done.err.endswith(
+        "(it may have been sent; to repeat it safely: --idempotency-key " + shlex.quote("it's monday") + ")\n"
+    )
+
+
 async def test_a_key_of_ones_own_makes_it_repeatable(
     teacher: Person, to_course: list[str], conn: asyncpg.Connection
 ) -> None:
@@ -92,20 +117,84 @@ async def test_a_key_of_ones_own_makes_it_repeatable(
     assert other.err == f"clarion: 422 {words}: idempotency_key: used for another request\n"
 
 
-async def test_a_throttled_caller_waits_as_long_as_the_service_says(
-    running: Installation, teacher: Person, school: School, conn: asyncpg.Connection
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "403 Forbidden"])
+async def test_a_throttled_caller_waits(
+    settings: Settings, school: School, conn: asyncpg.Connection, *, status: str
 ) -> None:
+    """As long as the service says; where it says 403, which elsewhere ends it, it does not say how long."""
+    async with installation(settings.model_copy(update={"throttle_status": int(status[:3])})) as running:
+        await running.api()
+        teacher = await a_teacher(running, school, conn)
+        await _fill_bucket(running, conn)
+
+        done = await teacher(*_to(school.students[0]))
+
+    assert done.code == 0
+    assert f"clarion: {status}: {status} (Rate Limit Exceeded); trying again\n" in done.err
+
+
+async def test_what_a_throttled_caller_downloads_is_waited_for_as_well(
+    running: Installation, teacher: Person, batch: str, school: School, conn: asyncpg.Connection
+) -> None:
+    await _fill_bucket(running, conn)
+
+    done = await teacher("batch", "recipients", batch, "--csv")
+
+    assert (done.code, len(done.out.splitlines())) == (0, len(school.students) + 1)
+    assert done.err.startswith("clarion: 429 Too Many Requests: ")
+    assert done.err.count("\n") == 1
+
+
+async def test_what_is_throttled_for_longer_than_one_waits_fails_at_once(
+    settings: Settings, school: School, conn: asyncpg.Connection
+) -> None:
+    large = settings.throttle_high_water + 2000 * settings.throttle_outflow
+    async with installation(settings.model_copy(update={"throttle_maximum": large})) as running:
+        await running.api()
+        teacher = await a_teacher(running, school, conn)
+        await _fill_bucket(running, conn, seconds=1000)
+
+        done = await teacher(*_to(school.students[0]))
+
+    assert (done.code, done.out) == (1, "")
+    assert "clarion: 429 Too Many Requests: 429 Too Many Requests (Rate Limit Exceeded) (it may" in done.err
+    assert "trying again" not in done.err
+
+
+async def _fill_bucket(running: Installation, conn: asyncpg.Connection, *, seconds: int = 1) -> None:
+    """Of every token: above the mark for so long."""
     rules = running.settings
     await conn.execute(
         "INSERT INTO throttle_buckets (token_hash, empties_at)"
-        " SELECT token_hash, clock_timestamp() + $1 * interval '1 second' FROM access_tokens",
-        float(rules.throttle_high_water / rules.throttle_outflow + 1),
+        " SELECT token_hash, clock_timestamp() + $1 * interval '1 second' FROM access_tokens"
+        " ON CONFLICT (token_hash) DO UPDATE SET empties_at = excluded.empties_at",
+        float(rules.throttle_high_water / rules.throttle_outflow + seconds),
     )
 
-    done = await teacher(*_to(school.students[0]))
 
-    assert done.code == 0
-    assert "clarion: 429 Too Many Requests: 429 Too Many Requests (Rate Limit Exceeded); trying again\n" in done.err
+async def test_closed_output_is_no_reason_not_to_send(
+    teacher: Person, school: School, conn: asyncpg.Connection
+) -> None:
+    """A process may be started without any."""
+    send = ["-m", "service", *_to(school.students[0]), "--json"]
+    closed = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", 'exec "$0" "$@" >&- 2>&-', sys.executable, *send),
+        env=environment(teacher.settings, CLARION_URL=teacher.url, CLARION_TOKEN=teacher.token),
+    )
+
+    assert await closed.wait() == 0
+    assert await conn.fetchval("SELECT count(*) FROM sends") == 1
+
+
+async def test_what_the_encoding_of_the_output_lacks_is_shown_as_an_escape(
+    teacher: Person, batch: str, conn: asyncpg.Connection
+) -> None:
+    await conn.execute("UPDATE sends SET body = 'Gr\N{LATIN SMALL LETTER U WITH DIAERESIS}n \N{GRINNING FACE}'")
+
+    text = await teacher("batch", "show", batch, fresh=True, PYTHONIOENCODING="iso-8859-5")
+
+    assert (text.code, text.err) == (0, "")
+    assert text.out.splitlines()[-1].endswith(r"Gr\xfcn \U0001f600")
 
 
 async def test_a_dry_run_says_who_would_get_it(
@@ -132,6 +221,15 @@ async def test_a_dry_run_says_who_would_get_it(
     assert (found["dry_run"], found["total"], found["kind"], found["mode"]) == (True, 250, "bulk_separate", "async")
     assert await conn.fetchval("SELECT count(*) FROM conversations") == 0
     assert await conn.fetchval("SELECT count(*) FROM idempotency_keys") == 0
+
+
+async def test_of_many_rejected_recipients_the_first_are_named(teacher: Person, school: School) -> None:
+    unknown = range(900_000, 900_000 + MOST_SHOWN + 30)
+
+    done = await teacher(*_to(school.students[0], *unknown), "--dry-run")
+
+    assert done.out.count("unknown") == MOST_SHOWN
+    assert done.out.endswith("  and 30 more\nNothing was sent.\n")
 
 
 async def test_a_message_for_later_is_scheduled(teacher: Person, to_course: list[str]) -> None:
@@ -175,6 +273,7 @@ async def test_the_body_comes_from_a_file_as_it_is(
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "2030-01-01T08:00"], "2030-01-01T08:00:00+09:00"),
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "tomorrow"], "a time with its zone"),
         (["--to", "1", "--subject", "S", "--body", "B", "--at", "2030-01-01"], "a time with its zone"),
+        (["--to", "1", "--subject", "S", "--body", "B", "--at", "0001-01-01T00:00"], "a time with its zone"),
         (["--to", "1", "--subject", "S", "--body", "B", "--idempotency-key", ""], "no key: blank"),
         (["--to", "1", "--subject", "S", "--body", "B", "--idempotency-key", "a\nb"], "no key: not printable"),
     ],
@@ -217,7 +316,7 @@ async def test_a_refusal_is_one_line(running: Installation, teacher: Person, sch
     )
     assert nowhere.err.splitlines()[-1] == (
         "clarion: 400 Bad Request: recipients: invalid"
-        " (none may be written to by you; to a course, section or group only those write who belong to it)"
+        " (you may write to none; to a course, section or group only those write who belong to it)"
     )
     assert empty.err.splitlines()[-1] == "clarion: 400 Bad Request: body: blank"
     assert unknown.err.splitlines()[-1] == (

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 
@@ -140,6 +141,62 @@ async def test_where_no_stream_passes_the_batch_is_asked_for(
 
     assert await command.end() == 0
     assert b"/events " in proxy.asked
+
+
+async def test_a_stream_that_shows_nothing_is_tried_more_and_more_rarely(
+    behind: Person, proxy: TcpProxy, batch: str
+) -> None:
+    """Each attempt doubles the time until the next one."""
+    proxy.refused = b"/events "
+    async with Client(behind.url, behind.token) as client:
+        watched = watch_batch(client, int(batch), Pace(poll=0.01))
+        for _ in range(40):
+            await anext(watched)
+        await watched.aclose()
+
+    assert 1 <= proxy.asked.count(b"/events ") <= 20
+
+
+async def test_a_batch_is_watched_across_a_restart_of_the_gateway(
+    running: Installation, teacher: Person, batch: str, conn: asyncpg.Connection
+) -> None:
+    command = await teacher.on_terminal("batch", "watch", batch)
+    await command.shows("0 of 250 delivered")
+
+    await running.processes.pop().stop(signal.SIGKILL)
+    await command.shows("trying again")
+    await running.api()
+    await conn.execute(_ENDED, "sent", None)
+
+    assert await command.end() == 0
+    assert f"batch {batch} sent" in command.shown
+
+
+async def test_a_token_that_is_revoked_ends_it_with_the_way_back(
+    behind: Person, proxy: TcpProxy, batch: str, conn: asyncpg.Connection
+) -> None:
+    command = await behind.on_terminal("batch", "watch", batch)
+    await command.shows("0 of 250 delivered")
+
+    await conn.execute("UPDATE access_tokens SET revoked_at = now()")
+    proxy.cut()
+
+    assert await command.end() == 1
+    assert "401 Unauthorized: Revoked access token" in command.shown
+    assert f"(to come back to the batch: clarion batch watch {batch})" in command.shown
+
+
+async def test_a_cancelled_batch_is_watched_until_what_was_under_way_has_ended(
+    teacher: Person, batch: str, conn: asyncpg.Connection
+) -> None:
+    await conn.execute("UPDATE batches SET state = 'cancelled', delivered = 50, skipped = 150")
+    command = await teacher.on_terminal("batch", "watch", batch)
+
+    await command.shows("50 of 250 delivered, 150 skipped")
+    await conn.execute(_ENDED, "cancelled", None)
+
+    assert await command.end() == 0
+    assert "225 of 250 delivered, 25 skipped" in command.shown
 
 
 async def test_a_stream_that_falls_silent_is_taken_for_cut(

@@ -1,6 +1,7 @@
 """The console as its users meet it: a real browser, a real gateway, a real worker."""
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import AsyncIterator, Iterator
@@ -144,6 +145,8 @@ async def test_what_was_written_with_a_token_that_does_not_say_whose_it_is_is_no
         await visit.page.goto(f"{visit.base}/console#token=limited")
         await visit.go("#/compose")
         await visit.message.fill("Between us")
+        await visit.go("#/batches/1")  # which the token may not
+        await expect(visit.page.get_by_role("alert")).to_be_visible()
         await visit.button("Sign out").click()
         await visit.go("#token=limited-too")
         await expect(visit.button("Sign out")).to_be_visible()
@@ -193,6 +196,7 @@ async def test_files_are_attached_by_their_numbers(visit: Visit, console: Consol
     attachments = visit.page.get_by_label("Attachments")
     await visit.go("#/compose")
     await visit.choose("Chemistry", re.compile("^Chemistry"))
+    await visit.page.get_by_label("Subject").fill(" Reading ")
     await visit.message.fill("The syllabus is here")
     await attachments.fill("syllabus.txt")
     await visit.button("Preview").click()
@@ -207,6 +211,7 @@ async def test_files_are_attached_by_their_numbers(visit: Visit, console: Consol
     _, (newest, *_), _ = await student.call("GET", "/conversations")
     _, shown, _ = await student.call("GET", f"/conversations/{newest['id']}")
     (message,) = shown["messages"]
+    assert newest["subject"] == "Reading"
     assert (message["body"], [each["filename"] for each in message["attachments"]]) == (
         "The syllabus is here",
         ["syllabus.txt"],
@@ -236,6 +241,10 @@ async def test_a_batch_is_paused_resumed_and_cancelled_each_after_a_question(vis
     await expect(page.get_by_role("row")).to_have_count(11)
     await expect(page.get_by_role("cell", name="The batch was cancelled first").first).to_be_visible()
     await visit.button("Next page").click()
+    await expect(visit.text("Page 2")).to_be_visible()
+    await visit.button("Next page").click()
+    await expect(visit.text("Page 3")).to_be_visible()
+    await visit.button("Previous page").click()
     await expect(visit.text("Page 2")).to_be_visible()
     await expect(page.locator(".moves button")).to_have_count(0)
 
@@ -275,6 +284,180 @@ async def test_a_time_is_meant_in_the_zone_of_the_viewer_and_can_be_changed(cons
         assert datetime.fromisoformat(body["send_at"]) == later.astimezone(UTC)
         await visit.make("Cancel sending")
         await expect(visit.state("Cancelled")).to_be_visible()
+
+
+async def test_a_year_of_five_digits_is_not_previewed(visit: Visit) -> None:
+    """Browsers let one be typed, and JavaScript knows no such date."""
+    at = visit.page.get_by_label("Send at")
+    await visit.go("#/compose")
+    await visit.choose("Chemistry", re.compile("^Chemistry"))
+    await visit.message.fill("In the far future")
+    await at.evaluate(
+        "field => { field.value = '20261-12-31T10:00'; field.dispatchEvent(new Event('input', {bubbles: true})) }"
+    )
+
+    await visit.button("Preview").click()
+
+    assert await at.evaluate("field => field === document.activeElement && field.validity.rangeOverflow")
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_what_is_written_while_another_message_is_on_its_way_is_kept(
+    visit: Visit, console: ConsoleEnvironment, *, refused: bool
+) -> None:
+    page = visit.page
+    asked, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            asked.set()
+            await go_on.wait()
+        await route.continue_()
+
+    await visit.write("On its way")
+    await expect(visit.button(PREVIEWED)).to_be_visible()
+    await page.route("**/api/v1/conversations", hold)
+    async with console.there.look() as conn:
+        if refused:
+            await conn.execute("UPDATE courses SET workflow_state = 'completed' WHERE name = 'Chemistry'")
+        try:
+            async with page.expect_response("**/api/v1/conversations") as answered:
+                await visit.button(PREVIEWED).click()
+                await asked.wait()
+                await visit.go("#/batches")
+                await expect(visit.heading("Batches")).to_be_visible()
+                await visit.go("#/compose")
+                await visit.message.fill("The next one")
+                go_on.set()
+            await (await answered.value).finished()
+        finally:
+            await conn.execute("UPDATE courses SET workflow_state = 'available' WHERE name = 'Chemistry'")
+    if not refused:
+        await page.wait_for_url(re.compile(r"#/batches/\d+$"))
+    await visit.go("#/batches")
+    await expect(visit.heading("Batches")).to_be_visible()
+    await visit.go("#/compose")
+    await expect(visit.message).to_have_value("The next one")
+
+
+async def test_a_preview_of_what_was_changed_meanwhile_is_none(visit: Visit) -> None:
+    go_on = asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await go_on.wait()
+        await route.continue_()
+
+    await visit.page.route("**/api/v1/conversations", hold)
+    await visit.write("As it was")
+    await expect(visit.button("Looking…")).to_be_visible()
+    await visit.message.fill("As it is")
+    go_on.set()
+
+    await expect(visit.button("Preview")).to_be_enabled()
+    await expect(visit.button(PREVIEWED)).to_have_count(0)
+
+
+async def test_a_part_of_a_course_is_written_to_and_about_no_course(visit: Visit) -> None:
+    await visit.go("#/compose")
+    await visit.choose("Chemistry", re.compile("^Chemistry"))
+    await visit.page.get_by_label("Who in Chemistry").select_option("Students")
+    await visit.page.get_by_label("About").select_option("No course")
+    await visit.message.fill("To students")
+
+    async with visit.page.expect_request("**/api/v1/conversations") as asked:
+        await visit.button("Preview").click()
+    await expect(visit.button(f"Send to {SEMINAR} people")).to_be_visible()
+
+    request = json.loads((await asked.value).post_data or "")
+    assert re.fullmatch(r"course_\d+_students", *request["recipients"])
+    assert "context_code" not in request
+
+
+async def test_a_group_conversation_is_delivered_at_once_and_who_is_rejected_is_named(
+    visit: Visit, console: ConsoleEnvironment
+) -> None:
+    first, second = console.there.school.students[20:22]
+    await visit.go("#/compose")
+    async with console.there.look() as conn:
+        names = [await conn.fetchval("SELECT name FROM users WHERE id = $1", each) for each in (first, second)]
+        for name in names:
+            await visit.choose(name, re.compile(f"^{name}"))
+        await visit.message.fill("In one conversation")
+        await visit.page.get_by_label("One group conversation").check()
+        await conn.execute("UPDATE users SET workflow_state = 'deleted' WHERE id = $1", second)
+        try:
+            await visit.button("Preview").click()
+            await expect(visit.text(f"{names[1]} was deleted")).to_be_visible()
+        finally:
+            await conn.execute("UPDATE users SET workflow_state = 'registered' WHERE id = $1", second)
+    await visit.button("Preview").click()
+    await visit.button("Send to 2 people").click()
+
+    await expect(visit.text("The message is delivered to 2 people.")).to_be_visible()
+    await expect(visit.message).to_have_value("")
+
+
+async def test_a_page_with_a_message_that_is_not_sent_is_not_left_without_a_question(visit: Visit) -> None:
+    await visit.go("#/compose")
+    await visit.message.press_sequentially("Not sent")
+    async with visit.page.expect_event("dialog") as asked:
+        await visit.page.close(run_before_unload=True)
+    dialog = await asked.value
+    assert dialog.type == "beforeunload"
+    await dialog.accept()
+
+
+@pytest.mark.usefixtures("held")
+async def test_the_list_has_pages_and_shows_what_is_under_way(visit: Visit, console: ConsoleEnvironment) -> None:
+    """One in a thousand that is left shows as 99 %."""
+    page = visit.page
+    batch = await visit.send("One of many")
+    async with console.there.look() as conn:
+        await conn.execute(
+            "INSERT INTO batches OVERRIDING SYSTEM VALUE SELECT (jsonb_populate_record(b, jsonb_build_object("
+            " 'id', 1000000 + i, 'state', 'paused', 'total', 1000, 'delivered', 999))).*"
+            " FROM batches b, generate_series(1, 25) i WHERE b.id = $1",
+            int(batch),
+        )
+        try:
+            await visit.go("#/batches")
+            await page.get_by_label("Show").select_option("Under way")
+            rows = page.locator(".batches a")
+            for move, first, number in (
+                ("Next page", 1_000_015, 2),
+                ("Next page", 1_000_005, 3),
+                ("Previous page", 1_000_015, 2),
+            ):
+                await visit.button(move).click()
+                await expect(rows.first).to_have_attribute("href", f"#/batches/{first}")
+                await expect(visit.text(f"Page {number}")).to_be_visible()
+            await rows.first.click()
+            await expect(visit.text("99 %")).to_be_visible()
+        finally:
+            await conn.execute("DELETE FROM batches WHERE id > 1000000")
+
+
+async def test_a_list_that_does_not_come_is_asked_for_again(visit: Visit) -> None:
+    async def busy(route: Route) -> None:
+        await route.fulfill(status=503)
+
+    again = visit.page.get_by_role("alert").filter(has_text="Trying again")
+    await visit.go("#/compose")
+    await visit.page.route("**/api/v1/conversations/batches?*", busy)
+    await visit.go("#/batches")
+    await expect(again).to_be_visible()
+    await visit.page.unroute("**/api/v1/conversations/batches?*")
+    await expect(again).to_have_count(0)
+
+
+async def test_spans_and_beginnings_of_texts_are_whole(visit: Visit) -> None:
+    said = await visit.page.evaluate(
+        """async () => {
+            const {span, opening} = await import("./console/format.js");
+            return [...[12, 185, 7800].map(span), opening(String.fromCodePoint(0x1f600).repeat(99), 10)];
+        }"""
+    )
+    assert said == ["12 s", "3 min 5 s", "2 h 10 min", "\N{GRINNING FACE}" * 9 + "…"]
 
 
 async def test_with_half_a_date_nothing_goes_out(visit: Visit) -> None:
@@ -345,10 +528,12 @@ async def test_where_a_proxy_cuts_event_streams_the_batch_is_asked_for(visit: Vi
     await expect(visit.state("Sent")).to_be_visible()
 
 
+@pytest.mark.parametrize("answer", [None, 504])
 async def test_what_was_sent_without_an_answer_is_sent_again_and_goes_out_once(
-    visit: Visit, console: ConsoleEnvironment
+    visit: Visit, console: ConsoleEnvironment, *, answer: int | None
 ) -> None:
-    """Under the key of the message."""
+    """Under the key of the message, also when a proxy answers instead."""
+    body = f"Once only, {answer}"
     lost = 0
 
     async def lose(route: Route) -> None:
@@ -358,9 +543,9 @@ async def test_what_was_sent_without_an_answer_is_sent_again_and_goes_out_once(
             return
         lost += 1
         await route.fetch()
-        await route.abort()
+        await (route.abort() if answer is None else route.fulfill(status=answer))
 
-    await visit.write("Once only")
+    await visit.write(body)
     await expect(visit.button(PREVIEWED)).to_be_visible()
     await visit.page.route("**/api/v1/conversations", lose)
     await visit.button(PREVIEWED).click()
@@ -369,7 +554,7 @@ async def test_what_was_sent_without_an_answer_is_sent_again_and_goes_out_once(
     await expect(visit.state("Sent")).to_be_visible()
 
     async with console.there.look() as conn:
-        assert await conn.fetchval("SELECT count(*) FROM sends WHERE body = 'Once only'") == 1
+        assert await conn.fetchval("SELECT count(*) FROM sends WHERE body = $1", body) == 1
 
 
 async def test_what_was_refused_can_be_sent_once_its_reason_is_gone(visit: Visit, console: ConsoleEnvironment) -> None:

@@ -13,7 +13,7 @@ import {
   newKey,
   requestOf,
 } from "../draft.js";
-import { count, localInput, moment, people, zone } from "../format.js";
+import { count, latestStart, localInput, moment, people, zone } from "../format.js";
 import { announce } from "../parts/announcer.js";
 import { RecipientsBox } from "../parts/recipients_box.js";
 import { Notice, Title } from "../parts/small.js";
@@ -66,7 +66,7 @@ export function Compose({ onBatch }) {
       const headers = { "Idempotency-Key": draft.key };
       const answer = await ask("POST", "conversations", { body: requestOf(draft), headers });
       const fresh = emptyDraft();
-      keepDraft(fresh);
+      keepInstead(fresh);
       const batch = answer.headers.get("X-Conversation-Batch-Id");
       if (batch) {
         onBatch(batch, `${draft.at ? "Scheduled" : "Accepted"} for ${people(preview.total)}.`);
@@ -86,7 +86,12 @@ export function Compose({ onBatch }) {
   const renew = () => {
     const renewed = { ...draft, key: newKey() };
     setDraft(renewed);
-    keepDraft(renewed);
+    keepInstead(renewed);
+  };
+
+  // The page may have been left meanwhile, and another message been begun.
+  const keepInstead = (next) => {
+    if (currentDraft() === draft) keepDraft(next);
   };
 
   return html`<${Title} tab="New message">New message<//>
@@ -204,6 +209,7 @@ function When({ draft, change }) {
       type="datetime-local"
       aria-describedby=${hint}
       min=${localInput(new Date())}
+      max=${localInput(latestStart())}
       value=${draft.at}
       onInput=${(event) => change({ at: event.target.value })}
     />

@@ -2,7 +2,7 @@
 import { html, useEffect, useId, useState } from "../html.js";
 import { ask } from "../api.js";
 import { done, movesOf } from "../batch_state.js";
-import { localInput, people, zone } from "../format.js";
+import { latestStart, localInput, people, zone } from "../format.js";
 import { announce } from "./announcer.js";
 import { Dialog } from "./dialog.js";
 
@@ -73,6 +73,7 @@ function Question({ move, batch, onAgree, onClose }) {
               type="datetime-local"
               required
               min=${localInput(new Date())}
+              max=${localInput(latestStart())}
               value=${at}
               onInput=${(event) => setAt(event.target.value)}
             />
