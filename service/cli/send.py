@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import shlex
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ _HINTS = {  # what a refusal comes down to here (canvas/endpoints.md 4.2)
     "recipients: invalid": "you may write to none; to a course, section or group only those write who belong to it",
     "send_at: invalid": "--at is a time to come, up to 366 days ahead",
 }
+_NAMED = 10  # of those whom a dry run would reach
 _MOMENT = "2026-12-01T08:00+01:00"
 _EXAMPLE = "Example: clarion send --course 1001 --subject Welcome --body 'See you on Monday.' --bulk --follow"
 
@@ -127,7 +129,11 @@ def send_message(
         send_at=at,
     )
     if dry_run:
-        _show_preview(ask(url, token, lambda client: _preview(client, message)), as_json=as_json)
+        found = ask(url, token, lambda client: _preview(client, message))
+        if as_json:
+            write_json(found.document)
+        else:
+            _show_preview(found, recipients)
         return
     key = idempotency_key or _new_key(quiet=as_json)
 
@@ -214,11 +220,13 @@ def _show_batch(batch_id: int) -> None:
         typer.echo(f"To see how far it has come: clarion batch watch {batch_id}")
 
 
-def _show_preview(found: DryRun, *, as_json: bool) -> None:
-    if as_json:
-        write_json(found.document)
-        return
+def _show_preview(found: DryRun, recipients: Sequence[str]) -> None:
+    rejected = {each.recipient for each in found.rejected}
+    reached = [each for each in recipients if each not in rejected]
+    more = f" and {len(reached) - _NAMED:,} more" if len(reached) > _NAMED else ""
+    unnamed = found.rejected_count - len(found.rejected)
     rows = [
+        *([] if unnamed else [("to", printable(", ".join(reached[:_NAMED]) + more))]),
         ("recipients", f"{found.total:,}"),
         ("kind", found.kind),
         ("mode", found.mode),
@@ -230,6 +238,6 @@ def _show_preview(found: DryRun, *, as_json: bool) -> None:
     ]
     for row in aligned(rows):
         typer.echo(row)
-    if more := found.rejected_count - len(found.rejected):
-        typer.echo(f"  and {more:,} more")
+    if unnamed:
+        typer.echo(f"  and {unnamed:,} more")
     typer.echo("Nothing was sent.")

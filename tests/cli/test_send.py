@@ -206,6 +206,7 @@ async def test_a_dry_run_says_who_would_get_it(
     assert (text.code, text.err) == (0, "")
     rows = dict(re.split(r"  +", line.strip(), maxsplit=1) for line in text.out.splitlines()[:-1])
     assert rows == {
+        "to": str(school.students[0]),
         "recipients": "1",
         "kind": "private",
         "mode": "sync",
@@ -223,11 +224,19 @@ async def test_a_dry_run_says_who_would_get_it(
     assert await conn.fetchval("SELECT count(*) FROM idempotency_keys") == 0
 
 
+async def test_of_many_recipients_the_first_are_named(teacher: Person, school: School) -> None:
+    done = await teacher(*_to(*school.students[:12]), "--dry-run")
+
+    named = ", ".join(map(str, school.students[:10]))
+    assert done.out.splitlines()[0].split(maxsplit=1) == ["to", f"{named} and 2 more"]
+
+
 async def test_of_many_rejected_recipients_the_first_are_named(teacher: Person, school: School) -> None:
     unknown = range(900_000, 900_000 + MOST_SHOWN + 30)
 
     done = await teacher(*_to(school.students[0], *unknown), "--dry-run")
 
+    assert done.out.startswith("recipients ")  # and not with those who would get it: of some it is not known
     assert done.out.count("unknown") == MOST_SHOWN
     assert done.out.endswith("  and 30 more\nNothing was sent.\n")
 
