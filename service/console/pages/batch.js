@@ -36,6 +36,7 @@ export function Batch({ id, news }) {
     const text = problem.status === 404 ? "You have no batch with this number." : problem.message;
     return html`<${Title} tab="Batch">Batch ${id}<//><${Notice} kind="bad">${text}<//>`;
   }
+  const outdated = said?.kind === "good" && batch?.state === "error";
   return html`<div class="heading">
       <${Title} tab=${`Batch ${id}`}>Batch ${id}<//>
       ${batch && html`<${State} of=${batch.state} />`}
@@ -44,7 +45,7 @@ export function Batch({ id, news }) {
       way === "lost" &&
       html`<${Notice} kind="bad">The connection is lost. What you see may be out of date; trying again…<//>`
     }
-    ${said && html`<${Notice} kind=${said.kind}>${said.text}<//>`}
+    ${said && !outdated && html`<${Notice} kind=${said.kind}>${said.text}<//>`}
     ${!batch && way !== "lost" && html`<${Waiting} />`}
     ${batch && html`<${Details} batch=${batch} way=${way} onMoved=${moved} onFailed=${refused} />`}`;
 }
