@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 import pytest
 
@@ -20,6 +21,7 @@ from tests.support.commands import clarion
 from tests.support.processes import Installation, environment, installation
 from tests.support.school import School
 from tests.support.tcp_proxy import tcp_proxy
+from tests.support.waiting import until
 
 _KEY = re.compile(r"^idempotency key: ([0-9a-f]{32})$", re.MULTILINE)
 
@@ -102,6 +104,25 @@ async def test_an_error_of_the_service_may_have_come_after_the_message_was_accep
     assert done.err.endswith(
         "(it may have been sent; to repeat it safely: --idempotency-key " + shlex.quote("it's monday") + ")\n"
     )
+
+
+async def test_what_is_under_way_under_the_same_key_is_waited_for(
+    running: Installation, teacher: Person, to_course: list[str], conn: asyncpg.Connection
+) -> None:
+    """Two commands at once, as of a script that was started twice: one batch, which both name."""
+
+    async def refused() -> bool:
+        async with aiohttp.ClientSession() as session, session.get(f"{running.url}/metrics") as response:
+            return 'status="409"' in await response.text()
+
+    async with conn.transaction():
+        await conn.execute("LOCK TABLE sends IN SHARE MODE")
+        both = [asyncio.create_task(teacher(*to_course, "--idempotency-key", "monday")) for _ in range(2)]
+        await until(refused)
+
+    first, second = await asyncio.gather(*both)
+    assert (first.code, second.code) == (0, 0)
+    assert first.out == second.out == f"batch: {await conn.fetchval('SELECT id FROM batches')}\n"
 
 
 async def test_a_key_of_ones_own_makes_it_repeatable(
