@@ -18,6 +18,12 @@ from tests.bench.resources import next_transaction, rows_written_since
 from tests.support.processes import Process
 from tests.support.waiting import until
 
+# The audit of a batch and the measure of its time each mark its row, a few seconds after its end.
+_AT_REST = """
+SELECT count(*) = 0 FROM batches
+WHERE finished_at > coalesce(audited_end, '-infinity') OR finished_at > coalesce(measured_end, '-infinity')
+"""
+
 
 @dataclass(frozen=True)
 class Redelivered:
@@ -30,6 +36,7 @@ class Redelivered:
 
 async def redeliver(conn: Connection, settings: Settings, workers: Sequence[Process], batch_id: int) -> Redelivered:
     """From the moment the workers look, with all commands in the queue, to the last one handled."""
+    await until(lambda: conn.fetchval(_AT_REST))
     chunks = await conn.fetch("SELECT position FROM chunks WHERE batch_id = $1", batch_id)
     commands = [DeliverChunk(batch_id=batch_id, position=chunk["position"]) for chunk in chunks]
     transaction = await next_transaction(conn)
