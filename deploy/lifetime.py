@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 import asyncpg
 
@@ -67,7 +67,8 @@ def _say(text: str) -> None:
 
 def _let_go_of_a_dead_terminal() -> None:
     """Drops what could not be said: Python would try it once more at its end, and make the failure the status."""
-    for stream in (sys.stdout, sys.stderr):
+    streams: tuple[TextIO | None, ...] = (sys.stdout, sys.stderr)
+    for stream in filter(None, streams):  # a script that begins without an output has none
         try:
             stream.flush()
         except OSError:

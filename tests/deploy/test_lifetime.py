@@ -147,6 +147,17 @@ def test_a_failure_without_a_terminal_is_status_1_as_well(terminal: Terminal, tm
     assert _start(terminal, tmp_path, "fails").wait(PATIENCE) == 1
 
 
+def test_a_failure_without_any_output_is_status_1_as_well(tmp_path: Path) -> None:
+    """Closed before it began, as by ``>&- 2>&-``: Python then has no such stream at all."""
+    arguments = [sys.executable, "-c", _SCRIPT, str(tmp_path), "fails"]
+
+    silent = subprocess.run(["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *arguments], check=False)
+    piped = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *arguments], check=False, stderr=subprocess.PIPE)
+
+    assert (silent.returncode, piped.returncode) == (1, 1)
+    assert piped.stderr == b"deploy/run: it cannot be done\n"
+
+
 @pytest.mark.parametrize("closed", [False, True])
 async def test_a_signal_is_the_status_also_when_cleaning_up_fails(
     terminal: Terminal, tmp_path: Path, *, closed: bool
