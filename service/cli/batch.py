@@ -39,7 +39,7 @@ BatchId = Annotated[
     int, typer.Argument(metavar="ID", min=0, help="Of the batch, as clarion send and clarion batch list show it.")
 ]
 _LIMIT = 100
-_NOT_NOW = "409 Conflict: state: "  # of a move (CONTRACT 3.4)
+_NOT_NOW = "409 Conflict: state: "  # of a move (CONTRACT 3.1)
 
 
 @app.command("list", epilog="Example: clarion batch list --state sending --state paused")
